@@ -1,0 +1,189 @@
+"""What the annotators said: plain data between the annotation stage and everything after it."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zerolabel.errors import InputError
+
+SCHEMA_VERSION = "1"
+_KEY = b"zerolabel"
+_COLUMNS = ("file_name", "sha256", "width", "height", "candidates", "scores", "votes", "label")
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """One voter: a model and the one prompt it was given.
+
+    Attributes:
+        model: how the model was named, e.g. ``"glyphs"`` or ``"open_clip:ViT-B-32/laion2b_s34b_b79k"``.
+        revision: hash or version of its weights; empty where unknown.
+        template: the prompt, with ``{}`` where the class name goes.
+    """
+
+    model: str
+    revision: str
+    template: str
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Votes, scores and candidate label sets of N images by A annotators over C classes.
+
+    Attributes:
+        classes: C class names; a class id is its place here.
+        file_names: N names, relative to the image folder, in the order of the image set.
+        sha256: N content hashes.
+        sizes: width and height of each image, in pixels.
+        votes: class id that each annotator chose, -1 where it abstained.
+        scores: mean of the annotators' probabilities; a row sums to 1, or is zero where nobody spoke.
+        candidates: the noisy candidate label set; an empty row means unlabelled.
+        labels: class id given by a person, -1 where nobody did. Never true labels kept for evaluation.
+        annotators: A provenances, in the order of the columns of ``votes``.
+        rule: how ``candidates`` was formed, as text.
+    """
+
+    classes: tuple[str, ...]
+    file_names: tuple[str, ...]
+    sha256: tuple[str, ...]
+    sizes: Int[Tensor, "N 2"]
+    votes: Int[Tensor, "N A"]
+    scores: Float[Tensor, "N C"]
+    candidates: Bool[Tensor, "N C"]
+    labels: Int[Tensor, " N"]
+    annotators: tuple[Annotator, ...]
+    rule: str
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    @property
+    def human(self) -> Bool[Tensor, " N"]:
+        """Which images carry a label given by a person."""
+        return self.labels >= 0
+
+    def select(self, index: Int[Tensor, " M"]) -> Self:
+        """The annotations of some images, in the given order."""
+        rows = index.tolist()
+        return replace(
+            self,
+            file_names=tuple(self.file_names[i] for i in rows),
+            sha256=tuple(self.sha256[i] for i in rows),
+            **{name: getattr(self, name)[index] for name in ("sizes", "votes", "scores", "candidates", "labels")},
+        )
+
+    def with_candidates(self, candidates: Bool[Tensor, "N C"], rule: str) -> Self:
+        """The same votes and scores with other candidate sets; a human label stays a set of one."""
+        return replace(self, candidates=_pin(candidates, self.labels), rule=rule)
+
+    def with_labels(self, labels: Int[Tensor, " N"]) -> Self:
+        """Add labels given by a person: each becomes a candidate set of one that nothing overrules."""
+        return replace(self, labels=labels, candidates=_pin(self.candidates, labels))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one parquet file, atomically: it is there whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            pq.write_table(self._table(), partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is no such file, or it is damaged, or something else wrote it.
+        """
+        if not Path(path).is_file():
+            raise InputError(f"there is no annotations file {path}; `zerolabel annotate` makes one.")
+        try:
+            table = pq.ParquetFile(path).read()
+            meta: dict[str, Any] = json.loads((table.schema.metadata or {})[_KEY])
+        except (KeyError, json.JSONDecodeError):
+            raise InputError(f"{path} was not written by zerolabel: it names no classes; give annotations.") from None
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"the annotations file {path} is damaged ({reason}); run `zerolabel annotate` again.") from None
+        if meta.get("schema") != SCHEMA_VERSION:
+            raise InputError(f"{path} has schema {meta.get('schema')}, this zerolabel reads {SCHEMA_VERSION}; annotate again.")
+        missing = [name for name in _COLUMNS if name not in table.column_names]
+        if missing:
+            raise InputError(f"the annotations file {path} lacks the column {missing[0]}; run `zerolabel annotate` again.")
+        try:
+            return cls._from_table(table, meta)
+        except (ValueError, RuntimeError, IndexError) as error:
+            raise InputError(f"the annotations file {path} is damaged ({error}); run `zerolabel annotate` again.") from None
+
+    def _table(self) -> pa.Table:
+        meta = {
+            "schema": SCHEMA_VERSION,
+            "classes": self.classes,
+            "annotators": [asdict(annotator) for annotator in self.annotators],
+            "rule": self.rule,
+        }
+        rows, ids = self.candidates.nonzero(as_tuple=True)
+        ends = torch.bincount(rows, minlength=len(self)).cumsum(0)
+        offsets = torch.cat([torch.zeros(1, dtype=torch.long), ends])
+        columns = {
+            "file_name": pa.array(self.file_names, pa.string()),
+            "sha256": pa.array(self.sha256, pa.string()),
+            "width": pa.array(self.sizes[:, 0].numpy(), pa.int32()),
+            "height": pa.array(self.sizes[:, 1].numpy(), pa.int32()),
+            "candidates": pa.ListArray.from_arrays(pa.array(offsets.numpy(), pa.int32()), pa.array(ids.numpy(), pa.int32())),
+            "scores": _fixed(self.scores.numpy(), pa.float32()),
+            "votes": _fixed(self.votes.numpy(), pa.int32()),
+            "label": pa.array([None if x < 0 else x for x in self.labels.tolist()], pa.int32()),
+        }
+        return pa.table(columns).replace_schema_metadata({_KEY: json.dumps(meta)})
+
+    @classmethod
+    def _from_table(cls, table: pa.Table, meta: dict[str, Any]) -> Self:
+        classes, n = tuple(meta["classes"]), table.num_rows
+        lists = table["candidates"].combine_chunks()
+        lengths = np.asarray(lists.value_lengths().fill_null(0))
+        candidates = torch.zeros(n, len(classes), dtype=torch.bool)
+        candidates[np.repeat(np.arange(n), lengths), np.asarray(lists.flatten(), dtype=np.int64)] = True
+        return cls(
+            classes=classes,
+            file_names=tuple(table["file_name"].to_pylist()),
+            sha256=tuple(table["sha256"].to_pylist()),
+            sizes=torch.stack([torch.from_numpy(table[side].to_numpy().astype(np.int64)) for side in ("width", "height")], 1),
+            votes=_matrix(table["votes"], n, len(meta["annotators"])).long(),
+            scores=_matrix(table["scores"], n, len(classes)).float(),
+            candidates=candidates,
+            labels=torch.from_numpy(table["label"].fill_null(-1).to_numpy().astype(np.int64)),
+            annotators=tuple(Annotator(**annotator) for annotator in meta["annotators"]),
+            rule=meta["rule"],
+        )
+
+
+def _fixed(matrix: np.ndarray, kind: pa.DataType) -> pa.Array:
+    n, width = matrix.shape
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * width)
+    return pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel(), kind))
+
+
+def _matrix(column: pa.ChunkedArray, rows: int, width: int) -> Tensor:
+    flat = np.array(column.combine_chunks().flatten())
+    return torch.from_numpy(flat.reshape(rows, width))
+
+
+def _pin(candidates: Bool[Tensor, "N C"], labels: Int[Tensor, " N"]) -> Bool[Tensor, "N C"]:
+    """A human label is a candidate set of one."""
+    human = labels >= 0
+    pinned = candidates.clone()
+    pinned[human] = torch.nn.functional.one_hot(labels[human], candidates.shape[1]).bool()
+    return pinned

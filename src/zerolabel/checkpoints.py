@@ -1,0 +1,85 @@
+"""A training's state on disk: one safetensors file, written atomically, no pickle."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from zerolabel.errors import InputError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that goes on after an epoch: weights, per-image memory and the optimizer's running averages.
+
+    Attributes:
+        tensors: the learner's state under ``learner.``, the optimizer's under ``optimizer.<parameter>.``.
+        meta: the epoch that is done, and what of the optimizer's state is no tensor.
+    """
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+    @classmethod
+    def of(cls, learner: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> Self:
+        """The state after an epoch."""
+        tensors = {f"learner.{name}": value for name, value in learner.state_dict().items()}
+        state: dict[str, dict[str, Any]] = {}
+        for place, values in optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{place}.{name}"] = value
+                else:
+                    state.setdefault(str(place), {})[name] = value
+        return cls(tensors, {"epoch": epoch, "optimizer": state})
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
+        try:
+            save_file(tensors, partial, {"zerolabel": json.dumps(self.meta)})
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                meta = json.loads((file.metadata() or {})["zerolabel"])
+                return cls({name: file.get_tensor(name) for name in file.keys()}, meta)  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+            raise InputError(f"the checkpoint {path} is damaged ({error}); remove it to train from the start.") from None
+
+    def restore(self, learner: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Put the state back and return the epoch that was done.
+
+        Raises:
+            InputError: the state is of another learner.
+        """
+        weights = {name.removeprefix("learner."): t for name, t in self.tensors.items() if name.startswith("learner.")}
+        try:
+            learner.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise InputError(f"the checkpoint does not fit this learner ({reason}); train with --overwrite.") from None
+        state: dict[int, dict[str, Any]] = {int(k): dict(v) for k, v in self.meta["optimizer"].items()}
+        for name, value in self.tensors.items():
+            if name.startswith("optimizer."):
+                _, place, key = name.split(".", 2)
+                state.setdefault(int(place), {})[key] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        return int(self.meta["epoch"])

@@ -1,0 +1,28 @@
+"""What a user can get wrong."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: one sentence that names the file or option and the mend.
+
+    The command line prints the sentence and exits with code 2; the Python API raises it.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known names are close to a mistyped one, as the tail of a sentence.
+
+    Args:
+        name: what was typed.
+        known: the names that exist.
+
+    Returns:
+        ``"; did you mean 'a' or 'b'?"``, or the list of all known names where none is close.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return "; did you mean " + " or ".join(f"'{option}'" for option in close) + "?"
+    return "; known: " + ", ".join(names) + "."

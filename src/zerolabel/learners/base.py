@@ -1,0 +1,111 @@
+"""All that the author of an algorithm must know: Batch, Pass, Epoch and Learner."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from zerolabel.annotations import Annotations
+from zerolabel.networks import Network
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of one group, as tensors.
+
+    Attributes:
+        index: place of each image in the image set; addresses the learner's rows.
+        views: one tensor per view that the learner declares, each with a row per image.
+    """
+
+    index: Int[Tensor, " B"]
+    views: tuple[Float[Tensor, "B ..."], ...]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over images.
+
+    Attributes:
+        step: called with one batch per group; returns weighted loss terms, whose sum is minimised.
+        groups: image indices to draw from; none means all images. The first group that is not empty is
+            drawn once each; the others restart when they are exhausted. An empty group gives empty batches.
+        batches: size of a batch, as a multiple of the batch size in the settings.
+        views: names of the views to draw in this pass; none means those that the learner declares.
+    """
+
+    step: Callable[..., Losses]
+    groups: tuple[Int[Tensor, " _"], ...] = ()
+    batches: int = 1
+    views: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Where the training stands, and a way to look at all images.
+
+    Attributes:
+        number: from 0.
+        progress: share of the whole training that is done, in [0, 1).
+        predict: softmax probabilities of a network on all images, in eval mode and on one weak view each.
+    """
+
+    number: int
+    progress: float
+    predict: Callable[[nn.Module], Float[Tensor, "N C"]]
+
+
+class Learner(nn.Module, ABC):
+    """An algorithm that turns annotations into trained networks.
+
+    A subclass is final. Its keyword-only constructor arguments are its hyper-parameters; its memory is
+    buffers with one row per image, which move, save and resume with it.
+
+    Attributes:
+        views: names of the views that its batches hold, see `zerolabel.views`.
+        network: the network that is trained.
+        figures: numbers of the current epoch worth a line in the log, such as the sizes of splits.
+    """
+
+    views: tuple[str, ...] = ("weak",)
+    candidates: Bool[Tensor, "N C"]
+    scores: Float[Tensor, "N C"]
+    labels: Int[Tensor, " N"]
+
+    def __init__(self, network: Network, annotations: Annotations) -> None:
+        super().__init__()
+        self.network = network
+        self.figures: dict[str, float] = {}
+        self.register_buffer("candidates", annotations.candidates.clone())
+        self.register_buffer("scores", annotations.scores.clone())
+        self.register_buffer("labels", annotations.labels.clone())
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks that could be deployed."""
+        return (self.network,)
+
+    @property
+    def labelled(self) -> Int[Tensor, " M"]:
+        """Images with at least one candidate."""
+        return self.candidates.any(1).nonzero().squeeze(1)
+
+    @abstractmethod
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """The passes of one epoch, in order; the code between two passes runs between them."""
+
+
+def hyper_parameters(learner: type[Learner]) -> dict[str, object]:
+    """Name and default of each keyword-only argument of a learner's constructor."""
+    import inspect
+
+    parameters = inspect.signature(learner).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+__all__ = ["Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]

@@ -1,0 +1,275 @@
+"""Co-Reg. Wang, Xie, Zhang, Liu, Xia. Pre-Trained Vision-Language Models as (Noisy) Partial Annotators.
+AAAI 2025 (arXiv 2406.18550).
+
+Two networks clean the labels for each other. After a warm-up on the candidate sets, each epoch divides the
+images by a mixture on the loss of the best candidate; the peer's division says whose candidates a network
+may use (partial split) and whose it must forget (unlabelled split).
+
+    t      = sharpen(w p~_peer + (1 - w) mean_k p_own(x_w^k), T)            partial split         (Eq. 5, 7)
+    t      = sharpen(mean_k (p_own(x_w^k) + p_peer(x_w^k)) / 2, T)          unlabelled split      (Eq. 6, 7)
+    L      = L_cr + lambda_1 L_prot + lambda_2 L_ncont
+    L_cr   = CE(t, p(x_s)) + lambda_u(e) sum_j (p_j(x_s) - t_j)^2           on MixUp of the strong views
+    L_prot = KL(t || s) + sum_j (s_j - t_j)^2,   s = softmax(z . o / 0.3)   the same
+    L_ncont: see `losses.pairs`; queries are strong views, keys go through a momentum copy.
+
+Where the paper and its code differ or are silent: squared errors are summed over classes as the paper prints
+them; a set of all classes teaches nothing in warm-up because its loss is zero; prototypes are normalised once
+a batch; an image that a person labelled is always in the partial split, with a one-hot target.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.memory import KeyQueue, LossHistory, Momentum, Prototypes
+from zerolabel.networks import Network
+
+
+class Embedder(nn.Module):
+    """A network's features, projected to the unit sphere: ``z``."""
+
+    def __init__(self, network: Network, projector: nn.Module) -> None:
+        super().__init__()
+        self.network, self.projector = network, projector
+
+    def forward(self, x: Tensor) -> Float[Tensor, "B D"]:
+        """Unit embeddings of a batch of views."""
+        return F.normalize(self.projector(self.network.features(x)).float(), dim=1)
+
+
+class Side(nn.Module):
+    """What one of the two networks has beside its weights: projector, momentum copy, queue and loss history."""
+
+    def __init__(self, network: Network, n_images: int, *, embedding: int, queue: int, momentum: float, history: int) -> None:
+        super().__init__()
+        width = network.feature_dim
+        self.projector = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, embedding))
+        self.momentum = Momentum(deepcopy(Embedder(network, self.projector)), momentum)
+        self.queue = KeyQueue(queue, embedding)
+        self.history = LossHistory(n_images, history)
+
+
+class CoReg(Learner):
+    """Two networks exchange their divisions of the images into partial and unlabelled.
+
+    Args:
+        warm_up: E_w, epochs on the candidate sets alone; the paper's 50 or 100.
+        temperature: T of the sharpening.
+        threshold: posterior above which an image is in the partial split.
+        history: epochs over which the division loss is averaged.
+        mixup: parameter of the Beta distribution; 0 does not mix.
+        unlabelled_weight: final lambda_u.
+        ramp: epochs after warm-up over which lambda_u rises linearly.
+        prototype_weight: lambda_1; 0 is the ablation "without prototypes".
+        contrast_weight: lambda_2.
+        delay: epochs after warm-up before the last two losses join.
+        embedding: dimension of z.
+        queue: entries of the contrastive queue.
+        momentum: of the momentum copies.
+        prototype_momentum: of the prototypes.
+        prototype_temperature: of the prototype similarities.
+        contrast_temperature: of the contrastive similarities.
+        prior: the class prior that predictions are aligned to: "uniform", "estimated", "none" for no alignment,
+            or one weight per class.
+        co_pseudo_labels: off is the ablation in which each network divides and labels for itself.
+        contrast: "noisy", or "supervised" for the ablation with the plain supervised contrastive loss.
+        unlabelled_split: off is the ablation that drops it.
+    """
+
+    views = ("weak", "weak", "strong", "strong")
+    prior: Float[Tensor, " C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        warm_up: int = 50,
+        temperature: float = 0.5,
+        threshold: float = 0.5,
+        history: int = 5,
+        mixup: float = 4.0,
+        unlabelled_weight: float = 1.0,
+        ramp: int = 16,
+        prototype_weight: float = 0.1,
+        contrast_weight: float = 0.1,
+        delay: int = 10,
+        embedding: int = 128,
+        queue: int = 8192,
+        momentum: float = 0.999,
+        prototype_momentum: float = 0.999,
+        prototype_temperature: float = 0.3,
+        contrast_temperature: float = 0.07,
+        prior: str | tuple[float, ...] = "uniform",
+        co_pseudo_labels: bool = True,
+        contrast: Literal["noisy", "supervised"] = "noisy",
+        unlabelled_split: bool = True,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.warm_up, self.delay, self.ramp = warm_up, delay, ramp
+        self.temperature, self.threshold, self.mixup = temperature, threshold, mixup
+        self.unlabelled_weight, self.prototype_weight, self.contrast_weight = unlabelled_weight, prototype_weight, contrast_weight
+        self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
+        self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
+        self.aligned = prior != "none"
+        self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
+        self.peer = network.twin()
+        side = partial(Side, n_images=len(annotations), embedding=embedding, queue=queue, momentum=momentum, history=history)
+        self.side, self.peer_side = side(self.network), side(self.peer)
+        self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Both networks."""
+        return (self.network, self.peer)
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """Warm-up of each network alone; then scoring of all images, exchange of divisions, and co-training."""
+        a, b = (self.network, self.side), (self.peer, self.peer_side)
+        if epoch.number < self.warm_up:
+            for network, _ in (a, b):
+                yield Pass(partial(self.warm_up_step, network), (self.labelled,), batches=2, views=("strong",))
+            return
+        p_a, p_b = (self.score(epoch.predict(network)) for network in self.networks)
+        w_a, w_b = self.divide(p_a, self.side), self.divide(p_b, self.peer_side)
+        self.figures = {
+            "partial_a": float((w_a > self.threshold).sum()),
+            "partial_b": float((w_b > self.threshold).sum()),
+            "agreement": float((p_a.argmax(1) == p_b.argmax(1)).float().mean()),
+        }
+        if not self.co_pseudo_labels:
+            p_a, p_b, w_a, w_b = p_b, p_a, w_b, w_a
+        since = epoch.number - self.warm_up
+        for own, peer, w, p in ((a, b, w_b, p_b), (b, a, w_a, p_a)):
+            own[1].momentum.reset(Embedder(own[0], own[1].projector))
+            step = partial(self.co_step, *own, peer[0], w, labels.restrict(p, self.candidates), since)
+            yield Pass(step, self.groups(w))
+
+    def warm_up_step(self, network: Network, batch: Batch) -> Losses:
+        """``-log sum_{j in S} p_j`` and the negative entropy, which resists over-confidence."""
+        logits = network(batch.views[0])
+        return {
+            "warm_up": losses.partial_cross_entropy(logits, self.candidates[batch.index]),
+            "entropy": losses.negative_entropy(logits),
+        }
+
+    def score(self, p: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+        """Predictions on all images, aligned to the class prior."""
+        return labels.align(p, self.prior) if self.aligned else p
+
+    def divide(self, p: Float[Tensor, "N C"], side: Side) -> Float[Tensor, " N"]:
+        """Posterior that the candidate set holds the truth, from the loss of the best candidate."""
+        rows = self.labelled
+        loss = -(p * self.candidates).amax(1).clamp_min(labels.TINY).log()
+        low, high = loss[rows].aminmax() if len(rows) else (loss.min(), loss.max())
+        mean_loss = side.history.push((loss - low) / (high - low).clamp_min(labels.TINY))
+        posterior = torch.zeros_like(mean_loss)
+        posterior[rows] = labels.split_clean(mean_loss[rows])
+        return torch.where(self.labels >= 0, 1.0, posterior)
+
+    def groups(self, w: Float[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
+        """Partial and unlabelled split; a human label comes as often as the unlabelled split restarts."""
+        clean = w > self.threshold
+        trusted, rest = clean.nonzero().squeeze(1), (~clean).nonzero().squeeze(1)
+        if not self.unlabelled_split:
+            return trusted, rest[:0]
+        human = (self.labels >= 0).nonzero().squeeze(1)
+        restarts = len(trusted) // len(rest) if len(rest) else 0
+        return torch.cat([trusted, human.repeat(restarts)]), rest
+
+    def co_step(
+        self,
+        own: Network,
+        side: Side,
+        peer: Network,
+        w: Float[Tensor, " N"],
+        restricted: Float[Tensor, "N C"],
+        since: int,
+        trusted: Batch,
+        rest: Batch,
+    ) -> Losses:
+        """One step of one network with the division and the labels of its peer."""
+        n, index = len(trusted.index), torch.cat([trusted.index, rest.index])
+        weak_1, weak_2, strong_1, strong_2 = (torch.cat(pair) for pair in zip(trusted.views, rest.views, strict=True))
+        own.train(), peer.eval()
+        with torch.no_grad():
+            features = own.features(torch.cat([weak_1, weak_2]))
+            p_own = own.head(features).float().softmax(1)
+            p_own = (p_own[: len(index)] + p_own[len(index) :]) / 2
+            p_peer = self.peer_labels(peer, p_own[n:], weak_1[n:], weak_2[n:])
+            trust = w[trusted.index, None]
+            mixed_labels = trust * restricted[trusted.index] + (1 - trust) * p_own[:n]
+            target = labels.sharpen(torch.cat([mixed_labels, (p_own[n:] + p_peer) / 2]), self.temperature)
+            human = self.labels[index]
+            target = torch.where((human >= 0)[:, None], labels.one_hot(human, target.shape[1]), target)
+            pseudo, clean = target.argmax(1), torch.arange(len(index), device=target.device) < n
+            z = F.normalize(side.projector(features[:n]).float(), dim=1)
+            self.prototypes.update(z, pseudo[:n], human[:n] >= 0)
+            side.momentum.follow(Embedder(own, side.projector))
+            keys = side.momentum(strong_2)
+        terms = self.consistency(own, side, torch.cat([strong_1, strong_2]), target.repeat(2, 1), clean.repeat(2), since)
+        if since > self.delay:
+            queries = F.normalize(side.projector(own.features(strong_1)).float(), dim=1)
+            terms["contrast"] = self.contrast_weight * self.noisy_contrast(queries, keys, pseudo, clean, side.queue)
+        side.queue.push(keys, pseudo, clean)
+        return terms
+
+    def peer_labels(self, peer: Network, p_own: Tensor, weak_1: Tensor, weak_2: Tensor) -> Float[Tensor, "U C"]:
+        """The peer's mean prediction on the unlabelled split; the network's own where it labels for itself."""
+        if not self.co_pseudo_labels or len(weak_1) == 0:
+            return p_own
+        p = peer(torch.cat([weak_1, weak_2])).float().softmax(1)
+        return (p[: len(weak_1)] + p[len(weak_1) :]) / 2
+
+    def consistency(
+        self, own: Network, side: Side, x: Tensor, target: Float[Tensor, "B C"], clean: Tensor, since: int
+    ) -> Losses:
+        """Label consistency and prototype similarity alignment on MixUp of the strong views."""
+        share = float(torch.distributions.Beta(self.mixup, self.mixup).sample()) if self.mixup > 0 else 1.0
+        share = max(share, 1 - share)
+        order = torch.randperm(len(x), device=x.device)
+        features = own.features(share * x + (1 - share) * x[order])
+        logits, mixed = own.head(features).float(), share * target + (1 - share) * target[order]
+        ramp = min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0
+        terms = {
+            "consistency": losses.cross_entropy(logits[clean], mixed[clean]),
+            "unlabelled": self.unlabelled_weight * ramp * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
+        }
+        if self.prototype_weight and since > self.delay:
+            z = F.normalize(side.projector(features).float(), dim=1)
+            similarity = z @ self.prototypes.vectors.T / self.prototype_temperature
+            terms["prototype"] = self.prototype_weight * sum(
+                part * self.alignment(similarity, goal, clean) for part, goal in ((share, target), (1 - share, target[order]))
+            )
+        return terms
+
+    def alignment(self, similarity: Float[Tensor, "B C"], target: Float[Tensor, "B C"], clean: Tensor) -> Float[Tensor, ""]:
+        """Divergence on the partial split, squared error on the unlabelled one."""
+        return losses.divergence(target[clean], similarity[clean]) + losses.squared_error(
+            similarity[~clean].softmax(1), target[~clean]
+        )
+
+    def noisy_contrast(
+        self, queries: Float[Tensor, "B D"], keys: Float[Tensor, "B D"], pseudo: Tensor, clean: Tensor, queue: KeyQueue
+    ) -> Float[Tensor, ""]:
+        """The contrastive loss of the queries against all queries, all keys and the queue."""
+        others = torch.cat([pseudo, pseudo, queue.labels])
+        others_clean = torch.cat([clean, clean, queue.clean])
+        if self.contrast == "supervised":
+            clean, others_clean = torch.ones_like(clean), torch.ones_like(others_clean)
+        positive, ignored = losses.pairs(pseudo, clean, others, others_clean)
+        own = torch.arange(len(queries), device=queries.device)
+        positive[own, own], ignored[own, own] = False, True
+        positive[own, own + len(own)], ignored[own, own + len(own)] = True, False
+        ignored |= others < 0
+        similarity = queries @ torch.cat([queries, keys, queue.keys]).T / self.contrast_temperature
+        return losses.supervised_contrastive(similarity, positive, ignored)

@@ -1,0 +1,79 @@
+"""Losses: pure functions. Rows are images; every mean over no image at all is zero."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def mean(values: Float[Tensor, " N"]) -> Float[Tensor, ""]:
+    """Mean over images, zero (with a gradient) where there is none."""
+    return values.sum() / max(len(values), 1)
+
+
+def cross_entropy(logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
+    """``-sum_j t_j log p_j``, with soft targets."""
+    return mean(-(target * logits.float().log_softmax(1)).sum(1))
+
+
+def partial_cross_entropy(logits: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, ""]:
+    """``-log sum_{j in S} p_j`` (CC; Co-Reg's warm-up): zero where every class is a candidate.
+
+    An image with no candidate does not count.
+    """
+    rows = candidates.any(1)
+    log_p = logits[rows].float().log_softmax(1)
+    return mean(-log_p.masked_fill(~candidates[rows], -torch.inf).logsumexp(1))
+
+
+def negative_entropy(logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
+    """``sum_j p_j log p_j``: minimised by the uniform prediction."""
+    log_p = logits.float().log_softmax(1)
+    return mean((log_p.exp() * log_p).sum(1))
+
+
+def squared_error(p: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
+    """``sum_j (p_j - t_j)^2``: a sum over classes, a mean over images."""
+    return mean((p - target).square().sum(1))
+
+
+def divergence(target: Float[Tensor, "N C"], logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
+    """``KL(t || softmax(logits))``, with ``0 log 0 = 0``."""
+    return mean((torch.special.xlogy(target, target) - target * logits.float().log_softmax(1)).sum(1))
+
+
+def supervised_contrastive(
+    similarity: Float[Tensor, "N M"],
+    positive: Bool[Tensor, "N M"],
+    ignored: Bool[Tensor, "N M"],
+) -> Float[Tensor, ""]:
+    """``-1/|Pos(i)| sum_{j in Pos(i)} log( exp(s_ij) / sum_{k not in Ign(i)} exp(s_ik) )``.
+
+    Args:
+        similarity: ``z_i . z_j / temperature`` of queries and the entries of the contrast set.
+        positive: Pos(i), never ignored; a query without a positive does not count.
+        ignored: Ign(i), left out of the denominator, the query itself among them.
+    """
+    count = positive.sum(1)
+    rows = count > 0
+    left_out = ignored & rows[:, None]
+    log_p = similarity - similarity.masked_fill(left_out, -torch.inf).logsumexp(1, keepdim=True)
+    return mean(-(log_p.masked_fill(~positive, 0).sum(1)[rows] / count[rows]))
+
+
+def pairs(
+    label: Int[Tensor, " N"], clean: Bool[Tensor, " N"], others: Int[Tensor, " M"], others_clean: Bool[Tensor, " M"]
+) -> tuple[Bool[Tensor, "N M"], Bool[Tensor, "N M"]]:
+    """Positive and ignored pairs of Co-Reg's noisy contrastive loss (arXiv 2406.18550, section "Noisy contrastive").
+
+    Same pseudo-label and both from the partial split: positive. Same pseudo-label otherwise: ignored, as it is
+    not known to be either. The rest are negatives.
+
+    Args:
+        label: arg-max pseudo-label of each query.
+        clean: whether it came from the partial split.
+        others: the same for the contrast set.
+        others_clean: the same for the contrast set.
+    """
+    same = label[:, None] == others
+    positive = same & clean[:, None] & others_clean
+    return positive, same & ~positive

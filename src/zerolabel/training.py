@@ -1,0 +1,230 @@
+"""The one training loop: it drives any learner, and is the only place that steps an optimizer."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from zerolabel.checkpoints import Checkpoint
+from zerolabel.learners.base import Batch, Epoch, Learner, Pass
+
+
+class Source(Protocol):
+    """Images, or features of images, as batches of views: `views.Pixels` and `views.Features`."""
+
+    def __len__(self) -> int: ...
+
+    def views(self, names: tuple[str, ...], index: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B ..."], ...]:
+        """One tensor per named view, on the source's device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train, whatever the learner.
+
+    Attributes:
+        epochs: passes of the learner; Co-Reg's paper uses 100 or 800.
+        batch_size: images of each group in a batch.
+        optimizer: "sgd" with momentum, or "adamw".
+        lr: learning rate at the start.
+        final_lr: share of it at the end of the cosine.
+        period: epochs of the cosine; none means all. Co-Reg's code uses 800 whatever the number of epochs.
+        momentum: of SGD.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
+        precision: "auto" takes bfloat16 where the processor multiplies it natively, else float32.
+        device: "auto", "cpu", "cuda", "mps".
+        seed: of weights, order and views; on a CPU the same seed gives the same bits.
+    """
+
+    epochs: int = 100
+    batch_size: int = 256
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.01
+    final_lr: float = 1e-3
+    period: int | None = None
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    seed: int = 0
+
+    def lr_at(self, epoch: int) -> float:
+        """``lr_min + (lr - lr_min) (1 + cos(pi e / period)) / 2``."""
+        low = self.lr * self.final_lr
+        return low + (self.lr - low) * (1 + math.cos(math.pi * epoch / (self.period or self.epochs))) / 2
+
+
+@dataclass(frozen=True)
+class EpochLog:
+    """What one epoch did.
+
+    Attributes:
+        epoch: from 0.
+        progress: share of the training that is done after it, in (0, 1].
+        losses: mean of each weighted term over the steps that had it.
+        figures: the learner's own numbers, such as the sizes of splits.
+        learning_rate: of this epoch.
+        images_per_second: images drawn, not views.
+        seconds: duration.
+    """
+
+    epoch: int
+    progress: float
+    losses: dict[str, float]
+    figures: dict[str, float]
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a line of JSON."""
+        return asdict(self)
+
+
+def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path | None = None) -> Iterator[EpochLog]:
+    """Train a learner in place, yielding one log an epoch.
+
+    Args:
+        learner: is moved to the device.
+        source: its row i is image i of the learner's annotations.
+        settings: how.
+        checkpoint: file that is written after every epoch before its log is yielded; where it is there already,
+            training goes on after its epoch.
+
+    Raises:
+        InputError: the checkpoint is of another learner or other settings.
+        FloatingPointError: a loss is no longer finite.
+    """
+    fabric = launch(settings)
+    learner = fabric.to_device(learner)
+    learner.to(memory_format=torch.channels_last)
+    optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
+    first = 0
+    if checkpoint is not None and checkpoint.exists():
+        first = Checkpoint.load(checkpoint).restore(learner, optimizer.optimizer) + 1
+    for number in range(first, settings.epochs):
+        torch.manual_seed(settings.seed * 1_000_003 + number + 1)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr_at(number) * group.get("scale", 1.0)
+        epoch = Epoch(
+            number,
+            number / settings.epochs,
+            lambda network: predict(network, source, fabric, settings.batch_size * 4, view="weak"),
+        )
+        log = run_epoch(learner, source, epoch, settings, fabric, optimizer)
+        if checkpoint is not None:
+            Checkpoint.of(learner, optimizer.optimizer, number).save(checkpoint)
+        yield log
+
+
+def run_epoch(
+    learner: Learner, source: Source, epoch: Epoch, settings: Settings, fabric: Fabric, optimizer: Any
+) -> EpochLog:
+    """All passes of one epoch."""
+    start, images = time.perf_counter(), 0
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = defaultdict(int)
+    for one in learner.passes(epoch):
+        learner.train()
+        for groups in draw(one, len(source), settings.batch_size):
+            names = one.views or learner.views
+            batches = [Batch(i, source.views(names, i)) for i in (g.to(fabric.device) for g in groups)]
+            with fabric.autocast():
+                terms = one.step(*batches)
+                loss = torch.stack([term.float() for term in terms.values()]).sum()
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimizer.step()
+            images += sum(len(batch.index) for batch in batches)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0) + term.detach()
+                counts[name] += 1
+    means = {name: float(total) / counts[name] for name, total in sums.items()}
+    broken = [name for name, value in means.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(f"the loss '{broken[0]}' is not finite in epoch {epoch.number}; try a smaller lr.")
+    seconds = time.perf_counter() - start
+    done = (epoch.number + 1) / settings.epochs
+    lr = settings.lr_at(epoch.number)
+    return EpochLog(epoch.number, done, means, dict(learner.figures), lr, images / seconds, seconds)
+
+
+def draw(one: Pass, n_images: int, batch_size: int) -> Iterator[tuple[Int[Tensor, " _"], ...]]:
+    """The index batches of a pass, one tensor per group, in random order; see `Pass.groups`."""
+    groups = one.groups or (torch.arange(n_images),)
+    size = batch_size * one.batches
+    length = next((len(group) for group in groups if len(group)), 0)
+    orders = [shuffled(group.cpu(), length) for group in groups]
+    for start in range(0, length, size):
+        yield tuple(order[start : start + size] for order in orders)
+
+
+def shuffled(group: Int[Tensor, " G"], length: int) -> Int[Tensor, " L"]:
+    """The group in random order, again and again until there are `length` indices; an empty group stays empty."""
+    if len(group) == 0:
+        return group
+    rounds = [group[torch.randperm(len(group))] for _ in range(-(-length // len(group)))]
+    return torch.cat(rounds)[:length]
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, source: Source, fabric: Fabric, batch_size: int, view: str = "eval"
+) -> Float[Tensor, "N C"]:
+    """Softmax probabilities of a network on all images of a source, in eval mode."""
+    rows = []
+    with evaluating(network):
+        for index in torch.arange(len(source), device=fabric.device).split(batch_size):
+            (x,) = source.views((view,), index)
+            with fabric.autocast():
+                logits = network(x)
+            rows.append(logits.float().softmax(1))
+    return torch.cat(rows)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Eval mode inside, the former mode after."""
+    mode = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(mode)
+
+
+def make_optimizer(learner: Learner, settings: Settings) -> torch.optim.Optimizer:
+    """The optimizer over all parameters that want a gradient."""
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
+def launch(settings: Settings) -> Fabric:
+    """Fabric with the device and precision of the settings."""
+    precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+    wanted = settings.precision if settings.precision != "auto" else best_precision(settings.device)
+    return Fabric(accelerator=settings.device, devices=1, precision=precision[wanted])
+
+
+def best_precision(device: str) -> Literal["float32", "bfloat16"]:
+    """Bfloat16 where this machine multiplies it natively."""
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device in ("auto", "cpu") and torch.cpu._is_avx512_bf16_supported():
+        return "bfloat16"
+    return "float32"
+
+
+__all__ = ["EpochLog", "Settings", "Source", "predict", "train"]
