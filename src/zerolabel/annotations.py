@@ -1,10 +1,13 @@
 """What the annotators said: plain data between the annotation stage and everything after it."""
 
+import errno
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +74,7 @@ class Annotations:
         """Which images carry a label given by a person."""
         return self.labels >= 0
 
-    def select(self, index: Int[Tensor, " M"]) -> Self:
+    def select(self, index: Int[Tensor, " M"]) -> "Annotations":
         """The annotations of some images, in the given order."""
         rows = index.tolist()
         return replace(
@@ -81,27 +84,32 @@ class Annotations:
             **{name: getattr(self, name)[index] for name in ("sizes", "votes", "scores", "candidates", "labels")},
         )
 
-    def with_candidates(self, candidates: Bool[Tensor, "N C"], rule: str) -> Self:
+    def with_candidates(self, candidates: Bool[Tensor, "N C"], rule: str) -> "Annotations":
         """The same votes and scores with other candidate sets; a human label stays a set of one."""
         return replace(self, candidates=_pin(candidates, self.labels), rule=rule)
 
-    def with_labels(self, labels: Int[Tensor, " N"]) -> Self:
+    def with_labels(self, labels: Int[Tensor, " N"]) -> "Annotations":
         """Add labels given by a person: each becomes a candidate set of one that nothing overrules."""
         return replace(self, labels=labels, candidates=_pin(self.candidates, labels))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one parquet file, atomically: it is there whole or not at all."""
+        """Write one parquet file, atomically: it is there whole or not at all.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            pq.write_table(self._table(), partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with writing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                pq.write_table(self._table(), partial)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "Annotations":
         """Read what `save` wrote.
 
         Raises:
@@ -116,16 +124,24 @@ class Annotations:
             raise InputError(f"{path} was not written by zerolabel: it names no classes; give annotations.") from None
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"the annotations file {path} is damaged ({reason}); run `zerolabel annotate` again.") from None
+            raise InputError(
+                f"the annotations file {path} is damaged ({reason}); run `zerolabel annotate` again."
+            ) from None
         if meta.get("schema") != SCHEMA_VERSION:
-            raise InputError(f"{path} has schema {meta.get('schema')}, this zerolabel reads {SCHEMA_VERSION}; annotate again.")
+            raise InputError(
+                f"{path} has schema {meta.get('schema')}, this zerolabel reads {SCHEMA_VERSION}; annotate again."
+            )
         missing = [name for name in _COLUMNS if name not in table.column_names]
         if missing:
-            raise InputError(f"the annotations file {path} lacks the column {missing[0]}; run `zerolabel annotate` again.")
+            raise InputError(
+                f"the annotations file {path} lacks the column {missing[0]}; run `zerolabel annotate` again."
+            )
         try:
             return cls._from_table(table, meta)
-        except (ValueError, RuntimeError, IndexError) as error:
-            raise InputError(f"the annotations file {path} is damaged ({error}); run `zerolabel annotate` again.") from None
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise InputError(
+                f"the annotations file {path} is damaged ({error}); run `zerolabel annotate` again."
+            ) from None
 
     def _table(self) -> pa.Table:
         meta = {
@@ -142,7 +158,9 @@ class Annotations:
             "sha256": pa.array(self.sha256, pa.string()),
             "width": pa.array(self.sizes[:, 0].numpy(), pa.int32()),
             "height": pa.array(self.sizes[:, 1].numpy(), pa.int32()),
-            "candidates": pa.ListArray.from_arrays(pa.array(offsets.numpy(), pa.int32()), pa.array(ids.numpy(), pa.int32())),
+            "candidates": pa.ListArray.from_arrays(
+                pa.array(offsets.numpy(), pa.int32()), pa.array(ids.numpy(), pa.int32())
+            ),
             "scores": _fixed(self.scores.numpy(), pa.float32()),
             "votes": _fixed(self.votes.numpy(), pa.int32()),
             "label": pa.array([None if x < 0 else x for x in self.labels.tolist()], pa.int32()),
@@ -150,7 +168,7 @@ class Annotations:
         return pa.table(columns).replace_schema_metadata({_KEY: json.dumps(meta)})
 
     @classmethod
-    def _from_table(cls, table: pa.Table, meta: dict[str, Any]) -> Self:
+    def _from_table(cls, table: pa.Table, meta: dict[str, Any]) -> "Annotations":
         classes, n = tuple(meta["classes"]), table.num_rows
         lists = table["candidates"].combine_chunks()
         lengths = np.asarray(lists.value_lengths().fill_null(0))
@@ -160,7 +178,9 @@ class Annotations:
             classes=classes,
             file_names=tuple(table["file_name"].to_pylist()),
             sha256=tuple(table["sha256"].to_pylist()),
-            sizes=torch.stack([torch.from_numpy(table[side].to_numpy().astype(np.int64)) for side in ("width", "height")], 1),
+            sizes=torch.stack(
+                [torch.from_numpy(table[side].to_numpy().astype(np.int64)) for side in ("width", "height")], 1
+            ),
             votes=_matrix(table["votes"], n, len(meta["annotators"])).long(),
             scores=_matrix(table["scores"], n, len(classes)).float(),
             candidates=candidates,
@@ -168,6 +188,22 @@ class Annotations:
             annotators=tuple(Annotator(**annotator) for annotator in meta["annotators"]),
             rule=meta["rule"],
         )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a failure to write into a sentence.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC or "(os error 28)" in str(error):
+            raise InputError(f"the disk is full at {folder}; free some space and go on with --resume.") from None
+        reason = str(error.strerror or error).splitlines()[0]
+        raise InputError(f"{folder} cannot be written ({reason}); give a folder that can.") from None
 
 
 def _fixed(matrix: np.ndarray, kind: pa.DataType) -> pa.Array:

@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,14 +20,16 @@ class Checkpoint:
 
     Attributes:
         tensors: the learner's state under ``learner.``, the optimizer's under ``optimizer.<parameter>.``.
-        meta: the epoch that is done, and what of the optimizer's state is no tensor.
+        meta: the epoch that is done, the settings, and what of the optimizer's state is no tensor.
     """
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
 
     @classmethod
-    def of(cls, learner: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> Self:
+    def of(
+        cls, learner: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, settings: dict[str, Any]
+    ) -> "Checkpoint":
         """The state after an epoch."""
         tensors = {f"learner.{name}": value for name, value in learner.state_dict().items()}
         state: dict[str, dict[str, Any]] = {}
@@ -37,7 +39,7 @@ class Checkpoint:
                     tensors[f"optimizer.{place}.{name}"] = value
                 else:
                     state.setdefault(str(place), {})[name] = value
-        return cls(tensors, {"epoch": epoch, "optimizer": state})
+        return cls(tensors, {"epoch": epoch, "settings": settings, "optimizer": state})
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
@@ -51,7 +53,7 @@ class Checkpoint:
             partial.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "Checkpoint":
         """Read what `save` wrote.
 
         Raises:
@@ -62,14 +64,21 @@ class Checkpoint:
                 meta = json.loads((file.metadata() or {})["zerolabel"])
                 return cls({name: file.get_tensor(name) for name in file.keys()}, meta)  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-            raise InputError(f"the checkpoint {path} is damaged ({error}); remove it to train from the start.") from None
+            raise InputError(
+                f"the checkpoint {path} is damaged ({error}); remove it to train from the start."
+            ) from None
 
-    def restore(self, learner: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    def restore(self, learner: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> int:
         """Put the state back and return the epoch that was done.
 
         Raises:
-            InputError: the state is of another learner.
+            InputError: the state is of another learner or other settings.
         """
+        saved: dict[str, Any] = self.meta.get("settings", {})
+        other = [name for name, value in settings.items() if saved.get(name) != value]
+        if other:
+            now, then = settings[other[0]], saved.get(other[0])
+            raise InputError(f"the checkpoint was trained with {other[0]} {then}, not {now}; train with --overwrite.")
         weights = {name.removeprefix("learner."): t for name, t in self.tensors.items() if name.startswith("learner.")}
         try:
             learner.load_state_dict(weights)

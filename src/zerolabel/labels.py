@@ -1,10 +1,15 @@
 """Label distributions: pure functions of probabilities and candidate sets, rows are images."""
 
+import warnings
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
+
+from zerolabel.errors import InputError
 
 TINY = 1e-12
 
@@ -54,7 +59,10 @@ def split_clean(loss: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     values = loss.detach().double().cpu().numpy().reshape(-1, 1)
     if len(values) < 2 or np.ptp(values) < 1e-12:
         return torch.ones_like(loss)
-    mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0).fit(values)
+    mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are the method's
+        mixture.fit(values)
     posterior = mixture.predict_proba(values)[:, mixture.means_.argmin()]
     return torch.from_numpy(posterior).to(loss)
 
@@ -68,7 +76,7 @@ def class_prior(scores: Float[Tensor, "N C"], prior: str | tuple[float, ...]) ->
             positive weights.
 
     Raises:
-        ValueError: another word, or a number of weights that is not C, or a weight that is not positive.
+        InputError: another word, or a number of weights that is not C, or a weight that is not positive.
     """
     n_classes = scores.shape[1]
     if prior == "uniform":
@@ -77,8 +85,8 @@ def class_prior(scores: Float[Tensor, "N C"], prior: str | tuple[float, ...]) ->
         total = scores.sum(0) + 1 / n_classes
         return total / total.sum()
     if isinstance(prior, str):
-        raise ValueError(f"prior is 'uniform', 'estimated' or {n_classes} weights, not '{prior}'")
+        raise InputError(f"prior is 'uniform', 'estimated', 'none' or {n_classes} weights, not '{prior}'.")
     weights = scores.new_tensor(prior)
-    if len(weights) != n_classes or not bool((weights > 0).all()):
-        raise ValueError(f"prior needs {n_classes} positive weights, one per class, got {len(weights)}")
+    if len(weights) != n_classes or not bool(((weights > 0) & weights.isfinite()).all()):
+        raise InputError(f"prior needs {n_classes} positive weights, one per class, not {list(prior)}.")
     return weights / weights.sum()

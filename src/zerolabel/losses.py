@@ -10,9 +10,14 @@ def mean(values: Float[Tensor, " N"]) -> Float[Tensor, ""]:
     return values.sum() / max(len(values), 1)
 
 
+def log_probabilities(logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """``log softmax``, in float32 at least."""
+    return logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
 def cross_entropy(logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
     """``-sum_j t_j log p_j``, with soft targets."""
-    return mean(-(target * logits.float().log_softmax(1)).sum(1))
+    return mean(-(target * log_probabilities(logits)).sum(1))
 
 
 def partial_cross_entropy(logits: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, ""]:
@@ -21,13 +26,13 @@ def partial_cross_entropy(logits: Float[Tensor, "N C"], candidates: Bool[Tensor,
     An image with no candidate does not count.
     """
     rows = candidates.any(1)
-    log_p = logits[rows].float().log_softmax(1)
+    log_p = log_probabilities(logits[rows])
     return mean(-log_p.masked_fill(~candidates[rows], -torch.inf).logsumexp(1))
 
 
 def negative_entropy(logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
     """``sum_j p_j log p_j``: minimised by the uniform prediction."""
-    log_p = logits.float().log_softmax(1)
+    log_p = log_probabilities(logits)
     return mean((log_p.exp() * log_p).sum(1))
 
 
@@ -38,7 +43,7 @@ def squared_error(p: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Floa
 
 def divergence(target: Float[Tensor, "N C"], logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
     """``KL(t || softmax(logits))``, with ``0 log 0 = 0``."""
-    return mean((torch.special.xlogy(target, target) - target * logits.float().log_softmax(1)).sum(1))
+    return mean((torch.special.xlogy(target, target) - target * log_probabilities(logits)).sum(1))
 
 
 def supervised_contrastive(
@@ -56,6 +61,7 @@ def supervised_contrastive(
     count = positive.sum(1)
     rows = count > 0
     left_out = ignored & rows[:, None]
+    similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
     log_p = similarity - similarity.masked_fill(left_out, -torch.inf).logsumexp(1, keepdim=True)
     return mean(-(log_p.masked_fill(~positive, 0).sum(1)[rows] / count[rows]))
 

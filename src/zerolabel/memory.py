@@ -101,11 +101,12 @@ class Momentum(nn.Module):
     def __init__(self, copy: nn.Module, momentum: float) -> None:
         super().__init__()
         self.copy = copy.requires_grad_(False)
-        self.average = get_ema_multi_avg_fn(momentum)
+        self.average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """What the copy answers."""
-        return self.copy(*inputs)
+        answer: Tensor = self.copy(*inputs)
+        return answer
 
     @torch.no_grad()
     def reset(self, live: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """The one training loop: it drives any learner, and is the only place that steps an optimizer."""
 
+import logging
 import math
 import time
 from collections import defaultdict
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from zerolabel.checkpoints import Checkpoint
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 
 
+@runtime_checkable
 class Source(Protocol):
     """Images, or features of images, as batches of views: `views.Pixels` and `views.Features`."""
 
@@ -98,8 +100,8 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
         learner: is moved to the device.
         source: its row i is image i of the learner's annotations.
         settings: how.
-        checkpoint: file that is written after every epoch before its log is yielded; where it is there already,
-            training goes on after its epoch.
+        checkpoint: file that is written after every epoch, once its log was taken; where it is there already,
+            training goes on after its epoch. A kill in between repeats the epoch, log and all.
 
     Raises:
         InputError: the checkpoint is of another learner or other settings.
@@ -109,9 +111,9 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
     learner = fabric.to_device(learner)
     learner.to(memory_format=torch.channels_last)
     optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
-    first = 0
+    first, fixed = 0, {name: value for name, value in asdict(settings).items() if name != "device"}
     if checkpoint is not None and checkpoint.exists():
-        first = Checkpoint.load(checkpoint).restore(learner, optimizer.optimizer) + 1
+        first = Checkpoint.load(checkpoint).restore(learner, optimizer.optimizer, fixed) + 1
     for number in range(first, settings.epochs):
         torch.manual_seed(settings.seed * 1_000_003 + number + 1)
         for group in optimizer.param_groups:
@@ -121,10 +123,20 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
             number / settings.epochs,
             lambda network: predict(network, source, fabric, settings.batch_size * 4, view="weak"),
         )
-        log = run_epoch(learner, source, epoch, settings, fabric, optimizer)
+        yield run_epoch(learner, source, epoch, settings, fabric, optimizer)
         if checkpoint is not None:
-            Checkpoint.of(learner, optimizer.optimizer, number).save(checkpoint)
-        yield log
+            Checkpoint.of(learner, optimizer.optimizer, number, fixed).save(checkpoint)
+
+
+def rehearse(learner: Learner, source: Source, settings: Settings) -> float:
+    """Seconds of one epoch late in the training, when every term of the loss takes part."""
+    fabric = launch(settings)
+    learner = fabric.to_device(learner)
+    optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
+    last = settings.epochs - 1
+    epoch = Epoch(last, last / settings.epochs, lambda network: predict(network, source, fabric, settings.batch_size))
+    run_epoch(learner, source, epoch, settings, fabric, optimizer)
+    return run_epoch(learner, source, epoch, settings, fabric, optimizer).seconds
 
 
 def run_epoch(
@@ -215,7 +227,15 @@ def launch(settings: Settings) -> Fabric:
     """Fabric with the device and precision of the settings."""
     precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}
     wanted = settings.precision if settings.precision != "auto" else best_precision(settings.device)
-    return Fabric(accelerator=settings.device, devices=1, precision=precision[wanted])
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    return Fabric(accelerator=best_device(settings.device).type, devices=1, precision=precision[wanted])
+
+
+def best_device(wanted: str = "auto") -> torch.device:
+    """The device that a word means: "auto" is the first CUDA device where there is one, else the processor."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def best_precision(device: str) -> Literal["float32", "bfloat16"]:
@@ -227,4 +247,4 @@ def best_precision(device: str) -> Literal["float32", "bfloat16"]:
     return "float32"
 
 
-__all__ = ["EpochLog", "Settings", "Source", "predict", "train"]
+__all__ = ["EpochLog", "Settings", "Source", "best_device", "predict", "rehearse", "train"]

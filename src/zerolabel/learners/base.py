@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 

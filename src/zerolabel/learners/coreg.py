@@ -31,7 +31,7 @@ from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.memory import KeyQueue, LossHistory, Momentum, Prototypes
-from zerolabel.networks import Network
+from zerolabel.networks import Network, twin
 
 
 class Embedder(nn.Module):
@@ -122,7 +122,7 @@ class CoReg(Learner):
         self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
         self.aligned = prior != "none"
         self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
-        self.peer = network.twin()
+        self.peer = twin(network)
         side = partial(Side, n_images=len(annotations), embedding=embedding, queue=queue, momentum=momentum, history=history)
         self.side, self.peer_side = side(self.network), side(self.peer)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
@@ -177,14 +177,12 @@ class CoReg(Learner):
         return torch.where(self.labels >= 0, 1.0, posterior)
 
     def groups(self, w: Float[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
-        """Partial and unlabelled split; a human label comes as often as the unlabelled split restarts."""
+        """Partial and unlabelled split; a human label comes with both, so that no other image comes more often."""
         clean = w > self.threshold
         trusted, rest = clean.nonzero().squeeze(1), (~clean).nonzero().squeeze(1)
-        if not self.unlabelled_split:
+        if len(rest) == 0 or not self.unlabelled_split:
             return trusted, rest[:0]
-        human = (self.labels >= 0).nonzero().squeeze(1)
-        restarts = len(trusted) // len(rest) if len(rest) else 0
-        return torch.cat([trusted, human.repeat(restarts)]), rest
+        return trusted, torch.cat([rest, (self.labels >= 0).nonzero().squeeze(1)])
 
     def co_step(
         self,
@@ -211,7 +209,7 @@ class CoReg(Learner):
             target = labels.sharpen(torch.cat([mixed_labels, (p_own[n:] + p_peer) / 2]), self.temperature)
             human = self.labels[index]
             target = torch.where((human >= 0)[:, None], labels.one_hot(human, target.shape[1]), target)
-            pseudo, clean = target.argmax(1), torch.arange(len(index), device=target.device) < n
+            pseudo, clean = target.argmax(1), (torch.arange(len(index), device=target.device) < n) | (human >= 0)
             z = F.normalize(side.projector(features[:n]).float(), dim=1)
             self.prototypes.update(z, pseudo[:n], human[:n] >= 0)
             side.momentum.follow(Embedder(own, side.projector))

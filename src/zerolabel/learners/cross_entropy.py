@@ -1,6 +1,6 @@
 """Cross-entropy on zero-shot labels: the plain baseline.
 
-    L = CE(argmax_j score_j(x), p(x_s))
+L = CE(argmax_j score_j(x), p(x_s))
 """
 
 from collections.abc import Iterable

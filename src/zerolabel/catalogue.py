@@ -1,0 +1,83 @@
+"""What can be chosen: the learners with their papers, arguments and defaults, read from their own docstrings."""
+
+import inspect
+import re
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zerolabel.learners import LEARNERS, Learner, hyper_parameters
+from zerolabel.options import describe, find_learner, keyword_types
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One hyper-parameter.
+
+    Attributes:
+        name: for ``--set``.
+        kind: its type in words.
+        default: as the paper has it, unless the description says otherwise.
+        meaning: one sentence.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One learner.
+
+    Attributes:
+        name: for ``--learner``.
+        summary: one sentence.
+        paper: authors, title, venue.
+        details: the rest of the module's docstring: formulas and decisions.
+        arguments: its hyper-parameters.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    details: str
+    arguments: tuple[Argument, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def learners(name: str | None = None) -> tuple[Entry, ...]:
+    """All learners, or one.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    chosen = LEARNERS if name is None else {name: find_learner(name)}
+    return tuple(entry(key, learner) for key, learner in chosen.items())
+
+
+def entry(name: str, learner: type[Learner]) -> Entry:
+    """What a learner's docstrings and signature say of it."""
+    paper, _, details = inspect.cleandoc(sys.modules[learner.__module__].__doc__ or "").partition("\n\n")
+    summary = inspect.cleandoc(learner.__doc__ or "").partition("\n\n")[0]
+    types, meanings = keyword_types(learner), _meanings(learner)
+    arguments = tuple(
+        Argument(key, describe(types[key]), default, meanings.get(key, ""))
+        for key, default in hyper_parameters(learner).items()
+    )
+    return Entry(name, _line(summary), _line(paper), details, arguments)
+
+
+def _meanings(learner: type[Learner]) -> dict[str, str]:
+    """The ``Args`` section of a class's docstring, by name."""
+    section = inspect.cleandoc(learner.__doc__ or "").partition("Args:\n")[2]
+    found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
+    return {name: _line(text) for name, text in found}
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,272 @@
+"""Classifier: networks, class names, eval view and calibration; what is exported is what was evaluated."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from zerolabel import __version__
+from zerolabel.errors import InputError
+from zerolabel.images import ImageSet, Unreadable, decode
+from zerolabel.networks import Network, NetworkSpec, count_parameters, rebuild
+from zerolabel.views import Preprocess
+
+FORMAT = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+Images = ImageSet | str | os.PathLike[str] | Sequence[Image.Image | np.ndarray] | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Images in, class probabilities out.
+
+    Attributes:
+        networks: one by default; of several, the mean of the logits decides.
+        classes: C class names; a class id is its place here.
+        preprocess: the eval view.
+        temperature: divides the logits, see `zerolabel.calibration`.
+        threshold: confidence in [0, 1] below which `predict` abstains where it is asked to; none where unknown.
+        provenance: how it was made, as data for JSON.
+
+    Raises:
+        InputError: the parts do not fit together.
+    """
+
+    networks: tuple[Network, ...]
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    temperature: float = 1.0
+    threshold: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise InputError("a classifier needs at least one network.")
+        for network in self.networks:
+            if network.spec.n_classes != len(self.classes):
+                given = f"{network.spec.n_classes} classes, but {len(self.classes)} are named"
+                raise InputError(f"the network '{network.spec.name}' has {given}; give the names it was trained on.")
+        if not 0 < self.temperature < float("inf"):
+            raise InputError(f"the temperature must be a positive number, not {self.temperature}.")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise InputError(f"the threshold is a confidence between 0 and 1, not {self.threshold}.")
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights of all its networks, each shared one once."""
+        return count_parameters(nn.ModuleList(self.networks))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.networks[0].parameters()).device
+
+    def to(self, device: str | torch.device) -> "Classifier":
+        """Move its networks."""
+        for network in self.networks:
+            network.to(device)
+        return self
+
+    def predict_proba(self, images: Images, *, batch_size: int = 64) -> Float[Tensor, "N C"]:
+        """Class probabilities; arguments, order and unreadable images as in `logits`."""
+        return (self.logits(images, batch_size=batch_size) / self.temperature).softmax(1)
+
+    def predict(self, images: Images, *, batch_size: int = 64, threshold: float | None = None) -> list[str | None]:
+        """Class names.
+
+        Args:
+            images: see `logits`.
+            batch_size: images at a time.
+            threshold: abstain, with None, below this confidence; `Classifier.threshold` is the one to give for the
+                share of images that was asked for. None is also the answer for an image that cannot be read.
+        """
+        return self.decide(self.predict_proba(images, batch_size=batch_size), threshold)
+
+    def decide(self, probabilities: Float[Tensor, "N C"], threshold: float | None = None) -> list[str | None]:
+        """The most probable class names; None below the threshold and where a row is not a number."""
+        best, index = probabilities.max(1)
+        known = best >= (threshold or 0.0)
+        return [self.classes[i] if sure else None for i, sure in zip(index.tolist(), known.tolist(), strict=True)]
+
+    @torch.inference_mode()
+    def logits(self, images: Images, *, batch_size: int = 64) -> Float[Tensor, "N C"]:
+        """Mean logits of its networks, before the temperature, on the processor.
+
+        Args:
+            images: an image set, a folder or a list of files; PIL images; or uint8 arrays, each of height x width x 3
+                or of height x width.
+            batch_size: images at a time; memory stays bounded by it.
+
+        Returns:
+            A row per image, in their order. An image that cannot be read has a row that is not a number, and a
+            warning says how many there were.
+
+        Raises:
+            InputError: there is no such folder, or an array is no image.
+        """
+        if isinstance(images, str | os.PathLike):
+            images = ImageSet.open(images)
+        count, read = _source(images)
+        rows = torch.full((count, len(self.classes)), torch.nan)
+        failures: dict[int, str] = {}
+
+        def view(index: int) -> Tensor | None:
+            try:
+                return self.preprocess(read(index))
+            except Unreadable as error:
+                failures[index] = str(error)
+                return None
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, count, batch_size):
+                views = list(pool.map(view, range(start, min(start + batch_size, count))))
+                readable = [start + i for i, one in enumerate(views) if one is not None]
+                if readable:
+                    rows[readable] = self._forward(torch.stack([one for one in views if one is not None]))
+        if failures:
+            first = min(failures)
+            name = images.file_names[first] if isinstance(images, ImageSet) else f"number {first}"
+            message = f"{len(failures)} of {count} images cannot be read, first {name} ({failures[first]})."
+            warnings.warn(message, stacklevel=2)
+        return rows
+
+    def _forward(self, batch: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C"]:
+        batch = batch.to(self.device)
+        return torch.stack([network.eval()(batch).float() for network in self.networks]).mean(0).cpu()
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write `model.safetensors` and `config.json` into a folder.
+
+        Each file is there whole or not at all, and the second names the first by its hash, so that halves of two
+        saves are never taken for one classifier.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _atomic(folder / WEIGHTS) as partial:
+            save_file(self._state(), partial, metadata={"format": "pt"})
+            digest = _sha256(partial)
+        config = {
+            "format": FORMAT,
+            "zerolabel": __version__,
+            "id2label": {str(i): name for i, name in enumerate(self.classes)},
+            "networks": [network.spec.to_dict() for network in self.networks],
+            "preprocess": self.preprocess.to_dict(),
+            "temperature": self.temperature,
+            "threshold": self.threshold,
+            "weights_sha256": digest,
+            "provenance": self.provenance,
+        }
+        with _atomic(folder / CONFIG) as partial:
+            partial.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Classifier":
+        """Read what `save` wrote; nothing is downloaded and no pickle is opened.
+
+        Raises:
+            InputError: there is no classifier in the folder, or it is damaged.
+        """
+        folder = Path(folder)
+        for name in (CONFIG, WEIGHTS):
+            if not (folder / name).is_file():
+                raise InputError(
+                    f"there is no classifier in {folder}: it lacks {name}; give the folder that `save` wrote."
+                )
+        try:
+            config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            if config["format"] != FORMAT:
+                raise InputError(
+                    f"{folder / CONFIG} has format {config['format']}, this zerolabel reads {FORMAT}; update it."
+                )
+            if config["weights_sha256"] != _sha256(folder / WEIGHTS):
+                raise ValueError(f"{WEIGHTS} is not the file that was saved with it")
+            labels = config["id2label"]
+            networks = tuple(rebuild(NetworkSpec.from_dict(spec)) for spec in config["networks"])
+            nn.ModuleList(networks).load_state_dict(load_file(folder / WEIGHTS))
+            classifier = cls(
+                networks=networks,
+                classes=tuple(labels[str(i)] for i in range(len(labels))),
+                preprocess=Preprocess.from_dict(config["preprocess"]),
+                temperature=config["temperature"],
+                threshold=config["threshold"],
+                provenance=config["provenance"],
+            )
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise InputError(f"the classifier in {folder} is damaged ({reason}); save it again.") from None
+        return classifier.to(device)
+
+    def _state(self) -> dict[str, Tensor]:
+        """Every weight, with memory of its own: networks may share an encoder."""
+        state = nn.ModuleList(self.networks).state_dict()
+        return {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()
+        }
+
+
+def _source(
+    images: ImageSet | Sequence[Image.Image | np.ndarray] | np.ndarray,
+) -> tuple[int, Callable[[int], UInt8[Tensor, "H W 3"]]]:
+    """How many images there are, and a way to read one."""
+    if isinstance(images, Image.Image):
+        raise InputError("give a list of images; for a single one, a list of one.")
+    if isinstance(images, ImageSet):
+        return len(images), lambda i: torch.from_numpy(np.array(images.read(i)))
+    return len(images), lambda i: as_pixels(images[i])
+
+
+def as_pixels(image: Image.Image | np.ndarray) -> UInt8[Tensor, "H W 3"]:
+    """The upright pixels of one image.
+
+    Raises:
+        InputError: an array that is no uint8 of height x width x 3, or of height x width.
+    """
+    if isinstance(image, Image.Image):
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode != "RGB" or upright.has_transparency_data:
+            stream = BytesIO()  # through a lossless file, so that every mode is read as it is from disk
+            upright.save(stream, "TIFF" if upright.mode[0] in "IFC" else "PNG")
+            upright = decode(stream.getvalue())
+        return torch.from_numpy(np.array(upright))
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise InputError(f"an image must be uint8 of height x width x 3, not {array.dtype} of {array.shape}.")
+    return torch.from_numpy(np.array(array))
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[Path]:
+    """A file to write in place of `path`, which it replaces where nothing failed."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+__all__ = ["Classifier", "Images", "as_pixels"]

@@ -1,0 +1,95 @@
+"""What a run would cost, measured on a few images: nothing is kept, and nothing is downloaded."""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from zerolabel import networks, vlms
+from zerolabel.annotations import Annotations
+from zerolabel.images import ImageSet, Unreadable
+from zerolabel.learners import LEARNERS
+from zerolabel.presets import HEADS
+from zerolabel.runs import Config
+from zerolabel.training import Settings, rehearse
+from zerolabel.views import Features, Pixels, Preprocess
+
+_SAMPLE = 128
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Times, from a sample.
+
+    Attributes:
+        n_images: found.
+        annotation_seconds: for all images; none where the model is not on this machine.
+        training_seconds: for all epochs.
+    """
+
+    n_images: int
+    annotation_seconds: float | None
+    training_seconds: float
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        first = "after a download" if self.annotation_seconds is None else f"{self.annotation_seconds:.0f} s"
+        return f"annotation {first}, training {self.training_seconds:.0f} s"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def estimate(config: Config) -> Estimate:
+    """Encode a few images and train a late epoch on random ones, and scale up."""
+    images = ImageSet.open(config.images)
+    return Estimate(len(images), annotation_seconds(config, images), training_seconds(config, len(images)))
+
+
+def annotation_seconds(config: Config, images: ImageSet) -> float | None:
+    """For all images, from the first of them."""
+    if config.annotations is not None:
+        return 0.0
+    if not vlms.at_hand(config.vlm):
+        return None
+    encoder = vlms.load(config.vlm)
+    start, read = time.perf_counter(), []
+    for i in range(min(32, len(images))):
+        try:
+            read.append(encoder.preprocess(images.read(i)))
+        except Unreadable:
+            continue
+    if not read:
+        return None
+    encoder.encode_images(torch.stack(read))
+    return (time.perf_counter() - start) / len(read) * len(images)
+
+
+def training_seconds(config: Config, n_images: int) -> float:
+    """For all epochs, from one late epoch on a sample of noise."""
+    settings, count = Settings(**config.settings), min(_SAMPLE, n_images)
+    classes = len(config.classes)
+    annotations = blank(config.classes, count)
+    if config.student in HEADS:
+        size, source = 512, Features(torch.nn.functional.normalize(torch.randn(count, 512), dim=1))
+    else:
+        size = config.size
+        noise = torch.randint(256, (count, 3, size, size), dtype=torch.uint8).numpy()
+        source = Pixels(noise, Preprocess(size, (0.5,) * 3, (0.25,) * 3), flip=config.flip)
+    hyper = {} if config.via else config.hyper_parameters
+    kind = LEARNERS["distillation" if config.via else config.learner]
+    learner = kind(networks.build(config.student, classes, size), annotations, **hyper)
+    one_epoch = rehearse(learner, source, replace(settings, batch_size=min(settings.batch_size, count)))
+    return one_epoch / count * n_images * settings.epochs
+
+
+def blank(classes: tuple[str, ...], count: int) -> Annotations:
+    """Random annotations."""
+    votes = torch.randint(len(classes), (count, 3))
+    scores = torch.nn.functional.one_hot(votes, len(classes)).float().mean(1)
+    names = tuple(str(i) for i in range(count))
+    sizes, labels = torch.ones(count, 2, dtype=torch.long), torch.full((count,), -1)
+    return Annotations(classes, names, names, sizes, votes, scores, scores > 0, labels, (), "union")

@@ -1,0 +1,86 @@
+"""A finished classifier on images: predictions as a table, and a comparison with true labels."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import evaluation
+from zerolabel.classifier import Classifier
+from zerolabel.errors import InputError
+from zerolabel.images import ImageSet, Unreadable, sha256
+from zerolabel.training import best_device
+from zerolabel.truth import match
+
+
+def open_classifier(folder: Path, device: str = "cpu") -> Classifier:
+    """The classifier in a folder, or in a run's folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    inner = folder / "classifier"
+    return Classifier.load(inner if inner.is_dir() else folder, best_device(device))
+
+
+def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
+    """Accuracies of a classifier on the readable images that the truth names.
+
+    Raises:
+        InputError: there is no classifier, image or truth, or they do not fit.
+    """
+    classifier, found = open_classifier(folder, device), ImageSet.open(images)
+    labels = match(truth, found.file_names, [content_hash(found, i) for i in range(len(found))], classifier.classes)
+    p = classifier.predict_proba(found)
+    readable = ~p.isnan().any(1)
+    return {
+        **evaluation.evaluate(p[readable], labels[readable], classifier.classes),
+        "n_skipped": int((~readable).sum()),
+        "student_parameters": classifier.n_parameters,
+    }
+
+
+def content_hash(images: ImageSet, index: int) -> str:
+    """SHA-256 of a file; empty where it cannot be read."""
+    try:
+        return sha256(images.read_bytes(index))
+    except Unreadable:
+        return ""
+
+
+def predictions(folder: Path, images: str, abstain: bool, threshold: float | None, device: str) -> pd.DataFrame:
+    """``file_name``, ``label`` and ``confidence`` of every image; no label where the classifier abstains.
+
+    Args:
+        folder: of the classifier, or of a run.
+        images: folder or list.
+        abstain: answer nothing below the classifier's own threshold.
+        threshold: answer nothing below this confidence instead.
+        device: where to compute.
+
+    Raises:
+        InputError: there is no classifier or image, or the classifier has no threshold to abstain by.
+    """
+    classifier, found = open_classifier(folder, device), ImageSet.open(images)
+    if abstain and threshold is None and classifier.threshold is None:
+        raise InputError(f"the classifier in {folder} has no threshold; give --threshold a confidence.")
+    limit = threshold if threshold is not None else classifier.threshold if abstain else None
+    p: Float[Tensor, "N C"] = classifier.predict_proba(found)
+    confidence = torch.where(p.isnan().any(1), torch.nan, p.nan_to_num().amax(1))
+    return pd.DataFrame(
+        {"file_name": found.file_names, "label": classifier.decide(p, limit), "confidence": confidence.tolist()}
+    )
+
+
+def write_table(table: pd.DataFrame, path: Path | None) -> None:
+    """As parquet, as CSV, or as CSV on standard output where there is no path."""
+    if path is None:
+        table.to_csv(sys.stdout, index=False)
+    elif path.suffix.lower() == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        table.to_csv(path, index=False)

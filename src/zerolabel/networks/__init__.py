@@ -1,0 +1,18 @@
+"""Networks that are trained: a backbone that gives features, and a linear head."""
+
+from zerolabel.networks.base import NAMES, Network, NetworkSpec, count_parameters
+from zerolabel.networks.build import build, default_name, rebuild, twin
+from zerolabel.networks.encoded import EncodedNetwork, ImageEncoder
+
+__all__ = [
+    "NAMES",
+    "EncodedNetwork",
+    "ImageEncoder",
+    "Network",
+    "NetworkSpec",
+    "build",
+    "count_parameters",
+    "default_name",
+    "rebuild",
+    "twin",
+]

@@ -1,0 +1,96 @@
+"""Network: features() and head, with the few plain values that rebuild it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zerolabel.errors import InputError
+
+NAMES = ("light", "preact_resnet18", "linear", "mlp")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Enough to build a network's architecture again; its weights are stored apart.
+
+    Attributes:
+        name: "light", "preact_resnet18", "linear", "mlp", or a model of timm.
+        n_classes: C.
+        size: side of the input in pixels, or number of features for "linear" and "mlp" without an encoder.
+        encoder: configuration of the frozen `ImageEncoder` below the head; none where all is learned.
+    """
+
+    name: str
+    n_classes: int
+    size: int
+    encoder: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "NetworkSpec":
+        """Rebuild from what `to_dict` gave.
+
+        Raises:
+            InputError: an entry is missing or unknown.
+        """
+        try:
+            return cls(**data)
+        except TypeError as error:
+            reason = str(error).split("__init__() ")[-1]
+            raise InputError(
+                f"this description of a network cannot be read ({reason}); it needs another version."
+            ) from None
+
+
+class Network(nn.Module):
+    """A backbone and a linear head.
+
+    An empty batch gives empty features and leaves running statistics alone. In training mode a batch of one is
+    shown to the backbone twice, so that batch normalisation has more than one value even where the last map is 1 x 1.
+
+    Args:
+        backbone: input -> features.
+        feature_dim: D, number of features.
+        spec: describes it.
+        pretrained: whether the backbone's weights were learned before.
+
+    Attributes:
+        head: features -> logits.
+    """
+
+    def __init__(self, backbone: nn.Module, feature_dim: int, spec: NetworkSpec, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.backbone, self.feature_dim, self.spec, self.pretrained = backbone, feature_dim, spec, pretrained
+        self.head = nn.Linear(feature_dim, spec.n_classes)
+        self.reset_head()
+
+    def reset_head(self) -> None:
+        """Draw the head's weights again."""
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
+        """What the head reads, and what a projector for contrastive learning may read."""
+        if x.shape[0] == 0:  # len() would fix the batch size of an exported graph
+            return x.new_zeros(0, self.feature_dim)
+        if self.training and x.shape[0] == 1:
+            return cast(Tensor, self.backbone(x.repeat_interleave(2, 0)))[:1]
+        return cast(Tensor, self.backbone(x))
+
+    def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B C"]:
+        """Logits."""
+        return cast(Tensor, self.head(self.features(x)))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of weights, trained or frozen, each shared one once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+__all__ = ["NAMES", "Network", "NetworkSpec", "count_parameters"]

@@ -1,0 +1,93 @@
+"""A frozen image encoder of a vision-language model with a trained head: learned on features, deployed on pixels."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zerolabel.errors import InputError
+from zerolabel.networks.base import Network, NetworkSpec
+from zerolabel.views import characters
+
+
+class ImageEncoder(nn.Module):
+    """The image tower of an open_clip model, frozen and always in eval mode: images -> features of length 1.
+
+    Args:
+        visual: the tower, `model.visual`.
+        config: the model's configuration as open_clip stores it: `embed_dim`, `vision_cfg`, and where it has it
+            `quick_gelu`; its text side is ignored and may be left out. `characters`, a mean and a standard
+            deviation, says that the model reads images as `zerolabel.views.characters` prepares them.
+    """
+
+    def __init__(self, visual: nn.Module, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.visual = visual.requires_grad_(False).eval()
+        self.config: dict[str, Any] = {
+            name: config[name] for name in ("embed_dim", "vision_cfg", "quick_gelu", "characters") if name in config
+        }
+
+    @classmethod
+    def build(cls, config: dict[str, Any]) -> "ImageEncoder":
+        """The same architecture with random weights, for weights that are loaded next; needs no network.
+
+        Raises:
+            InputError: the installed open_clip cannot build it.
+        """
+        import open_clip
+
+        vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+        text = {"context_length": 4, "vocab_size": 4, "width": 8, "heads": 1, "layers": 1}
+        try:
+            whole = open_clip.CLIP(config["embed_dim"], vision, text, quick_gelu=config.get("quick_gelu", False))
+        except (TypeError, RuntimeError, AssertionError) as error:
+            raise InputError(
+                f"open_clip cannot build this image encoder ({error}); install a newer open_clip."
+            ) from None
+        return cls(whole.visual, config)
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features."""
+        return int(self.config["embed_dim"])
+
+    @property
+    def size(self) -> int:
+        """Side of the input in pixels."""
+        side = self.config["vision_cfg"]["image_size"]
+        return int(side[0] if isinstance(side, list | tuple) else side)
+
+    def train(self, mode: bool = True) -> "ImageEncoder":
+        """Stay in eval mode: a frozen encoder has no other."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, x: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B D"]:
+        """Features of length 1."""
+        if "characters" in self.config:
+            x = characters.read(x, *self.config["characters"])
+        features = self.visual(x)
+        return F.normalize(features[0] if isinstance(features, tuple) else features, dim=1)
+
+
+class EncodedNetwork(Network):
+    """A head that was trained on frozen features, put on top of their encoder; reads pixels.
+
+    Args:
+        encoder: is shared, not copied.
+        head: "linear" or "mlp" network over its features; shared too.
+    """
+
+    def __init__(self, encoder: ImageEncoder, head: Network) -> None:
+        if head.spec.size != encoder.feature_dim:
+            raise InputError(
+                f"a head over {head.spec.size} features cannot follow an encoder of {encoder.feature_dim}."
+            )
+        spec = NetworkSpec(head.spec.name, head.spec.n_classes, encoder.size, encoder.config)
+        super().__init__(nn.Sequential(encoder, head.backbone), head.feature_dim, spec)
+        self.head = head.head
+
+
+__all__ = ["EncodedNetwork", "ImageEncoder"]

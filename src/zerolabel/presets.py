@@ -1,0 +1,47 @@
+"""Defaults by the size of the task: what the command line picks where the user says nothing, and prints."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from zerolabel.training import Settings
+
+HEADS = ("linear", "mlp")
+SMALL = 10_000
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Defaults for a run.
+
+    Attributes:
+        name: "small" or "paper".
+        why: the reason, as the end of a sentence.
+        settings: fields of `training.Settings`.
+        hyper_parameters: of each learner.
+    """
+
+    name: str
+    why: str
+    settings: dict[str, Any]
+    hyper_parameters: dict[str, dict[str, Any]]
+
+
+def choose(n_images: int) -> Preset:
+    """The preset for a number of training images.
+
+    The paper's values are made for 20,000 images and more: with 1,000 images, 50 epochs of warm-up at batch 512 are
+    a hundred steps. The small preset takes smaller batches, a larger learning rate and a shorter schedule.
+    """
+    if n_images < SMALL:
+        why = f"{n_images} images are fewer than {SMALL}"
+        return Preset("small", why, _SMALL_SETTINGS, {"coreg": _SMALL_COREG})
+    return Preset("paper", f"{n_images} images are {SMALL} or more", {}, {})
+
+
+_SMALL_SETTINGS: dict[str, Any] = {"epochs": 60, "batch_size": 64, "lr": 0.05}
+_SMALL_COREG: dict[str, Any] = {"warm_up": 15, "delay": 5, "ramp": 8, "queue": 1024}
+
+
+def features_settings(settings: dict[str, Any]) -> Settings:
+    """Settings of the first step of the road through frozen features, where an epoch costs next to nothing."""
+    return Settings(**settings)

@@ -1,0 +1,153 @@
+"""What a run left behind, read once; whatever is missing is empty."""
+
+import csv
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
+
+_COLUMNS = ("file_name", "set", "zero_shot", "zero_shot_confidence", "student", "student_confidence")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of a run's folder.
+
+    Attributes:
+        folder: where they lie.
+        config: what was asked.
+        metrics: what was measured; empty for a run that did not finish.
+        log: one record per epoch; empty for a learner without training.
+        annotations: of the training images; none for a run that was stopped before.
+        predictions: a row per image, with the columns of `_COLUMNS`.
+        evaluation: counts against true labels; empty where none were given.
+        skipped: file name and reason of each image that could not be read.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    log: tuple[dict[str, Any], ...]
+    annotations: Annotations | None
+    predictions: pd.DataFrame
+    evaluation: dict[str, Any]
+    skipped: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Run":
+        """Read a run's folder.
+
+        Raises:
+            InputError: it is no run's folder, or a file in it is damaged.
+        """
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"{folder} is not the folder of a run: it holds no config.json; give the folder that -o named."
+            )
+        annotations = folder / "annotations.parquet"
+        return cls(
+            folder=folder,
+            config=_json(folder / "config.json"),
+            metrics=_json(folder / "metrics.json"),
+            log=_lines(folder / "log.jsonl"),
+            annotations=Annotations.load(annotations) if annotations.is_file() else None,
+            predictions=_predictions(folder / "predictions.parquet"),
+            evaluation=_json(folder / "evaluation.json"),
+            skipped=_skipped(folder / "skipped.csv"),
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names."""
+        return self.annotations.classes if self.annotations is not None else tuple(self.config.get("classes", ()))
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the student was compared with true labels."""
+        return self.metrics.get("student_accuracy") is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return bool(self.metrics)
+
+    def setting(self, name: str) -> Any:
+        """Something that was asked, of the run or of its training; None where it is not known."""
+        value = self.config.get(name)
+        return value if value is not None else (self.config.get("settings") or {}).get(name)
+
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """The predictions that the report counts: on the test images where there are some, else on all."""
+        test = self.predictions[self.predictions["set"] == "test"]
+        return test if len(test) else self.predictions
+
+    @property
+    def shown_name(self) -> str:
+        """What `shown` is, in words."""
+        held_out = len(self.shown) and (self.shown["set"] == "test").all()
+        return f"{len(self.shown):,} {'held-out' if held_out else 'training'} images"
+
+    def image_path(self, file_name: str, part: str) -> Path:
+        """Where an image lies.
+
+        Args:
+            file_name: as in the predictions.
+            part: ``train`` or ``test``.
+        """
+        source = self.config.get("test_images") if part == "test" else None
+        root = Path(source or self.config.get("images", "."))
+        return (root if root.is_dir() else root.parent) / file_name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); run the stage that wrote it again.") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged (it holds no object); run the stage that wrote it again.")
+    return content
+
+
+def _lines(path: Path) -> tuple[dict[str, Any], ...]:
+    """Records of a log; a last line that a killed run left unfinished does not count."""
+    if not path.is_file():
+        return ()
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return tuple(record for record in records if isinstance(record, dict))
+
+
+def _predictions(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame(columns=list(_COLUMNS))
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged ({reason}); run `zerolabel evaluate` again.") from None
+    missing = [name for name in _COLUMNS if name not in frame.columns]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]}; run `zerolabel evaluate` again.")
+    return frame
+
+
+def _skipped(path: Path) -> tuple[tuple[str, str], ...]:
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as lines:
+        return tuple((row["file_name"] or "", row["reason"] or "") for row in csv.DictReader(lines))

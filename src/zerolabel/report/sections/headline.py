@@ -1,0 +1,120 @@
+"""The answer first: is the student any good, as far as that can be said?"""
+
+from zerolabel.report.formats import count, duration, percent
+from zerolabel.report.intervals import separable, wilson
+from zerolabel.report.markup import Html, Section, html, join, paragraph, tiles
+from zerolabel.report.run import Run
+from zerolabel.report.statement import measured_on
+
+
+def section(run: Run) -> Section:
+    """Measured accuracy where truth was given; otherwise what can be known without."""
+    if not run.finished:
+        text = (
+            "This run has not finished. The page shows what is there; the same command with --resume goes on from it."
+        )
+        return Section("result", "Result", paragraph(text, "warning bad"))
+    body = _with_truth(run) if run.has_truth else _without_truth(run)
+    return Section("result", "Result", join([body, _warnings(run)]))
+
+
+def _with_truth(run: Run) -> Html:
+    m = run.metrics
+    student, zero_shot, n = m["student_accuracy"], m.get("zero_shot_accuracy"), m.get("n_evaluated")
+    facts = [("student", percent(student), "Student accuracy", _interval(student, n))]
+    if zero_shot is not None:
+        facts.append(("zero", percent(zero_shot), "Zero-shot accuracy", _interval(zero_shot, n)))
+        if zero_shot < 1:
+            ratio = (1 - student) / (1 - zero_shot)
+            tone = "good" if ratio < 1 else "bad"
+            facts.append((tone, percent(ratio, 0), "Errors left", "student's errors as a share of zero-shot's"))
+    facts += _costs(run)
+    return join([paragraph(_verdict(run, student, zero_shot, n), "lead"), tiles(facts)])
+
+
+def _verdict(run: Run, student: float, zero_shot: float | None, n: int | None) -> Html:
+    lead = html("On {on} the student names <b>{share}</b> correctly", on=measured_on(run), share=percent(student))
+    if zero_shot is None:
+        return html("{lead}.", lead=lead)
+    both = html("{lead}; the prompts together, without training, {zero}.", lead=lead, zero=percent(zero_shot))
+    sure = bool(n) and separable(student, zero_shot, int(n or 0))
+    if student <= zero_shot:
+        end = (
+            "Training did not help here: use the zero-shot predictions, or look at the candidates below for the reason."
+        )
+    elif not sure:
+        end = "The difference is too small for this number of images to be sure of it."
+    else:
+        end = "The difference is larger than chance would explain."
+    return html("{both} {end}", both=both, end=end)
+
+
+def _without_truth(run: Run) -> Html:
+    agreement = _agreement_with_zero_shot(run)
+    m, shown = run.metrics, run.shown
+    facts = []
+    if agreement is not None:
+        facts.append(("student", percent(agreement), "Student agrees with zero-shot", f"on {run.shown_name}"))
+    if m.get("student_agreement") is not None:
+        facts.append(("plain", percent(m["student_agreement"]), "The two networks agree", "trained side by side"))
+    if len(shown):
+        mean = float(shown["student_confidence"].mean())
+        facts.append(("plain", percent(mean), "Mean confidence", "an estimate; see limits"))
+    lead = (
+        "No true label was given, so nobody can say from this folder how often the student is right. "
+        "The figures below say how far the models agree with each other, which is not the same: models that share "
+        "a mistake agree too."
+    )
+    link = html('To find out, check a small random sample by hand: <a href="#audit">an audit sheet is below</a>.')
+    return join([paragraph(lead, "lead"), paragraph(link), tiles([*facts, *_costs(run)])])
+
+
+def _agreement_with_zero_shot(run: Run) -> float | None:
+    both = run.shown.dropna(subset=["zero_shot", "student"])
+    return float((both["zero_shot"] == both["student"]).mean()) if len(both) else None
+
+
+def _costs(run: Run) -> list[tuple[str, str, str, str]]:
+    seconds = run.metrics.get("seconds") or {}
+    facts = []
+    if run.metrics.get("mean_candidates") is not None:
+        value = f"{run.metrics['mean_candidates']:.2f}"
+        facts.append(("plain", value, "Candidates per image", f"of {len(run.classes):,} classes"))
+    if seconds:
+        facts.append(
+            (
+                "plain",
+                duration(sum(seconds.values())),
+                "Time in all",
+                f"for {count(run.metrics.get('n_images'))} images",
+            )
+        )
+    return facts
+
+
+def _interval(share: float, n: int | None) -> str:
+    if not n:
+        return ""
+    low, high = wilson(round(share * n), n)
+    return f"95 % interval: {100 * low:.1f} to {100 * high:.1f}"
+
+
+def _warnings(run: Run) -> Html:
+    """What a reader must not overlook; all of it can be seen without labels."""
+    lines = []
+    if len(run.shown):
+        never = sorted(set(run.classes) - set(run.shown["student"]))
+        few = len(run.shown) < 5 * len(run.classes)
+        if never and not few:
+            names = ", ".join(never[:5]) + (" …" if len(never) > 5 else "")
+            lines.append(
+                f"The student never answers {len(never):,} of {len(run.classes):,} classes: {names}. Either the "
+                "images hold none, or the class collapsed."
+            )
+        most = run.shown["student"].value_counts(normalize=True)
+        if len(run.classes) > 2 and most.iloc[0] > 0.8:
+            lines.append(
+                f"{percent(float(most.iloc[0]), 0)} of all answers are one class, “{most.index[0]}”. Look at its "
+                "images before you trust the others."
+            )
+    return join(paragraph(line, "warning") for line in lines)

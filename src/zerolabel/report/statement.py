@@ -1,0 +1,123 @@
+"""The sentences that the report and the model card share."""
+
+import shlex
+
+from zerolabel.report.formats import count, percent, plural
+from zerolabel.report.run import Run
+
+_RULES = {
+    "union": "a class is a candidate of an image if at least one prompt voted for it",
+    "soft": "every class is a candidate, weighted by the mean score",
+    "topk": "the classes with the highest mean scores are candidates",
+    "ratio": "classes whose mean score comes close to the best one are candidates",
+    "mass": "the best classes that together hold a given share of the mean score are candidates",
+}
+
+
+def command(run: Run) -> str:
+    """The command that reproduces the run; empty where it is not known."""
+    return shlex.join(str(part) for part in run.config.get("command", ()))
+
+
+def rule(run: Run) -> str:
+    """How the candidate sets were formed."""
+    name = run.annotations.rule if run.annotations is not None else str(run.config.get("rule", ""))
+    meaning = _RULES.get(name.partition(":")[0], "")
+    return f"{name} ({meaning})" if meaning else name
+
+
+def n_images(run: Run) -> int:
+    """Images that were annotated."""
+    if run.annotations is not None:
+        return len(run.annotations)
+    return int(run.metrics.get("n_images", 0))
+
+
+def request(run: Run) -> str:
+    """What was asked, in words."""
+    config = run.config
+    templates = config.get("templates", ())
+    parts = [f"Sort {plural(n_images(run), 'unlabelled image')} into {plural(len(run.classes), 'class', 'classes')}."]
+    if config.get("vlm"):
+        parts.append(
+            f"The vision-language model {config['vlm']} read each image under {plural(len(templates), 'prompt')}."
+        )
+    if config.get("learner"):
+        asked = run.setting("epochs") or len(run.log)
+        epochs = f" in {plural(int(asked), 'epoch')}" if asked else ""
+        student = f"trained the student “{config['student']}”" if config.get("student") else "learned"
+        parts.append("Where the prompts disagreed, their votes stayed side by side as candidates.")
+        parts.append(f"From these the learner {config['learner']} {student}{epochs}.")
+    if run.has_truth:
+        parts.append("True labels were used to measure the result and for nothing else.")
+    elif run.finished:
+        parts.append("No true label was given.")
+    return " ".join(parts)
+
+
+def measured_on(run: Run) -> str:
+    """Which images the accuracies were measured on."""
+    on = str(run.metrics.get("evaluated_on") or "images")
+    n = run.metrics.get("n_evaluated")
+    return f"{count(n)} {on}" if n else on
+
+
+SHELL = "# onnxruntime, numpy and Pillow are enough\npython predict.py classifier.onnx path/to/images\n"
+PYTHON = """from zerolabel import Classifier
+
+classifier = Classifier.load("classifier")
+names = classifier.predict("path/to/images")
+probabilities = classifier.predict_proba("path/to/images")  # (N, C)
+"""
+
+
+def limits(run: Run) -> list[str]:
+    """What the classifier cannot do, as sentences."""
+    lines = [
+        (
+            f"It knows {plural(len(run.classes), 'class', 'classes')} and nothing else: an image of anything else "
+            "is still given one of them, sometimes with confidence."
+        ),
+        (
+            "It learned from a vision-language model's opinion. A mistake that all prompts share looks like the "
+            "truth to it, and it will repeat it."
+        ),
+        (
+            "It was trained on one collection of images. On images from another camera, place or time it may be "
+            "worse, and nothing in this folder tells by how much."
+        ),
+    ]
+    lines.append(_calibration(run))
+    if run.has_truth and "training" in str(run.metrics.get("evaluated_on", "")):
+        lines.append(
+            "The accuracies were measured on the images it was trained on. Their true labels were hidden from "
+            "training, but new images are harder."
+        )
+    if not run.has_truth:
+        lines.append("Nobody compared it with true labels. Check a sample by hand before you rely on it.")
+    if str(run.config.get("vlm", "")).partition(":")[0] == "glyphs":
+        lines.append(
+            "The annotator glyphs is a small demonstration model that reads written characters; it knows nothing "
+            "of photographs."
+        )
+    if run.skipped:
+        lines.append(
+            f"{plural(len(run.skipped), 'file')} could not be read and took no part; skipped.csv lists them with "
+            "the reason."
+        )
+    return lines
+
+
+def _calibration(run: Run) -> str:
+    temperature = run.metrics.get("temperature")
+    scaled = f" (temperature {temperature:.3g})" if isinstance(temperature, int | float) else ""
+    error = run.evaluation.get("ece")
+    if run.has_truth and error is not None:
+        return (
+            f"Its confidence was scaled without true labels{scaled}; measured afterwards, it is off by "
+            f"{percent(error)} "
+            "on average (expected calibration error)."
+        )
+    return (
+        f"Its confidence was scaled without true labels{scaled}, so “90 % sure” is an estimate that nobody has checked."
+    )

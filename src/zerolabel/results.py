@@ -1,0 +1,205 @@
+"""The numbers of a run: predictions of all images and, where truth was given, how right they are."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zerolabel import evaluation
+from zerolabel.annotate import Annotated
+from zerolabel.annotations import Annotations
+from zerolabel.classifier import Classifier
+from zerolabel.runs import Config, Folder, write_text
+from zerolabel.students import Trained
+from zerolabel.truth import load_truth
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        train: annotations of the training images.
+        test: annotations of the held-out images, if there are any.
+        p_train: the student's probabilities on the training images.
+        p_test: on the held-out images.
+        both: probabilities of all networks together, on the images that accuracies are about.
+        agreement: share of training images on which the networks agree; none where there is one.
+        truth_train: true class ids of the training images, -1 unknown; none where no truth was given.
+        truth_test: of the held-out images.
+        classifier: what is deployed.
+        n_skipped: unreadable images.
+    """
+
+    train: Annotations
+    test: Annotations | None
+    p_train: Float[Tensor, "N C"]
+    p_test: Float[Tensor, "M C"] | None
+    both: Float[Tensor, "K C"]
+    agreement: float | None
+    truth_train: Int[Tensor, " N"] | None
+    truth_test: Int[Tensor, " M"] | None
+    classifier: Classifier
+    n_skipped: int
+
+    @classmethod
+    def of(
+        cls, config: Config, annotated: Annotated, held_out: Annotated | None, trained: Trained, classifier: Classifier
+    ) -> "Outcome":
+        """Predict all images and read the truth: the only place of a run that does."""
+        train, test = annotated.annotations, held_out.annotations if held_out else None
+        known = load_truth(config.truth, *([train] if test is None else [train, test])) if config.truth else None
+        truth = None if known is None else known.split([len(train), len(known) - len(train)])
+        log_p, log_p_test = trained.log_probabilities, None
+        if held_out is not None:
+            alone = [replace(classifier, networks=(network,)) for network in trained.networks]
+            log_p_test = tuple(one.logits(held_out.images).log_softmax(1) for one in alone)
+        together = replace(classifier, networks=trained.networks)
+        return cls(
+            train,
+            test,
+            combine(log_p, classifier),
+            None if log_p_test is None else combine(log_p_test, classifier),
+            combine(log_p if log_p_test is None else log_p_test, together),
+            trained.agreement,
+            None if truth is None else truth[0],
+            None if truth is None or test is None else truth[1],
+            classifier,
+            len(annotated.skipped),
+        )
+
+    @property
+    def held_out(self) -> bool:
+        """Whether accuracies are those of images held out of training."""
+        return self.test is not None
+
+    @property
+    def judged_parts(self) -> tuple[Annotations, Float[Tensor, "K C"], Int[Tensor, " K"]]:
+        """Annotations, probabilities and truth of the images that accuracies are about."""
+        if self.test is not None and self.p_test is not None and self.truth_test is not None:
+            return self.test, self.p_test, self.truth_test
+        if self.truth_train is None:
+            raise ValueError("no truth was given")
+        return self.train, self.p_train, self.truth_train
+
+    @property
+    def judged(self) -> dict[str, Any] | None:
+        """Student and zero-shot ensemble against the truth; none without truth."""
+        if self.truth_train is None:
+            return None
+        annotations, p, truth = self.judged_parts
+        student = evaluation.evaluate(p, truth, annotations.classes)
+        zero_shot = evaluation.evaluate(annotations.scores, truth, annotations.classes)
+        return {
+            **student,
+            "zero_shot_accuracy": zero_shot["accuracy"],
+            "zero_shot_mean_per_class_accuracy": zero_shot["mean_per_class_accuracy"],
+            "zero_shot_confusion": zero_shot["confusion"],
+            "zero_shot_per_class": zero_shot["per_class"],
+            "zero_shot_ece": zero_shot["ece"],
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        """The run's numbers; accuracies only where truth was given."""
+        train = self.train
+        facts: dict[str, Any] = {
+            "n_images": len(train),
+            "n_skipped": self.n_skipped,
+            "n_classes": len(train.classes),
+            "mean_candidates": evaluation.mean_candidates(train.candidates),
+            "student_parameters": self.classifier.n_parameters,
+            "student_agreement": self.agreement,
+            "temperature": self.classifier.temperature,
+            "threshold": self.classifier.threshold,
+        }
+        judged = self.judged
+        if judged is None or self.truth_train is None:
+            return facts
+        annotations, p, truth = self.judged_parts
+        votes = evaluation.vote_accuracy(annotations.votes, truth).tolist()
+        return facts | {
+            "evaluated_on": "held-out images" if self.held_out else "training images",
+            "n_evaluated": judged["n"],
+            "zero_shot_accuracy": judged["zero_shot_accuracy"],
+            "zero_shot_mean_per_class_accuracy": judged["zero_shot_mean_per_class_accuracy"],
+            "zero_shot_accuracy_per_template": {
+                annotator.template: share for annotator, share in zip(annotations.annotators, votes, strict=True)
+            },
+            "candidate_coverage": self.coverage(),
+            "student_accuracy": judged["accuracy"],
+            "student_mean_per_class_accuracy": judged["mean_per_class_accuracy"],
+            "student_per_class": judged["per_class"],
+            "both_networks_accuracy": evaluation.accuracy(self.both.argmax(1), truth),
+            "student_ece": judged["ece"],
+        }
+
+    def coverage(self) -> float | None:
+        """Share of training images whose candidates hold the truth; none where truth names no training image."""
+        assert self.truth_train is not None
+        share = evaluation.candidate_coverage(self.train.candidates, self.truth_train)
+        return None if share != share else share
+
+    def predictions(self) -> pd.DataFrame:
+        """A row per image: zero-shot and student, class and confidence."""
+        parts = [table("train", self.train, self.p_train)]
+        if self.test is not None and self.p_test is not None:
+            parts.append(table("test", self.test, self.p_test))
+        return pd.concat(parts, ignore_index=True)
+
+
+def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Float[Tensor, "N C"]:
+    """What a classifier answers, from the answers of its networks, which are the first of the given ones."""
+    return (torch.stack(list(log_p[: len(classifier.networks)])).mean(0) / classifier.temperature).softmax(1)
+
+
+def table(name: str, annotations: Annotations, p: Float[Tensor, "N C"]) -> pd.DataFrame:
+    """The predictions of one set of images."""
+    spoken = annotations.scores.any(1).tolist()
+    score, zero_shot = annotations.scores.max(1)
+    confidence, student = p.max(1)
+    classes = annotations.classes
+    return pd.DataFrame(
+        {
+            "file_name": annotations.file_names,
+            "set": name,
+            "zero_shot": [classes[c] if heard else None for c, heard in zip(zero_shot.tolist(), spoken, strict=True)],
+            "zero_shot_confidence": score.tolist(),
+            "student": [classes[c] for c in student.tolist()],
+            "student_confidence": confidence.tolist(),
+        }
+    )
+
+
+@contextmanager
+def timed(folder: Folder, stage: str) -> Iterator[dict[str, Any]]:
+    """Note how long a stage took, and what is put into the given dictionary; the first time counts."""
+    start, facts = time.perf_counter(), dict[str, Any]()
+    yield facts
+    if stage not in folder.finished():
+        folder.finish(stage, {"seconds": round(time.perf_counter() - start, 2), **facts})
+
+
+def seconds(folder: Folder) -> dict[str, float]:
+    """Duration of each stage; training's is the sum over its epochs, whether or not it was interrupted."""
+    spent = {stage: facts["seconds"] for stage, facts in folder.finished().items()}
+    log = folder / "log.jsonl"
+    for line in log.read_text().splitlines() if log.is_file() else ():
+        entry = json.loads(line)
+        spent[entry["stage"]] = spent.get(entry["stage"], 0.0) + entry["seconds"]
+    return {stage: round(value, 2) for stage, value in spent.items()}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write plain data, whole or not at all."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+__all__ = ["Outcome", "seconds", "timed", "write_json"]

@@ -1,0 +1,186 @@
+"""From annotations to a classifier: which network, on what, in which order."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from zerolabel import calibration, evaluation, networks
+from zerolabel import images as image_files
+from zerolabel.annotate import Annotated
+from zerolabel.annotations import Annotations
+from zerolabel.classifier import Classifier
+from zerolabel.learners import LEARNERS, Distillation, Learner
+from zerolabel.networks import EncodedNetwork, ImageEncoder, Network
+from zerolabel.presets import HEADS, features_settings
+from zerolabel.runs import Config, Folder, write_text
+from zerolabel.training import EpochLog, Settings, Source, launch, predict, train
+from zerolabel.views import Features, Pixels, Preprocess
+from zerolabel.vlms.clip import DualEncoder
+
+Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
+KEPT = 0.95
+"""Share of the training images that are at least as confident as a classifier's threshold."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        networks: those that could be deployed, the one first that agrees best with the annotators.
+        log_probabilities: of each of them on the training images, eval view.
+        agreement: share of the training images on which the first two agree, weak view; none where there is one.
+        preprocess: from an image to the networks' input.
+    """
+
+    networks: tuple[Network, ...]
+    log_probabilities: tuple[Float[Tensor, "N C"], ...]
+    agreement: float | None
+    preprocess: Preprocess
+
+
+def train_student(
+    config: Config, folder: Folder, annotated: Annotated, encoder: DualEncoder, progress: Progress
+) -> Trained:
+    """Train what the configuration asks for; finished epochs in the folder's checkpoints are not done again."""
+    if config.student in HEADS:
+        return on_features(config, Settings(**config.settings), folder, annotated, encoder, progress)
+    annotations = annotated.annotations
+    if config.via == "features":
+        head = replace(config, student="mlp")
+        teacher = on_features(head, features_settings(config.settings), folder, annotated, encoder, progress)
+        annotations = cleaned(annotations, teacher)
+    return on_pixels(config, folder, annotated, annotations, progress)
+
+
+def on_features(
+    config: Config, settings: Settings, folder: Folder, annotated: Annotated, encoder: DualEncoder, progress: Progress
+) -> Trained:
+    """A head on the model's frozen features, deployed on top of its image encoder."""
+    source = Features(annotated.features, launch(settings).device)
+    torch.manual_seed(settings.seed)
+    network = networks.build(config.student, len(config.classes), annotated.features.shape[1])
+    learner = LEARNERS[config.learner](network, annotated.annotations, **config.hyper_parameters)
+    heads = fit(learner, source, settings, encoder.view, folder, progress, "train on features")
+    tower = ImageEncoder(encoder.model.visual, encoder.config)
+    return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
+
+
+def on_pixels(
+    config: Config, folder: Folder, annotated: Annotated, annotations: Annotations, progress: Progress
+) -> Trained:
+    """A network on small images; by way of features it learns the cleaned labels, else it runs the learner."""
+    settings = Settings(**config.settings)
+    rows = image_files.pixels(annotated.images, config.size, folder / "cache" / f"pixels-{config.size}.npy")
+    torch.manual_seed(settings.seed)
+    network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
+    preprocess = Preprocess(config.size, *(IMAGENET if network.pretrained else statistics(rows)))
+    source = Pixels(rows, preprocess, flip=config.flip, device=launch(settings).device)
+    kind, hyper = (Distillation, {}) if config.via else (LEARNERS[config.learner], config.hyper_parameters)
+    return fit(kind(network, annotations, **hyper), source, settings, preprocess, folder, progress, "train")
+
+
+def fit(
+    learner: Learner,
+    source: Source,
+    settings: Settings,
+    preprocess: Preprocess,
+    folder: Folder,
+    progress: Progress,
+    stage: str,
+) -> Trained:
+    """Run the loop, keep its log, and put the network first that agrees best with the annotators."""
+    log = LogFile(folder / "log.jsonl", stage)
+    checkpoint = folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
+    for epoch in progress(stage, train(learner, source, settings, checkpoint)):
+        log.add(epoch)
+    fabric, size = launch(settings), settings.batch_size * 4
+    torch.manual_seed(settings.seed)
+    p = [predict(network, source, fabric, size).cpu() for network in learner.networks]
+    weak = [predict(network, source, fabric, size, view="weak").argmax(1).cpu() for network in learner.networks[:2]]
+    best = max(range(len(p)), key=lambda k: in_candidates(p[k], learner.candidates.cpu()))
+    order = sorted(range(len(p)), key=lambda k: k != best)
+    return Trained(
+        tuple(learner.networks[k].cpu().eval() for k in order),
+        tuple(p[k].clamp_min(1e-12).log() for k in order),
+        evaluation.agreement(*weak) if len(weak) == 2 else None,
+        preprocess,
+    )
+
+
+def in_candidates(p: Float[Tensor, "N C"], candidates: Tensor) -> float:
+    """Share of the annotated images whose predicted class is one of their candidates: a label-free agreement."""
+    rows = candidates.any(1)
+    chosen = p[rows].argmax(1, keepdim=True)
+    return float(candidates[rows].gather(1, chosen).float().mean()) if bool(rows.any()) else 0.0
+
+
+def cleaned(annotations: Annotations, teacher: Trained) -> Annotations:
+    """The annotations with the teacher's mean prediction as scores and its best class as the candidate."""
+    scores = torch.stack(teacher.log_probabilities).mean(0).softmax(1)
+    best = torch.zeros_like(annotations.candidates).scatter_(1, scores.argmax(1, keepdim=True), True)
+    return replace(annotations, scores=scores).with_candidates(best, "cleaned on frozen features")
+
+
+def make_classifier(
+    config: Config, trained: Trained, annotations: Annotations, provenance: dict[str, Any]
+) -> Classifier:
+    """What is deployed: one network, or both, with a temperature and a threshold that no true label set.
+
+    The mean confidence is set to the agreement of the two networks; where there is one network, to its agreement
+    with the annotators' best class.
+    """
+    count = len(trained.networks) if config.deploy == "both" else 1
+    logits = torch.stack(trained.log_probabilities[:count]).mean(0)
+    target = trained.agreement
+    if target is None:
+        target = evaluation.agreement(logits.argmax(1), annotations.scores.argmax(1))
+    temperature = calibration.calibrate(logits, target)
+    confidence = (logits / temperature).softmax(1).amax(1)
+    return Classifier(
+        trained.networks[:count],
+        config.classes,
+        trained.preprocess,
+        temperature,
+        calibration.threshold_for_share(confidence, KEPT),
+        provenance,
+    )
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation that pretrained timm networks expect."""
+
+
+def statistics(pixels: UInt8[np.ndarray, "N 3 S S"]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation per channel, of pixels in [0, 1], over at most about 2,000 images."""
+    rows = torch.from_numpy(pixels[:: max(1, len(pixels) // 2000)].copy()).double() / 255
+    mean, std = rows.mean((0, 2, 3)).tolist(), rows.std((0, 2, 3)).clamp_min(0.05).tolist()
+    return (round(mean[0], 4), round(mean[1], 4), round(mean[2], 4)), (
+        round(std[0], 4),
+        round(std[1], 4),
+        round(std[2], 4),
+    )
+
+
+class LogFile:
+    """``log.jsonl``: a line an epoch, without the lines of epochs that are done again."""
+
+    def __init__(self, path: Path, stage: str) -> None:
+        self.path, self.stage = path, stage
+        self.lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def add(self, log: EpochLog) -> None:
+        """Append an epoch's line."""
+        self.lines = [old for old in self.lines if old["stage"] != self.stage or old["epoch"] < log.epoch]
+        self.lines.append({"stage": self.stage, **asdict(log)})
+        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in self.lines))
+
+
+__all__ = ["Trained", "make_classifier", "train_student"]

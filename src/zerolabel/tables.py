@@ -1,0 +1,174 @@
+"""What the command line prints at the end of a stage: small tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from zerolabel.annotate import Annotated
+from zerolabel.catalogue import Entry
+from zerolabel.doctor import Finding
+from zerolabel.estimate import Estimate
+from zerolabel.evaluation import mean_candidates
+from zerolabel.export import Exported
+from zerolabel.runs import Config
+
+
+def pairs(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
+    """Names and values."""
+    table = Table(show_header=False, box=None, title=title, title_justify="left", pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, escape(value))
+    return table
+
+
+def plan(config: Config, cost: Estimate | None = None) -> Table:
+    """What will be done."""
+    rows = [
+        ("images", config.images),
+        ("classes", f"{len(config.classes)}: {some(config.classes)}"),
+        ("annotators", f"{config.vlm} x {len(config.templates)} prompts, candidates by {config.rule}"),
+        ("learner", f"{config.learner} {listed(config.hyper_parameters)}"),
+        ("student", student(config)),
+        ("training", listed(config.settings)),
+        ("preset", config.preset),
+    ]
+    if cost is not None:
+        rows += [("images found", str(cost.n_images)), ("cost, about", cost.text)]
+    return pairs(rows)
+
+
+def student(config: Config) -> str:
+    """The network in words."""
+    if config.student in ("linear", "mlp"):
+        return f"{config.student} on frozen features"
+    way = " by way of frozen features" if config.via else ""
+    mirrored = "" if config.flip else ", never mirrored"
+    return f"{config.student} at {config.size} pixels{way}{mirrored}"
+
+
+def outcome(metrics: dict[str, Any], folder: Path) -> Group:
+    """The numbers of a run."""
+    rows = [
+        ("images", f"{metrics['n_images']} used, {metrics['n_skipped']} unreadable"),
+        ("candidates", f"{metrics['mean_candidates']:.2f} per image"),
+        ("student", f"{metrics['student_parameters']:,} parameters, annotator {metrics['vlm_parameters']:,}"),
+    ]
+    if metrics["student_agreement"] is not None:
+        rows.append(("agreement", f"the two networks agree on {metrics['student_agreement']:.1%} of the images"))
+    rows.append(("ONNX", f"differs from torch by at most {metrics['onnx']['max_difference']:.1e}"))
+    rows.append(("time", ", ".join(f"{stage} {spent:.0f} s" for stage, spent in metrics["seconds"].items())))
+    parts: list[RenderableType] = [pairs(rows)]
+    if "student_accuracy" in metrics:
+        parts += ["", accuracies(metrics)]
+    else:
+        parts += ["", Text("No truth was given, so nothing is known of the accuracy; see report.html.", style="dim")]
+    return Group(*parts, "", Text(f"{folder}/report.html", style="bold"))
+
+
+def accuracies(metrics: dict[str, Any]) -> Table:
+    """Zero-shot and student."""
+    table = Table(title=f"accuracy on {metrics['n_evaluated']} {metrics['evaluated_on']}", title_justify="left")
+    table.add_column("")
+    table.add_column("accuracy", justify="right")
+    table.add_column("mean over classes", justify="right")
+    names = {"zero_shot": "zero-shot prompt ensemble", "student": "student"}
+    for key, name in names.items():
+        values = (metrics[f"{key}_accuracy"], metrics[f"{key}_mean_per_class_accuracy"])
+        table.add_row(name, *(share(value) for value in values))
+    return table
+
+
+def annotated(done: Annotated, folder: Path) -> tuple[Table, dict[str, Any]]:
+    """What the annotators said."""
+    annotations = done.annotations
+    facts = {
+        "n_images": len(annotations),
+        "n_skipped": len(done.skipped),
+        "n_classes": len(annotations.classes),
+        "mean_candidates": mean_candidates(annotations.candidates),
+        "images_per_second": done.images_per_second,
+        "annotations": str(folder / "annotations.parquet"),
+    }
+    rows = [
+        ("images", f"{facts['n_images']} annotated, {facts['n_skipped']} unreadable"),
+        ("candidates", f"{facts['mean_candidates']:.2f} per image"),
+        ("speed", f"{done.images_per_second:.0f} images/s"),
+        ("written", str(facts["annotations"])),
+    ]
+    if done.skipped:
+        rows.insert(
+            1, ("unreadable", f"see {folder / 'skipped.csv'}, first {done.skipped[0][0]}: {done.skipped[0][1]}")
+        )
+    return pairs(rows), facts
+
+
+def evaluation(facts: dict[str, Any]) -> Group:
+    """A classifier against the truth."""
+    rows = [
+        ("images", f"{facts['n']} with known truth, {facts['n_skipped']} unreadable"),
+        ("accuracy", share(facts["accuracy"])),
+        ("mean over classes", share(facts["mean_per_class_accuracy"])),
+        ("calibration error", share(facts["ece"])),
+    ]
+    classes = Table("class", "accuracy", box=None, pad_edge=False)
+    for name, value in facts["per_class"].items():
+        classes.add_row(escape(name), share(value))
+    return Group(pairs(rows), "", classes)
+
+
+def exported(done: Exported, path: Path) -> Table:
+    """The ONNX file."""
+    return pairs(
+        [
+            ("written", f"{path}, {done.n_bytes / 1e6:.2f} MB"),
+            ("against torch", f"largest difference {done.max_difference:.1e}, same class on {done.agreement:.2%}"),
+            ("checked on", f"{done.n_checked} images"),
+        ]
+    )
+
+
+def learners(entries: Sequence[Entry], *, whole: bool) -> RenderableType:
+    """The algorithms; one of them whole."""
+    if not whole:
+        table = Table("learner", "what it does", "paper")
+        for entry in entries:
+            table.add_row(entry.name, escape(entry.summary), escape(entry.paper))
+        return table
+    (entry,) = entries
+    arguments = Table("argument", "default", "kind", "meaning")
+    for one in entry.arguments:
+        arguments.add_row(one.name, escape(str(one.default)), escape(one.kind), escape(one.meaning))
+    head = [Text(entry.name, style="bold"), Text(entry.summary), "", Text(entry.paper, style="italic"), ""]
+    return Group(*head, Padding(Text(entry.details), (0, 2)), "", arguments)
+
+
+def doctor(findings: Sequence[Finding]) -> Table:
+    """What was found."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.good else "[yellow]!![/]"
+        table.add_row(mark, f"[bold]{escape(finding.name)}[/]", escape(finding.text))
+    return table
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """The first few names."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def listed(values: dict[str, Any]) -> str:
+    """Names and values in one line."""
+    return ", ".join(f"{name}={value}" for name, value in values.items()) or "with its paper's values"
+
+
+def share(value: float | None) -> str:
+    """Per cent."""
+    return "-" if value is None else f"{value:.2%}"

@@ -1,0 +1,234 @@
+"""Vision-language models, by name.
+
+open_clip takes seconds to import, so that only the functions that need it do.
+"""
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+
+from zerolabel import prompts
+from zerolabel.errors import InputError, nearest
+from zerolabel.views.preprocess import Preprocess
+from zerolabel.vlms.clip import DualEncoder
+
+DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
+"""For photographs: weights under the MIT licence, which may be used in products and passed on.
+
+151 M parameters (about 600 MB), 64 patches per image. In open_clip's table of zero-shot accuracy it has 72.8 % on
+ImageNet and 96.5 % on CIFAR-10, where ViT-B-32/laion2b_s34b_b79k has 66.6 % and 93.6 % at nearly the same cost, and
+ViT-B-16/datacomp_xl_s13b_b90k 73.5 % and 96.2 % at three times the time per image. SigLIP B/16 (Apache-2.0) costs as
+much as the latter and needs the package transformers; the weights of MobileCLIP are licensed for research alone.
+"""
+
+_OFFLINE = "choose --vlm glyphs, which is built in, or --vlm open_clip:FOLDER with a downloaded model"
+_CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+_TOKENIZER = ["tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model"]
+_KINDS = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME")
+
+
+def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
+    """Load a model, in eval mode and frozen. Weights are read from safetensors alone; no pickle is ever loaded.
+
+    Args:
+        spec: one of
+
+            - ``"glyphs"``: the small one inside this package, which reads written characters;
+            - ``"open_clip:ARCH/PRETRAINED"``: a model of open_clip's list, downloaded once;
+            - ``"open_clip:FOLDER"``: a folder with ``open_clip_config.json`` and weights, or the weights file in it;
+            - ``"hf-hub:ORG/NAME"``: an open_clip model on the Hugging Face hub, downloaded once.
+        device: where to put it.
+
+    Raises:
+        InputError: there is no such model, it has no safetensors weights, or it cannot be downloaded.
+    """
+    kind, _, rest = spec.partition(":")
+    if spec == "glyphs":
+        return _glyphs(device)
+    if kind == "open_clip" and rest:
+        return _open_clip(spec, rest, device)
+    if kind == "hf-hub" and rest:
+        return _from_folder(spec, _download(rest, spec), device)
+    raise InputError(f"--vlm {spec}: there is no such model{nearest(spec, _KINDS)}")
+
+
+def templates(spec: str, source: str | None) -> tuple[str, ...]:
+    """The prompt templates that a user asked for, or the model's own where nothing was asked.
+
+    Args:
+        spec: how the model is named.
+        source: what `zerolabel.prompts.load_templates` takes, ``"glyphs"`` for that model's, or None.
+    """
+    if source == "glyphs" or (source is None and spec == "glyphs"):
+        from zerolabel.vlms import glyphs
+
+        return glyphs.TEMPLATES
+    return prompts.TEMPLATES["generic"] if source is None else prompts.load_templates(source)
+
+
+def at_hand(spec: str) -> bool:
+    """Whether a model can be loaded without a download."""
+    kind, _, rest = spec.partition(":")
+    if spec == "glyphs" or (kind == "open_clip" and Path(rest).expanduser().exists()):
+        return True
+    name = rest if kind == "hf-hub" else _repository(rest)
+    return name is not None and all(isinstance(try_to_load_from_cache(name, f), str) for f in (_CONFIG, _WEIGHTS))
+
+
+def _repository(model: str) -> str | None:
+    """Where the hub has the weights that open_clip calls ``ARCH/PRETRAINED``; none where only as pickle."""
+    import open_clip
+
+    architecture, _, tag = model.rpartition("/")
+    name, _, pickle = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
+    return name if name and not pickle else None
+
+
+def _glyphs(device: str | torch.device) -> DualEncoder:
+    from zerolabel.vlms import glyphs
+
+    model, preprocess, tokenizer = glyphs.load()
+    levels = glyphs.CONFIG["preprocess_cfg"]
+    config = {**glyphs.CONFIG, "characters": (levels["mean"][0], levels["std"][0])}
+    view = Preprocess(config["vision_cfg"]["image_size"], (0.0,) * 3, (1.0,) * 3, interpolation="bicubic")
+    return DualEncoder("glyphs", _frozen(model, device), preprocess, tokenizer, config, view)
+
+
+def _open_clip(spec: str, rest: str, device: str | torch.device) -> DualEncoder:
+    import open_clip
+
+    path = Path(rest).expanduser()
+    if path.exists():
+        return _from_folder(spec, path, device)
+    architecture, _, tag = rest.rpartition("/")
+    known = open_clip.list_models()
+    if architecture not in known:
+        if rest.startswith((".", "/", "~")) or path.suffix:
+            raise InputError(f"--vlm {spec}: there is no folder or file {path}; check the path.")
+        hint = nearest(architecture or rest, known)
+        hint = hint if "did you mean" in hint else "; open_clip.list_pretrained() in Python lists them."
+        raise InputError(f"--vlm {spec}: open_clip has no model {architecture or rest!r}{hint}")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag not in tags:
+        raise InputError(f"--vlm {spec}: open_clip has no weights {tag!r} for {architecture}{nearest(tag, tags)}")
+    repository = _repository(rest)
+    if repository is None:
+        raise InputError(
+            f"--vlm {spec}: these weights exist only as pickle, which is never loaded; choose other weights."
+        )
+    return _from_folder(spec, _download(repository, spec), device)
+
+
+def _download(repository: str, spec: str) -> Path:
+    """The folder of a hub repository in the local cache, fetched where it is not there yet."""
+    patterns = [_CONFIG, _WEIGHTS, *_TOKENIZER]
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+        if (folder / _CONFIG).is_file() and (folder / _WEIGHTS).is_file():
+            return folder
+    except LocalEntryNotFoundError:
+        pass
+    except ValueError:
+        raise InputError(f"--vlm {spec}: {repository!r} is not a repository name; write hf-hub:ORG/NAME.") from None
+    if not _reachable():
+        raise InputError(f"--vlm {spec} is not on this machine and the network cannot be reached; {_OFFLINE}.")
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=patterns))
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        raise InputError(f"--vlm {spec}: the hub refuses {repository} (HTTP {status}); check its name.") from None
+    except OSError as error:
+        raise InputError(f"--vlm {spec} could not be downloaded ({str(error).splitlines()[0]}); {_OFFLINE}.") from None
+    for name in (_CONFIG, _WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(f"--vlm {spec}: {repository} has no {name}, and no pickle is ever loaded; choose another.")
+    return folder
+
+
+def _reachable() -> bool:
+    """One quick question, because the hub's own client tries for most of a minute before it gives up."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=10).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _from_folder(spec: str, path: Path, device: str | torch.device) -> DualEncoder:
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    folder, weights = (path.parent, path) if path.is_file() else (path, _weights(spec, path))
+    if weights.suffix != ".safetensors":
+        raise InputError(f"--vlm {spec}: {weights.name} is not .safetensors, and no pickle is ever loaded; convert it.")
+    source = f"local-dir:{folder}"
+    try:
+        json.loads((folder / _CONFIG).read_text())["model_cfg"]
+        with safe_open(weights, "pt"):
+            pass
+        with _quiet():
+            model = open_clip.create_model(source, load_weights=False, pretrained_text=False)
+        open_clip.load_checkpoint(model, str(weights))
+        tokenizer = open_clip.get_tokenizer(source)
+    except FileNotFoundError:
+        raise InputError(f"--vlm {spec}: {folder} lacks {_CONFIG}, which describes the model; add it.") from None
+    except (KeyError, ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--vlm {spec}: {folder} holds no usable open_clip model ({reason}); download it again."
+        ) from None
+    except ImportError:
+        raise InputError(f"--vlm {spec}: its tokenizer needs another package; run: pip install transformers") from None
+    config = PreprocessCfg(**model.visual.preprocess_cfg)
+    preprocess, architecture = image_transform_v2(config, is_train=False), json.loads((folder / _CONFIG).read_text())
+    return DualEncoder(spec, _frozen(model, device), preprocess, tokenizer, architecture["model_cfg"], _view(config))
+
+
+def _view(config: Any) -> Preprocess:
+    """The preprocessing of an open_clip model as an eval view, for a student that keeps its image encoder."""
+    side = config.size if isinstance(config.size, int) else config.size[0]
+    fit = "crop" if config.resize_mode == "shortest" else "squash"
+    kernel = "bilinear" if config.interpolation == "bilinear" else "bicubic"
+    return Preprocess(side, tuple(config.mean), tuple(config.std), fit, kernel)
+
+
+def _frozen(model: Any, device: str | torch.device) -> Any:
+    return model.to(device).eval().requires_grad_(False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence open_clip's warning that a model starts with random weights; they are loaded right after."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def _weights(spec: str, folder: Path) -> Path:
+    if (folder / _WEIGHTS).is_file():
+        return folder / _WEIGHTS
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) == 1:
+        return found[0]
+    problem = (
+        "several .safetensors files; name one" if found else f"no {_WEIGHTS}, and no pickle is ever loaded; add it"
+    )
+    raise InputError(f"--vlm {spec}: {folder} holds {problem}.")

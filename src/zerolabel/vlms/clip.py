@@ -1,0 +1,115 @@
+"""Annotators with two encoders: CLIP, SigLIP and their kin, through open_clip."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from zerolabel.views.preprocess import Preprocess
+
+_PROBE = Image.fromarray((np.arange(61 * 47 * 3) * 37 % 256).astype(np.uint8).reshape(61, 47, 3))
+
+
+@dataclass(frozen=True, eq=False)
+class DualEncoder:
+    """A frozen image encoder and text encoder that share one space of D dimensions.
+
+    The images' half runs in bfloat16 on a CUDA device that has it, else in float32; features are always float32.
+
+    Attributes:
+        name: how the model was named, such as ``"open_clip:ViT-B-32-256/datacomp_s34b_b86k"``.
+        model: the open_clip module (CLIP or CustomTextCLIP), in eval mode, on its device.
+        preprocess: from a PIL image to a tensor (3 H W), as the model was trained.
+        tokenizer: from M texts to token ids (M T).
+        config: the architecture as open_clip stores it: ``embed_dim``, ``vision_cfg`` and so on.
+        view: the preprocessing as tensor operations, for a student that keeps the image encoder.
+    """
+
+    name: str
+    model: Any
+    preprocess: Callable[[Image.Image], Tensor]
+    tokenizer: Callable[[list[str]], Int[Tensor, "M T"]]
+    config: dict[str, Any]
+    view: Preprocess
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return torch.device(next(self.model.parameters()).device)
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor of the cosine inside the softmax (CLIP, 100 once trained) or the sigmoid (SigLIP)."""
+        return float(self.model.logit_scale.exp())
+
+    @property
+    def logit_bias(self) -> float | None:
+        """The bias inside the sigmoid of a SigLIP-type model; None for a CLIP-type model."""
+        bias = getattr(self.model, "logit_bias", None)
+        return None if bias is None else float(bias)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square image that the model sees, in pixels."""
+        size = self.model.visual.image_size
+        return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @cached_property
+    def revision(self) -> str:
+        """Hash of the architecture and the weights, 16 hexadecimal digits."""
+        digest = hashlib.sha256(repr(self.model).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def preprocessing(self) -> str:
+        """Hash of what the preprocessing makes of a fixed picture, 16 hexadecimal digits."""
+        return hashlib.sha256(self.preprocess(_PROBE).contiguous().numpy().tobytes()).hexdigest()[:16]
+
+    @torch.inference_mode()
+    def encode_images(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
+        """Features of preprocessed images, of length 1, on the CPU."""
+        device = self.device
+        half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            features = self.model.encode_image(pixels.to(device, non_blocking=True))
+        return functional.normalize(features.float(), dim=-1).cpu()
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Float[Tensor, "M D"]:
+        """Features of texts, of length 1, on the CPU."""
+        parts = [self._encode_tokens(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)]
+        return torch.cat(parts)
+
+    def _encode_tokens(self, texts: Sequence[str]) -> Float[Tensor, "M D"]:
+        features = self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
+        return functional.normalize(features.float(), dim=-1).cpu()
+
+    def probabilities(self, images: Float[Tensor, "B D"], texts: Float[Tensor, "C D"]) -> Float[Tensor, "B C"]:
+        """Probability of each class, given that exactly one of them is right.
+
+        CLIP: softmax(scale cos), Radford et al. 2021. SigLIP holds each pair to match with probability
+        s_j = sigmoid(scale cos_j + bias), independently (Zhai et al., Sigmoid Loss for Language Image Pre-Training,
+        2023); given that exactly one matches, it is j with probability proportional to s_j / (1 - s_j) =
+        exp(scale cos_j + bias), so this is the same softmax and the bias cancels.
+
+        Args:
+            images: image features of length 1.
+            texts: text features of length 1.
+        """
+        return (self.logit_scale * images @ texts.T).softmax(dim=1)

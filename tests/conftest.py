@@ -1,0 +1,87 @@
+"""What the tests share: one thread, synthetic annotators whose noise is known, small annotations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zerolabel.annotations import Annotations, Annotator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@dataclass(frozen=True)
+class World:
+    """Points around class centres, the truth that no learner sees, and what noisy annotators say of them."""
+
+    features: Float[Tensor, "N D"]
+    truth: Int[Tensor, " N"]
+    annotations: Annotations
+
+    @property
+    def annotator_accuracy(self) -> float:
+        return float((self.annotations.scores.argmax(1) == self.truth).float().mean())
+
+
+def build_annotations(
+    votes: Int[Tensor, "N A"],
+    n_classes: int,
+    labels: Int[Tensor, " N"] | None = None,
+    candidates: Bool[Tensor, "N C"] | None = None,
+    scores: Float[Tensor, "N C"] | None = None,
+) -> Annotations:
+    """Annotations of N made-up images from votes alone: candidates by union, scores by counting."""
+    n, n_annotators = votes.shape
+    counts = torch.stack([(votes == c).sum(1) for c in range(n_classes)], 1)
+    annotations = Annotations(
+        classes=tuple(f"class {c}" for c in range(n_classes)),
+        file_names=tuple(f"{i}.png" for i in range(n)),
+        sha256=tuple(f"{i:064x}" for i in range(n)),
+        sizes=torch.full((n, 2), 8),
+        votes=votes,
+        scores=counts / counts.sum(1, keepdim=True).clamp_min(1) if scores is None else scores,
+        candidates=counts > 0 if candidates is None else candidates,
+        labels=torch.full((n,), -1),
+        annotators=tuple(Annotator("synthetic", "", f"template {a} of {{}}") for a in range(n_annotators)),
+        rule="union",
+    )
+    return annotations if labels is None else annotations.with_labels(labels)
+
+
+def build_world(
+    n: int = 240, n_classes: int = 4, dimension: int = 12, annotators: int = 3, accuracy: float = 0.6
+) -> World:
+    """Annotators that err independently, each right on `accuracy` of the images and else on a random class."""
+    truth = torch.arange(n) % n_classes
+    centres = torch.nn.functional.normalize(torch.randn(n_classes, dimension), dim=1)
+    features = torch.nn.functional.normalize(centres[truth] + 0.14 * torch.randn(n, dimension), dim=1)
+    wrong = (truth[:, None] + torch.randint(1, n_classes, (n, annotators))) % n_classes
+    votes = torch.where(torch.rand(n, annotators) < accuracy, truth[:, None], wrong)
+    scores = torch.stack([(votes == c).sum(1) for c in range(n_classes)], 1) + 0.1 * torch.rand(n, n_classes)
+    return World(features, truth, build_annotations(votes, n_classes, scores=scores / scores.sum(1, keepdim=True)))
+
+
+@pytest.fixture
+def world() -> World:
+    return build_world()
+
+
+@pytest.fixture
+def make_annotations() -> Callable[..., Annotations]:
+    return build_annotations
+
+
+@pytest.fixture
+def make_world() -> Callable[..., World]:
+    return build_world

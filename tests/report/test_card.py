@@ -1,0 +1,52 @@
+import itertools
+import json
+from pathlib import Path
+
+import yaml
+
+from zerolabel.report import model_card
+
+
+def header(card: str) -> dict[str, object]:
+    _, front, _ = card.split("---\n", 2)
+    return yaml.safe_load(front)
+
+
+def test_with_truth(run_with_truth: Path) -> None:
+    card = model_card(run_with_truth)
+    metrics = json.loads((run_with_truth / "metrics.json").read_text())
+    index = header(card)["model-index"]
+    assert index[0]["results"][0]["metrics"][0]["value"] == round(metrics["student_accuracy"], 4)
+    assert f"| Student | {100 * metrics['student_accuracy']:.1f} % |" in card
+    assert f"| Zero-shot, all prompts | {100 * metrics['zero_shot_accuracy']:.1f} % |" in card
+    for template in ("a photo of the number {}", "someone wrote {}"):
+        assert f"| {template} |" in card
+    assert "Apache-2.0" in card and "zerolabel run" in card and "predict.py" in card
+
+
+def test_without_truth_it_holds_no_accuracy(run_without_truth: Path) -> None:
+    card = model_card(run_without_truth)
+    assert "model-index" not in header(card)
+    assert "accuracy" not in card.lower() and "calibration error" not in card
+    assert "is not known" in card
+
+
+def test_tables_survive_any_name(run_of_odd_names: Path) -> None:
+    card = model_card(run_of_odd_names)
+    assert "a\\|b" in card and "\\<b\\>&" in card and "\\*star\\* \\`tick\\`" in card
+    lines = card.splitlines()
+    for above, line in itertools.pairwise(lines):
+        if above.startswith("|") and line.startswith("|"):
+            assert above.replace("\\|", "").count("|") == line.replace("\\|", "").count("|")
+
+
+def test_a_killed_run_has_a_card(run_copy: Path) -> None:
+    for name in ("metrics.json", "predictions.parquet", "annotations.parquet", "log.jsonl", "evaluation.json"):
+        (run_copy / name).unlink()
+    assert "has not finished" in model_card(run_copy)
+
+
+def test_a_command_with_backticks_stays_in_its_fence(run_copy: Path) -> None:
+    path = run_copy / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": ["zerolabel", "run", "```"]}))
+    assert "````sh\nzerolabel run '```'\n````" in model_card(run_copy)

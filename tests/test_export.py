@@ -1,0 +1,228 @@
+import csv
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import zerolabel
+from zerolabel.classifier import Classifier
+from zerolabel.export import SCRIPT, ExportError, export, write_script
+from zerolabel.images import ImageSet
+from zerolabel.networks import EncodedNetwork, ImageEncoder, build
+from zerolabel.views import Preprocess
+
+module = importlib.import_module("zerolabel.export")
+CLASSES = ("zero", "one", 'two, "quoted"', "three", "four", "five", "six", "seven", "eight", "neun ä")
+
+
+def network(name, size):
+    """Random weights whose answers differ from image to image."""
+    made = build(name, 10, size)
+    torch.nn.init.normal_(made.head.weight, std=2.0)
+    for layer in made.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.uniform_(-0.2, 0.2)
+            torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+    return made
+
+
+def encoded(size):
+    config = {"embed_dim": 16, "vision_cfg": {"image_size": size, "layers": 1, "width": 64, "patch_size": 4}}
+    return EncodedNetwork(ImageEncoder.build(config), network("mlp", 16))
+
+
+def classifier(*networks, size=16, **more):
+    torch.manual_seed(0)
+    preprocess = Preprocess(
+        size, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25), more.pop("fit", "squash"), more.pop("kernel", "bilinear")
+    )
+    return Classifier(networks or (network("light", size),), CLASSES, preprocess, **more)
+
+
+def run(path, image):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": image})[0]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A classifier, its file, and what `export` said, checked on 500 real digits of 8 x 8 pixels."""
+    path = tmp_path_factory.mktemp("exported") / "classifier.onnx"
+    model = classifier(temperature=0.7, threshold=0.6, provenance={"seed": 3})
+    digits = np.repeat((load_digits().images[:500] * 15.9375).astype(np.uint8)[..., None], 3, axis=3)
+    return model, path, export(model, path, list(digits), limit=500)
+
+
+def test_it_agrees_with_torch_on_real_digits(exported):
+    _, path, done = exported
+    assert done.n_checked == 500
+    assert done.max_difference <= 1e-4
+    assert done.agreement >= 0.999
+    assert done.n_bytes == path.stat().st_size
+    digits = (load_digits().images[:500] * 15.9375).astype(np.uint8)
+    p = run(path, np.repeat(digits[..., None], 3, axis=3))
+    assert len(set(p.argmax(1))) > 1, "the check means nothing where every image is given the same class"
+    assert np.allclose(p.sum(1), 1, atol=1e-5)
+
+
+def test_metadata_is_all_that_a_prediction_needs(exported):
+    model, path, done = exported
+    stored = onnx.load(path)
+    facts = {entry.key: entry.value for entry in stored.metadata_props}
+    assert tuple(json.loads(facts["classes"])) == CLASSES
+    assert json.loads(facts["threshold"]) == 0.6
+    assert json.loads(facts["temperature"]) == 0.7
+    assert json.loads(facts["provenance"]) == {"seed": 3}
+    assert Preprocess.from_dict(json.loads(facts["preprocess"])) == model.preprocess
+    assert facts["zerolabel"] == zerolabel.__version__
+    assert json.loads(facts["check"]) == {
+        name: getattr(done, name) for name in ("max_difference", "agreement", "n_checked")
+    }
+    assert sorted(p.name for p in path.parent.iterdir()) == ["classifier.onnx"]
+
+
+def test_nothing_about_the_machine_is_in_the_file(exported):
+    content = exported[1].read_bytes()
+    for private in (b"site-packages", str(Path(zerolabel.__file__).parent).encode(), b"stack_trace"):
+        assert private not in content
+
+
+@pytest.mark.parametrize(("fit", "kernel"), [("squash", "bicubic"), ("crop", "bilinear"), ("crop", "bicubic")])
+def test_any_size_fit_and_kernel(tmp_path, fit, kernel):
+    model = classifier(encoded(16), fit=fit, kernel=kernel)
+    random = np.random.default_rng(0)
+    images = [
+        random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for height, width in ((8, 8), (37, 91), (91, 37), (1, 1), (1, 60), (16, 16), (17, 16), (2000, 1501))
+    ]
+    done = export(model, tmp_path / "x.onnx", images)
+    assert (done.n_checked, done.agreement) == (len(images), 1.0)
+    assert done.max_difference <= 1e-4
+
+
+@pytest.mark.parametrize(("name", "size"), [("preact_resnet18", 32), ("vit_tiny_patch16_224", 32)])
+def test_other_networks_and_two_at_once(tmp_path, name, size):
+    pair = (network(name, size), network("light", size)) if name == "preact_resnet18" else (network(name, size),)
+    done = export(classifier(*pair, size=size), tmp_path / "x.onnx")
+    assert done.max_difference <= 1e-4
+    assert done.agreement == 1.0
+
+
+def test_the_batch_is_free(exported):
+    model, path, _ = exported
+    batch = np.random.default_rng(0).integers(0, 256, (5, 20, 30, 3), dtype=np.uint8)
+    assert np.allclose(run(path, batch), model.predict_proba(batch).numpy(), atol=1e-4)
+
+
+def test_it_says_nothing_and_the_classifier_stays_as_it_is(tmp_path, capfd):
+    model = classifier()
+    model.networks[0].train()
+    before = {name: value.clone() for name, value in model.networks[0].state_dict().items()}
+    export(model, tmp_path / "x.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert model.networks[0].training
+    assert all(torch.equal(value, before[name]) for name, value in model.networks[0].state_dict().items())
+
+
+def test_a_graph_that_differs_is_not_written(exported, tmp_path, monkeypatch):
+    model, path, _ = exported
+    wrong = onnx.load(path)
+    (resize,) = [node for node in wrong.graph.node if node.op_type == "Resize"]
+    del resize.attribute[:]
+    monkeypatch.setattr(module, "_graph", lambda _: wrong)
+    with pytest.raises(ExportError, match="differs from torch"):
+        export(model, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the script
+
+WITHOUT = """
+import runpy, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "zerolabel", "onnx", "timm", "pandas", "scipy", "sklearn"}:
+            raise ImportError(name + " must not be needed")
+sys.meta_path.insert(0, Block())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def script(folder, *arguments):
+    path = write_script(folder / "predict.py")
+    command = [sys.executable, "-W", "error::UserWarning", "-c", WITHOUT, str(path), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder, random = tmp_path / "pictures", np.random.default_rng(0)
+    (folder / "deep").mkdir(parents=True)
+    rgb = Image.fromarray(random.integers(0, 256, (37, 91, 3), dtype=np.uint8))
+    exif = rgb.getexif()
+    exif[0x0112] = 6
+    rgb.save(folder / "rotated.PNG", exif=exif)
+    rgb.quantize(8).save(folder / "palette.gif")
+    Image.fromarray(random.integers(0, 256, (20, 20, 4), dtype=np.uint8), "RGBA").save(folder / "deep" / "alpha.png")
+    Image.fromarray(random.integers(0, 65536, (9, 7), dtype=np.uint16)).save(folder / "deep" / "sixteen.png")
+    Image.fromarray(random.random((9, 7), dtype=np.float32)).save(folder / "float.tiff")
+    Image.fromarray(random.integers(0, 256, (9, 7), dtype=np.uint8)).save(folder / "grey, with comma.bmp")
+    return folder
+
+
+def test_the_script_is_short_and_needs_no_torch(exported, pictures, tmp_path):
+    assert len(SCRIPT.read_text().splitlines()) <= 60
+    model, path, _ = exported
+    done = script(tmp_path, path, pictures, "--csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *rows = csv.reader(done.stdout.splitlines())
+    assert header == ["file", "label", "confidence"]
+    expected = model.predict_proba(pictures)
+    names = sorted(p for p in pictures.rglob("*") if p.is_file())
+    assert [row[0] for row in rows] == [str(name) for name in names]
+    found = {str(Path(row[0]).relative_to(pictures).as_posix()): row for row in rows}
+    for name, p in zip(ImageSet.open(pictures).file_names, expected, strict=True):
+        assert found[name][1] == CLASSES[int(p.argmax())]
+        assert float(found[name][2]) == pytest.approx(float(p.max()), abs=2e-4)
+
+
+def test_the_script_abstains_where_it_is_asked_to(exported, pictures, tmp_path):
+    model, path, _ = exported
+    sure = (model.predict_proba(pictures).amax(1) >= 0.6).tolist()
+    plain, asked = script(tmp_path, path, pictures), script(tmp_path, path, pictures, "--threshold")
+    assert "unknown" not in plain.stdout
+    assert asked.stdout.count("\tunknown\t") == sure.count(False)
+
+
+def test_the_script_goes_on_after_a_damaged_file(exported, pictures, tmp_path):
+    (pictures / "bad.png").write_bytes(b"\x89PNG broken")
+    done = script(tmp_path, exported[1], pictures, tmp_path / "lost.png")
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 6
+    assert len(done.stderr.splitlines()) == 2
+    assert "bad.png cannot be read" in done.stderr
+    assert "lost.png cannot be read" in done.stderr
+
+
+def test_the_script_refuses_clearly(exported, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.onnx").write_text("no model")
+    for arguments, message in (
+        ((exported[1], tmp_path / "empty"), "there is no image"),
+        ((tmp_path / "text.onnx", tmp_path), "not an exported classifier"),
+        ((tmp_path / "lost.onnx", tmp_path), "not an exported classifier"),
+    ):
+        done = script(tmp_path, *arguments)
+        assert done.returncode != 0
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1

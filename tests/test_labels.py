@@ -1,0 +1,201 @@
+"""Label distributions against loops written from the equations."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from zerolabel import labels
+from zerolabel.errors import InputError
+
+DTYPES = (torch.float32, torch.float64)
+
+
+def distributions(n: int, c: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(n, c, dtype=dtype).mul(2).softmax(1)
+
+
+def sets(n: int, c: int) -> Tensor:
+    return torch.rand(n, c) < 0.5
+
+
+def close(a: Tensor, b: Tensor) -> None:
+    assert a.dtype == b.dtype
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_normalise_divides_by_the_sum_and_keeps_rows_of_zeros(dtype: torch.dtype) -> None:
+    rows = torch.rand(6, 5, dtype=dtype)
+    rows[2] = 0
+    expected = torch.zeros_like(rows)
+    for i in range(6):
+        for j in range(5):
+            expected[i, j] = 0 if i == 2 else rows[i, j] / sum(rows[i, k] for k in range(5))
+    close(labels.normalise(rows), expected)
+
+
+def test_uniform_over_shares_one_among_the_candidates() -> None:
+    candidates = sets(20, 4)
+    candidates[3] = False
+    for row, q in zip(candidates, labels.uniform_over(candidates), strict=True):
+        size = int(row.sum())
+        assert q.tolist() == pytest.approx([1 / size if inside else 0 for inside in row] if size else [0] * 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_restrict_keeps_ratios_inside_the_set(dtype: torch.dtype) -> None:
+    p, candidates = distributions(20, 5, dtype), sets(20, 5)
+    candidates[0] = False
+    expected = torch.zeros_like(p)
+    for i in range(20):
+        mass = sum(float(p[i, j]) for j in range(5) if candidates[i, j])
+        for j in range(5):
+            if candidates[i, j]:
+                expected[i, j] = p[i, j] / mass
+    close(labels.restrict(p, candidates), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_restrict_without_mass_in_the_set_is_uniform_over_it(dtype: torch.dtype) -> None:
+    p = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=dtype)
+    candidates = torch.tensor([[False, True, True, False]])
+    close(labels.restrict(p, candidates), torch.tensor([[0, 0.5, 0.5, 0]], dtype=dtype))
+
+
+def test_restrict_to_all_classes_changes_nothing_and_to_one_class_decides() -> None:
+    p = distributions(10, 4)
+    close(labels.restrict(p, torch.ones(10, 4, dtype=torch.bool)), p)
+    one = torch.nn.functional.one_hot(torch.arange(10) % 4, 4).bool()
+    close(labels.restrict(p, one), one.float())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("temperature", [0.25, 0.5, 1.0, 2.0])
+def test_sharpen(dtype: torch.dtype, temperature: float) -> None:
+    p = distributions(8, 5, dtype)
+    expected = torch.zeros_like(p)
+    for i in range(8):
+        total = sum(float(p[i, k]) ** (1 / temperature) for k in range(5))
+        for j in range(5):
+            expected[i, j] = float(p[i, j]) ** (1 / temperature) / total
+    close(labels.sharpen(p, temperature), expected)
+
+
+def test_sharpen_does_not_underflow() -> None:
+    p = labels.uniform_over(torch.ones(1, 5000, dtype=torch.bool))
+    p[0, :2] *= 2
+    sharp = labels.sharpen(p, 0.02)  # (1/5000)^50 is zero in float32
+    assert float(sharp.sum()) == pytest.approx(1)
+    assert sharp[0, :2].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_sharpen_keeps_one_hot_and_empty_rows() -> None:
+    p = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    close(labels.sharpen(p, 0.5), p)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_align(dtype: torch.dtype) -> None:
+    p, prior = distributions(9, 4, dtype), torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=dtype)
+    average = [sum(float(p[i, j]) for i in range(9)) / 9 for j in range(4)]
+    expected = torch.zeros_like(p)
+    for i in range(9):
+        ratio = [float(p[i, j]) * float(prior[j]) / average[j] for j in range(4)]
+        for j in range(4):
+            expected[i, j] = ratio[j] / sum(ratio)
+    close(labels.align(p, prior), expected)
+
+
+def test_align_to_the_mean_itself_changes_nothing() -> None:
+    p = distributions(9, 4)
+    close(labels.align(p, p.mean(0)), p)
+
+
+def test_align_with_a_class_that_is_never_predicted_stays_a_distribution() -> None:
+    p = torch.tensor([[0.7, 0.3, 0.0], [0.6, 0.4, 0.0]])
+    aligned = labels.align(p, torch.full((3,), 1 / 3))
+    assert aligned.sum(1).tolist() == pytest.approx([1, 1])
+    assert aligned[:, 2].tolist() == [0, 0]
+
+
+def test_one_hot_of_minus_one_is_zero() -> None:
+    assert labels.one_hot(torch.tensor([2, -1, 0]), 3).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+    assert labels.one_hot(torch.zeros(0, dtype=torch.long), 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("function", ["restrict", "sharpen", "align"])
+def test_permuting_classes_permutes_nothing_else(function: str) -> None:
+    p, candidates, prior, order = distributions(10, 6), sets(10, 6), distributions(1, 6)[0], torch.randperm(6)
+    arguments = {"restrict": (candidates, candidates[:, order]), "sharpen": (0.5, 0.5), "align": (prior, prior[order])}
+    plain, permuted = arguments[function]
+    call = getattr(labels, function)
+    close(call(p[:, order], permuted), call(p, plain)[:, order])
+
+
+@pytest.mark.parametrize("function", ["normalise", "uniform_over", "restrict", "sharpen", "align"])
+def test_no_image_at_all(function: str) -> None:
+    p, none = torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool)
+    more = {"restrict": (none,), "sharpen": (0.5,), "align": (torch.ones(3) / 3,)}
+    first = none if function == "uniform_over" else p
+    assert getattr(labels, function)(first, *more.get(function, ())).shape == (0, 3)
+
+
+def test_split_clean_recovers_a_planted_mixture() -> None:
+    planted = torch.rand(2000) < 0.3
+    loss = torch.where(planted, 0.8 + 0.1 * torch.randn(2000), 0.15 + 0.05 * torch.randn(2000))
+    posterior = labels.split_clean(loss)
+    assert posterior.dtype == loss.dtype
+    assert float(((posterior > 0.5) == ~planted).float().mean()) > 0.99
+
+
+def test_split_clean_is_the_posterior_of_the_fitted_mixture() -> None:
+    from sklearn.mixture import GaussianMixture
+
+    loss = torch.cat([torch.randn(60) * 0.1, 1 + torch.randn(40) * 0.2])
+    x = loss.double().numpy().reshape(-1, 1)
+    fitted = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0).fit(x)
+    low = int(np.argmin(fitted.means_))
+    for value, posterior in zip(x[:, 0], labels.split_clean(loss), strict=True):
+        density = [
+            weight * np.exp(-((value - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+            for weight, mean, variance in zip(
+                fitted.weights_, fitted.means_.ravel(), fitted.covariances_.ravel(), strict=True
+            )
+        ]
+        assert float(posterior) == pytest.approx(density[low] / sum(density), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", [torch.full((50,), 0.3), torch.tensor([0.7]), torch.zeros(0)])
+def test_split_clean_trusts_all_where_nothing_can_be_divided(loss: Tensor) -> None:
+    assert labels.split_clean(loss).tolist() == [1] * len(loss)
+
+
+@pytest.mark.filterwarnings("error")
+def test_split_clean_is_silent_where_the_mixture_has_not_converged() -> None:
+    torch.manual_seed(16)
+    posterior = labels.split_clean(torch.rand(300) ** 3)
+    assert bool(((posterior >= 0) & (posterior <= 1)).all())
+
+
+def test_split_clean_of_two_images() -> None:
+    assert (labels.split_clean(torch.tensor([0.0, 1.0])) > 0.5).tolist() == [True, False]
+
+
+def test_class_prior() -> None:
+    scores = distributions(30, 4)
+    scores[:10] = 0  # nobody spoke
+    close(labels.class_prior(scores, "uniform"), torch.full((4,), 0.25))
+    close(labels.class_prior(scores, (1.0, 1.0, 2.0, 4.0)), torch.tensor([0.125, 0.125, 0.25, 0.5]))
+    estimated = labels.class_prior(scores, "estimated")
+    expected = [(sum(float(scores[i, j]) for i in range(10, 30)) + 1 / 4) / 21 for j in range(4)]
+    assert estimated.tolist() == pytest.approx(expected)
+    assert labels.class_prior(torch.zeros(5, 4), "estimated").tolist() == pytest.approx([0.25] * 4)
+
+
+@pytest.mark.parametrize(
+    "prior", ["unifrom", (1.0, 2.0), (1.0, 0.0, 1.0, 1.0), (1.0, -1.0, 1.0, 1.0), (1.0, float("inf"), 1.0, 1.0)]
+)
+def test_class_prior_refuses(prior: str | tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="prior"):
+        labels.class_prior(torch.ones(2, 4), prior)

@@ -1,0 +1,1 @@
+"""Makes the embedded vision-language model ``zerolabel.vlms.glyphs``: ``python -m tools.glyphs.train``."""
