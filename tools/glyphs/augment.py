@@ -34,7 +34,9 @@ def reweigh(ink: Tensor) -> Tensor:
 
 def placement(count: int) -> tuple[Tensor, Tensor, Tensor]:
     """An affine map (B 2 3) from picture to bank, and each glyph's size and slope."""
-    size = torch.where(torch.rand(count) < 0.6, torch.empty(count).uniform_(0.7, 1.05), torch.empty(count).uniform_(0.45, 0.8))
+    size = torch.where(
+        torch.rand(count) < 0.6, torch.empty(count).uniform_(0.7, 1.05), torch.empty(count).uniform_(0.45, 0.8)
+    )
     angle = torch.randn(count) * 0.12
     shear = torch.randn(count) * 0.2
     stretch = torch.exp(torch.randn(count) * 0.12)

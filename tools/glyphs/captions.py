@@ -8,20 +8,22 @@ from torch import Tensor
 
 from tools.glyphs.strokes import CHARACTERS
 
-WORDS = "zero one two three four five six seven eight nine".split()
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 STYLES = ("hand", "print", "pixel", "small", "large", "thin", "bold", "tilted")
 
 PLAIN_TEMPLATES = (
     "{}", "{}.", "a {}", "a {}.", "the {}", "the {}.", "a photo of a {}", "a photo of a {}.", "a photo of the {}.",
-    "a picture of a {}", "an image of a {}", "an image of the {}.", "a bad photo of a {}.", "a bad photo of the {}.",
-    "a good photo of a {}.", "a good photo of the {}.", "a drawing of a {}.", "a drawing of the {}.", "a sketch of a {}.",
-    "a close-up photo of a {}.", "a cropped photo of the {}.", "a black and white photo of a {}.", "a scan of a {}",
-    "a scan of the {}", "a scan of the {}.", "a photo of my {}.", "a photo of one {}.", "a rendition of a {}.",
-    "a rendering of the {}.", "itap of a {}.", "there is a {} in the scene.", "a photo of a hard to see {}.",
-    "a dark photo of the {}.", "a bright photo of a {}.", "graffiti of a {}.", "art of the {}.", "a centered image of a {}",
-    "one {}", "this is a {}", "this is the {}.", "an example of a {}", "character: {}", "label: {}", "it says {}",
-    "a grey picture of a {}", "a symbol: {}", "the character {}", "a photo of the character {}.", "a sign with a {}",
-    "a clean photo of a {}.", "a photo of a dirty {}.", "a {} on paper", "a {} on a dark background", "what is this? a {}",
+    "a picture of a {}", "an image of a {}", "an image of the {}.", "a bad photo of a {}.",
+    "a bad photo of the {}.", "a good photo of a {}.", "a good photo of the {}.", "a drawing of a {}.",
+    "a drawing of the {}.", "a sketch of a {}.", "a close-up photo of a {}.", "a cropped photo of the {}.",
+    "a black and white photo of a {}.", "a scan of a {}", "a scan of the {}", "a scan of the {}.",
+    "a photo of my {}.", "a photo of one {}.", "a rendition of a {}.", "a rendering of the {}.", "itap of a {}.",
+    "there is a {} in the scene.", "a photo of a hard to see {}.", "a dark photo of the {}.",
+    "a bright photo of a {}.", "graffiti of a {}.", "art of the {}.", "a centered image of a {}", "one {}",
+    "this is a {}", "this is the {}.", "an example of a {}", "character: {}", "label: {}", "it says {}",
+    "a grey picture of a {}", "a symbol: {}", "the character {}", "a photo of the character {}.",
+    "a sign with a {}", "a clean photo of a {}.", "a photo of a dirty {}.", "a {} on paper",
+    "a {} on a dark background", "what is this? a {}",
 )  # fmt: skip
 STYLED_TEMPLATES = {
     "hand": ("a handwritten {}", "a handwritten {}.", "{} in handwriting", "a photo of a handwritten {}.",
@@ -36,12 +38,18 @@ STYLED_TEMPLATES = {
     "tilted": ("a slanted {}", "a tilted {}", "an italic {}"),
 }  # fmt: skip
 
-DIGIT_NAMES = ("{d}", "{w}", "number {d}", "number {w}", "the number {d}", "the number {w}", "digit {d}", "digit {w}",
-               "the digit {d}", "the digit {w}", "numeral {d}", "figure {d}", "{W}", "{d} ({w})", "the number {d} ({w})")  # fmt: skip
+DIGIT_NAMES = (
+    "{d}", "{w}", "number {d}", "number {w}", "the number {d}", "the number {w}", "digit {d}", "digit {w}",
+    "the digit {d}", "the digit {w}", "numeral {d}", "figure {d}", "{W}", "{d} ({w})", "the number {d} ({w})",
+)  # fmt: skip
 LETTER_NAMES = ("letter {x}", "the letter {x}", "alphabet letter {x}", "character {x}", "letter '{x}'")
-LOWER_NAMES = ("lowercase {l}", "lower case {l}", "small letter {l}", "lowercase letter {l}", "the lowercase letter {l}")
-UPPER_NAMES = ("capital {u}", "uppercase {u}", "upper case {u}", "capital letter {u}", "the capital letter {u}",
-               "uppercase letter {l}", "capital {l}")  # fmt: skip
+LOWER_NAMES = (
+    "lowercase {l}", "lower case {l}", "small letter {l}", "lowercase letter {l}", "the lowercase letter {l}",
+)  # fmt: skip
+UPPER_NAMES = (
+    "capital {u}", "uppercase {u}", "upper case {u}", "capital letter {u}", "the capital letter {u}",
+    "uppercase letter {l}", "capital {l}",
+)  # fmt: skip
 
 LOOKALIKES = ("0oO", "1lI", "cC", "kK", "pP", "sS", "uU", "vV", "wW", "xX", "zZ", "jJ", "iI", "yY", "fF")
 

@@ -70,7 +70,7 @@ def held_out_figures(model: open_clip.CLIP, pictures: Tensor, characters: Tensor
     digit, small = characters < 10, characters >= 36
     tasks = {
         "digits": (list("0123456789"), digit, characters),
-        "digits in words": (WORDS, digit, characters),
+        "digits in words": (list(WORDS), digit, characters),
         "capitals": (list(LOWER.upper()), ~digit & ~small, characters - 10),
         "small letters": (list(LOWER), small, characters - 36),
         "letters of either case": ([f"the letter {c}" for c in LOWER], ~digit, (characters - 10) % 26),
@@ -95,7 +95,7 @@ def figures(model: open_clip.CLIP, held_out: Bank, seed: int) -> dict[str, dict[
     return {
         "held-out rendered": held_out_figures(model, pictures, characters, kinds),
         "scikit-learn digits, names 0..9": accuracies(model, features, list("0123456789"), truth),
-        "scikit-learn digits, names zero..nine": accuracies(model, features, WORDS, truth),
+        "scikit-learn digits, names zero..nine": accuracies(model, features, list(WORDS), truth),
         "scikit-learn digits, names number 0..number 9": accuracies(
             model, features, [f"number {d}" for d in range(10)], truth
         ),

@@ -12,26 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tools.glyphs import strokes
+from tools.glyphs.fonts import HANDWRITTEN, HELD_OUT, UNSUITABLE
 
-FONT_PACKAGES = (
-    "fonts-3270 fonts-adf-accanthis fonts-averia-gwf fonts-averia-sans-gwf fonts-breip fonts-bwht fonts-cabin "
-    "fonts-cantarell fonts-century-catalogue fonts-comic-neue fonts-dancingscript fonts-dejavu-core "
-    "fonts-dkg-handwriting fonts-ebgaramond fonts-ecolier-court fonts-femkeklaver fonts-freefont-ttf "
-    "fonts-gfs-neohellenic fonts-gnutypewriter fonts-goudybookletter fonts-hosny-amiri fonts-humor-sans "
-    "fonts-inconsolata fonts-junction fonts-jura fonts-karla fonts-kaushanscript fonts-klee fonts-kristi fonts-lato "
-    "fonts-leckerli-one fonts-lemonada fonts-liberation fonts-linuxlibertine fonts-lobster fonts-lobstertwo "
-    "fonts-noto-mono fonts-ocr-a fonts-ocr-b fonts-okolaks fonts-oldstandard fonts-open-sans fonts-oxygen fonts-play "
-    "fonts-prociono fonts-quicksand fonts-roboto-unhinted fonts-rufscript fonts-sawarabi-gothic fonts-sil-andika "
-    "fonts-sjfonts fonts-tlwg-purisa-ttf fonts-tlwg-typist-ttf fonts-tomsontalks fonts-urw-base35 fonts-vollkorn "
-    "fonts-yusei-magic ttf-bitstream-vera"
-).split()
-
-HANDWRITTEN = (
-    "breip bwht comic-neue dancingscript ecolier femkeklaver fifthhorseman humor kaushan klee kristi leckerli lobster "
-    "purisa rufscript sjfonts tomsontalks yusei-magic"
-).split()
-HELD_OUT = "femkeklaver fifthhorseman sjfonts yusei-magic averia jura oxygen quicksand linux-libertine vollkorn".split()
-UNSUITABLE = "cmex cmsy cmmi stixnon stixsiz standardsymbols d050000l opens___ yozvox isabella asana amiriquran".split()
+Drawing = tuple[str, str, str, np.ndarray]  # character, kind, family, canvas
 
 SIDE, GLYPH = 48, 40  # a glyph's longer side is GLYPH pixels, centred in SIDE x SIDE
 CANVAS = 4 * SIDE
@@ -106,7 +89,7 @@ def draw_font(character: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
     return np.asarray(image)
 
 
-def matches(path: Path, words: list[str]) -> bool:
+def matches(path: Path, words: tuple[str, ...]) -> bool:
     """Whether the font's folder or file name contains one of ``words``."""
     name = f"{path.parent.name}/{path.name}".lower()
     return any(word in name for word in words)
@@ -128,7 +111,7 @@ def same_shape(character: str, font: ImageFont.FreeTypeFont) -> bool:
     return bool(np.abs(small.astype(float) - capital).sum() < 0.4 * ink)
 
 
-def font_glyphs(held_out: bool) -> Iterator[tuple[str, str, str, np.ndarray]]:
+def font_glyphs(held_out: bool) -> Iterator[Drawing]:
     """(character, kind, family, canvas) for each font; one that lacks Latin letters is skipped."""
     for path in font_files(held_out):
         try:
@@ -146,7 +129,7 @@ def font_glyphs(held_out: bool) -> Iterator[tuple[str, str, str, np.ndarray]]:
             yield character, kind, family, draw_font(character, font)
 
 
-def hershey_glyphs(held_out: bool) -> Iterator[tuple[str, str, str, np.ndarray]]:
+def hershey_glyphs(held_out: bool) -> Iterator[Drawing]:
     """(character, kind, family, canvas); the two script faces are held out."""
     faces = (5, 16 + 5) if held_out else (0, 2, 3, 4, 7, 16, 16 + 2, 16 + 4)
     for face in faces:
@@ -155,7 +138,7 @@ def hershey_glyphs(held_out: bool) -> Iterator[tuple[str, str, str, np.ndarray]]
                 yield character, "hershey", str(face), draw_hershey(character, face, thickness)
 
 
-def pen_glyphs(held_out: bool, per_character: int, rng: np.random.Generator) -> Iterator[tuple[str, str, str, np.ndarray]]:
+def pen_glyphs(held_out: bool, per_character: int, rng: np.random.Generator) -> Iterator[Drawing]:
     """(character, kind, variant, canvas); digits get three times as many."""
     for character in strokes.CHARACTERS:
         ways = strokes.variants(character, held_out)

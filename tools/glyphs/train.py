@@ -144,7 +144,9 @@ def train(bank: Bank, options: argparse.Namespace, worker: int) -> tuple[open_cl
         hits[called] = 0.9 * hits.get(called, right) + 0.1 * right
         if step % 50 == 0 and worker == 0:
             shown = {name: f"{share:.0%}" for name, share in hits.items()}
-            print(f"{step:6d} {progress:5.1%} {loss.item():.3f} {model.logit_scale.exp().item():.1f} {shown}", flush=True)
+            print(
+                f"{step:6d} {progress:5.1%} {loss.item():.3f} {model.logit_scale.exp().item():.1f} {shown}", flush=True
+            )
         if step % 250 == 249 and worker == 0:
             store(average, options.weights)
         clock = torch.tensor([(time.monotonic() - start) / 60 / options.minutes])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zerolabel.report.formats import short
+from zerolabel.report.formats import Real, short
 from zerolabel.report.markup import Html, html, join
 
 WIDTH, HEIGHT = 360, 190
@@ -16,7 +16,7 @@ class Line:
     """One curve: its name, its points and its tone (a class of the style sheet)."""
 
     name: str
-    points: Sequence[tuple[float, float]]
+    points: Sequence[tuple[Real, Real]]
     tone: str = "student"
 
 
@@ -29,10 +29,10 @@ class Axes:
         y: the same for bottom and top.
     """
 
-    x: tuple[float, float]
-    y: tuple[float, float]
+    x: tuple[Real, Real]
+    y: tuple[Real, Real]
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
+    def at(self, x: Real, y: Real) -> tuple[float, float]:
         """Place of a point in the picture."""
         return (
             LEFT + (x - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - LEFT - RIGHT),
@@ -40,7 +40,7 @@ class Axes:
         )
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
+def ticks(low: Real, high: Real, most: int = 5) -> list[float]:
     """Round numbers that span an interval, at most `most` + 1 steps apart by 1, 2, 2.5 or 5 times a power of ten.
 
     Args:
@@ -58,7 +58,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def lines(
-    series: Sequence[Line], *, title: str, x_name: str, x_range: tuple[float, float], from_zero: bool = False
+    series: Sequence[Line], *, title: str, x_name: str, x_range: tuple[Real, Real], from_zero: bool = False
 ) -> Html:
     """Curves over a common x.
 
@@ -83,7 +83,7 @@ def lines(
 
 
 def histogram(
-    series: Sequence[tuple[str, Sequence[int], str]], *, low: float, high: float, title: str, x_name: str
+    series: Sequence[tuple[str, Sequence[int], str]], *, low: Real, high: Real, title: str, x_name: str
 ) -> Html:
     """Outlined counts in equal bins from `low` to `high`.
 
@@ -127,7 +127,7 @@ def bars(values: Sequence[int], names: Sequence[str], *, title: str, x_name: str
     return _svg(title, join([_y_axis(axes, y_ticks), *shapes, label]))
 
 
-def stacked(parts: Sequence[tuple[str, float]], *, title: str) -> Html:
+def stacked(parts: Sequence[tuple[str, Real]], *, title: str) -> Html:
     """Shares of a whole as one bar."""
     total, x, shapes = sum(value for _, value in parts) or 1.0, 0.0, []
     for i, (name, value) in enumerate(parts):
@@ -160,7 +160,7 @@ def _svg(title: str, body: Html) -> Html:
     )
 
 
-def _y_axis(axes: Axes, values: Sequence[float]) -> Html:
+def _y_axis(axes: Axes, values: Sequence[Real]) -> Html:
     parts = []
     for value in values:
         _, y = axes.at(axes.x[0], value)
@@ -169,7 +169,7 @@ def _y_axis(axes: Axes, values: Sequence[float]) -> Html:
     return Html("".join(parts))
 
 
-def _x_axis(axes: Axes, values: Sequence[float], name: str) -> Html:
+def _x_axis(axes: Axes, values: Sequence[Real], name: str) -> Html:
     base = HEIGHT - BOTTOM
     labels = "".join(
         f'<text class="x" x="{axes.at(value, axes.y[0])[0]:.1f}" y="{base + 14}">{short(value)}</text>'

@@ -2,13 +2,15 @@
 
 import math
 
+Real = int | float
 
-def percent(share: float | None, digits: int = 1) -> str:
+
+def percent(share: Real | None, digits: int = 1) -> str:
     """A share in [0, 1] as per cent; a dash where it is not known."""
     return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
-def count(n: float | None) -> str:
+def count(n: Real | None) -> str:
     """A whole number with separators; a dash where it is not known."""
     return "–" if n is None else f"{n:,.0f}"
 
@@ -18,7 +20,7 @@ def plural(n: int, noun: str, many: str = "") -> str:
     return f"{n:,} {noun if n == 1 else many or noun + 's'}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: Real) -> str:
     """Seconds as the two largest units that matter."""
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -30,7 +32,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def size(n: float) -> str:
+def size(n: Real) -> str:
     """Bytes in the largest unit that leaves a digit before the point, powers of 1000."""
     for unit in ("B", "kB", "MB"):
         if n < 1000:
@@ -39,7 +41,7 @@ def size(n: float) -> str:
     return f"{n:.1f} GB"
 
 
-def magnitude(n: float | None) -> str:
+def magnitude(n: Real | None) -> str:
     """A count of parameters: ``4.2 M``."""
     if n is None:
         return "–"
@@ -49,14 +51,14 @@ def magnitude(n: float | None) -> str:
     return f"{n:.0f}"
 
 
-def short(value: float) -> str:
+def short(value: Real) -> str:
     """A measured number in at most four characters or so, for axes and logs."""
     if value == 0 or 0.001 <= abs(value) < 10_000:
         return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:.3g}"
     return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
 
 
-def signed(difference: float, digits: int = 0) -> str:
+def signed(difference: Real, digits: int = 0) -> str:
     """A difference with its sign; a plain zero where rounding leaves nothing."""
     text = f"{abs(difference):,.{digits}f}"
     if not text.strip("0.,"):

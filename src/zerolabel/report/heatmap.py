@@ -3,19 +3,20 @@
 import math
 from collections.abc import Sequence
 
+from zerolabel.report.formats import Real
 from zerolabel.report.markup import Html, html, join
 
 
 def heat_table(
-    values: Sequence[Sequence[float]],
+    values: Sequence[Sequence[Real]],
     labels: Sequence[Sequence[str]],
     *,
     rows: Sequence[object],
     columns: Sequence[object],
     corner: str,
     caption: str,
-    low: float = 0.0,
-    high: float | None = None,
+    low: Real = 0.0,
+    high: Real | None = None,
     diagonal: bool = False,
 ) -> Html:
     """A shaded table.
@@ -53,7 +54,7 @@ def heat_table(
     )
 
 
-def _cell(value: float, label: str, low: float, span: float, kind: str) -> Html:
+def _cell(value: Real, label: str, low: Real, span: Real, kind: str) -> Html:
     if not math.isfinite(value):
         return html("<td>{label}</td>", label=label)
     shade = min(max((value - low) / span, 0.0), 1.0)

@@ -4,8 +4,10 @@ import math
 
 from scipy.stats import binomtest
 
+from zerolabel.report.formats import Real
 
-def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
+
+def wilson(correct: int, n: int, level: Real = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a binomial proportion (Wilson, JASA 1927).
 
     Args:
@@ -20,7 +22,7 @@ def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def separable(first: float, second: float, n: int) -> bool:
+def separable(first: Real, second: Real, n: int) -> bool:
     """Whether two shares measured on n images differ by more than 1.96 standard errors.
 
     The images are taken as two independent samples, which is cautious: the same images were used twice.

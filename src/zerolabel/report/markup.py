@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from zerolabel.report.formats import Real
+
 TOP = 20
 
 
@@ -158,7 +160,7 @@ def code(value: str) -> Html:
     return html('<pre tabindex="0"><code>{value}</code></pre>', value=value)
 
 
-def bar(share: float, tone: str, label: object) -> Html:
+def bar(share: Real, tone: str, label: object) -> Html:
     """A number and a bar beside it, for a cell of a table.
 
     Args:
@@ -170,7 +172,7 @@ def bar(share: float, tone: str, label: object) -> Html:
     return Html(f'<span class="bar {tone}"><span>{text(label)}</span><i style="--share:{length:.1f}%"></i></span>')
 
 
-def dots(zero_shot: float | None, student: float) -> Html:
+def dots(zero_shot: Real | None, student: Real) -> Html:
     """Two shares in [0, 1] as marks on one line; the cell beside it holds the numbers."""
     if zero_shot is None:
         return Html(

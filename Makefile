@@ -1,0 +1,41 @@
+# Two commands do everything on a machine with Python 3.11+ and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The CPU-only build of torch is a tenth of the size: make demo TORCH=https://download.pytorch.org/whl/cpu
+TORCH ?=
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint glyphs benchmarks clean
+
+demo: $(INSTALLED)
+	$(BIN)/zerolabel demo -o demo --overwrite
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+# Train the embedded model again; needs fonts, see docs/glyphs.md.
+glyphs: $(INSTALLED)
+	$(BIN)/pip install -q -e ".[glyphs]"
+	$(BIN)/python -m tools.glyphs.train
+
+# Every figure in README and docs; each part can be stopped and continued.
+benchmarks: $(INSTALLED)
+	$(BIN)/python -m benchmarks.digits
+	$(BIN)/python -m benchmarks.training_speed
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(TORCH),$(BIN)/python -m pip install --quiet torch torchvision --index-url $(TORCH))
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build demo demo-digits
