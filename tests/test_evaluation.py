@@ -12,6 +12,8 @@ from zerolabel import evaluation
 from zerolabel.calibration import calibrate, mean_confidence, threshold_for_share
 from zerolabel.errors import InputError
 from zerolabel.images import sha256
+from zerolabel.prompts import Classes
+from zerolabel.truth import Labels
 
 
 @pytest.fixture
@@ -96,7 +98,9 @@ def test_temperature_meets_the_target():
     for target in (0.5, 0.8, 0.97):
         assert mean_confidence(logits, calibrate(logits, target)) == pytest.approx(target, abs=1e-6)
     assert calibrate(logits, 0.0) == pytest.approx(20.0)
-    assert calibrate(logits, 1.0) == pytest.approx(0.05)
+    clear = torch.eye(7).repeat(70, 1) * 20
+    assert mean_confidence(clear, calibrate(clear, 1.0)) == pytest.approx(491 / 492, abs=1e-6)
+    assert calibrate(logits * 1e-3, 0.9) == pytest.approx(0.05)
     assert calibrate(torch.zeros(3, 4), 0.9) == 1.0
 
 
@@ -149,9 +153,9 @@ def pictures(tmp_path):
     return tmp_path, names, tuple(hashes)
 
 
-def read(pictures, path, classes=("cat", "dog"), **more):
+def read(pictures, path, classes=("cat", "dog"), aliases=(), skipped=()):
     _, names, hashes = pictures
-    return evaluation.load_truth(path, names, hashes, classes, **more).tolist()
+    return Labels.read(path, Classes(classes, aliases)).match(names, hashes, skipped).tolist()
 
 
 def written(pictures, text, name="truth.csv"):
@@ -218,9 +222,7 @@ def test_a_folder_per_class_matches_by_content(pictures):
 
 
 def test_the_image_folder_itself_can_be_the_truth(pictures):
-    root, names, hashes = pictures
-    truth = evaluation.load_truth(root / "images", names, hashes, ("a", "b"))
-    assert truth.tolist() == [0, 0, 1, -1]
+    assert read(pictures, pictures[0] / "images", classes=("a", "b")) == [0, 0, 1, -1]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_a_table_of_another_shape(pictures, text, message):
 
 
 def test_no_such_truth_and_no_class_folders(pictures, tmp_path):
-    with pytest.raises(InputError, match=r"there is no truth .*lost.csv"):
+    with pytest.raises(InputError, match=r"there are no labels .*lost.csv"):
         read(pictures, tmp_path / "lost.csv")
     flat = tmp_path / "flat"
     flat.mkdir()

@@ -34,7 +34,8 @@ def calibrate(logits: Float[Tensor, "N C"], target_accuracy: float) -> float:
 
     Args:
         logits: of images that the network did not train on, or else of views it did not see.
-        target_accuracy: the estimate, in [0, 1], of the share of these images that are classified rightly.
+        target_accuracy: the estimate, in [0, 1], of the share of these images that are classified rightly. N images
+            without an error show no more than (N + 1) / (N + 2), Laplace's rule; a higher estimate counts as that.
 
     Returns:
         A temperature in [0.05, 20]; an end of that range where the target lies beyond it, and 1 where every row is
@@ -49,6 +50,7 @@ def calibrate(logits: Float[Tensor, "N C"], target_accuracy: float) -> float:
         raise InputError(f"the accuracy to calibrate to is a share between 0 and 1, not {target_accuracy}.")
     if bool((logits == logits[:, :1]).all()):
         return 1.0
+    target_accuracy = min(target_accuracy, (len(logits) + 1) / (len(logits) + 2))
     low, high = math.log(LOWEST), math.log(HIGHEST)
     for _ in range(_STEPS):
         middle = (low + high) / 2

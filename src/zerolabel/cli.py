@@ -88,8 +88,9 @@ def run(
     from zerolabel.runs import Folder
 
     request = Request(
-        images, classes, vlm, templates, candidates, learner, options or (), student, size, pretrained, via, deploy,
-        epochs, seed, flip, device, truth, test, few_shot, command_line(),
+        images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
+        student=student, size=size, pretrained=pretrained, via=via, deploy=deploy, epochs=epochs, seed=seed, flip=flip,
+        device=device, truth=truth, test_images=test, few_shot=few_shot, command=command_line(),
     )  # fmt: skip
     config = plan(request)
     if dry_run:
@@ -123,7 +124,8 @@ def annotate(
     from zerolabel.runs import Folder
 
     request = Request(
-        images, classes, vlm, templates, candidates, few_shot=few_shot, device=device, command=command_line()
+        images, classes, vlm=vlm, templates=templates, candidates=candidates, few_shot=few_shot, device=device,
+        command=command_line(),
     )
     config = plan(request)
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
@@ -282,7 +284,7 @@ def show(table: Any, data: Any, as_json: bool) -> None:
         Console().print(table)
 
 
-def display() -> Display:
+def display() -> "Display":
     """Progress, on standard error."""
     from zerolabel.display import Display
 

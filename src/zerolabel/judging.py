@@ -13,8 +13,9 @@ from zerolabel import evaluation
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.images import ImageSet, Unreadable, sha256
+from zerolabel.prompts import Classes
 from zerolabel.training import best_device
-from zerolabel.truth import match
+from zerolabel.truth import Labels
 
 
 def open_classifier(folder: Path, device: str = "cpu") -> Classifier:
@@ -34,7 +35,8 @@ def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
         InputError: there is no classifier, image or truth, or they do not fit.
     """
     classifier, found = open_classifier(folder, device), ImageSet.open(images)
-    labels = match(truth, found.file_names, [content_hash(found, i) for i in range(len(found))], classifier.classes)
+    hashes = [content_hash(found, i) for i in range(len(found))]
+    labels = Labels.read(truth, Classes(classifier.classes)).match(found.file_names, hashes)
     p = classifier.predict_proba(found)
     readable = ~p.isnan().any(1)
     return {

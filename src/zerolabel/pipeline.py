@@ -1,22 +1,28 @@
 """The main job, stage by stage: each takes what the stage before left, calls one public function, and writes files."""
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zerolabel import report, results, vlms
-from zerolabel.annotate import Annotated, annotate
+from zerolabel.annotate import Annotated, annotate, embed
+from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
+from zerolabel.errors import InputError
 from zerolabel.export import export, write_script
 from zerolabel.images import ImageSet
+from zerolabel.presets import HEADS
 from zerolabel.prompts import Classes
-from zerolabel.runs import Config, Folder, write_text
+from zerolabel.runs import Config, Folder
 from zerolabel.students import Trained, make_classifier, train_student
 from zerolabel.training import best_device
-from zerolabel.truth import load_truth
+from zerolabel.truth import Labels
 from zerolabel.vlms.clip import DualEncoder
 
 Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
@@ -63,13 +69,35 @@ class Job:
 
     def annotate(self) -> Annotated:
         """Votes on the training images: ``annotations.parquet``, ``skipped.csv``. Human labels are put in."""
-        done = self._annotate("annotate", ImageSet.open(self.config.images), self.folder.path)
+        images = ImageSet.open(self.config.images)
+        if self.config.annotations is None:
+            done = self._annotate("annotate", images, self.folder.path)
+        else:
+            done = self._given(images, Annotations.load(self.config.annotations))
         if not self.config.few_shot:
             return done
-        labels = load_truth(self.config.few_shot, done.annotations, option="--few-shot")
+        skipped = [name for name, _ in done.skipped]
+        given = Labels.read(self.config.few_shot, Classes(self.config.classes, self.config.aliases))
+        labels = given.match(done.annotations.file_names, done.annotations.sha256, skipped)
         done = replace(done, annotations=done.annotations.with_labels(labels))
         done.annotations.save(self.folder / "annotations.parquet")
         return done
+
+    def _given(self, images: ImageSet, annotations: Annotations) -> Annotated:
+        """Annotations that were there already, with features only where the student reads them."""
+        missing = set(annotations.file_names) - set(images.file_names)
+        if missing:
+            raise InputError(
+                f"{self.config.annotations} names {len(missing)} images that are not in {images.root}, such as {min(missing)}; give its own images."
+            )
+        images = replace(images, file_names=annotations.file_names)
+        features = torch.zeros(len(annotations), 0)
+        if self.config.student in HEADS or self.config.via:
+            embedding = embed(images, self.encoder, cache=self.cache)
+            deque(self.progress("encode", embedding.steps), 0)
+            features = embedding.features
+        annotations.save(self.folder / "annotations.parquet")
+        return Annotated(annotations, images, features, (), 0.0, 0.0)
 
     def annotate_test(self) -> Annotated | None:
         """Votes on the images held out of training, where there are any: ``test_annotations.parquet``."""
@@ -94,13 +122,13 @@ class Job:
                 resume=True,
                 progress=lambda steps: self.progress(stage, steps),
             )
-            facts |= {"images_per_second": done.images_per_second, "skipped": len(done.skipped)}
+            facts |= {"images_per_second": done.images_per_second, "vlm_parameters": self.encoder.n_parameters}
         return done
 
     def train(self, annotated: Annotated) -> tuple[Trained, Classifier]:
         """The networks and the classifier made of them: ``checkpoints/``, ``log.jsonl``, ``classifier/``."""
-        trained = train_student(self.config, self.folder, annotated, self.progress)
-        classifier = make_classifier(self.config, trained, annotated.annotations, self.encoder)
+        trained = train_student(self.config, self.folder, annotated, lambda: self.encoder, self.progress)
+        classifier = make_classifier(self.config, trained, annotated.annotations, provenance(self.config, annotated))
         classifier.save(self.folder / "classifier")
         return trained, classifier
 
@@ -113,19 +141,32 @@ class Job:
             outcome.predictions().to_parquet(self.folder / "predictions.parquet", index=False)
             if outcome.judged is not None:
                 results.write_json(self.folder / "evaluation.json", outcome.judged)
-            speed = self.folder.finished()["annotate"]["images_per_second"]
-            facts = {"images_per_second": speed, "vlm_parameters": self.encoder.n_parameters}
+        annotation = self.folder.finished().get("annotate", {})
+        facts = {name: annotation[name] for name in ("images_per_second", "vlm_parameters") if name in annotation}
         return {**outcome.metrics(), **facts}
 
     def export(self, classifier: Classifier, images: ImageSet) -> dict[str, float]:
         """``classifier.onnx``, checked against torch, and the script that runs it."""
         with results.timed(self.folder, "export"):
-            checked = [images.read(i) for i in range(min(N_CHECKED, len(images)))]
-            done = export(classifier, self.folder / "classifier.onnx", checked)
+            done = export(classifier, self.folder / "classifier.onnx", images, limit=N_CHECKED)
             write_script(self.folder / "predict.py")
         return {"max_difference": done.max_difference, "agreement": done.agreement, "n_checked": done.n_checked}
 
     def report(self) -> None:
         """``report.html`` and the model card ``README.md``."""
-        write_text(self.folder / "report.html", report.build(self.folder.path))
-        write_text(self.folder / "README.md", report.model_card(self.folder.path))
+        report.write(self.folder.path)
+
+
+def provenance(config: Config, annotated: Annotated) -> dict[str, Any]:
+    """How a classifier came to be, for its files."""
+    return {
+        "annotators": sorted({f"{one.model}@{one.revision}" for one in annotated.annotations.annotators}),
+        "templates": list(config.templates),
+        "rule": config.rule,
+        "learner": config.learner,
+        "hyper_parameters": config.hyper_parameters,
+        "settings": config.settings,
+        "n_images": len(annotated.annotations),
+        "created": config.created,
+        "command": config.command,
+    }

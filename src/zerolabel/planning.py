@@ -12,9 +12,10 @@ from zerolabel.candidates import parse_rule
 from zerolabel.errors import InputError, nearest
 from zerolabel.images import ImageSet, Unreadable
 from zerolabel.learners import LEARNERS, hyper_parameters
+from zerolabel.prompts import Classes
 from zerolabel.runs import Config
 from zerolabel.training import Settings
-from zerolabel.truth import check_table
+from zerolabel.truth import Labels
 
 SIZES = (16, 28, 32, 64, 96, 128, 224)
 _SAMPLE = 64
@@ -81,9 +82,9 @@ def plan(request: Request) -> Config:
     if request.test_images is not None:
         ImageSet.open(request.test_images)
     asked = what_was_asked(request)
-    for path, option in ((request.truth, "--truth"), (request.few_shot, "--few-shot")):
+    for path in (request.truth, request.few_shot):
         if path is not None:
-            check_table(path, asked["classes"], option)
+            Labels.read(path, Classes(asked["classes"], asked["aliases"]))
     chosen = options.parse(request.learner, request.options)
     preset = presets.choose(len(images))
     settings = {**preset.settings, "seed": request.seed, "device": request.device, **chosen.settings}
@@ -160,7 +161,7 @@ def choose_student(request: Request, images: ImageSet) -> tuple[str, int]:
     name = "mlp" if request.student == "features" else request.student
     if name is None:
         name = networks.default_name(size, len(images))
-    networks.check_name(name)
+    networks.build(name, 2, size)
     if name in presets.HEADS and request.via:
         raise InputError(
             f"--via features ends in a network that reads pixels; --student {request.student} reads features."

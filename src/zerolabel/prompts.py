@@ -155,7 +155,7 @@ class Classes:
 
     Raises:
         InputError: fewer than two classes, the same name twice, or a name that two classes claim. Names that
-            differ only in case, spaces, hyphens or underscores are the same.
+            differ only in case, spaces, hyphens or underscores are the same; single characters, such as a and A, are not.
     """
 
     names: tuple[str, ...]
@@ -169,12 +169,12 @@ class Classes:
             raise InputError(f"--classes names {found}; a classifier needs at least two.")
         owner: dict[str, str] = {}
         for name, aliases in zip(self.names, self.aliases, strict=True):
-            if (other := owner.get(_plain(name))) is not None:
+            if (other := owner.get(plain(name))) is not None:
                 raise InputError(f"--classes names the same class twice: {other!r} and {name!r}; remove one.")
-            owner[_plain(name)] = name
+            owner[plain(name)] = name
             for alias in aliases:
-                if owner.setdefault(_plain(alias), name) != name:
-                    both = f"{owner[_plain(alias)]!r} and {name!r}"
+                if owner.setdefault(plain(alias), name) != name:
+                    both = f"{owner[plain(alias)]!r} and {name!r}"
                     raise InputError(f"--classes gives the name {alias!r} to two classes, {both}; leave it with one.")
 
     def __len__(self) -> int:
@@ -249,7 +249,7 @@ def load_classes(spec: str | os.PathLike[str]) -> Classes:
     cleaned = [(name.strip(), dict.fromkeys(a.strip() for a in aliases)) for name, aliases in pairs if name.strip()]
     return Classes(
         names=tuple(name for name, _ in cleaned),
-        aliases=tuple(tuple(a for a in aliases if a and _plain(a) != _plain(name)) for name, aliases in cleaned),
+        aliases=tuple(tuple(a for a in aliases if a and plain(a) != plain(name)) for name, aliases in cleaned),
     )
 
 
@@ -299,6 +299,7 @@ def _read(path: Path) -> str:
         raise InputError(f"{path} is not text in UTF-8; save it as UTF-8.") from None
 
 
-def _plain(name: str) -> str:
-    """A name without the differences that do not make another class."""
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+def plain(name: str) -> str:
+    """A name without the differences that do not make another class; of a single character case is one."""
+    words = " ".join(name.replace("_", " ").replace("-", " ").split()) or name.strip()
+    return words if len(words) == 1 else words.casefold()

@@ -17,9 +17,10 @@ from zerolabel import evaluation
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
+from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder, write_text
 from zerolabel.students import Trained
-from zerolabel.truth import load_truth
+from zerolabel.truth import Labels
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class Outcome:
     ) -> "Outcome":
         """Predict all images and read the truth: the only place of a run that does."""
         train, test = annotated.annotations, held_out.annotations if held_out else None
-        known = load_truth(config.truth, *([train] if test is None else [train, test])) if config.truth else None
-        truth = None if known is None else known.split([len(train), len(known) - len(train)])
+        truth = None if config.truth is None else true_labels(config, annotated, held_out).tensor_split([len(train)])
         log_p, log_p_test = trained.log_probabilities, None
         if held_out is not None:
             alone = [replace(classifier, networks=(network,)) for network in trained.networks]
@@ -123,7 +123,7 @@ class Outcome:
         judged = self.judged
         if judged is None or self.truth_train is None:
             return facts
-        annotations, p, truth = self.judged_parts
+        annotations, _, truth = self.judged_parts
         votes = evaluation.vote_accuracy(annotations.votes, truth).tolist()
         return facts | {
             "evaluated_on": "held-out images" if self.held_out else "training images",
@@ -153,6 +153,17 @@ class Outcome:
         if self.test is not None and self.p_test is not None:
             parts.append(table("test", self.test, self.p_test))
         return pd.concat(parts, ignore_index=True)
+
+
+def true_labels(config: Config, annotated: Annotated, held_out: Annotated | None) -> Int[Tensor, " K"]:
+    """Class ids of the training images and then of the held-out ones, -1 unknown."""
+    parts = [part for part in (annotated, held_out) if part is not None]
+    labels = Labels.read(str(config.truth), Classes(config.classes, config.aliases))
+    return labels.match(
+        [name for part in parts for name in part.annotations.file_names],
+        [digest for part in parts for digest in part.annotations.sha256],
+        [name for part in parts for name, _ in part.skipped],
+    )
 
 
 def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Float[Tensor, "N C"]:

@@ -47,21 +47,34 @@ class Trained:
 
 
 def train_student(
-    config: Config, folder: Folder, annotated: Annotated, encoder: DualEncoder, progress: Progress
+    config: Config, folder: Folder, annotated: Annotated, encoder: Callable[[], DualEncoder], progress: Progress
 ) -> Trained:
-    """Train what the configuration asks for; finished epochs in the folder's checkpoints are not done again."""
+    """Train what the configuration asks for; finished epochs in the folder's checkpoints are not done again.
+
+    Args:
+        config: what was asked.
+        folder: of the run.
+        annotated: annotations, images, and the frozen features where they are needed.
+        encoder: loads the vision-language model, for a student that reads its features.
+        progress: shows the epochs as they pass.
+    """
     if config.student in HEADS:
-        return on_features(config, Settings(**config.settings), folder, annotated, encoder, progress)
+        return on_features(config, Settings(**config.settings), folder, annotated, encoder(), progress)
     annotations = annotated.annotations
     if config.via == "features":
         head = replace(config, student="mlp")
-        teacher = on_features(head, features_settings(config.settings), folder, annotated, encoder, progress)
+        teacher = on_features(head, features_settings(config.settings), folder, annotated, encoder(), progress)
         annotations = cleaned(annotations, teacher)
     return on_pixels(config, folder, annotated, annotations, progress)
 
 
 def on_features(
-    config: Config, settings: Settings, folder: Folder, annotated: Annotated, encoder: DualEncoder, progress: Progress
+    config: Config,
+    settings: Settings,
+    folder: Folder,
+    annotated: Annotated,
+    encoder: Callable[[], DualEncoder],
+    progress: Progress,
 ) -> Trained:
     """A head on the model's frozen features, deployed on top of its image encoder."""
     source = Features(annotated.features, launch(settings).device)

@@ -49,7 +49,9 @@ class Embedder(nn.Module):
 class Side(nn.Module):
     """What one of the two networks has beside its weights: projector, momentum copy, queue and loss history."""
 
-    def __init__(self, network: Network, n_images: int, *, embedding: int, queue: int, momentum: float, history: int) -> None:
+    def __init__(
+        self, network: Network, n_images: int, *, embedding: int, queue: int, momentum: float, history: int
+    ) -> None:
         super().__init__()
         width = network.feature_dim
         self.projector = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, embedding))
@@ -117,13 +119,19 @@ class CoReg(Learner):
         super().__init__(network, annotations)
         self.warm_up, self.delay, self.ramp = warm_up, delay, ramp
         self.temperature, self.threshold, self.mixup = temperature, threshold, mixup
-        self.unlabelled_weight, self.prototype_weight, self.contrast_weight = unlabelled_weight, prototype_weight, contrast_weight
+        self.unlabelled_weight, self.prototype_weight, self.contrast_weight = (
+            unlabelled_weight,
+            prototype_weight,
+            contrast_weight,
+        )
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
         self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
         self.aligned = prior != "none"
         self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
-        side = partial(Side, n_images=len(annotations), embedding=embedding, queue=queue, momentum=momentum, history=history)
+        side = partial(
+            Side, n_images=len(annotations), embedding=embedding, queue=queue, momentum=momentum, history=history
+        )
         self.side, self.peer_side = side(self.network), side(self.peer)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
 
@@ -214,7 +222,9 @@ class CoReg(Learner):
             self.prototypes.update(z, pseudo[:n], human[:n] >= 0)
             side.momentum.follow(Embedder(own, side.projector))
             keys = side.momentum(strong_2)
-        terms = self.consistency(own, side, torch.cat([strong_1, strong_2]), target.repeat(2, 1), clean.repeat(2), since)
+        terms = self.consistency(
+            own, side, torch.cat([strong_1, strong_2]), target.repeat(2, 1), clean.repeat(2), since
+        )
         if since > self.delay:
             queries = F.normalize(side.projector(own.features(strong_1)).float(), dim=1)
             terms["contrast"] = self.contrast_weight * self.noisy_contrast(queries, keys, pseudo, clean, side.queue)
@@ -240,17 +250,22 @@ class CoReg(Learner):
         ramp = min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0
         terms = {
             "consistency": losses.cross_entropy(logits[clean], mixed[clean]),
-            "unlabelled": self.unlabelled_weight * ramp * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
+            "unlabelled": self.unlabelled_weight
+            * ramp
+            * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
         }
         if self.prototype_weight and since > self.delay:
             z = F.normalize(side.projector(features).float(), dim=1)
             similarity = z @ self.prototypes.vectors.T / self.prototype_temperature
             terms["prototype"] = self.prototype_weight * sum(
-                part * self.alignment(similarity, goal, clean) for part, goal in ((share, target), (1 - share, target[order]))
+                part * self.alignment(similarity, goal, clean)
+                for part, goal in ((share, target), (1 - share, target[order]))
             )
         return terms
 
-    def alignment(self, similarity: Float[Tensor, "B C"], target: Float[Tensor, "B C"], clean: Tensor) -> Float[Tensor, ""]:
+    def alignment(
+        self, similarity: Float[Tensor, "B C"], target: Float[Tensor, "B C"], clean: Tensor
+    ) -> Float[Tensor, ""]:
         """Divergence on the partial split, squared error on the unlabelled one."""
         return losses.divergence(target[clean], similarity[clean]) + losses.squared_error(
             similarity[~clean].softmax(1), target[~clean]

@@ -9,6 +9,7 @@ from zerolabel.report.markup import Html, Section, html, join
 from zerolabel.report.run import Run
 from zerolabel.report.sections import SECTIONS
 from zerolabel.report.statement import n_images, request
+from zerolabel.runs import write_text
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -57,6 +58,18 @@ def build(run: Path) -> str:
     )
 
 
+def write(run: Path) -> tuple[Path, Path]:
+    """Write ``report.html`` and the model card ``README.md`` into a run's folder.
+
+    Raises:
+        InputError: as `build`.
+    """
+    pages = (run / "report.html", build(run)), (run / "README.md", model_card(run))
+    for path, text in pages:
+        write_text(path, text)
+    return run / "report.html", run / "README.md"
+
+
 def _style() -> Html:
     return Html(files(__package__).joinpath("style.css").read_text(encoding="utf-8"))
 
@@ -70,4 +83,4 @@ def _section(section: Section) -> Html:
     )
 
 
-__all__ = ["build", "model_card"]
+__all__ = ["build", "model_card", "write"]

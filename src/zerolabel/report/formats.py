@@ -24,7 +24,7 @@ def duration(seconds: Real) -> str:
     """Seconds as the two largest units that matter."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
