@@ -101,6 +101,6 @@ def test_bad_class_files(tmp_path, name, text, message):
 
 
 def test_bad_class_lists():
-    for spec, message in {"": "no class", "cat": "only one", "a,A": "twice", "classes.txt": "no class file"}.items():
+    for spec, message in {"": "no class", "cat": "only one", "cat,Cat": "twice", "classes.txt": "no class file"}.items():
         with pytest.raises(InputError, match=message):
             load_classes(spec)

@@ -1,18 +1,28 @@
-"""Zero-shot accuracy: on rendered characters of held-out fonts and pen shapes, and on scikit-learn's real digits."""
+"""Zero-shot accuracy: on rendered characters of held-out fonts and pen shapes, and on scikit-learn's real digits.
+
+``python -m tools.glyphs.evaluate`` measures the stored weights again and renews the accuracies of the results file.
+"""
+
+import datetime
+import json
+from pathlib import Path
 
 import numpy as np
 import open_clip
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 from tools.glyphs import augment
 from tools.glyphs.captions import WORDS
-from tools.glyphs.render import KINDS, Bank
+from tools.glyphs.render import KINDS, Bank, load_or_build
 from tools.glyphs.strokes import CHARACTERS
 from zerolabel.vlms import glyphs
 
+RESULTS = Path("benchmarks/results/glyphs.json")
+CACHE = Path("build/glyphs")
+PEN_GLYPHS = 30  # held-out pen drawings of each letter; digits get three times as many
 LOWER = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -47,11 +57,24 @@ def percent(hits: Tensor) -> float:
     return round(100 * hits.float().mean().item(), 2)
 
 
-def real_digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's 1,797 handwritten digits through 8 x 8 PIL images: (N 3 H W), (N,)."""
+def real_digits() -> tuple[list[Image.Image], Tensor]:
+    """scikit-learn's 1,797 handwritten digits as 8 x 8 grey images, and what they are."""
     data = load_digits()
-    images = [Image.fromarray(np.round(image * 255 / 16).astype(np.uint8)) for image in data.images]
-    return torch.stack([glyphs.preprocess(image) for image in images]), torch.from_numpy(data.target)
+    return [Image.fromarray(np.round(i * 255 / 16).astype(np.uint8)) for i in data.images], torch.from_numpy(
+        data.target
+    )
+
+
+def changed(images: list[Image.Image]) -> dict[str, list[Image.Image]]:
+    """The same digits as other files might hold them."""
+    enlarged = [i.resize((20, 20), Image.Resampling.BICUBIC) for i in images]
+    return {
+        "dark on light": [ImageOps.invert(i) for i in images],
+        "20 x 20 within 28 x 28": [ImageOps.expand(i, 4) for i in enlarged],
+        "200 x 260, dark on light, in colour": [
+            ImageOps.invert(ImageOps.pad(i, (200, 260))).convert("RGB") for i in images
+        ],
+    }
 
 
 def held_out_pictures(bank: Bank, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,13 +113,36 @@ def figures(model: open_clip.CLIP, held_out: Bank, seed: int) -> dict[str, dict[
     """Everything that the documentation states."""
     model = model.eval()
     pictures, characters, kinds = held_out_pictures(held_out, 8192, seed)
-    real, truth = real_digits()
-    features = encode(model, real)
-    return {
-        "held-out rendered": held_out_figures(model, pictures, characters, kinds),
-        "scikit-learn digits, names 0..9": accuracies(model, features, list("0123456789"), truth),
-        "scikit-learn digits, names zero..nine": accuracies(model, features, list(WORDS), truth),
-        "scikit-learn digits, names number 0..number 9": accuracies(
-            model, features, [f"number {d}" for d in range(10)], truth
-        ),
+    images, truth = real_digits()
+    features = encode_images(model, images)
+    digits = [str(digit) for digit in range(10)]
+    names = {"0..9": digits, "zero..nine": list(WORDS), "number 0..number 9": [f"number {d}" for d in digits]}
+    found = {"held-out rendered": held_out_figures(model, pictures, characters, kinds)}
+    for form, called in names.items():
+        found[f"scikit-learn digits, names {form}"] = accuracies(model, features, called, truth)
+    found["scikit-learn digits changed, names 0..9, ensemble"] = {
+        change: accuracies(model, encode_images(model, others), digits, truth)["ensemble"]
+        for change, others in changed(images).items()
     }
+    return found
+
+
+def encode_images(model: open_clip.CLIP, images: list[Image.Image]) -> Tensor:
+    """Images as a user has them -> (N D) features."""
+    return encode(model, torch.stack([glyphs.preprocess(image) for image in images]))
+
+
+def main() -> None:
+    """Measure the stored weights and renew the results file."""
+    facts = json.loads(RESULTS.read_text())
+    if facts["revision"] != glyphs.REVISION:
+        raise SystemExit(f"{RESULTS} describes the weights {facts['revision']}, but {glyphs.REVISION} are stored")
+    held_out = load_or_build(CACHE, held_out=True, per_character=PEN_GLYPHS, seed=facts["seed"] + 1)
+    facts["evaluated"] = {"command": "python -m tools.glyphs.evaluate", "date": datetime.date.today().isoformat()}
+    facts["accuracy in per cent"] = figures(glyphs.load()[0], held_out, facts["seed"])
+    RESULTS.write_text(json.dumps(facts, indent=2) + "\n")
+    print(json.dumps(facts, indent=2))
+
+
+if __name__ == "__main__":
+    main()

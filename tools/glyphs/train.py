@@ -1,4 +1,4 @@
-"""Train the embedded model: ``python -m tools.glyphs.train --minutes 35``.
+"""Train the embedded model: ``python -m tools.glyphs.train --minutes 33``.
 
 Contrastive learning with several true captions per image. Every batch is drawn from one alphabet, so that its other
 characters are the negatives; characters that share a shape are never each other's negatives.
@@ -27,22 +27,22 @@ from tools.glyphs.strokes import CHARACTERS
 from zerolabel.vlms import glyphs
 
 ALPHABET_SHARES = {"digits": 0.4, "capitals": 0.12, "small letters": 0.12, "letters": 0.16, "everything": 0.2}
-PEN_GLYPHS, PEN_GLYPHS_HELD_OUT = 300, 30  # of each letter; digits get three times as many
+PEN_GLYPHS = 300  # pen drawings of each letter; digits get three times as many
 LOOKALIKES = captions.lookalike_table()
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=35.0, help="time to train for; the schedule follows the clock")
+    parser.add_argument("--minutes", type=float, default=33.0, help="time to train for; the schedule follows the clock")
     parser.add_argument("--batch", type=int, default=128, help="images per step, over all workers")
     parser.add_argument("--captions", type=int, default=40, help="captions per worker")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread, each with a part of the batch")
-    parser.add_argument("--cache", type=Path, default=Path("build/glyphs"), help="where glyphs are kept")
+    parser.add_argument("--cache", type=Path, default=evaluate.CACHE, help="where glyphs are kept")
     parser.add_argument("--weights", type=Path, default=glyphs.WEIGHTS)
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/glyphs.json"))
+    parser.add_argument("--results", type=Path, default=evaluate.RESULTS)
     return parser.parse_args()
 
 
@@ -199,7 +199,7 @@ def work(worker: int, options: argparse.Namespace) -> None:
 
 def record(model: open_clip.CLIP, steps: int, glyph_count: int, options: argparse.Namespace) -> None:
     """Evaluate, and write every figure that the documentation states."""
-    held_out = load_or_build(options.cache, held_out=True, per_character=PEN_GLYPHS_HELD_OUT, seed=options.seed + 1)
+    held_out = load_or_build(options.cache, held_out=True, per_character=evaluate.PEN_GLYPHS, seed=options.seed + 1)
     facts = {
         "command": "python -m tools.glyphs.train " + " ".join(sys.argv[1:]),
         "date": datetime.date.today().isoformat(),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from jaxtyping import Float, Int
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
@@ -22,15 +23,16 @@ FOLDER = Path(__file__).parent
 CONFIG: dict[str, Any] = json.loads((FOLDER / "config.json").read_text())
 WEIGHTS = FOLDER / "model.safetensors"
 
+# The last four are wordings that training never used: they are what makes the annotators differ.
 TEMPLATES: tuple[str, ...] = (
     "{}",
-    "a photo of the number {}.",
     "a handwritten {}",
-    "a scan of the character {}",
-    "a bad photo of a {}.",
     "a printed {}",
-    "a low resolution picture of a {}",
-    "a drawing of the {}.",
+    "a small {}",
+    "the numeral {} in ink",
+    "{} on a page of an old notebook",
+    "a {} scratched into wood",
+    "{} as a doctor would write it",
 )
 
 PAD, START, END = 0, 257, 258  # a byte b is the token b + 1; END is the largest, which is how CLIP finds it
@@ -44,8 +46,8 @@ def revision(weights: Path = WEIGHTS) -> str:
 REVISION: str = revision() if WEIGHTS.exists() else "untrained"
 
 
-def tokenize(texts: list[str] | str) -> Tensor:
-    """UTF-8 bytes between START and END, padded or cut to the context length: (M L) integers."""
+def tokenize(texts: list[str] | str) -> Int[Tensor, "M L"]:
+    """UTF-8 bytes between START and END, padded or cut to the context length."""
     texts = [texts] if isinstance(texts, str) else texts
     length = CONFIG["text_cfg"]["context_length"]
     tokens = torch.full((len(texts), length), PAD, dtype=torch.long)
@@ -55,32 +57,33 @@ def tokenize(texts: list[str] | str) -> Tensor:
     return tokens
 
 
-def border(pictures: Tensor) -> Tensor:
-    """The outermost pixels of each picture: (B 1 H W) -> (B P)."""
+def border(pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B P"]:
+    """The outermost pixels of each picture."""
     top, bottom, left, right = pictures[:, 0, 0], pictures[:, 0, -1], pictures[:, 0, :, 0], pictures[:, 0, :, -1]
     return torch.cat([top, bottom, left, right], dim=1)
 
 
-def stretch(pictures: Tensor) -> Tensor:
-    """Use the whole range of grey in each picture: (B 1 H W) -> (B 1 H W) within 0..1; a blank one becomes black."""
+def stretch(pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """Use the whole range 0..1 in each picture; a blank one becomes black."""
     low, high = pictures.amin((1, 2, 3), keepdim=True), pictures.amax((1, 2, 3), keepdim=True)
     return torch.where(high - low > 0.01, (pictures - low) / (high - low).clamp(min=0.01), 0.0)
 
 
-def light_on_dark(pictures: Tensor) -> Tensor:
+def light_on_dark(pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
     """Invert the pictures whose border is light, so that ink is light on a dark ground."""
     light = border(pictures).median(dim=1).values[:, None, None, None] > 0.5
     return torch.where(light, 1 - pictures, pictures)
 
 
-def standardise(pictures: Tensor) -> Tensor:
-    """Grey (B 1 H W) in 0..1 -> the model's input (B 3 H W)."""
-    mean, deviation = CONFIG["preprocess_cfg"]["mean"][0], CONFIG["preprocess_cfg"]["std"][0]
+def standardise(pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """Grey in 0..1 -> the model's input."""
+    mean: float = CONFIG["preprocess_cfg"]["mean"][0]
+    deviation: float = CONFIG["preprocess_cfg"]["std"][0]
     return ((pictures - mean) / deviation).expand(-1, 3, -1, -1)
 
 
-def grey(image: Image.Image) -> Tensor:
-    """Any PIL image as (1 1 H W) in 0..1; what is transparent becomes white, 16 bits become 8."""
+def grey(image: Image.Image) -> Float[Tensor, "1 1 H W"]:
+    """Any PIL image in 0..1; what is transparent becomes white, 16 bits become 8."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.float32)
         return torch.from_numpy(values / max(float(values.max()), 1.0))[None, None]
@@ -90,8 +93,8 @@ def grey(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image.convert("L"), dtype=np.float32) / 255)[None, None]
 
 
-def preprocess(image: Image.Image) -> Tensor:
-    """Grey, squared with its border's shade, resized, stretched, light ink on dark: (3 H W)."""
+def preprocess(image: Image.Image) -> Float[Tensor, "3 H W"]:
+    """Grey, squared with its border's shade, resized, stretched, light ink on dark."""
     size: int = CONFIG["vision_cfg"]["image_size"]
     picture = grey(image)
     height, width = picture.shape[-2:]

@@ -1,0 +1,219 @@
+"""The scikit-learn shaped front, on real handwritten digits and the embedded model."""
+
+import csv
+import inspect
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+
+from zerolabel import Classifier, InputError, ZeroLabel, cli
+
+DOCS = Path(__file__).parent.parent / "docs"
+CLASSES = tuple("0123456789")
+
+
+def write(folder: Path, start: int, count: int) -> Path:
+    """Some digits as PNGs, and beside the folder their truth."""
+    folder.mkdir()
+    pixels, targets = load_digits(return_X_y=True)
+    with folder.with_name(f"{folder.name}.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file_name", "label"])
+        for i in range(start, start + count):
+            grey = (pixels[i].reshape(8, 8) / 16 * 255).round().astype(np.uint8)
+            Image.fromarray(grey).save(folder / f"{i:04d}.png")
+            rows.writerow([f"{i:04d}.png", CLASSES[targets[i]]])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("digits")
+    write(place / "train", 0, 60)
+    write(place / "test", 60, 20)
+    return place
+
+
+def estimator(place: Path, **changed: Any) -> ZeroLabel:
+    options = {"classes": CLASSES, "vlm": "glyphs", "epochs": 3, "learner": "cross_entropy", "device": "cpu"}
+    return ZeroLabel(**{**options, "cache": place / "cache", "student": "light", **changed})
+
+
+@pytest.fixture(scope="module")
+def fitted(place: Path) -> ZeroLabel:
+    return estimator(place, output=place / "run").fit(place / "train")
+
+
+def truth(place: Path) -> list[str]:
+    with (place / "test.csv").open() as file:
+        return [row["label"] for row in csv.DictReader(file)]
+
+
+def test_arguments_are_those_of_the_command() -> None:
+    only_the_command = {"images", "truth", "test", "few_shot", "resume", "overwrite", "dry_run", "as_json"}
+    command = {p.name: p.default for p in inspect.signature(cli.run).parameters.values()}
+    own = {p.name: p.default for p in inspect.signature(ZeroLabel).parameters.values()}
+    assert own.pop("verbose") is False and own.pop("output") is None
+    command.pop("output")
+    assert own == {name: value for name, value in command.items() if name not in only_the_command}
+
+
+def test_get_set_and_clone() -> None:
+    model = ZeroLabel(classes=["cat", "dog"], options={"warm_up": 3})
+    assert model.get_params()["classes"] == ["cat", "dog"] and model.get_params()["learner"] == "coreg"
+    model.set_params(learner="distillation", seed=4)
+    copy = clone(model)
+    assert copy is not model and copy.get_params() == model.get_params() and copy.seed == 4
+    with pytest.raises(ValueError, match="Invalid parameter 'learnr'"):
+        model.set_params(learnr="coreg")
+
+
+def test_fit_leaves_its_attributes(fitted: ZeroLabel, place: Path) -> None:
+    assert fitted.classes_.tolist() == list(CLASSES)
+    assert len(fitted.annotations_) == fitted.metrics_["n_images"] == 60
+    assert isinstance(fitted.classifier_, Classifier) and fitted.classifier_.classes == CLASSES
+    assert [entry["epoch"] for entry in fitted.log_] == [0, 1, 2]
+    assert not any("accuracy" in name for name in fitted.metrics_), "no truth was given"
+    for name in ("report.html", "classifier.onnx", "metrics.json", "README.md"):
+        assert (place / "run" / name).is_file()
+
+
+def test_predictions(fitted: ZeroLabel, place: Path) -> None:
+    p, names = fitted.predict_proba(place / "test"), fitted.predict(place / "test")
+    assert p.shape == (20, 10) and np.allclose(p.sum(1), 1, atol=1e-5)
+    assert names.tolist() == fitted.classes_[p.argmax(1)].tolist()
+    assert len(set(p[:, 0].tolist())) > 1, "different images, different answers"
+
+
+def test_pictures_in_memory_are_answered_like_files(fitted: ZeroLabel, place: Path) -> None:
+    pictures = [Image.open(path) for path in sorted((place / "test").iterdir())]
+    expected = fitted.predict_proba(place / "test")
+    assert np.array_equal(fitted.predict_proba(pictures), expected)
+    assert np.array_equal(fitted.predict_proba([np.asarray(picture) for picture in pictures]), expected)
+
+
+def test_score_is_the_share_of_right_names(fitted: ZeroLabel, place: Path) -> None:
+    names = truth(place)
+    share = float((fitted.predict(place / "test") == np.array(names)).mean())
+    assert fitted.score(place / "test", place / "test.csv") == pytest.approx(share)
+    assert fitted.score(place / "test", names) == pytest.approx(share)
+    assert fitted.score(place / "test", np.array(names)) == pytest.approx(share)
+    assert fitted.score(place / "test", [None] * 19 + [fitted.predict(place / "test")[19]]) == 1.0
+
+
+def test_an_unreadable_image_is_none_and_does_not_count(fitted: ZeroLabel, place: Path, tmp_path: Path) -> None:
+    mixed = write(tmp_path / "mixed", 80, 4)
+    (mixed / "0080.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 of 4 images cannot be read"):
+        names = fitted.predict(mixed)
+    assert names[0] is None and None not in names[1:]
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert fitted.score(mixed, ["0", *names[1:]]) == 1.0
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "a.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning), pytest.raises(InputError, match="of none of these images"):
+        fitted.score(only, ["0"])
+
+
+def test_resume_and_overwrite(fitted: ZeroLabel, place: Path) -> None:
+    again = clone(fitted)
+    with pytest.raises(InputError, match="holds another run"):
+        again.fit(place / "train")
+    again.fit(place / "train", resume=True)
+    assert again.metrics_ == fitted.metrics_
+    assert np.array_equal(again.predict_proba(place / "test"), fitted.predict_proba(place / "test"))
+    with pytest.raises(InputError, match="another settings"):
+        clone(fitted).set_params(epochs=4).fit(place / "train", resume=True)
+    again.set_params(seed=1).fit(place / "train", overwrite=True)
+    assert not np.array_equal(again.predict_proba(place / "test"), fitted.predict_proba(place / "test"))
+
+
+def test_without_output_no_file_stays(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few.csv"
+    few.write_text("file_name,label\n0000.png,0\n")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    model = estimator(place, classes={"zero": ["0"], "a,b": []}, templates=["{}", "a printed {}"], epochs=1)
+    model.fit(place / "train", few_shot=few)
+    assert list(scratch.iterdir()) == []
+    assert capsys.readouterr().err == "", "progress is shown only where asked"
+    assert model.classes_.tolist() == ["zero", "a,b"]
+    assert [one.template for one in model.annotations_.annotators] == ["{}", "a printed {}"]
+    assert model.annotations_.labels[0] == 0 and not model.annotations_.human[1:].any()
+    assert set(model.predict(place / "test")) <= {"zero", "a,b"}
+    assert 0 <= model.score(place / "test", ["0"] * 20) <= 1, "an alias is a name of its class"
+
+
+def test_options_are_typed_as_on_the_command_line(place: Path) -> None:
+    options = {"warm_up": 1, "prior": (1.0,) * 10, "co_pseudo_labels": False, "batch_size": 16, "period": None}
+    config = estimator(place, learner="coreg", options=options)._plan(str(place / "train"), None)
+    assert config.hyper_parameters["prior"] == (1.0,) * 10
+    assert config.hyper_parameters["co_pseudo_labels"] is False and config.hyper_parameters["warm_up"] == 1
+    assert config.settings["batch_size"] == 16 and config.settings["period"] is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "arguments", "sentence"),
+    [
+        ({}, {"y": ["0"]}, "fit takes no labels"),
+        ({}, {"images": [np.zeros((8, 8), np.uint8)]}, "fit reads images from files"),
+        ({}, {"images": "no/such/folder"}, "there is no folder or list of images"),
+        ({}, {"resume": True}, "needs the folder of the run"),
+        ({"classes": ["one"]}, {}, "only one class"),
+        ({"options": {"warmup": 1}, "learner": "coreg"}, {}, "did you mean 'warm_up'"),
+        ({"learner": "coregg"}, {}, "did you mean 'coreg'"),
+        ({"templates": ["a photo"]}, {}, "lacks {}"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    place: Path, changed: dict[str, Any], arguments: dict[str, Any], sentence: str
+) -> None:
+    given = {"images": place / "train", **arguments}
+    with pytest.raises(InputError, match=re.escape(sentence)) as error:
+        estimator(place, **changed).fit(**given)
+    assert "\n" not in str(error.value)
+
+
+def test_mistakes_in_the_truth(fitted: ZeroLabel, place: Path) -> None:
+    with pytest.raises(InputError, match="19 true labels for 20 images"):
+        fitted.score(place / "test", ["0"] * 19)
+    with pytest.raises(InputError, match="'cat' is no class"):
+        fitted.score(place / "test", ["cat"] * 20)
+    with pytest.raises(InputError, match="goes with images in files"):
+        fitted.score([np.zeros((8, 8), np.uint8)], place / "test.csv")
+
+
+def test_before_fit() -> None:
+    model = ZeroLabel(classes="cat,dog")
+    for call in (lambda: model.predict([]), lambda: model.predict_proba([]), lambda: model.score([], [])):
+        with pytest.raises(NotFittedError):
+            call()
+
+
+def test_the_examples_in_the_documentation_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "scans", 0, 60)
+    write(tmp_path / "new", 60, 10).with_name("new.csv").rename(tmp_path / "truth.csv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZEROLABEL_CACHE", str(tmp_path / "cache"))
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "docs/python.md", "exec"), {})
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert "(10, 10)" in capsys.readouterr().out
+    assert torch.is_grad_enabled()

@@ -1,0 +1,64 @@
+"""The names that `zerolabel` offers: all there, imported on demand, hiding no module."""
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import zerolabel
+
+HEAVY = ("torch", "sklearn", "pandas", "pyarrow", "open_clip", "timm", "kornia", "onnx", "lightning_fabric", "rich")
+
+
+def run(code: str) -> str:
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
+def test_import_pulls_no_library_in() -> None:
+    loaded = run("import sys, zerolabel; dir(zerolabel); zerolabel.__version__; print(*sorted(sys.modules))").split()
+    assert "zerolabel" in loaded
+    assert not [name for name in HEAVY if name in loaded]
+
+
+def test_a_light_name_stays_light() -> None:
+    loaded = run("import sys; from zerolabel import InputError; print(*sys.modules)").split()
+    assert "zerolabel.errors" in loaded and "torch" not in loaded
+
+
+@pytest.mark.parametrize("name", zerolabel.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(zerolabel, name) is not None
+    assert name in dir(zerolabel)
+
+
+def test_names_are_the_objects_of_their_modules() -> None:
+    from zerolabel import Annotations, Classifier, load_vlm, train, vlms
+    from zerolabel.annotations import Annotations as annotations_class
+    from zerolabel.classifier import Classifier as classifier_class
+
+    assert Annotations is annotations_class and Classifier is classifier_class
+    assert load_vlm is vlms.load and train is importlib.import_module("zerolabel.training").train
+
+
+def test_no_public_name_hides_a_module() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(zerolabel.__path__)}
+    assert len(modules) > 20
+    assert not modules & set(zerolabel.__all__)
+
+
+def test_modules_are_still_imported_as_modules() -> None:
+    from zerolabel import ZeroLabel, annotate, export
+
+    assert inspect.isclass(ZeroLabel) and inspect.ismodule(annotate) and inspect.ismodule(export)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Zerolabel'"):
+        zerolabel.Zerolabel  # noqa: B018
+    with pytest.raises(ImportError, match="no_such_name"):
+        exec("from zerolabel import no_such_name")
