@@ -87,6 +87,14 @@ def test_fit_leaves_its_attributes(fitted: ZeroLabel, place: Path) -> None:
         assert (place / "run" / name).is_file()
 
 
+def test_the_page_of_files_names_them_all(fitted: ZeroLabel, place: Path) -> None:
+    page = (DOCS / "files.md").read_text()
+    for path in (place / "run").iterdir():
+        assert f"`{path.name}{'/' if path.is_dir() else ''}`" in page
+    for name in (*fitted.metrics_, *fitted.log_[0]):
+        assert f"`{name}`" in page
+
+
 def test_predictions(fitted: ZeroLabel, place: Path) -> None:
     p, names = fitted.predict_proba(place / "test"), fitted.predict(place / "test")
     assert p.shape == (20, 10) and np.allclose(p.sum(1), 1, atol=1e-5)
@@ -132,7 +140,7 @@ def test_resume_and_overwrite(fitted: ZeroLabel, place: Path) -> None:
     again.fit(place / "train", resume=True)
     assert again.metrics_ == fitted.metrics_
     assert np.array_equal(again.predict_proba(place / "test"), fitted.predict_proba(place / "test"))
-    with pytest.raises(InputError, match="another settings"):
+    with pytest.raises(InputError, match=r"epochs|settings"):
         clone(fitted).set_params(epochs=4).fit(place / "train", resume=True)
     again.set_params(seed=1).fit(place / "train", overwrite=True)
     assert not np.array_equal(again.predict_proba(place / "test"), fitted.predict_proba(place / "test"))

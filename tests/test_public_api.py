@@ -3,13 +3,18 @@
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
 import zerolabel
+from zerolabel.learners import hyper_parameters
 
+DOCS = Path(__file__).parent.parent / "docs"
 HEAVY = ("torch", "sklearn", "pandas", "pyarrow", "open_clip", "timm", "kornia", "onnx", "lightning_fabric", "rich")
 
 
@@ -62,3 +67,27 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         zerolabel.Zerolabel  # noqa: B018
     with pytest.raises(ImportError, match="no_such_name"):
         exec("from zerolabel import no_such_name")
+
+
+@pytest.mark.parametrize("learner", zerolabel.LEARNERS)
+def test_the_page_of_papers_gives_every_default(learner: str) -> None:
+    section = re.split(r"^## ", (DOCS / "papers.md").read_text(), flags=re.MULTILINE)
+    (own,) = (part for part in section if part.startswith(f"{learner}\n"))
+    table = own.partition("| argument | default | source |\n")[2].partition("\n\n")[0]
+    written = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \| \S", table, flags=re.MULTILINE))
+    assert written == {name: str(value) for name, value in hyper_parameters(zerolabel.LEARNERS[learner]).items()}
+
+
+def test_the_page_of_papers_gives_the_defaults_of_the_training() -> None:
+    table = (DOCS / "papers.md").read_text().partition("| training | default | source |\n")[2].partition("\n\n")[0]
+    written = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \| \S", table, flags=re.MULTILINE))
+    chosen_by_the_user = {"device", "seed"}
+    assert written == {
+        name: str(value) for name, value in asdict(zerolabel.Settings()).items() if name not in chosen_by_the_user
+    }
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+\.md)[^)]*\)", page.read_text()):
+        assert (page.parent / target).is_file(), target

@@ -1,3 +1,64 @@
-"""From a folder of unlabelled images and class names to a small, deployable image classifier."""
+"""From a folder of unlabelled images and class names to a small, deployable image classifier.
+
+The public names are imported when they are first used, so that ``import zerolabel`` takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zerolabel.annotations import Annotations, Annotator
+    from zerolabel.classifier import Classifier
+    from zerolabel.errors import InputError
+    from zerolabel.estimator import ZeroLabel
+    from zerolabel.images import ImageSet
+    from zerolabel.learners import LEARNERS, Learner
+    from zerolabel.prompts import Classes
+    from zerolabel.training import Settings, train
+    from zerolabel.vlms import load as load_vlm
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Annotations": ("annotations", "Annotations"),
+    "Annotator": ("annotations", "Annotator"),
+    "Classes": ("prompts", "Classes"),
+    "Classifier": ("classifier", "Classifier"),
+    "ImageSet": ("images", "ImageSet"),
+    "InputError": ("errors", "InputError"),
+    "LEARNERS": ("learners", "LEARNERS"),
+    "Learner": ("learners", "Learner"),
+    "Settings": ("training", "Settings"),
+    "ZeroLabel": ("estimator", "ZeroLabel"),
+    "load_vlm": ("vlms", "load"),
+    "train": ("training", "train"),
+}
+"""Module and name of each public name. No public name is also the name of a module: that would hide one of the two."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, own = _HOMES[name]
+    return getattr(import_module(f"{__name__}.{module}"), own)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+__all__ = [
+    "LEARNERS",
+    "Annotations",
+    "Annotator",
+    "Classes",
+    "Classifier",
+    "ImageSet",
+    "InputError",
+    "Learner",
+    "Settings",
+    "ZeroLabel",
+    "__version__",
+    "load_vlm",
+    "train",
+]

@@ -7,13 +7,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from typing import Annotated as Arg
 
 import typer
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.markup import escape
+from safetensors import SafetensorError
 
 from zerolabel import __version__
 from zerolabel.errors import InputError
@@ -21,8 +22,11 @@ from zerolabel.errors import InputError
 if TYPE_CHECKING:
     from zerolabel.display import Display
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 screen = Console(stderr=True)
+PLAIN_WIDTH = 160
+UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""What the parser of the command line raises; typer carries its own copy of click, or uses click's."""
 
 ImagesArg = Arg[str, typer.Argument(help="Folder of images, or a .txt, .csv or .parquet list of them.")]
 ClassifierArg = Arg[Path, typer.Argument(help="Folder of a classifier, or of a run.")]
@@ -94,11 +98,13 @@ def run(
     )  # fmt: skip
     config = plan(request)
     if dry_run:
-        show(tables.plan(config, estimate(config)), config, as_json)
+        cost = estimate(config)
+        show(tables.plan(config, cost), {**config.to_dict(), "estimate": cost.to_dict()}, as_json)
         return
-    folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
-    screen.print(tables.plan(config))
-    metrics = Job(config, folder, display(), cache_folder(cache)).run()
+    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), cache_folder(cache))
+    job.prepare()
+    wide(stderr=True).print(tables.plan(config))
+    metrics = job.run()
     show(tables.outcome(metrics, output), metrics, as_json)
 
 
@@ -126,7 +132,7 @@ def annotate(
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, few_shot=few_shot, device=device,
         command=command_line(),
-    )
+    )  # fmt: skip
     config = plan(request)
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
     done = Job(config, folder, display(), cache_folder(cache)).annotate()
@@ -169,9 +175,10 @@ def train(
         few_shot=few_shot, annotations=str(annotations), command=command_line(),
     )  # fmt: skip
     config = plan(request)
-    folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
-    screen.print(tables.plan(config))
-    metrics = Job(config, folder, display(), cache_folder(cache)).run()
+    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), cache_folder(cache))
+    job.prepare()
+    wide(stderr=True).print(tables.plan(config))
+    metrics = job.run()
     show(tables.outcome(metrics, output), metrics, as_json)
 
 
@@ -269,7 +276,8 @@ def demo(
     """The main job on 1,797 real handwritten digits, with the built-in model: no download, no network."""
     from zerolabel.demo import write_digits
 
-    digits = write_digits(output.with_name(f"{output.name}-digits"))
+    whole = output.absolute()
+    digits = write_digits(whole.with_name(f"{whole.name}-digits"))
     run(
         str(digits.train), ",".join(digits.classes), output, vlm="glyphs", test=str(digits.test),
         truth=str(digits.truth), seed=seed, options=options, resume=resume, overwrite=overwrite, as_json=as_json,
@@ -279,16 +287,22 @@ def demo(
 def show(table: Any, data: Any, as_json: bool) -> None:
     """A table on the screen, or JSON on standard output."""
     if as_json:
-        print(json.dumps(data, indent=2, ensure_ascii=False))
+        print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        Console().print(table)
+        wide().print(table)
+
+
+def wide(*, stderr: bool = False) -> Console:
+    """The terminal, or lines of `PLAIN_WIDTH` where there is none, so that paths stay whole in files and logs."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
 
 
 def display() -> "Display":
     """Progress, on standard error."""
     from zerolabel.display import Display
 
-    return Display(screen)
+    return Display(wide(stderr=True))
 
 
 def cache_folder(given: Path | None) -> Path:
@@ -296,17 +310,12 @@ def cache_folder(given: Path | None) -> Path:
     return given or Path(os.environ.get("ZEROLABEL_CACHE") or user_cache_path("zerolabel")) / "features"
 
 
-def fail(sentence: str, code: int) -> NoReturn:
-    """Say what is wrong, and end."""
-    screen.print(f"[bold red]error:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
-    raise SystemExit(code)
-
-
-def version(wanted: bool) -> None:
-    """Print the version, and end."""
+def version(wanted: bool) -> bool:
+    """Print the version, and end, where that is wanted."""
     if wanted:
         print(__version__)
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -322,20 +331,50 @@ def command_line() -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; a mistake of the user's is one sentence and exit code 2."""
+    """Run the command line; a mistake of the user's is one sentence and exit code 2.
+
+    Args:
+        arguments: without the name of the program; by default those it was called with.
+
+    Raises:
+        SystemExit: with code 2 for what the user must mend, 1 for a training that failed, 130 when interrupted.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.showwarning = lambda message, *_: screen.print(f"[yellow]note:[/] {message}", soft_wrap=True)
-    try:
-        app(args=arguments, standalone_mode=False)
-    except InputError as error:
-        fail(str(error), 2)
-    except typer.Exit as end:
-        raise SystemExit(end.exit_code) from None
-    except typer.Abort:
-        fail("stopped.", 130)
-    except KeyboardInterrupt:
-        fail("stopped; the same command with --resume goes on.", 130)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        fail("the disk is full; free some space and repeat the command with --resume: what was finished stays.", 1)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: say("[yellow]note:[/]", str(message))
+        try:
+            given = sys.argv[1:] if arguments is None else list(arguments)
+            app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        except (typer.Abort, KeyboardInterrupt):
+            say("[bold red]error:[/]", "stopped; the same command with --resume goes on.")
+            raise SystemExit(130) from None
+        except Exception as error:
+            told = sentence(error)
+            if told is None:
+                raise
+            say("[bold red]error:[/]", told)
+            raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
+
+
+def sentence(error: Exception) -> str | None:
+    """What the user is told of an error; none where it is a fault of the program."""
+    if isinstance(error, UsageError):
+        message = " ".join(error.format_message().split()).rstrip(".")
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "zerolabel"
+        message = f"{message[:1].lower()}{message[1:]}"
+        return message if message.endswith("?") else f"{message}; see `{command} --help`."
+    if isinstance(error, OSError | SafetensorError) and (
+        getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    ):
+        return "the disk is full; free some space and repeat the command with --resume: what was finished stays."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}; give another path, or mend this one."
+    return str(error) if isinstance(error, InputError | FloatingPointError) else None
+
+
+def say(mark: str, text: str) -> None:
+    """One line on standard error, whatever is in it."""
+    screen.print(mark, escape(text), soft_wrap=True, highlight=False)

@@ -12,7 +12,7 @@ from zerolabel.images import ImageSet, Unreadable
 from zerolabel.learners import LEARNERS
 from zerolabel.presets import HEADS
 from zerolabel.runs import Config
-from zerolabel.training import Settings, rehearse
+from zerolabel.training import Settings, Source, rehearse
 from zerolabel.views import Features, Pixels, Preprocess
 
 _SAMPLE = 128
@@ -74,7 +74,8 @@ def training_seconds(config: Config, n_images: int) -> float:
     classes = len(config.classes)
     annotations = blank(config.classes, count)
     if config.student in HEADS:
-        size, source = 512, Features(torch.nn.functional.normalize(torch.randn(count, 512), dim=1))
+        size = 512
+        source: Source = Features(torch.nn.functional.normalize(torch.randn(count, 512), dim=1))
     else:
         size = config.size
         noise = torch.randint(256, (count, 3, size, size), dtype=torch.uint8).numpy()

@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import evaluation
+from zerolabel.annotations import writing
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.images import ImageSet, Unreadable, sha256
+from zerolabel.options import check_device
 from zerolabel.prompts import Classes
 from zerolabel.training import best_device
 from zerolabel.truth import Labels
@@ -24,7 +26,12 @@ def open_classifier(folder: Path, device: str = "cpu") -> Classifier:
     Raises:
         InputError: there is none.
     """
+    check_device(device)
     inner = folder / "classifier"
+    if not inner.is_dir() and (folder / "stages.json").is_file():
+        raise InputError(f"the run in {folder} has no classifier yet; finish it with --resume.")
+    if not inner.is_dir() and not (folder / "model.safetensors").is_file():
+        raise InputError(f"there is no classifier in {folder}; give the folder of a finished run.")
     return Classifier.load(inner if inner.is_dir() else folder, best_device(device))
 
 
@@ -39,6 +46,8 @@ def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
     labels = Labels.read(truth, Classes(classifier.classes)).match(found.file_names, hashes)
     p = classifier.predict_proba(found)
     readable = ~p.isnan().any(1)
+    if not bool((labels[readable] >= 0).any()):
+        raise InputError(f"the labels {truth} give the class of no readable image in {images}; give its own labels.")
     return {
         **evaluation.evaluate(p[readable], labels[readable], classifier.classes),
         "n_skipped": int((~readable).sum()),
@@ -79,10 +88,17 @@ def predictions(folder: Path, images: str, abstain: bool, threshold: float | Non
 
 
 def write_table(table: pd.DataFrame, path: Path | None) -> None:
-    """As parquet, as CSV, or as CSV on standard output where there is no path."""
+    """As parquet, as CSV, or as CSV on standard output where there is no path.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     if path is None:
         table.to_csv(sys.stdout, index=False)
-    elif path.suffix.lower() == ".parquet":
-        table.to_parquet(path, index=False)
-    else:
-        table.to_csv(path, index=False)
+        return
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".parquet":
+            table.to_parquet(path, index=False)
+        else:
+            table.to_csv(path, index=False)

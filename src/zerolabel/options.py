@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import torch
+
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.training import Settings
@@ -58,6 +60,9 @@ def parse(learner: str, assignments: Iterable[str]) -> Options:
     return options
 
 
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
 def keyword_types(learner: type[Learner]) -> dict[str, Any]:
     """Type of each keyword-only argument of a learner's constructor."""
     hints = get_type_hints(learner.__init__)
@@ -82,19 +87,9 @@ def convert(name: str, text: str, kind: Any) -> Any:
 
 def _convert(text: str, kind: Any) -> Any:
     if kind is bool:
-        words = {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }
-        if text.lower() not in words:
+        if text.lower() not in _TRUE + _FALSE:
             raise ValueError(text)
-        return words[text.lower()]
+        return text.lower() in _TRUE
     if kind is NoneType:
         if text.lower() != "none":
             raise ValueError(text)
@@ -108,6 +103,46 @@ def _convert(text: str, kind: Any) -> Any:
     return kind(text)
 
 
+_RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, 100_000),
+    "batch_size": (1, 100_000),
+    "lr": (1e-12, 1e3),
+    "final_lr": (0, 1),
+    "period": (1, 100_000),
+    "momentum": (0, 0.9999),
+    "weight_decay": (0, 1e3),
+    "seed": (0, 2**40),
+}
+
+
+def make_settings(values: dict[str, Any]) -> Settings:
+    """Training settings, with numbers that can be.
+
+    Raises:
+        InputError: a number is out of its range, or the device is unknown or not in this machine.
+    """
+    for name, (low, high) in _RANGES.items():
+        value = values.get(name)
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{name} {value} is out of range; give a number from {low:g} to {high:g}.")
+    check_device(values.get("device", "auto"))
+    return Settings(**values)
+
+
+def check_device(name: str) -> None:
+    """See that there is such a device.
+
+    Raises:
+        InputError: the name is unknown, or this machine has no such device.
+    """
+    there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind, _, number = name.partition(":")
+    if kind not in there or (number and not (kind == "cuda" and number.isdigit())):
+        raise InputError(f"--device {name}: there is no such device{nearest(name, there)}")
+    if not there[kind] or int(number or 0) >= max(1, torch.cuda.device_count()):
+        raise InputError(f"--device {name}: this machine has none; give --device auto, which takes what there is.")
+
+
 def describe(kind: Any) -> str:
     """A type in words."""
     if get_origin(kind) in (Union, UnionType):
@@ -115,6 +150,6 @@ def describe(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(repr(word) for word in get_args(kind))
     if get_origin(kind) is tuple:
-        return f"{describe(get_args(kind)[0])}s separated by commas"
+        return f"{describe(get_args(kind)[0]).removeprefix('a ')}s separated by commas"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", NoneType: "none"}
     return words[kind]

@@ -50,6 +50,16 @@ class Job:
         """The vision-language model."""
         return vlms.load(self.config.vlm, best_device(self.config.settings.get("device", "auto")))
 
+    def prepare(self) -> None:
+        """Load the model where it is needed, so that a mistake in its name is told before anything is done.
+
+        Raises:
+            InputError: there is no such model, or it cannot be downloaded.
+        """
+        config = self.config
+        if config.annotations is None or config.test_images or config.via or config.student in HEADS:
+            _ = self.encoder
+
     def run(self) -> dict[str, Any]:
         """All stages.
 
@@ -58,6 +68,8 @@ class Job:
         """
         annotated = self.annotate()
         held_out = self.annotate_test()
+        if self.config.truth is not None:
+            results.check_truth(self.config, annotated, held_out)
         trained, classifier = self.train(annotated)
         metrics = self.evaluate(annotated, held_out, trained, classifier)
         metrics["onnx"] = self.export(classifier, (held_out or annotated).images)
@@ -87,9 +99,8 @@ class Job:
         """Annotations that were there already, with features only where the student reads them."""
         missing = set(annotations.file_names) - set(images.file_names)
         if missing:
-            raise InputError(
-                f"{self.config.annotations} names {len(missing)} images that are not in {images.root}, such as {min(missing)}; give its own images."
-            )
+            found = f"names {len(missing)} of {len(annotations)} images that are not there, first {min(missing)}"
+            raise InputError(f"{self.config.annotations} {found}; give the images it was made of, not {images.root}.")
         images = replace(images, file_names=annotations.file_names)
         features = torch.zeros(len(annotations), 0)
         if self.config.student in HEADS or self.config.via:
@@ -142,8 +153,8 @@ class Job:
             if outcome.judged is not None:
                 results.write_json(self.folder / "evaluation.json", outcome.judged)
         annotation = self.folder.finished().get("annotate", {})
-        facts = {name: annotation[name] for name in ("images_per_second", "vlm_parameters") if name in annotation}
-        return {**outcome.metrics(), **facts}
+        known = ("images_per_second", "vlm_parameters")
+        return outcome.metrics() | {name: annotation[name] for name in known if name in annotation}
 
     def export(self, classifier: Classifier, images: ImageSet) -> dict[str, float]:
         """``classifier.onnx``, checked against torch, and the script that runs it."""

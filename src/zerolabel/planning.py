@@ -10,11 +10,11 @@ from zerolabel import __version__, networks, options, presets, prompts, vlms
 from zerolabel.annotations import Annotations
 from zerolabel.candidates import parse_rule
 from zerolabel.errors import InputError, nearest
+from zerolabel.estimate import blank
 from zerolabel.images import ImageSet, Unreadable
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config
-from zerolabel.training import Settings
 from zerolabel.truth import Labels
 
 SIZES = (16, 28, 32, 64, 96, 128, 224)
@@ -89,8 +89,9 @@ def plan(request: Request) -> Config:
     preset = presets.choose(len(images))
     settings = {**preset.settings, "seed": request.seed, "device": request.device, **chosen.settings}
     settings |= {} if request.epochs is None else {"epochs": request.epochs}
-    epochs = Settings(**settings).epochs
+    epochs = options.make_settings(settings).epochs
     hyper = fit_to_epochs(preset.hyper_parameters.get(request.learner, {}), request.learner, epochs) | chosen.learner
+    check_hyper_parameters(request.learner, hyper, asked["classes"])
     student, size = choose_student(request, images)
     return Config(
         images=str(request.images),
@@ -124,10 +125,9 @@ def what_was_asked(request: Request) -> dict[str, Any]:
     if request.annotations is not None:
         annotations = Annotations.load(request.annotations)
         models = {annotator.model for annotator in annotations.annotators}
-        if len(models) > 1:
-            raise InputError(
-                f"{request.annotations} is of several models, {', '.join(sorted(models))}; train on one's."
-            )
+        if len(models) != 1:
+            which = f"of several models, {', '.join(sorted(models))}" if models else "of no model"
+            raise InputError(f"{request.annotations} is {which}; train on annotations of one.")
         return {
             "classes": annotations.classes,
             "aliases": ((),) * len(annotations.classes),
@@ -140,6 +140,9 @@ def what_was_asked(request: Request) -> dict[str, Any]:
     names = prompts.load_classes(request.classes)
     parse_rule(request.candidates)
     vlm = request.vlm or vlms.DEFAULT_PHOTO_VLM
+    if vlm.partition(":")[0] not in ("glyphs", "open_clip", "hf-hub"):
+        kinds = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME")
+        raise InputError(f"--vlm {vlm}: there is no such model{nearest(vlm, kinds)}")
     return {
         "classes": names.names,
         "aliases": names.aliases,
@@ -155,9 +158,9 @@ def choose_student(request: Request, images: ImageSet) -> tuple[str, int]:
     Raises:
         InputError: the network is unknown, or does not go with ``--via``.
     """
-    size = request.size or choose_size(images)
-    if size < 8:
-        raise InputError(f"--size {size} is below 8 pixels; give a size such as 32.")
+    size = choose_size(images) if request.size is None else request.size
+    if not 8 <= size <= 2048:
+        raise InputError(f"--size {size} is not between 8 and 2048 pixels; give a size such as 32.")
     name = "mlp" if request.student == "features" else request.student
     if name is None:
         name = networks.default_name(size, len(images))
@@ -179,6 +182,23 @@ def choose_size(images: ImageSet) -> int:
             continue
     wanted = median(sides) if sides else SIZES[-1]
     return next((size for size in SIZES if size >= wanted), SIZES[-1])
+
+
+def check_hyper_parameters(learner: str, hyper: dict[str, Any], classes: tuple[str, ...]) -> None:
+    """See that the learner takes them, on a few made-up images, before anything is done.
+
+    Raises:
+        InputError: it does not.
+    """
+    size = 8
+    try:
+        LEARNERS[learner](networks.build("linear", len(classes), size), blank(classes, size), **hyper)
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        if isinstance(error, InputError):
+            raise
+        values = ", ".join(f"{name}={value}" for name, value in hyper.items())
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"--set: {learner} cannot be made with {values} ({reason}); change one.") from None
 
 
 def fit_to_epochs(hyper: dict[str, Any], learner: str, epochs: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from zerolabel import evaluation
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
+from zerolabel.errors import InputError
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder, write_text
 from zerolabel.students import Trained
@@ -166,6 +167,19 @@ def true_labels(config: Config, annotated: Annotated, held_out: Annotated | None
     )
 
 
+def check_truth(config: Config, annotated: Annotated, held_out: Annotated | None) -> None:
+    """See that the truth fits the images, before hours of training; nothing of it is kept.
+
+    Raises:
+        InputError: it names unknown files, or no image that accuracies are about.
+    """
+    truth = true_labels(config, annotated, held_out)
+    judged = truth if held_out is None else truth[len(annotated.annotations) :]
+    if not bool((judged >= 0).any()):
+        which = "images" if held_out is None else f"held-out images in {config.test_images}"
+        raise InputError(f"the labels {config.truth} give the class of none of the {which}; give their labels.")
+
+
 def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Float[Tensor, "N C"]:
     """What a classifier answers, from the answers of its networks, which are the first of the given ones."""
     return (torch.stack(list(log_p[: len(classifier.networks)])).mean(0) / classifier.temperature).softmax(1)
@@ -202,7 +216,7 @@ def seconds(folder: Folder) -> dict[str, float]:
     """Duration of each stage; training's is the sum over its epochs, whether or not it was interrupted."""
     spent = {stage: facts["seconds"] for stage, facts in folder.finished().items()}
     log = folder / "log.jsonl"
-    for line in log.read_text().splitlines() if log.is_file() else ():
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
         entry = json.loads(line)
         spent[entry["stage"]] = spent.get(entry["stage"], 0.0) + entry["seconds"]
     return {stage: round(value, 2) for stage, value in spent.items()}

@@ -9,7 +9,21 @@ from typing import Any
 
 from zerolabel.errors import InputError
 
-FRESH = ("created", "zerolabel", "command")
+FRESH = ("created", "zerolabel", "command", "preset", "truth")
+"""What may differ where a run is resumed; the truth may come later, since it takes no part in training."""
+OWN = (
+    *("stages.json", "log.jsonl", "metrics.json", "evaluation.json", "predictions.parquet"),
+    *("annotations.parquet", "test_annotations.parquet", "skipped.csv", "features", "cache", "checkpoints"),
+    *("classifier", "classifier.onnx", "predict.py", "report.html", "README.md", "config.json"),
+)
+"""Files and folders that a run writes: all that ``--overwrite`` removes."""
+_OPTIONS = {
+    "rule": "--candidates",
+    "test_images": "--test",
+    "aliases": "--classes",
+    "hyper_parameters": "--set",
+    "settings": "--set",
+}
 
 
 @dataclass(frozen=True)
@@ -66,9 +80,13 @@ class Config:
     zerolabel: str = ""
     created: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
     def to_json(self) -> str:
         """As the text of a file."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
@@ -79,9 +97,22 @@ class Config:
         return cls(**raw)
 
     def differences(self, other: "Config") -> list[str]:
-        """Names of the fields in which two runs differ, apart from date, version and command line."""
+        """What two runs do not share, as options of the command line; what is in `FRESH` may differ."""
         own, its = (json.loads(config.to_json()) for config in (self, other))
-        return [name for name in own if name not in FRESH and own[name] != its[name]]
+        found: list[str] = []
+        for name in own:
+            if name not in FRESH and own[name] != its[name]:
+                found += _differing(name, own[name], its[name])
+        return list(dict.fromkeys(found))
+
+
+def _differing(name: str, now: Any, then: Any) -> list[str]:
+    """The options that make two values of a field differ."""
+    option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    if not isinstance(now, dict):
+        return [option]
+    keys = [key for key in {**then, **now} if now.get(key) != then.get(key)]
+    return [f"--{key}" if key in ("epochs", "seed", "device") else f"{option} {key}" for key in keys]
 
 
 @dataclass(frozen=True)
@@ -114,20 +145,29 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"the folder {path} cannot be made ({error.strerror}); give -o another place.") from None
-        if not folder.config_file.exists():
-            write_text(folder.config_file, config.to_json())
+        write_text(folder.config_file, config.to_json())
         return folder
 
+    def clear(self) -> None:
+        """Remove what a run writes and nothing else, ``config.json`` last."""
+        for path in (*self.path.glob(".*.partial"), *(self / name for name in OWN)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
     def _enter(self, config: Config, *, resume: bool, overwrite: bool) -> None:
-        if not self.config_file.is_file():
-            raise InputError(f"{self.path} holds files that are no run of zerolabel; give -o an empty or new folder.")
-        if overwrite:
-            shutil.rmtree(self.path)
+        inside = {entry.name for entry in self.path.iterdir() if not entry.name.endswith(".partial")}
+        if not inside:
             return
-        if not resume:
-            raise InputError(f"{self.path} holds another run; give --resume to finish it or --overwrite to replace it.")
+        if "config.json" not in inside:
+            raise InputError(f"{self.path} holds files that are no run of zerolabel; give -o an empty or new folder.")
         differing = config.differences(self.config())
-        if differing:
+        if overwrite or inside == {"config.json"}:
+            self.clear()
+        elif not resume:
+            raise InputError(f"{self.path} holds another run; give --resume to finish it or --overwrite to replace it.")
+        elif differing:
             raise InputError(
                 f"{self.path} holds a run with another {', '.join(differing)}; repeat its options, or give --overwrite."
             )
@@ -141,18 +181,30 @@ class Folder:
         if not self.config_file.is_file():
             raise InputError(f"{self.path} holds no run of zerolabel: there is no config.json in it.")
         try:
-            return Config.from_json(self.config_file.read_text())
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{self.config_file} is damaged; give --overwrite to start the run again.") from None
+            return Config.from_json(self.config_file.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(
+                f"{self.config_file} is damaged or no run's; give -o another folder, or remove this one if it is a run."
+            ) from None
 
     def finish(self, stage: str, facts: dict[str, Any]) -> None:
         """Note that a stage is done, with its numbers."""
         write_text(self / "stages.json", json.dumps({**self.finished(), stage: facts}, indent=2) + "\n")
 
     def finished(self) -> dict[str, dict[str, Any]]:
-        """The stages that are done, with their numbers."""
+        """The stages that are done, with their numbers.
+
+        Raises:
+            InputError: ``stages.json`` is damaged.
+        """
         path = self / "stages.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            stages: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise InputError(f"{path} is damaged; remove it, and its stages are done again with --resume.") from None
+        return stages
 
 
 def write_text(path: Path, text: str) -> None:

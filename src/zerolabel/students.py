@@ -1,6 +1,9 @@
 """From annotations to a classifier: which network, on what, in which order."""
 
+import errno
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +19,8 @@ from zerolabel import images as image_files
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
-from zerolabel.learners import LEARNERS, Distillation, Learner
+from zerolabel.errors import InputError
+from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder, Network
 from zerolabel.presets import HEADS, features_settings
 from zerolabel.runs import Config, Folder, write_text
@@ -73,7 +77,7 @@ def on_features(
     settings: Settings,
     folder: Folder,
     annotated: Annotated,
-    encoder: Callable[[], DualEncoder],
+    encoder: DualEncoder,
     progress: Progress,
 ) -> Trained:
     """A head on the model's frozen features, deployed on top of its image encoder."""
@@ -91,13 +95,24 @@ def on_pixels(
 ) -> Trained:
     """A network on small images; by way of features it learns the cleaned labels, else it runs the learner."""
     settings = Settings(**config.settings)
+    make_room(folder.path, 3 * config.size**2 * len(annotated.images))
     rows = image_files.pixels(annotated.images, config.size, folder / "cache" / f"pixels-{config.size}.npy")
     torch.manual_seed(settings.seed)
     network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
     preprocess = Preprocess(config.size, *(IMAGENET if network.pretrained else statistics(rows)))
     source = Pixels(rows, preprocess, flip=config.flip, device=launch(settings).device)
-    kind, hyper = (Distillation, {}) if config.via else (LEARNERS[config.learner], config.hyper_parameters)
+    kind, hyper = (LEARNERS["distillation"], {}) if config.via else (LEARNERS[config.learner], config.hyper_parameters)
     return fit(kind(network, annotations, **hyper), source, settings, preprocess, folder, progress, "train")
+
+
+def make_room(folder: Path, n_bytes: int) -> None:
+    """See that a file of that size fits; writing to a mapped file on a full disk would end the process unheard.
+
+    Raises:
+        OSError: it does not.
+    """
+    if shutil.disk_usage(folder).free < n_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def fit(
@@ -187,7 +202,13 @@ class LogFile:
 
     def __init__(self, path: Path, stage: str) -> None:
         self.path, self.stage = path, stage
-        self.lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        self.lines: list[dict[str, Any]] = []
+        try:
+            self.lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except FileNotFoundError:
+            return
+        except ValueError:
+            raise InputError(f"{path} is damaged; remove it, and --resume goes on without its lines.") from None
 
     def add(self, log: EpochLog) -> None:
         """Append an epoch's line."""

@@ -59,11 +59,12 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     rows = [
         ("images", f"{metrics['n_images']} used, {metrics['n_skipped']} unreadable"),
         ("candidates", f"{metrics['mean_candidates']:.2f} per image"),
-        ("student", f"{metrics['student_parameters']:,} parameters, annotator {metrics['vlm_parameters']:,}"),
+        ("student", f"{metrics['student_parameters']:,} parameters{annotator(metrics)}"),
     ]
     if metrics["student_agreement"] is not None:
         rows.append(("agreement", f"the two networks agree on {metrics['student_agreement']:.1%} of the images"))
-    rows.append(("ONNX", f"differs from torch by at most {metrics['onnx']['max_difference']:.1e}"))
+    same = f"same class as torch on {metrics['onnx']['agreement']:.2%} of {metrics['onnx']['n_checked']} images"
+    rows.append(("ONNX", f"{same}, probabilities within {metrics['onnx']['max_difference']:.1e}"))
     rows.append(("time", ", ".join(f"{stage} {spent:.0f} s" for stage, spent in metrics["seconds"].items())))
     parts: list[RenderableType] = [pairs(rows)]
     if "student_accuracy" in metrics:
@@ -71,6 +72,11 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     else:
         parts += ["", Text("No truth was given, so nothing is known of the accuracy; see report.html.", style="dim")]
     return Group(*parts, "", Text(f"{folder}/report.html", style="bold"))
+
+
+def annotator(metrics: dict[str, Any]) -> str:
+    """Size of the annotator; nothing where the annotations were there already."""
+    return f", annotator {metrics['vlm_parameters']:,}" if "vlm_parameters" in metrics else ""
 
 
 def accuracies(metrics: dict[str, Any]) -> Table:
@@ -146,7 +152,13 @@ def learners(entries: Sequence[Entry], *, whole: bool) -> RenderableType:
     arguments = Table("argument", "default", "kind", "meaning")
     for one in entry.arguments:
         arguments.add_row(one.name, escape(str(one.default)), escape(one.kind), escape(one.meaning))
-    head = [Text(entry.name, style="bold"), Text(entry.summary), "", Text(entry.paper, style="italic"), ""]
+    head: list[RenderableType] = [
+        Text(entry.name, style="bold"),
+        Text(entry.summary),
+        "",
+        Text(entry.paper, style="italic"),
+        "",
+    ]
     return Group(*head, Padding(Text(entry.details), (0, 2)), "", arguments)
 
 

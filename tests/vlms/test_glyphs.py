@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zerolabel.vlms import glyphs
 
-FLOOR = 0.5  # per template; the measured figures are in benchmarks/results/glyphs.json
+FLOOR = 0.75  # per template; the measured figures are in benchmarks/results/glyphs.json
 
 
 @pytest.fixture(scope="module")

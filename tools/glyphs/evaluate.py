@@ -45,9 +45,11 @@ def accuracies(model: open_clip.CLIP, features: Tensor, names: list[str], truth:
     figures = {template: percent(p.argmax(1) == truth) for template, p in each.items()}
     stack = torch.stack(list(each.values()))
     votes = stack.argmax(2)
+    named = torch.zeros_like(stack[0], dtype=torch.bool).scatter_(1, votes.T, True)
     return figures | {
         "ensemble": percent(stack.mean(0).argmax(1) == truth),
         "templates disagree": percent((votes != votes[0]).any(0)),
+        "classes named per image": round(named.sum(1).float().mean().item(), 3),
         "truth among votes": percent((votes == truth).any(0)),
     }
 

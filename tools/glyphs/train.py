@@ -114,6 +114,13 @@ def agree(tensors: list[Tensor]) -> None:
         tensor.copy_(mean.view_as(tensor))
 
 
+def progress_line(step: int, progress: float, loss: float, hits: dict[str, float]) -> str:
+    """How far, the last loss, and per alphabet the running share of images that find a true caption."""
+    return f"{step:6d} {progress:5.1%} loss {loss:.3f} " + ", ".join(
+        f"{name} {hits[name]:.0%}" for name in sorted(hits)
+    )
+
+
 def train(bank: Bank, options: argparse.Namespace, worker: int) -> tuple[open_clip.CLIP, int]:
     """Train for the given time; the averaged model and the number of steps."""
     torch.manual_seed(options.seed)
@@ -143,10 +150,7 @@ def train(bank: Bank, options: argparse.Namespace, worker: int) -> tuple[open_cl
         follow(average, model, step)
         hits[called] = 0.9 * hits.get(called, right) + 0.1 * right
         if step % 50 == 0 and worker == 0:
-            shown = {name: f"{share:.0%}" for name, share in hits.items()}
-            print(
-                f"{step:6d} {progress:5.1%} {loss.item():.3f} {model.logit_scale.exp().item():.1f} {shown}", flush=True
-            )
+            print(progress_line(step, progress, loss.item(), hits), flush=True)
         if step % 250 == 249 and worker == 0:
             store(average, options.weights)
         clock = torch.tensor([(time.monotonic() - start) / 60 / options.minutes])

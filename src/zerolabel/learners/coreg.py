@@ -65,6 +65,7 @@ class CoReg(Learner):
 
     Args:
         warm_up: E_w, epochs on the candidate sets alone; the paper's 50 or 100.
+        entropy_weight: of the negative entropy in warm-up.
         temperature: T of the sharpening.
         threshold: posterior above which an image is in the partial split.
         history: epochs over which the division loss is averaged.
@@ -96,6 +97,7 @@ class CoReg(Learner):
         annotations: Annotations,
         *,
         warm_up: int = 50,
+        entropy_weight: float = 1.0,
         temperature: float = 0.5,
         threshold: float = 0.5,
         history: int = 5,
@@ -117,7 +119,7 @@ class CoReg(Learner):
         unlabelled_split: bool = True,
     ) -> None:
         super().__init__(network, annotations)
-        self.warm_up, self.delay, self.ramp = warm_up, delay, ramp
+        self.warm_up, self.entropy_weight, self.delay, self.ramp = warm_up, entropy_weight, delay, ramp
         self.temperature, self.threshold, self.mixup = temperature, threshold, mixup
         self.unlabelled_weight, self.prototype_weight, self.contrast_weight = (
             unlabelled_weight,
@@ -167,7 +169,7 @@ class CoReg(Learner):
         logits = network(batch.views[0])
         return {
             "warm_up": losses.partial_cross_entropy(logits, self.candidates[batch.index]),
-            "entropy": losses.negative_entropy(logits),
+            "entropy": self.entropy_weight * losses.negative_entropy(logits),
         }
 
     def score(self, p: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:

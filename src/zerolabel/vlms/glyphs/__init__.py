@@ -23,16 +23,16 @@ FOLDER = Path(__file__).parent
 CONFIG: dict[str, Any] = json.loads((FOLDER / "config.json").read_text())
 WEIGHTS = FOLDER / "model.safetensors"
 
-# The last four are wordings that training never used: they are what makes the annotators differ.
+# The last five are wordings that training never used: they are what makes the annotators differ.
 TEMPLATES: tuple[str, ...] = (
     "{}",
     "a handwritten {}",
-    "a printed {}",
-    "a small {}",
-    "the numeral {} in ink",
-    "{} on a page of an old notebook",
-    "a {} scratched into wood",
-    "{} as a doctor would write it",
+    "a low resolution picture of a {}",
+    "a scan of the character {}",
+    "a bad photo of a {}.",
+    "a drawing of the {}.",
+    "{} by hand",
+    "a {} in a video game.",
 )
 
 PAD, START, END = 0, 257, 258  # a byte b is the token b + 1; END is the largest, which is how CLIP finds it

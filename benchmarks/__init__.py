@@ -1,0 +1,1 @@
+"""Speed and accuracy on real data, each a command that prints a table; results are kept beside it."""

@@ -1,0 +1,254 @@
+"""The whole job as one scikit-learn estimator: a thin front to `zerolabel.planning` and `zerolabel.pipeline`."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from rich.console import Console
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from zerolabel import evaluation
+from zerolabel.annotations import Annotations
+from zerolabel.classifier import Classifier, Images
+from zerolabel.cli import cache_folder
+from zerolabel.display import Display
+from zerolabel.errors import InputError, nearest
+from zerolabel.images import ImageSet
+from zerolabel.judging import content_hash
+from zerolabel.pipeline import Job
+from zerolabel.planning import Request, plan
+from zerolabel.prompts import Classes, plain
+from zerolabel.runs import Config, Folder
+from zerolabel.training import best_device
+from zerolabel.truth import Labels
+
+PathLike = str | os.PathLike[str]
+
+
+class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Learns a small image classifier from unlabelled images and class names.
+
+    The arguments are the options of ``zerolabel run``, with the same names and defaults; None means that the tool
+    chooses. ``get_params``, ``set_params`` and ``sklearn.base.clone`` work as in scikit-learn.
+
+    Args:
+        classes: a file of class names, or ``"cat,dog"``; or a list of names, or a mapping from names to aliases.
+        vlm: the annotating model, see `zerolabel.vlms.load`; None is the default for photographs.
+        templates: ``"generic"``, ``"small"`` or ``"openai"``, a file with a template per line, one template, or a list.
+        candidates: how votes become candidate sets, see `zerolabel.candidates.parse_rule`.
+        learner: name of the algorithm, a key of `zerolabel.LEARNERS`.
+        options: values of the learner's arguments and of `zerolabel.Settings`, by name.
+        student: ``"light"``, ``"preact_resnet18"``, a timm model; or ``"features"``, ``"linear"``, ``"mlp"``.
+        size: side of the student's input, in pixels.
+        pretrained: whether a timm student starts from published weights.
+        via: ``"features"`` learns on frozen features first, then trains a student that reads pixels.
+        deploy: ``"one"`` network, or ``"both"``.
+        epochs: of training.
+        seed: of weights, order and views.
+        flip: whether an image and its mirror image mean the same.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        cache: folder of image features, shared between runs; None is the one of the command line.
+        output: folder of the run, with its report and ONNX file. None works in a temporary folder and keeps no file.
+        verbose: whether to show progress on standard error.
+
+    Attributes:
+        classes_: C class names, the columns of `predict_proba`.
+        annotations_: votes, scores and candidates of the images that could be read.
+        classifier_: the trained `zerolabel.Classifier`, which saves itself.
+        metrics_: what ``metrics.json`` holds.
+        log_: a dictionary per epoch, the lines of ``log.jsonl``.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: PathLike | Sequence[str] | Mapping[str, Sequence[str]],
+        vlm: str | None = None,
+        templates: PathLike | Sequence[str] | None = None,
+        candidates: str = "union",
+        learner: str = "coreg",
+        options: Mapping[str, Any] | None = None,
+        student: str | None = None,
+        size: int | None = None,
+        pretrained: bool | None = None,
+        via: str | None = None,
+        deploy: str = "one",
+        epochs: int | None = None,
+        seed: int = 0,
+        flip: bool | None = None,
+        device: str = "auto",
+        cache: PathLike | None = None,
+        output: PathLike | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.classes, self.vlm, self.templates, self.candidates = classes, vlm, templates, candidates
+        self.learner, self.options, self.student, self.size = learner, options, student, size
+        self.pretrained, self.via, self.deploy, self.epochs = pretrained, via, deploy, epochs
+        self.seed, self.flip, self.device, self.cache = seed, flip, device, cache
+        self.output, self.verbose = output, verbose
+
+    def fit(
+        self,
+        images: Images,
+        y: object = None,
+        *,
+        few_shot: PathLike | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> "ZeroLabel":
+        """Annotate the images and train on the annotations.
+
+        Args:
+            images: folder of unlabelled images, or a .txt, .csv, .tsv or .parquet list of them.
+            y: must be None: true labels take no part in training.
+            few_shot: CSV of ``file_name,label`` that a person gave, for training.
+            resume: finish the run that lies in ``output``.
+            overwrite: replace the run that lies in ``output``.
+
+        Returns:
+            Itself.
+
+        Raises:
+            InputError: something that was given cannot be; the sentence names it and the mend.
+        """
+        if y is not None:
+            raise InputError("fit takes no labels; give true ones to score, or a person's few ones as few_shot=CSV.")
+        if not isinstance(images, str | os.PathLike):
+            raise InputError("fit reads images from files; give a folder, or a .txt, .csv or .parquet list of them.")
+        if resume and self.output is None:
+            raise InputError("resume=True needs the folder of the run to finish; give ZeroLabel(output=FOLDER).")
+        config = self._plan(os.fspath(images), None if few_shot is None else os.fspath(few_shot))
+        cache = cache_folder(None if self.cache is None else Path(self.cache))
+        progress = Display(Console(stderr=True)) if self.verbose else _silent
+        with _place(self.output) as path:
+            folder = Folder.open(path, config, resume=resume, overwrite=overwrite)
+            self.metrics_ = Job(config, folder, progress, cache).run()
+            self.annotations_ = Annotations.load(folder / "annotations.parquet")
+            self.classifier_ = Classifier.load(folder / "classifier", best_device(self.device))
+            self.log_ = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        self.classes_ = np.array(config.classes)
+        self._names = Classes(config.classes, config.aliases)
+        return self
+
+    def predict(self, images: Images) -> Shaped[np.ndarray, " N"]:
+        """The most probable class name of each image; None for one that cannot be read.
+
+        Args:
+            images: a folder or list, an `ImageSet`, PIL images, or uint8 arrays of height x width x 3.
+        """
+        check_is_fitted(self, "classifier_")
+        return np.array(self.classifier_.predict(images), dtype=object)
+
+    def predict_proba(self, images: Images) -> Float[np.ndarray, "N C"]:
+        """Class probabilities; a row that is not a number for an image that cannot be read.
+
+        Args:
+            images: as in `predict`.
+        """
+        check_is_fitted(self, "classifier_")
+        p: np.ndarray = self.classifier_.predict_proba(images).numpy()
+        return p
+
+    def score(self, images: Images, truth: PathLike | Sequence[str | None] | np.ndarray) -> float:
+        """Accuracy on the images that can be read and whose true class is known.
+
+        Args:
+            images: as in `predict`.
+            truth: CSV or parquet of ``file_name,label``, or a folder per class; or a class name for each image, where
+                None or an empty one means unknown.
+
+        Raises:
+            InputError: the truth does not fit the images or the classes, or nothing can be compared.
+        """
+        check_is_fitted(self, "classifier_")
+        if isinstance(images, str | os.PathLike):
+            images = ImageSet.open(images)
+        labels = self._true_labels(images, truth)
+        p = self.classifier_.predict_proba(images)
+        labels = labels.where(~p.isnan().any(1), -1)
+        if not bool((labels >= 0).any()):
+            raise InputError("the truth gives the class of none of these images; give labels of some that can be read.")
+        return evaluation.accuracy(p.argmax(1), labels)
+
+    def _true_labels(self, images: Images, truth: PathLike | Sequence[str | None] | np.ndarray) -> Int[Tensor, " N"]:
+        """Class ids, -1 unknown."""
+        if isinstance(truth, str | os.PathLike):
+            if not isinstance(images, ImageSet):
+                raise InputError("truth in a file goes with images in files; give a class name for each image instead.")
+            hashes = [content_hash(images, i) for i in range(len(images))]
+            return Labels.read(truth, self._names).match(images.file_names, hashes)
+        if len(truth) != len(images):  # type: ignore[arg-type]
+            raise InputError(f"there are {len(truth)} true labels for {len(images)} images; give one each.")  # type: ignore[arg-type]
+        ids = {plain(word): owner for word, owner in zip(self._names.words, self._names.owners, strict=True)}
+        names = ["" if name is None else str(name) for name in truth]
+        for name in names:
+            if name and plain(name) not in ids:
+                raise InputError(f"the true label '{name}' is no class{nearest(name, self._names.names)}")
+        return torch.tensor([ids[plain(name)] if name else -1 for name in names], dtype=torch.long)
+
+    def _plan(self, images: str, few_shot: str | None) -> Config:
+        """The complete configuration; lists of names and templates go by way of the files that the planner reads."""
+        with TemporaryDirectory() as folder:
+            request = Request(
+                images,
+                _classes_file(self.classes, Path(folder) / "classes.json"),
+                vlm=self.vlm,
+                templates=_templates_file(self.templates, Path(folder) / "templates.txt"),
+                options=[f"{name}={_text(value)}" for name, value in (self.options or {}).items()],
+                few_shot=few_shot,
+                **{name: getattr(self, name) for name in _SAME},
+            )
+            return plan(request)
+
+
+_SAME = (
+    *("candidates", "learner", "student", "size", "pretrained", "via"),
+    *("deploy", "epochs", "seed", "flip", "device"),
+)
+"""Arguments that the planner takes as they are."""
+
+
+@contextmanager
+def _place(output: PathLike | None) -> Iterator[Path]:
+    """The folder of the run; a temporary one is gone afterwards."""
+    if output is not None:
+        yield Path(output)
+        return
+    with TemporaryDirectory(prefix="zerolabel-") as folder:
+        yield Path(folder) / "run"
+
+
+def _silent(stage: str, steps: Iterator[Any]) -> Iterable[Any]:
+    return steps
+
+
+def _classes_file(classes: PathLike | Sequence[str] | Mapping[str, Sequence[str]], path: Path) -> str:
+    if isinstance(classes, str | os.PathLike):
+        return os.fspath(classes)
+    listed = dict(classes) if isinstance(classes, Mapping) else [str(name) for name in classes]
+    path.write_text(json.dumps(listed), encoding="utf-8")
+    return str(path)
+
+
+def _templates_file(templates: PathLike | Sequence[str] | None, path: Path) -> str | None:
+    if templates is None or isinstance(templates, str | os.PathLike):
+        return None if templates is None else os.fspath(templates)
+    path.write_text("\n".join(templates), encoding="utf-8")
+    return str(path)
+
+
+def _text(value: object) -> str:
+    """A value as ``--set`` takes it."""
+    return ",".join(str(part) for part in value) if isinstance(value, tuple | list) else str(value)
+
+
+__all__ = ["ZeroLabel"]

@@ -1,0 +1,31 @@
+import json
+
+import pytest
+
+from zerolabel import catalogue
+from zerolabel.errors import InputError
+from zerolabel.learners import LEARNERS, hyper_parameters
+
+
+def test_every_learner_says_what_it_does_and_where_it_is_from():
+    entries = catalogue.learners()
+    assert [entry.name for entry in entries] == list(LEARNERS)
+    for entry in entries:
+        assert entry.summary.endswith(".")
+        assert len(entry.paper) > 20
+        assert "\n" not in entry.summary + entry.paper
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_argument_has_its_default_kind_and_meaning(name):
+    (entry,) = catalogue.learners(name)
+    assert {one.name: one.default for one in entry.arguments} == hyper_parameters(LEARNERS[name])
+    for one in entry.arguments:
+        assert one.kind
+        assert one.meaning.endswith("."), f"{one.name} is not described"
+    json.dumps(entry.to_dict(), allow_nan=False)
+
+
+def test_an_unknown_learner():
+    with pytest.raises(InputError, match="did you mean 'coreg'"):
+        catalogue.learners("core")

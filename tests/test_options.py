@@ -1,0 +1,75 @@
+from typing import Literal
+
+import pytest
+import torch
+
+from zerolabel.errors import InputError
+from zerolabel.learners import LEARNERS
+from zerolabel.options import check_device, convert, describe, find_learner, keyword_types, make_settings, parse
+from zerolabel.training import Settings
+
+
+def test_options_are_told_apart_and_typed():
+    found = parse("coreg", ["warm_up=3", "lr = 0.2", "prior=0.5,0.25,0.25", "co_pseudo_labels=off", "period=none"])
+    assert found.learner == {"warm_up": 3, "prior": (0.5, 0.25, 0.25), "co_pseudo_labels": False}
+    assert found.settings == {"lr": 0.2, "period": None}
+    assert parse("coreg", ["prior=estimated"]).learner == {"prior": "estimated"}
+    assert parse("coreg", ["lr=1", "lr=2"]).settings == {"lr": 2.0}
+    assert parse("cross_entropy", []).learner == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("warm_up", "NAME=VALUE"),
+        ("warmup=3", "did you mean 'warm_up'"),
+        ("learning_rate=3", "coreg has no such option"),
+        ("warm_up=2.5", "warm_up is a whole number"),
+        ("lr=fast", "lr is a number"),
+        ("co_pseudo_labels=maybe", "true or false"),
+        ("optimizer=adam", "'sgd' or 'adamw'"),
+        ("period=", "a whole number or none"),
+    ],
+)
+def test_mistakes_are_named(text, message):
+    with pytest.raises(InputError, match=message) as error:
+        parse("coreg", [text])
+    assert "\n" not in str(error.value)
+
+
+def test_types_in_words():
+    assert describe(tuple[float, ...]) == "numbers separated by commas"
+    assert describe(str | tuple[float, ...] | None) == "a word or numbers separated by commas or none"
+    assert convert("x", "b", Literal["a", "b"]) == "b"
+    assert convert("x", "True", bool) is True
+
+
+def test_every_hyper_parameter_has_a_type_that_can_be_set():
+    for name, learner in LEARNERS.items():
+        assert find_learner(name) is learner
+        assert all(describe(kind) for kind in keyword_types(learner).values())
+    with pytest.raises(InputError, match="did you mean 'coreg'"):
+        find_learner("corge")
+
+
+def test_settings_stay_in_their_ranges():
+    assert make_settings({"epochs": 1, "batch_size": 1, "period": None}) == Settings(epochs=1, batch_size=1)
+    for name, value in {"epochs": 0, "batch_size": -1, "lr": float("nan"), "momentum": 1.0, "seed": -1}.items():
+        with pytest.raises(InputError, match=f"{name} .* is out of range"):
+            make_settings({name: value})
+
+
+def test_devices_that_are_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check_device("cpu")
+    check_device("auto")
+    with pytest.raises(InputError, match="this machine has none; give --device auto"):
+        check_device("cuda")
+    for name in ("gpu", "cpu:1", "cuda:x", ""):
+        with pytest.raises(InputError, match="no such device"):
+            check_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_device("cuda:1")
+    with pytest.raises(InputError, match="has none"):
+        check_device("cuda:2")

@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zerolabel import presets
+from zerolabel.annotations import Annotator
+from zerolabel.errors import InputError
+from zerolabel.estimate import estimate
+from zerolabel.images import ImageSet
+from zerolabel.learners import hyper_parameters
+from zerolabel.learners.coreg import CoReg
+from zerolabel.planning import SIZES, Request, choose_size, fit_to_epochs, plan
+
+
+def write(folder, sides):
+    random = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    for i, (height, width) in enumerate(sides):
+        Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
+    return str(folder)
+
+
+@pytest.fixture
+def images(tmp_path):
+    return write(tmp_path / "images", [(20, 30)] * 9)
+
+
+def glyphs(images, **more):
+    return Request(images, "0,1,2", vlm="glyphs", **more)
+
+
+def test_what_is_not_said_is_chosen(images):
+    config = plan(glyphs(images))
+    preset = presets.choose(9)
+    assert (config.classes, config.rule, config.learner) == (("0", "1", "2"), "union", "coreg")
+    assert (config.student, config.size, config.flip, config.pretrained) == ("light", 28, False, False)
+    assert config.settings.items() >= preset.settings.items()
+    assert config.hyper_parameters == preset.hyper_parameters["coreg"]
+    assert config.preset.startswith("small: 9 images")
+
+
+def test_what_is_said_counts(images):
+    config = plan(glyphs(images, options=["lr=0.5", "queue=64"], epochs=7, seed=5, size=16, flip=True, learner="coreg"))
+    assert (config.settings["lr"], config.settings["epochs"], config.settings["seed"]) == (0.5, 7, 5)
+    assert (config.hyper_parameters["queue"], config.size, config.flip) == (64, 16, True)
+    assert plan(glyphs(images, student="features")).student == "mlp"
+    assert plan(glyphs(images, student="resnet10t", size=32)).pretrained
+    assert not plan(glyphs(images, student="resnet10t", size=32, pretrained=False)).pretrained
+    assert plan(glyphs(images, templates="a {}")).templates == ("a {}",)
+
+
+def test_a_warm_up_leaves_room_for_training(images):
+    default = hyper_parameters(CoReg)["warm_up"]
+    assert fit_to_epochs({}, "coreg", default + 1) == {}
+    assert fit_to_epochs({}, "coreg", default) == {"warm_up": default // 4}
+    assert fit_to_epochs({"warm_up": 3}, "coreg", 2) == {"warm_up": 1}
+    assert fit_to_epochs({}, "cross_entropy", 2) == {}
+    assert plan(glyphs(images, epochs=2, options=["warm_up=5"])).hyper_parameters["warm_up"] == 5
+
+
+@pytest.mark.parametrize(("sides", "size"), [((8, 8), 16), ((32, 90), 32), ((33, 33), 64), ((900, 800), SIZES[-1])])
+def test_the_size_follows_the_shorter_side(tmp_path, sides, size):
+    assert choose_size(ImageSet.open(write(tmp_path / "images", [sides] * 3))) == size
+
+
+def test_the_size_where_images_cannot_be_read(tmp_path):
+    folder = write(tmp_path / "images", [(16, 16)] * 3)
+    (tmp_path / "images" / "000.png").write_bytes(b"torn")
+    assert choose_size(ImageSet.open(folder)) == 16
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"torn")
+    assert choose_size(ImageSet.open(folder)) == SIZES[-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"classes": None}, "give --classes"),
+        ({"vlm": "ViT-B-32"}, "no such model"),
+        ({"candidates": "best"}, "no rule"),
+        ({"student": "resnet1"}, "no network"),
+        ({"size": 4}, "between 8 and 2048"),
+        ({"via": "head"}, "no such choice"),
+        ({"deploy": "all"}, "no such choice"),
+        ({"options": ["prior=0.1,0.2"]}, "3 positive weights"),
+        ({"truth": "none.csv"}, "no labels none.csv"),
+        ({"student": "mlp", "via": "features"}, "--student mlp reads features"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_done(images, more, message):
+    with pytest.raises(InputError, match=message):
+        plan(replace(glyphs(images), **more))
+
+
+def test_annotations_bring_their_own_classes_and_prompts(images, tmp_path, make_annotations):
+    annotations = make_annotations(torch.tensor([[0, 1], [1, 1]]), 2)
+    annotations.save(tmp_path / "a.parquet")
+    config = plan(Request(images, annotations=str(tmp_path / "a.parquet"), vlm="ignored"))
+    assert (config.classes, config.vlm) == (annotations.classes, "synthetic")
+    assert len(config.templates) == 2
+    two = (Annotator("one", "", "{}"), Annotator("two", "", "{}"))
+    for annotators, message in ((two, "several models, one, two"), ((), "of no model")):
+        mixed = replace(annotations, annotators=annotators, votes=annotations.votes[:, : len(annotators)])
+        mixed.save(tmp_path / "b.parquet")
+        with pytest.raises(InputError, match=message):
+            plan(Request(images, annotations=str(tmp_path / "b.parquet")))
+
+
+@pytest.mark.parametrize("more", [{}, {"student": "linear"}, {"via": "features"}])
+def test_an_estimate_scales_with_the_epochs(images, more):
+    some = {"learner": "cross_entropy", "epochs": 1000, **more}
+    cost = estimate(plan(glyphs(images, **some)))
+    assert cost.n_images == 9
+    assert cost.training_seconds > 0
+    assert cost.annotation_seconds > 0
+    assert cost.to_dict()["n_images"] == 9
+    assert "training" in cost.text
+
+
+def test_an_estimate_downloads_nothing(images, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    cost = estimate(plan(replace(glyphs(images, learner="cross_entropy"), vlm="hf-hub:someone/something")))
+    assert cost.annotation_seconds is None
+    assert "after a download" in cost.text
