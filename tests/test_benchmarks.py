@@ -94,7 +94,7 @@ def test_plain_loop_takes_the_same_steps_as_the_learner(learner: CoReg, plain: P
             == {"consistency", "unlabelled"} | ({"prototype", "contrast"} if since else set())
         )
         for name, value in vectorised.items():
-            assert float(terms[name]) == pytest.approx(value, rel=2e-4), (turn, name)
+            assert float(terms[name].detach()) == pytest.approx(value, rel=2e-4), (turn, name)
     for side, plain_side in ((learner.side, plain.a), (learner.peer_side, plain.b)):
         close(side.queue.keys, plain_side.keys)
         assert torch.equal(side.queue.labels, plain_side.labels) and torch.equal(side.queue.clean, plain_side.clean)

@@ -101,6 +101,8 @@ class Job:
         if missing:
             found = f"names {len(missing)} of {len(annotations)} images that are not there, first {min(missing)}"
             raise InputError(f"{self.config.annotations} {found}; give the images it was made of, not {images.root}.")
+        known = set(annotations.file_names)
+        left_out = tuple((name, "it has no annotation") for name in images.file_names if name not in known)
         images = replace(images, file_names=annotations.file_names)
         features = torch.zeros(len(annotations), 0)
         if self.config.student in HEADS or self.config.via:
@@ -108,7 +110,7 @@ class Job:
             deque(self.progress("encode", embedding.steps), 0)
             features = embedding.features
         annotations.save(self.folder / "annotations.parquet")
-        return Annotated(annotations, images, features, (), 0.0, 0.0)
+        return Annotated(annotations, images, features, left_out, 0.0, 0.0)
 
     def annotate_test(self) -> Annotated | None:
         """Votes on the images held out of training, where there are any: ``test_annotations.parquet``."""

@@ -38,7 +38,7 @@ class Outcome:
         truth_train: true class ids of the training images, -1 unknown; none where no truth was given.
         truth_test: of the held-out images.
         classifier: what is deployed.
-        n_skipped: unreadable images.
+        n_skipped: images left out: unreadable, or without an annotation where those were given.
     """
 
     train: Annotations

@@ -95,8 +95,9 @@ def on_pixels(
 ) -> Trained:
     """A network on small images; by way of features it learns the cleaned labels, else it runs the learner."""
     settings = Settings(**config.settings)
-    make_room(folder.path, 3 * config.size**2 * len(annotated.images))
-    rows = image_files.pixels(annotated.images, config.size, folder / "cache" / f"pixels-{config.size}.npy")
+    store = folder / "cache" / f"pixels-{config.size}.npy"
+    make_room(store, 3 * config.size**2 * len(annotated.images))
+    rows = image_files.pixels(annotated.images, config.size, store)
     torch.manual_seed(settings.seed)
     network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
     preprocess = Preprocess(config.size, *(IMAGENET if network.pretrained else statistics(rows)))
@@ -105,14 +106,16 @@ def on_pixels(
     return fit(kind(network, annotations, **hyper), source, settings, preprocess, folder, progress, "train")
 
 
-def make_room(folder: Path, n_bytes: int) -> None:
+def make_room(file: Path, n_bytes: int) -> None:
     """See that a file of that size fits; writing to a mapped file on a full disk would end the process unheard.
 
     Raises:
         OSError: it does not.
     """
-    if shutil.disk_usage(folder).free < n_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    there = getattr(file.stat(), "st_blocks", 0) * 512 if file.exists() else 0
+    if shutil.disk_usage(file.parent).free < n_bytes - there:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
 def fit(

@@ -57,7 +57,7 @@ def student(config: Config) -> str:
 def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     """The numbers of a run."""
     rows = [
-        ("images", f"{metrics['n_images']} used, {metrics['n_skipped']} unreadable"),
+        ("images", f"{metrics['n_images']} used, {metrics['n_skipped']} left out"),
         ("candidates", f"{metrics['mean_candidates']:.2f} per image"),
         ("student", f"{metrics['student_parameters']:,} parameters{annotator(metrics)}"),
     ]
