@@ -19,6 +19,10 @@ from zerolabel.checkpoints import Checkpoint
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 
 
+SETTLING = 10_000
+"""Images over which statistics of batch normalisation are recomputed."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Images, or features of images, as batches of views: `views.Pixels` and `views.Features`."""
@@ -118,14 +122,13 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
         torch.manual_seed(settings.seed * 1_000_003 + number + 1)
         for group in optimizer.param_groups:
             group["lr"] = settings.lr_at(number) * group.get("scale", 1.0)
-        epoch = Epoch(
-            number,
-            number / settings.epochs,
-            lambda network: predict(network, source, fabric, settings.batch_size * 4, view="weak"),
-        )
+        epoch = Epoch(number, number / settings.epochs, lambda network: survey(network, source, fabric, settings))
         yield run_epoch(learner, source, epoch, settings, fabric, optimizer)
         if checkpoint is not None:
             Checkpoint.of(learner, optimizer.optimizer, number, fixed).save(checkpoint)
+    torch.manual_seed(settings.seed * 1_000_003)
+    for network in learner.networks:
+        settle(network, source, fabric, settings.batch_size * 4)
 
 
 def rehearse(learner: Learner, source: Source, settings: Settings) -> float:
@@ -134,7 +137,7 @@ def rehearse(learner: Learner, source: Source, settings: Settings) -> float:
     learner = fabric.to_device(learner)
     optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
     last = settings.epochs - 1
-    epoch = Epoch(last, last / settings.epochs, lambda network: predict(network, source, fabric, settings.batch_size))
+    epoch = Epoch(last, last / settings.epochs, lambda network: survey(network, source, fabric, settings))
     run_epoch(learner, source, epoch, settings, fabric, optimizer)
     return run_epoch(learner, source, epoch, settings, fabric, optimizer).seconds
 
@@ -202,6 +205,36 @@ def predict(
                 logits = network(x)
             rows.append(logits.float().softmax(1))
     return torch.cat(rows)
+
+
+def survey(network: nn.Module, source: Source, fabric: Fabric, settings: Settings) -> Float[Tensor, "N C"]:
+    """What a learner sees of all images between its passes: settled statistics, one weak view each."""
+    settle(network, source, fabric, settings.batch_size * 4)
+    return predict(network, source, fabric, settings.batch_size * 4, view="weak")
+
+
+@torch.no_grad()
+def settle(network: nn.Module, source: Source, fabric: Fabric, batch_size: int) -> None:
+    """Recompute the running statistics of batch normalisation on weak views of at most 10,000 images.
+
+    While training they follow whatever passed last, mixed and distorted images among them, which is not what is
+    predicted on (Wu, Johnson. Rethinking "Batch" in BatchNorm. arXiv 2105.07576, "precise" statistics).
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta, mode = [norm.momentum for norm in norms], network.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    for index in torch.randperm(len(source))[:SETTLING].split(batch_size):
+        (x,) = source.views(("weak",), index.to(fabric.device))
+        with fabric.autocast():
+            network(x)
+    network.train(mode)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 @contextmanager
