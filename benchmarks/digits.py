@@ -1,7 +1,8 @@
 """Accuracy on scikit-learn's handwritten digits, annotated by ``glyphs``: ``python -m benchmarks.digits``.
 
-Every cell is one call of the command line. Finished cells are kept under ``build/benchmarks/digits`` and not run again,
-so that the command can be stopped and continued. The table goes to the screen and to ``benchmarks/results/digits.json``.
+Every cell is one call of the command line. Finished cells are kept under ``build/benchmarks/digits`` and not run
+again, so that the command can be stopped and continued. The table goes to the screen and to
+``benchmarks/results/digits.json``.
 """
 
 import argparse
@@ -39,13 +40,9 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "knowledge distillation": ("balanced", ["--learner", "distillation"]),
     "Co-Reg by way of features": ("balanced", ["--via", "features"]),
     "Co-Reg on features alone": ("balanced", ["--student", "features"]),
-    "Co-Reg, prior uniform": ("balanced", ["--set", "prior=uniform"]),
     "Co-Reg, prior estimated": ("balanced", ["--set", "prior=estimated"]),
-    "Co-Reg, prior none": ("balanced", ["--set", "prior=none"]),
     "imbalanced: Co-Reg, default": ("imbalanced", []),
-    "imbalanced: prior uniform": ("imbalanced", ["--set", "prior=uniform"]),
     "imbalanced: prior estimated": ("imbalanced", ["--set", "prior=estimated"]),
-    "imbalanced: prior none": ("imbalanced", ["--set", "prior=none"]),
     "imbalanced: cross-entropy": ("imbalanced", ["--learner", "cross_entropy"]),
 }
 

@@ -72,7 +72,7 @@ BAD = {
     "run nowhere -c 0,1 -o out": "there is no folder or list of images nowhere",
     "run empty -c 0,1 -o out": "there is no image in the folder empty",
     "run images -c '' -o out": "no class",
-    "run images -c 0 -o out": "only one class, '0'",
+    "run images -c 0 -o out": "only the class '0'",
     "run images -c cat,dog,Cat -o out": "the same class twice",
     "run images -c names.txt -o out": "there is no class file names.txt",
     f"{RUN} --templates templates.txt": "lacks {}",

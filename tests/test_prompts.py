@@ -75,7 +75,7 @@ def test_aliases(tmp_path, form):
     ("name", "text", "message"),
     [
         ("c.txt", "\n", "no class"),
-        ("c.txt", "cat", "only one class, 'cat'"),
+        ("c.txt", "cat", "only the class 'cat'"),
         ("c.txt", "cat\ndog\ncat", "twice: 'cat' and 'cat'"),
         ("c.txt", "sea_lion\nSea  Lion", "twice: 'sea_lion' and 'Sea  Lion'"),
         ("c.yaml", "cat: [pet]\ndog: [Pet]", "'Pet' to two classes, 'cat' and 'dog'"),
@@ -101,6 +101,11 @@ def test_bad_class_files(tmp_path, name, text, message):
 
 
 def test_bad_class_lists():
-    for spec, message in {"": "no class", "cat": "only one", "cat,Cat": "twice", "classes.txt": "no class file"}.items():
+    for spec, message in {
+        "": "no class",
+        "cat": "only the class",
+        "cat,Cat": "twice",
+        "classes.txt": "no class file",
+    }.items():
         with pytest.raises(InputError, match=message):
             load_classes(spec)

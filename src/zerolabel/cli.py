@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from typing import Annotated as Arg
 
 import typer
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.markup import escape
 from safetensors import SafetensorError
@@ -87,6 +86,7 @@ def run(
     """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
     from zerolabel import tables
     from zerolabel.estimate import estimate
+    from zerolabel.feature_cache import default_folder
     from zerolabel.pipeline import Job
     from zerolabel.planning import Request, plan
     from zerolabel.runs import Folder
@@ -101,7 +101,7 @@ def run(
         cost = estimate(config)
         show(tables.plan(config, cost), {**config.to_dict(), "estimate": cost.to_dict()}, as_json)
         return
-    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), cache_folder(cache))
+    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))
     job.prepare()
     wide(stderr=True).print(tables.plan(config))
     metrics = job.run()
@@ -125,6 +125,7 @@ def annotate(
 ) -> None:
     """Let the prompts of a vision-language model vote: annotations.parquet and skipped.csv."""
     from zerolabel import tables
+    from zerolabel.feature_cache import default_folder
     from zerolabel.pipeline import Job
     from zerolabel.planning import Request, plan
     from zerolabel.runs import Folder
@@ -135,7 +136,7 @@ def annotate(
     )  # fmt: skip
     config = plan(request)
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
-    done = Job(config, folder, display(), cache_folder(cache)).annotate()
+    done = Job(config, folder, display(), default_folder(cache)).annotate()
     show(*tables.annotated(done, output), as_json)
 
 
@@ -165,6 +166,7 @@ def train(
 ) -> None:
     """Train a classifier on annotations that lie there already."""
     from zerolabel import tables
+    from zerolabel.feature_cache import default_folder
     from zerolabel.pipeline import Job
     from zerolabel.planning import Request, plan
     from zerolabel.runs import Folder
@@ -175,7 +177,7 @@ def train(
         few_shot=few_shot, annotations=str(annotations), command=command_line(),
     )  # fmt: skip
     config = plan(request)
-    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), cache_folder(cache))
+    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))
     job.prepare()
     wide(stderr=True).print(tables.plan(config))
     metrics = job.run()
@@ -303,11 +305,6 @@ def display() -> "Display":
     from zerolabel.display import Display
 
     return Display(wide(stderr=True))
-
-
-def cache_folder(given: Path | None) -> Path:
-    """Where image features are kept: what was given, ``$ZEROLABEL_CACHE``, or the user's cache folder."""
-    return given or Path(os.environ.get("ZEROLABEL_CACHE") or user_cache_path("zerolabel")) / "features"
 
 
 def version(wanted: bool) -> bool:

@@ -19,9 +19,9 @@ from torch import Tensor
 from zerolabel import evaluation
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier, Images
-from zerolabel.cli import cache_folder
 from zerolabel.display import Display
 from zerolabel.errors import InputError, nearest
+from zerolabel.feature_cache import default_folder
 from zerolabel.images import ImageSet
 from zerolabel.judging import content_hash
 from zerolabel.pipeline import Job
@@ -127,7 +127,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         if resume and self.output is None:
             raise InputError("resume=True needs the folder of the run to finish; give ZeroLabel(output=FOLDER).")
         config = self._plan(os.fspath(images), None if few_shot is None else os.fspath(few_shot))
-        cache = cache_folder(None if self.cache is None else Path(self.cache))
+        cache = default_folder(None if self.cache is None else Path(self.cache))
         progress = Display(Console(stderr=True)) if self.verbose else _silent
         with _place(self.output) as path:
             folder = Folder.open(path, config, resume=resume, overwrite=overwrite)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,6 +21,11 @@ SHARD = 1024
 
 _ABANDONED = 3600.0  # seconds
 _SECONDS = 60.0  # a slow model writes sooner than once a shard
+
+
+def default_folder(given: Path | None = None) -> Path:
+    """Where image features are kept: what was given, ``$ZEROLABEL_CACHE``, or the user's cache folder."""
+    return given or Path(os.environ.get("ZEROLABEL_CACHE") or user_cache_path("zerolabel")) / "features"
 
 
 class FeatureCache:

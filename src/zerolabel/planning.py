@@ -17,7 +17,7 @@ from zerolabel.prompts import Classes
 from zerolabel.runs import Config
 from zerolabel.truth import Labels
 
-SIZES = (16, 28, 32, 64, 96, 128, 224)
+SIZES = (24, 28, 32, 64, 96, 128, 224)
 _SAMPLE = 64
 
 

@@ -155,7 +155,8 @@ class Classes:
 
     Raises:
         InputError: fewer than two classes, the same name twice, or a name that two classes claim. Names that
-            differ only in case, spaces, hyphens or underscores are the same; single characters, such as a and A, are not.
+            differ only in case, spaces, hyphens or underscores are the same; single characters such as a and A
+            are not.
     """
 
     names: tuple[str, ...]
@@ -165,7 +166,7 @@ class Classes:
         if not self.aliases:
             object.__setattr__(self, "aliases", ((),) * len(self.names))
         if len(self.names) < 2:
-            found = f"only one class, {self.names[0]!r}," if self.names else "no class"
+            found = f"only the class {self.names[0]!r}" if self.names else "no class"
             raise InputError(f"--classes names {found}; a classifier needs at least two.")
         owner: dict[str, str] = {}
         for name, aliases in zip(self.names, self.aliases, strict=True):

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from zerolabel.checkpoints import Checkpoint
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 
-
 SETTLING = 10_000
 """Images over which statistics of batch normalisation are recomputed."""
 
@@ -179,9 +178,19 @@ def draw(one: Pass, n_images: int, batch_size: int) -> Iterator[tuple[Int[Tensor
     groups = one.groups or (torch.arange(n_images),)
     size = batch_size * one.batches
     length = next((len(group) for group in groups if len(group)), 0)
-    orders = [shuffled(group.cpu(), length) for group in groups]
-    for start in range(0, length, size):
-        yield tuple(order[start : start + size] for order in orders)
+    steps = -(-length // size)
+    for parts in zip(*(chunks(group.cpu(), length, size, steps, one.restart) for group in groups), strict=True):
+        yield tuple(parts)
+
+
+def chunks(
+    group: Int[Tensor, " G"], length: int, size: int, steps: int, restart: bool
+) -> tuple[Int[Tensor, " _"], ...]:
+    """One index batch of a group for each step; without restarts a smaller group is spread over the steps."""
+    if restart or len(group) >= length:
+        order = shuffled(group, length)
+        return tuple(order[start : start + size] for start in range(0, length, size))
+    return shuffled(group, len(group)).tensor_split(steps)
 
 
 def shuffled(group: Int[Tensor, " G"], length: int) -> Int[Tensor, " L"]:

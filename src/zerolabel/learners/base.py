@@ -36,12 +36,15 @@ class Pass:
             drawn once each; the others restart when they are exhausted. An empty group gives empty batches.
         batches: size of a batch, as a multiple of the batch size in the settings.
         views: names of the views to draw in this pass; none means those that the learner declares.
+        restart: whether a smaller group starts again when it is exhausted; else each image is drawn once, the
+            smaller group in smaller batches.
     """
 
     step: Callable[..., Losses]
     groups: tuple[Int[Tensor, " _"], ...] = ()
     batches: int = 1
     views: tuple[str, ...] | None = None
+    restart: bool = True
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ class CoReg(Learner):
         mixup: parameter of the Beta distribution; 0 does not mix.
         unlabelled_weight: final lambda_u.
         ramp: epochs after warm-up over which lambda_u rises linearly.
+        restart: draw as many images of the unlabelled split as of the partial one, as the paper does; off draws
+            each image once an epoch, so that a small unlabelled split is not learned by heart.
         prototype_weight: lambda_1; 0 is the ablation "without prototypes".
         contrast_weight: lambda_2.
         delay: epochs after warm-up before the last two losses join.
@@ -104,6 +106,7 @@ class CoReg(Learner):
         mixup: float = 4.0,
         unlabelled_weight: float = 1.0,
         ramp: int = 16,
+        restart: bool = True,
         prototype_weight: float = 0.1,
         contrast_weight: float = 0.1,
         delay: int = 10,
@@ -128,6 +131,7 @@ class CoReg(Learner):
         )
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
         self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
+        self.restart = restart
         self.aligned = prior != "none"
         self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
@@ -162,7 +166,7 @@ class CoReg(Learner):
         for own, peer, w, p in ((a, b, w_b, p_b), (b, a, w_a, p_a)):
             own[1].momentum.reset(Embedder(own[0], own[1].projector))
             step = partial(self.co_step, *own, peer[0], w, labels.restrict(p, self.candidates), since)
-            yield Pass(step, self.groups(w))
+            yield Pass(step, self.groups(w), restart=self.restart)
 
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
         """``-log sum_{j in S} p_j`` and the negative entropy, which resists over-confidence."""
