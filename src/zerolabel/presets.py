@@ -7,6 +7,7 @@ from zerolabel.training import Settings
 
 HEADS = ("linear", "mlp")
 SMALL = 10_000
+DRAWN = 60_000
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,15 @@ def choose(n_images: int) -> Preset:
     """The preset for a number of training images.
 
     The paper's values are made for 20,000 images and more: with 1,000 images, 50 epochs of warm-up at batch 512 are
-    a hundred steps. The small preset takes smaller batches, a larger learning rate and a shorter schedule, most of it
-    warm-up, and shows each image of the unlabelled split once an epoch.
+    a hundred steps. The small preset takes smaller batches, a larger learning rate, as many epochs as show the
+    networks `DRAWN` images (30 to 300), most of them warm-up, and each image of the unlabelled split once an epoch.
     """
-    if n_images < SMALL:
-        why = f"{n_images} images are fewer than {SMALL}"
-        return Preset("small", why, _SMALL_SETTINGS, {"coreg": _SMALL_COREG})
-    return Preset("paper", f"{n_images} images are {SMALL} or more", {}, {})
-
-
-_SMALL_SETTINGS: dict[str, Any] = {"epochs": 46, "batch_size": 64, "lr": 0.05}
-_SMALL_COREG: dict[str, Any] = {"warm_up": 38, "delay": 0, "ramp": 4, "queue": 1024, "restart": False}
+    if n_images >= SMALL:
+        return Preset("paper", f"{n_images} images are {SMALL} or more", {}, {})
+    epochs = min(max(DRAWN // max(n_images, 1), 30), 300)
+    coreg = {"warm_up": round(0.83 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False}
+    settings = {"epochs": epochs, "batch_size": 64, "lr": 0.05}
+    return Preset("small", f"{n_images} images are fewer than {SMALL}", settings, {"coreg": coreg})
 
 
 def features_settings(settings: dict[str, Any]) -> Settings:
