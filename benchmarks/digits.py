@@ -43,6 +43,8 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "Co-Reg, prior estimated": ("balanced", ["--set", "prior=estimated"]),
     "imbalanced: Co-Reg, default": ("imbalanced", []),
     "imbalanced: prior estimated": ("imbalanced", ["--set", "prior=estimated"]),
+    "imbalanced: entropy weight 0.1": ("imbalanced", ["--set", "entropy_weight=0.1"]),
+    "imbalanced: on features alone": ("imbalanced", ["--student", "features"]),
     "imbalanced: cross-entropy": ("imbalanced", ["--learner", "cross_entropy"]),
 }
 

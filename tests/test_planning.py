@@ -36,7 +36,7 @@ def test_what_is_not_said_is_chosen(images):
     config = plan(glyphs(images))
     preset = presets.choose(9)
     assert (config.classes, config.rule, config.learner) == (("0", "1", "2"), "union", "coreg")
-    assert (config.student, config.size, config.flip, config.pretrained) == ("light", 28, False, False)
+    assert (config.student, config.size, config.flip, config.pretrained) == ("light", 24, False, False)
     assert config.settings.items() >= preset.settings.items()
     assert config.hyper_parameters == preset.hyper_parameters["coreg"]
     assert config.preset.startswith("small: 9 images")
@@ -61,7 +61,7 @@ def test_a_warm_up_leaves_room_for_training(images):
     assert plan(glyphs(images, epochs=2, options=["warm_up=5"])).hyper_parameters["warm_up"] == 5
 
 
-@pytest.mark.parametrize(("sides", "size"), [((8, 8), 16), ((32, 90), 32), ((33, 33), 64), ((900, 800), SIZES[-1])])
+@pytest.mark.parametrize(("sides", "size"), [((8, 8), 24), ((32, 90), 32), ((33, 33), 64), ((900, 800), SIZES[-1])])
 def test_the_size_follows_the_shorter_side(tmp_path, sides, size):
     assert choose_size(ImageSet.open(write(tmp_path / "images", [sides] * 3))) == size
 
@@ -69,7 +69,7 @@ def test_the_size_follows_the_shorter_side(tmp_path, sides, size):
 def test_the_size_where_images_cannot_be_read(tmp_path):
     folder = write(tmp_path / "images", [(16, 16)] * 3)
     (tmp_path / "images" / "000.png").write_bytes(b"torn")
-    assert choose_size(ImageSet.open(folder)) == 16
+    assert choose_size(ImageSet.open(folder)) == 24
     for path in (tmp_path / "images").iterdir():
         path.write_bytes(b"torn")
     assert choose_size(ImageSet.open(folder)) == SIZES[-1]

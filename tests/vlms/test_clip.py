@@ -68,7 +68,6 @@ def test_facts(encoder):
     assert encoder.logit_bias == (None if encoder.name.endswith("/clip") else -10)
     assert not encoder.model.training
     assert not any(p.requires_grad for p in encoder.model.parameters())
-    assert encoder.templates == TEMPLATES["generic"]
 
 
 def test_probabilities_are_those_given_that_exactly_one_class_is_right(encoder):

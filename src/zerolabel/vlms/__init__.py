@@ -203,7 +203,7 @@ def _view(config: Any) -> Preprocess:
     side = config.size if isinstance(config.size, int) else config.size[0]
     fit = "crop" if config.resize_mode == "shortest" else "squash"
     kernel = "bilinear" if config.interpolation == "bilinear" else "bicubic"
-    return Preprocess(side, tuple(config.mean), tuple(config.std), fit, kernel)
+    return Preprocess(side, tuple(map(float, config.mean)), tuple(map(float, config.std)), fit, kernel)
 
 
 def _frozen(model: Any, device: str | torch.device) -> Any:
