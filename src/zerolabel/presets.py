@@ -7,7 +7,7 @@ from zerolabel.training import Settings
 
 HEADS = ("linear", "mlp")
 SMALL = 10_000
-DRAWN = 60_000
+DRAWN = 90_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def choose(n_images: int) -> Preset:
     if n_images >= SMALL:
         return Preset("paper", f"{n_images} images are {SMALL} or more", {}, {})
     epochs = min(max(DRAWN // max(n_images, 1), 30), 300)
-    coreg = {"warm_up": round(0.83 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False}
+    coreg = {"warm_up": round(0.87 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False}
     settings = {"epochs": epochs, "batch_size": 64, "lr": 0.05}
     return Preset("small", f"{n_images} images are fewer than {SMALL}", settings, {"coreg": coreg})
 
