@@ -180,7 +180,7 @@ def test_options_are_typed_as_on_the_command_line(place: Path) -> None:
         ({}, {"images": [np.zeros((8, 8), np.uint8)]}, "fit reads images from files"),
         ({}, {"images": "no/such/folder"}, "there is no folder or list of images"),
         ({}, {"resume": True}, "needs the folder of the run"),
-        ({"classes": ["one"]}, {}, "only one class"),
+        ({"classes": ["one"]}, {}, "only the class"),
         ({"options": {"warmup": 1}, "learner": "coreg"}, {}, "did you mean 'warm_up'"),
         ({"learner": "coregg"}, {}, "did you mean 'coreg'"),
         ({"templates": ["a photo"]}, {}, "lacks {}"),
