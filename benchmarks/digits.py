@@ -106,7 +106,8 @@ def run(cell: Cell, pool: Pool, test: Path, threads: int) -> dict[str, object]:
             raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
     found = json.loads(metrics.read_text())
     keys = (
-        "zero_shot_accuracy", "zero_shot_mean_per_class_accuracy", "student_accuracy", "student_mean_per_class_accuracy",
+        "zero_shot_accuracy", "zero_shot_mean_per_class_accuracy",
+        "student_accuracy", "student_mean_per_class_accuracy",
         "both_networks_accuracy", "candidate_coverage", "mean_candidates", "student_agreement", "student_parameters",
     )  # fmt: skip
     numbers = {key: found[key] for key in keys}

@@ -13,7 +13,8 @@ from huggingface_hub import constants
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from zerolabel.cli import PLAIN_WIDTH, app, main
+from zerolabel.cli import app, main
+from zerolabel.cli.screen import PLAIN_WIDTH
 from zerolabel.demo import write_digits
 
 DIGITS = ["--classes", "0,1,2,3,4,5,6,7,8,9"]

@@ -27,23 +27,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zerolabel import labels, losses
+from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.memory import KeyQueue, LossHistory, Momentum, Prototypes
-from zerolabel.networks import Network, twin
-
-
-class Embedder(nn.Module):
-    """A network's features, projected to the unit sphere: ``z``."""
-
-    def __init__(self, network: Network, projector: nn.Module) -> None:
-        super().__init__()
-        self.network, self.projector = network, projector
-
-    def forward(self, x: Tensor) -> Float[Tensor, "B D"]:
-        """Unit embeddings of a batch of views."""
-        return F.normalize(self.projector(self.network.features(x)).float(), dim=1)
+from zerolabel.networks import Embedder, Network, projector, twin
 
 
 class Side(nn.Module):
@@ -53,8 +41,7 @@ class Side(nn.Module):
         self, network: Network, n_images: int, *, embedding: int, queue: int, momentum: float, history: int
     ) -> None:
         super().__init__()
-        width = network.feature_dim
-        self.projector = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, embedding))
+        self.projector = projector(network.feature_dim, embedding)
         self.momentum = Momentum(deepcopy(Embedder(network, self.projector)), momentum)
         self.queue = KeyQueue(queue, embedding)
         self.history = LossHistory(n_images, history)
@@ -248,11 +235,9 @@ class CoReg(Learner):
         self, own: Network, side: Side, x: Tensor, target: Float[Tensor, "B C"], clean: Tensor, since: int
     ) -> Losses:
         """Label consistency and prototype similarity alignment on MixUp of the strong views."""
-        share = float(torch.distributions.Beta(self.mixup, self.mixup).sample()) if self.mixup > 0 else 1.0
-        share = max(share, 1 - share)
-        order = torch.randperm(len(x), device=x.device)
-        features = own.features(share * x + (1 - share) * x[order])
-        logits, mixed = own.head(features).float(), share * target + (1 - share) * target[order]
+        mix = mixing.draw(len(x), self.mixup, x.device)
+        features = own.features(mix(x))
+        logits, mixed = own.head(features).float(), mix(target)
         ramp = min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0
         terms = {
             "consistency": losses.cross_entropy(logits[clean], mixed[clean]),
@@ -265,7 +250,7 @@ class CoReg(Learner):
             similarity = z @ self.prototypes.vectors.T / self.prototype_temperature
             terms["prototype"] = self.prototype_weight * sum(
                 part * self.alignment(similarity, goal, clean)
-                for part, goal in ((share, target), (1 - share, target[order]))
+                for part, goal in ((mix.share, target), (1 - mix.share, target[mix.order]))
             )
         return terms
 

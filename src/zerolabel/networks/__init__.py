@@ -2,10 +2,12 @@
 
 from zerolabel.networks.base import NAMES, Network, NetworkSpec, count_parameters
 from zerolabel.networks.build import build, default_name, rebuild, twin
+from zerolabel.networks.embedder import Embedder, projector
 from zerolabel.networks.encoded import EncodedNetwork, ImageEncoder
 
 __all__ = [
     "NAMES",
+    "Embedder",
     "EncodedNetwork",
     "ImageEncoder",
     "Network",
@@ -13,6 +15,7 @@ __all__ = [
     "build",
     "count_parameters",
     "default_name",
+    "projector",
     "rebuild",
     "twin",
 ]

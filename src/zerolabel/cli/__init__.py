@@ -1,0 +1,97 @@
+"""The command line: a verb per stage; each reads files, calls one public function, and writes files."""
+
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated as Arg
+from typing import Any
+
+import typer
+from safetensors import SafetensorError
+
+from zerolabel import __version__
+from zerolabel.cli import annotation, classifiers, help, main_job
+from zerolabel.cli.screen import say
+from zerolabel.errors import InputError
+
+COMMANDS = (
+    main_job.run,
+    annotation.annotate,
+    classifiers.train,
+    classifiers.evaluate,
+    classifiers.predict,
+    classifiers.export,
+    classifiers.report,
+    help.learners,
+    help.doctor,
+    main_job.demo,
+)
+"""In the order of `zerolabel --help`."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+for command in COMMANDS:
+    app.command()(command)
+UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""What the parser of the command line raises; typer carries its own copy of click, or uses click's."""
+
+
+def version(wanted: bool) -> bool:
+    """Print the version, and end, where that is wanted."""
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    version: Arg[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """From a folder of unlabelled images and class names to a small, deployable image classifier."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake of the user's is one sentence and exit code 2.
+
+    Args:
+        arguments: without the name of the program; by default those it was called with.
+
+    Raises:
+        SystemExit: with code 2 for what the user must mend, 1 for a training that failed, 130 when interrupted.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: say("[yellow]note:[/]", str(message))
+        try:
+            given = sys.argv[1:] if arguments is None else list(arguments)
+            app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        except (typer.Abort, KeyboardInterrupt):
+            say("[bold red]error:[/]", "stopped; the same command with --resume goes on.")
+            raise SystemExit(130) from None
+        except Exception as error:
+            told = sentence(error)
+            if told is None:
+                raise
+            say("[bold red]error:[/]", told)
+            raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
+
+
+def sentence(error: Exception) -> str | None:
+    """What the user is told of an error; none where it is a fault of the program."""
+    if isinstance(error, UsageError):
+        message = " ".join(error.format_message().split()).rstrip(".")
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "zerolabel"
+        message = f"{message[:1].lower()}{message[1:]}"
+        return message if message.endswith("?") else f"{message}; see `{command} --help`."
+    if isinstance(error, OSError | SafetensorError) and (
+        getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    ):
+        return "the disk is full; free some space and repeat the command with --resume: what was finished stays."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}; give another path, or mend this one."
+    return str(error) if isinstance(error, InputError | FloatingPointError) else None

@@ -1,0 +1,33 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated as Arg
+
+import typer
+
+ImagesArg = Arg[str, typer.Argument(help="Folder of images, or a .txt, .csv or .parquet list of them.")]
+ClassifierArg = Arg[Path, typer.Argument(help="Folder of a classifier, or of a run.")]
+ClassesOpt = Arg[str, typer.Option("--classes", "-c", help="File of class names, or names with commas between.")]
+OutOpt = Arg[Path, typer.Option("--output", "-o", help="Folder of the run.")]
+VlmOpt = Arg[str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")]
+TemplatesOpt = Arg[str | None, typer.Option(help="generic, small, openai, a file with one per line, or one template.")]
+RuleOpt = Arg[str, typer.Option("--candidates", help="union, topk:K, ratio:R, mass:M or soft.")]
+LearnerOpt = Arg[str, typer.Option(help="Algorithm; `zerolabel learners` lists them.")]
+SetOpt = Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the learner or the training; repeatable.")]
+StudentOpt = Arg[str | None, typer.Option(help="light, preact_resnet18, a timm model, or features, linear, mlp.")]
+SizeOpt = Arg[int | None, typer.Option(help="Side of the student's input in pixels.")]
+PretrainedOpt = Arg[bool | None, typer.Option(help="Start a timm student from pretrained weights.")]
+ViaOpt = Arg[str | None, typer.Option(help="features: learn on frozen features first, then a pixel student.")]
+DeployOpt = Arg[str, typer.Option(help="one network, or both (their logits are added).")]
+EpochsOpt = Arg[int | None, typer.Option(min=1, help="Epochs of training.")]
+TruthOpt = Arg[str | None, typer.Option(help="CSV of file_name,label or folder class/image; for evaluation alone.")]
+TestOpt = Arg[str | None, typer.Option("--test", help="Images held out of training, to evaluate on.")]
+FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label given by a person; for training.")]
+SeedOpt = Arg[int, typer.Option(help="Of weights, order and views.")]
+FlipOpt = Arg[bool | None, typer.Option(help="Whether views may be mirrored; not for characters.")]
+DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
+ResumeOpt = Arg[bool, typer.Option("--resume", help="Finish the run that lies in the output folder.")]
+OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run that lies in the output folder.")]
+DryRunOpt = Arg[bool, typer.Option("--dry-run", help="Show the plan and its cost; do nothing.")]
+JsonOpt = Arg[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+CacheOpt = Arg[Path | None, typer.Option(help="Folder of image features, shared between runs.")]

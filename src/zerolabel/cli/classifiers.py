@@ -1,0 +1,130 @@
+"""Commands that train a classifier, use it, and judge it."""
+
+from pathlib import Path
+from typing import Annotated as Arg
+
+import typer
+
+from zerolabel.cli.arguments import (
+    CacheOpt,
+    ClassifierArg,
+    DeployOpt,
+    DeviceOpt,
+    EpochsOpt,
+    FewShotOpt,
+    FlipOpt,
+    ImagesArg,
+    JsonOpt,
+    LearnerOpt,
+    OutOpt,
+    OverwriteOpt,
+    PretrainedOpt,
+    ResumeOpt,
+    SeedOpt,
+    SetOpt,
+    SizeOpt,
+    StudentOpt,
+    TestOpt,
+    TruthOpt,
+    ViaOpt,
+)
+from zerolabel.cli.screen import command_line, display, show, wide
+
+
+def train(
+    images: ImagesArg,
+    annotations: Arg[Path, typer.Argument(help="annotations.parquet of the images.")],
+    output: OutOpt,
+    learner: LearnerOpt = "coreg",
+    options: SetOpt = None,
+    student: StudentOpt = None,
+    size: SizeOpt = None,
+    pretrained: PretrainedOpt = None,
+    via: ViaOpt = None,
+    deploy: DeployOpt = "one",
+    epochs: EpochsOpt = None,
+    truth: TruthOpt = None,
+    test: TestOpt = None,
+    few_shot: FewShotOpt = None,
+    seed: SeedOpt = 0,
+    flip: FlipOpt = None,
+    device: DeviceOpt = "auto",
+    cache: CacheOpt = None,
+    resume: ResumeOpt = False,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Train a classifier on annotations that lie there already."""
+    from zerolabel import tables
+    from zerolabel.feature_cache import default_folder
+    from zerolabel.pipeline import Job
+    from zerolabel.planning import Request, plan
+    from zerolabel.runs import Folder
+
+    request = Request(
+        images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
+        deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth, test_images=test,
+        few_shot=few_shot, annotations=str(annotations), command=command_line(),
+    )  # fmt: skip
+    config = plan(request)
+    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))
+    job.prepare()
+    wide(stderr=True).print(tables.plan(config))
+    metrics = job.run()
+    show(tables.outcome(metrics, output), metrics, as_json)
+
+
+def evaluate(
+    classifier: ClassifierArg,
+    images: ImagesArg,
+    truth: Arg[str, typer.Option(help="CSV of file_name,label or folder class/image.")],
+    device: DeviceOpt = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """Compare a classifier with true labels."""
+    from zerolabel import tables
+    from zerolabel.judging import judge
+
+    report = judge(classifier, images, truth, device)
+    show(tables.evaluation(report), report, as_json)
+
+
+def predict(
+    classifier: ClassifierArg,
+    images: ImagesArg,
+    output: Arg[Path | None, typer.Option("--output", "-o", help="CSV or parquet file; else standard output.")] = None,
+    abstain: Arg[bool, typer.Option("--abstain", help="Answer nothing below the classifier's threshold.")] = False,
+    threshold: Arg[float | None, typer.Option(min=0, max=1, help="Answer nothing below this confidence.")] = None,
+    device: DeviceOpt = "auto",
+) -> None:
+    """Class and confidence of every image."""
+    from zerolabel.judging import predictions, write_table
+
+    write_table(predictions(classifier, images, abstain, threshold, device), output)
+
+
+def export(
+    classifier: ClassifierArg,
+    output: Arg[Path | None, typer.Option("--output", "-o", help="ONNX file; else beside the classifier.")] = None,
+    images: Arg[str | None, typer.Option(help="Images to check the graph on.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Write a classifier as one ONNX file, checked against torch."""
+    from dataclasses import asdict
+
+    from zerolabel import tables
+    from zerolabel.export import export as write
+    from zerolabel.images import ImageSet
+    from zerolabel.judging import open_classifier
+
+    target = output or classifier / "classifier.onnx"
+    done = write(open_classifier(classifier), target, None if images is None else ImageSet.open(images))
+    show(tables.exported(done, target), {"path": str(target), **asdict(done)}, as_json)
+
+
+def report(folder: Arg[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Write report.html and the model card of a run again."""
+    from zerolabel.report import write
+
+    for path in write(folder):
+        print(path)

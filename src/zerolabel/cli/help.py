@@ -1,0 +1,30 @@
+"""Commands that tell what there is."""
+
+from typing import Annotated as Arg
+
+import typer
+
+from zerolabel.cli.arguments import (
+    JsonOpt,
+)
+from zerolabel.cli.screen import show
+
+
+def learners(
+    name: Arg[str | None, typer.Argument(help="One algorithm, with its paper and options.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """The algorithms, or one with its paper, arguments and defaults."""
+    from zerolabel import catalogue, tables
+
+    entries = catalogue.learners(name)
+    show(tables.learners(entries, whole=name is not None), [entry.to_dict() for entry in entries], as_json)
+
+
+def doctor(as_json: JsonOpt = False) -> None:
+    """What is installed, which devices and models are at hand, what is missing and how to get it."""
+    from zerolabel import tables
+    from zerolabel.doctor import examine
+
+    findings = examine()
+    show(tables.doctor(findings), [finding.to_dict() for finding in findings], as_json)

@@ -1,0 +1,106 @@
+"""The whole job in one command."""
+
+from pathlib import Path
+from typing import Annotated as Arg
+
+import typer
+
+from zerolabel.cli.arguments import (
+    CacheOpt,
+    ClassesOpt,
+    DeployOpt,
+    DeviceOpt,
+    DryRunOpt,
+    EpochsOpt,
+    FewShotOpt,
+    FlipOpt,
+    ImagesArg,
+    JsonOpt,
+    LearnerOpt,
+    OutOpt,
+    OverwriteOpt,
+    PretrainedOpt,
+    ResumeOpt,
+    RuleOpt,
+    SeedOpt,
+    SetOpt,
+    SizeOpt,
+    StudentOpt,
+    TemplatesOpt,
+    TestOpt,
+    TruthOpt,
+    ViaOpt,
+    VlmOpt,
+)
+from zerolabel.cli.screen import command_line, display, show, wide
+
+
+def run(
+    images: ImagesArg,
+    classes: ClassesOpt,
+    output: OutOpt,
+    vlm: VlmOpt = None,
+    templates: TemplatesOpt = None,
+    candidates: RuleOpt = "union",
+    learner: LearnerOpt = "coreg",
+    options: SetOpt = None,
+    student: StudentOpt = None,
+    size: SizeOpt = None,
+    pretrained: PretrainedOpt = None,
+    via: ViaOpt = None,
+    deploy: DeployOpt = "one",
+    epochs: EpochsOpt = None,
+    truth: TruthOpt = None,
+    test: TestOpt = None,
+    few_shot: FewShotOpt = None,
+    seed: SeedOpt = 0,
+    flip: FlipOpt = None,
+    device: DeviceOpt = "auto",
+    cache: CacheOpt = None,
+    resume: ResumeOpt = False,
+    overwrite: OverwriteOpt = False,
+    dry_run: DryRunOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
+    from zerolabel import tables
+    from zerolabel.estimate import estimate
+    from zerolabel.feature_cache import default_folder
+    from zerolabel.pipeline import Job
+    from zerolabel.planning import Request, plan
+    from zerolabel.runs import Folder
+
+    request = Request(
+        images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
+        student=student, size=size, pretrained=pretrained, via=via, deploy=deploy, epochs=epochs, seed=seed, flip=flip,
+        device=device, truth=truth, test_images=test, few_shot=few_shot, command=command_line(),
+    )  # fmt: skip
+    config = plan(request)
+    if dry_run:
+        cost = estimate(config)
+        show(tables.plan(config, cost), {**config.to_dict(), "estimate": cost.to_dict()}, as_json)
+        return
+    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))
+    job.prepare()
+    wide(stderr=True).print(tables.plan(config))
+    metrics = job.run()
+    show(tables.outcome(metrics, output), metrics, as_json)
+
+
+def demo(
+    output: Arg[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("demo"),
+    seed: SeedOpt = 0,
+    options: SetOpt = None,
+    resume: ResumeOpt = False,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """The main job on 1,797 real handwritten digits, with the built-in model: no download, no network."""
+    from zerolabel.demo import write_digits
+
+    whole = output.absolute()
+    digits = write_digits(whole.with_name(f"{whole.name}-digits"))
+    run(
+        str(digits.train), ",".join(digits.classes), output, vlm="glyphs", test=str(digits.test),
+        truth=str(digits.truth), seed=seed, options=options, resume=resume, overwrite=overwrite, as_json=as_json,
+    )  # fmt: skip

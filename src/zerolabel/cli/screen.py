@@ -1,0 +1,45 @@
+"""What a command shows: tables, JSON, progress, and one line for a mistake."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from zerolabel.display import Display
+
+PLAIN_WIDTH = 160
+
+
+def show(table: Any, data: Any, as_json: bool) -> None:
+    """A table on the screen, or JSON on standard output."""
+    if as_json:
+        print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        wide().print(table)
+
+
+def wide(*, stderr: bool = False) -> Console:
+    """The terminal, or lines of `PLAIN_WIDTH` where there is none, so that paths stay whole in files and logs."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
+
+
+def display() -> "Display":
+    """Progress, on standard error."""
+    from zerolabel.display import Display
+
+    return Display(wide(stderr=True))
+
+
+def command_line() -> list[str]:
+    """The command as it was typed."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def say(mark: str, text: str) -> None:
+    """One line on standard error, whatever is in it."""
+    Console(stderr=True).print(mark, escape(text), soft_wrap=True, highlight=False)
