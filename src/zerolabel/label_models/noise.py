@@ -1,0 +1,165 @@
+"""How wrong the labels are, estimated from the annotations alone.
+
+Annotators that are prompts of one model err together, so that their agreement says too much of them: Dawid-Skene, which
+takes their errors as independent, is the optimist. The model's own confidence is the other witness. Both are joined,
+image by image, into the probability r of each class. With c the best-scored class, p the scores, s the shares of the
+votes and q the posterior of Dawid-Skene with one accuracy per annotator,
+
+    r  =  g ((1 - w) q + w s)  +  (1 - g) p' ,      g = min(1, p_c / s_c) ,      w = 1 - 1 / (1 + (A - 1) rho) .
+
+g is the confidence of those who voted for c, as far as the dissenters give c next to nothing. Where they are wrong,
+p' (p without c, summing to 1) says where the truth lies. rho is the mean correlation, over images, of two annotators'
+probabilities of being right under q, which is zero if they err independently; w is the share of their number that it
+makes void (the design effect of Kish, Survey Sampling, 1965). Where the scores are shares of votes, g is 1 and only
+agreement speaks; where one annotator votes, only its confidence does.
+
+A model that is surer than it is right, and whose prompts share its mistakes, is worse than these estimates say. Labels
+given by a person correct them: each weighs as much as one of `IMAGINED` images that are as the estimate says.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
+from zerolabel.label_models.dawid_skene import dawid_skene, shares
+
+IMAGINED = 50
+MOST_IMAGES = 5_000
+"""Looked at, evenly spaced; a share estimated from so many is within 1.4 points, 19 times in 20."""
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What is believed of M of the annotated images.
+
+    Attributes:
+        rows: places of the images.
+        joint: r, both witnesses together.
+        independent: q, as if the annotators erred independently.
+        dependence: w, in [0, 1]: the share of the annotators' number that their shared errors make void.
+    """
+
+    rows: Int[Tensor, " M"]
+    joint: Float[Tensor, "M C"]
+    independent: Float[Tensor, "M C"]
+    dependence: float
+
+
+def beliefs(annotations: Annotations, most: int = MOST_IMAGES) -> Beliefs:
+    """The probability of each class of each image; a human label is certain.
+
+    Args:
+        annotations: votes, scores and human labels are read.
+        most: images that are looked at, evenly spaced among those that have a vote, a score or a human label.
+    """
+    spoken = (annotations.votes >= 0).any(1) | annotations.scores.any(1) | annotations.human
+    rows = spoken.nonzero()[:, 0]
+    rows = rows[torch.linspace(0, max(len(rows) - 1, 0), min(most, len(rows))).round().long()]
+    votes, labels, n_classes = annotations.votes[rows], annotations.labels[rows], len(annotations.classes)
+    p = annotations.scores[rows].float()
+    p = p / p.sum(1, keepdim=True).clamp_min(1e-12)
+    s = shares(votes, n_classes)
+    voted = s.any(1, keepdim=True)
+    independent = s if votes.shape[1] < 2 else dawid_skene(votes, n_classes, labels, one_coin=True).posterior
+    w = dependence(votes, independent)
+    joint = _joint(torch.where(p.any(1, keepdim=True), p, s), s, (1 - w) * independent + w * s)
+    sure = torch.nn.functional.one_hot(labels.clamp_min(0), n_classes).float()
+    human = (labels >= 0)[:, None]
+    return Beliefs(
+        rows, torch.where(human, sure, joint), torch.where(human, sure, torch.where(voted, independent, p)), w
+    )
+
+
+def candidate_noise(annotations: Annotations) -> float:
+    """Estimated share of the annotated images whose candidate set misses the true class, in [0, 1).
+
+    A human label is a set of one that cannot miss.
+    """
+    believed = beliefs(annotations)
+    candidates, human = annotations.candidates[believed.rows], annotations.human[believed.rows]
+    counted = candidates.any(1)
+    missed = (believed.joint * ~candidates).sum(1)[counted]
+    return corrected(missed, human[counted], missed_by_rule(annotations))
+
+
+def label_noise(annotations: Annotations) -> float:
+    """Estimated share of the annotated images whose best-scored class is not the true one, in [0, 1).
+
+    A human label counts as the class of its image.
+    """
+    believed = beliefs(annotations)
+    best = best_class(annotations, believed.rows)
+    wrong = 1 - believed.joint.gather(1, best[:, None])[:, 0]
+    return corrected(wrong, annotations.human[believed.rows], wrong_by_score(annotations))
+
+
+def corrected(errors: Float[Tensor, " M"], human: Bool[Tensor, " M"], seen: Bool[Tensor, " H"]) -> float:
+    """Mean of estimated errors, in [0, 1), corrected by those that human labels show.
+
+    Args:
+        errors: estimated probability of an error of each image.
+        human: which of them carry a human label, and so no error.
+        seen: whether the annotators erred on the images with a human label.
+    """
+    if not bool((~human).any()):
+        return 0.0
+    estimate = float(errors[~human].double().mean())
+    estimate = (IMAGINED * estimate + float(seen.sum())) / (IMAGINED + len(seen))
+    return min(max(estimate * float((~human).double().mean()), 0.0), 1 - 1e-6)
+
+
+def wrong_by_score(annotations: Annotations) -> Bool[Tensor, " H"]:
+    """Whether the best-scored class of each image that has scores and a human label is another."""
+    counted = annotations.human & annotations.scores.any(1)
+    return annotations.scores[counted].argmax(1) != annotations.labels[counted]
+
+
+def missed_by_rule(annotations: Annotations) -> Bool[Tensor, " H"]:
+    """Whether the set that the rule makes of each image with a human label misses it; empty for an unknown rule."""
+    from zerolabel.candidates import parse_rule
+
+    none = torch.zeros(0, dtype=torch.bool)
+    if not bool(annotations.human.any()):
+        return none
+    try:
+        made = parse_rule(annotations.rule)(annotations)[annotations.human]
+    except InputError:
+        return none
+    held = made.gather(1, annotations.labels[annotations.human, None])[:, 0]
+    return ~held[made.any(1)]
+
+
+def best_class(annotations: Annotations, rows: Int[Tensor, " M"]) -> Int[Tensor, " M"]:
+    """The class that each image counts as: the human label, else the best-scored, else the most voted."""
+    scores, labels = annotations.scores[rows], annotations.labels[rows]
+    votes = shares(annotations.votes[rows], len(annotations.classes))
+    return torch.where(labels >= 0, labels, torch.where(scores.any(1, keepdim=True), scores, votes).argmax(1))
+
+
+def dependence(votes: Int[Tensor, "M A"], q: Float[Tensor, "M C"]) -> float:
+    """w: how much of the annotators' number their shared errors make void; all of it for one annotator."""
+    n_annotators = votes.shape[1]
+    if n_annotators < 2 or not len(votes):
+        return 1.0
+    right = torch.where(votes >= 0, q.gather(1, votes.clamp_min(0)), torch.nan)
+    centred = (right - right.nanmean(0)).nan_to_num(0.0)
+    covariance = centred.T @ centred
+    variance = float(covariance.trace()) / n_annotators
+    if variance <= 0:
+        return 0.0
+    shared = (float(covariance.sum()) / n_annotators - variance) / (n_annotators - 1)
+    return 1 - 1 / (1 + (n_annotators - 1) * min(max(shared / variance, 0.0), 1.0))
+
+
+def _joint(p: Float[Tensor, "M C"], s: Float[Tensor, "M C"], agreed: Float[Tensor, "M C"]) -> Float[Tensor, "M C"]:
+    """r; the scores where none of the voters chose the best-scored class."""
+    best = p.argmax(1, keepdim=True)
+    top, support = p.gather(1, best), s.gather(1, best)
+    elsewhere = p.scatter(1, best, 0.0)
+    elsewhere = elsewhere / elsewhere.sum(1, keepdim=True).clamp_min(1e-12)
+    g = torch.where(elsewhere.any(1, keepdim=True), (top / support.clamp_min(1e-12)).clamp_max(1.0), 1.0)
+    return torch.where(support > 0, g * agreed + (1 - g) * elsewhere, p)
