@@ -47,6 +47,57 @@ def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
     return rows.scatter_(1, ids.clamp_min(0)[:, None], (ids >= 0).float()[:, None])
 
 
+def given(scores: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
+    """The one label that noisy-label learning starts from: a person's, else the best score; -1 without a candidate."""
+    return human.where(human >= 0, scores.argmax(1).where(candidates.any(1), -1))
+
+
+def groups(trusted: Bool[Tensor, " N"], human: Bool[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
+    """The trusted images and the rest; a human-labelled one comes with both, so that no other is drawn more often."""
+    chosen, rest = (trusted | human).nonzero().squeeze(1), (~(trusted | human)).nonzero().squeeze(1)
+    if len(rest) == 0:
+        return chosen, rest
+    return chosen, torch.cat([rest, human.nonzero().squeeze(1)])
+
+
+def anchors(candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
+    """Images that count as labelled in semi-supervised learning.
+
+    A person's; and for a class of which a person labelled none, those whose candidate set is that class alone.
+    """
+    asked = torch.bincount(human + 1, minlength=candidates.shape[1] + 1)[1:] > 0
+    alone = (candidates.sum(1) == 1) & ~asked[candidates.float().argmax(1)]
+    return (human >= 0) | alone
+
+
+def best_candidate(
+    p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]
+) -> tuple[Float[Tensor, " N"], Int[Tensor, " N"]]:
+    """Probability and class of the most probable candidate; an empty set means any class. Not renormalised."""
+    allowed = candidates | ~candidates.any(1, keepdim=True)
+    best = p.masked_fill(~allowed, -1).max(1)
+    return best.values, best.indices
+
+
+def smallest_per_class(
+    values: Float[Tensor, " N"], classes: Int[Tensor, " N"], counts: Int[Tensor, " C"]
+) -> Bool[Tensor, " N"]:
+    """The images with the smallest values of each class, as many as asked for or as there are.
+
+    Args:
+        values: one per image.
+        classes: of each image; -1 is never chosen.
+        counts: how many of each class.
+    """
+    order = values.argsort(stable=True)
+    order = order[classes[order].argsort(stable=True)]
+    sizes = torch.bincount(classes + 1, minlength=len(counts) + 1)
+    rank = torch.arange(len(values), device=values.device) - (sizes.cumsum(0) - sizes)[classes[order] + 1]
+    chosen = torch.zeros_like(classes, dtype=torch.bool)
+    chosen[order] = (classes[order] >= 0) & (rank < counts[classes[order].clamp_min(0)])
+    return chosen
+
+
 def split_clean(loss: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     """Posterior of being clean: a two-component Gaussian mixture on the losses, component of the smaller mean.
 

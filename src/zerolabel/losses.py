@@ -1,5 +1,7 @@
 """Losses: pure functions. Rows are images; every mean over no image at all is zero."""
 
+from math import log
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -44,6 +46,50 @@ def squared_error(p: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Floa
 def divergence(target: Float[Tensor, "N C"], logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
     """``KL(t || softmax(logits))``, with ``0 log 0 = 0``."""
     return mean((torch.special.xlogy(target, target) - target * log_probabilities(logits)).sum(1))
+
+
+def generalised_cross_entropy(
+    logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"], q: float
+) -> Float[Tensor, ""]:
+    """``(1 - p_y^q) / q`` (GCE): cross-entropy as q goes to 0, ``1 - p_y``, half the absolute error, at q = 1.
+
+    Args:
+        logits: of the network.
+        target: one-hot rows.
+        q: above 0, at most 1.
+    """
+    log_p = (target * log_probabilities(logits)).sum(1)
+    return mean(-torch.expm1(q * log_p) / q)
+
+
+def reverse_cross_entropy(
+    logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"], least: float = 1e-4
+) -> Float[Tensor, ""]:
+    """``-sum_j p_j log max(t_j, least)`` (SCE): prediction and target change places."""
+    return mean(-(log_probabilities(logits).exp() * target.clamp_min(least).log()).sum(1))
+
+
+def early_learning(logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
+    """``log(1 - <t, p>)`` (ELR), with p between 1e-4 and 1 - 1e-4: pulls p towards the running target."""
+    p = log_probabilities(logits).exp().clamp(1e-4, 1 - 1e-4)
+    return mean((1 - (target * p).sum(1)).clamp_min(1e-4).log())
+
+
+def jensen_shannon(p: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
+    """Jensen-Shannon divergence of each row in bits: 0 where both are equal, 1 where they share no class."""
+    middle = (p + target) / 2
+    halves = [torch.special.xlogy(one, one) - torch.special.xlogy(one, middle) for one in (p, target)]
+    bits: Tensor = (halves[0] + halves[1]).sum(1) / (2 * log(2))
+    return bits
+
+
+def prior_divergence(logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, ""]:
+    """``KL(prior || mean_i p_i)``: keeps a batch from going to one class; zero where there is no image."""
+    if len(logits) == 0:
+        return logits.sum()
+    log_mean = log_probabilities(logits).logsumexp(0) - log(len(logits))
+    total: Tensor = (torch.special.xlogy(prior, prior) - prior * log_mean).sum()
+    return total
 
 
 def supervised_contrastive(

@@ -1,4 +1,9 @@
-"""MixUp: convex combinations of images and of their targets (Zhang, Cisse, Dauphin, Lopez-Paz, ICLR 2018)."""
+"""Combinations of two images and of their targets.
+
+MixUp: Zhang, Cisse, Dauphin, Lopez-Paz. mixup: Beyond Empirical Risk Minimization. ICLR 2018.
+FMix: Harris, Marcu, Painter, Niranjan, Prugel-Bennett, Hare. FMix: Enhancing Mixed Sample Data Augmentation. 2020
+(arXiv 2002.12047).
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +17,7 @@ class Mix:
     """One draw: row i is mixed with row ``order[i]``.
 
     Attributes:
-        share: of row i itself, at least a half.
+        share: of row i itself.
         order: a permutation of the rows.
     """
 
@@ -34,3 +39,46 @@ def draw(n: int, alpha: float, device: torch.device) -> Mix:
     """
     share = float(torch.distributions.Beta(alpha, alpha).sample()) if alpha > 0 else 1.0
     return Mix(max(share, 1 - share), torch.randperm(n, device=device))
+
+
+@dataclass(frozen=True)
+class Patchwork:
+    """One draw of FMix: row i keeps the places where the mask is 1 and takes the others from row ``order[i]``.
+
+    Attributes:
+        mask: 1 or 0 for each place of an image, or for each feature.
+        targets: mixes the targets by the share of places that a row keeps.
+    """
+
+    mask: Float[Tensor, "..."]
+    targets: Mix
+
+    def __call__(self, rows: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
+        """``mask * rows + (1 - mask) * rows[order]``."""
+        return torch.where(self.mask.bool(), rows, rows[self.targets.order])
+
+
+def draw_mask(rows: Float[Tensor, "B ..."], alpha: float, decay: float = 3.0) -> Patchwork:
+    """A binary mask of low frequencies for a batch of images (B 3 H W) or of feature vectors (B D).
+
+    Gaussian noise in the frequency domain, divided by ``frequency^decay``, is transformed back; the places of the
+    largest values are kept, a share of them from Beta(alpha, alpha).
+
+    Args:
+        rows: give shape and device.
+        alpha: parameter of the distribution; the paper's is 1.
+        decay: the paper's is 3; larger ones make larger patches.
+    """
+    shape = rows.shape[2:] if rows.dim() == 4 else rows.shape[1:]
+    squares = torch.zeros(())
+    for size in shape[:-1]:
+        squares = squares[..., None] + torch.fft.fftfreq(size) ** 2
+    squares = squares[..., None] + torch.fft.rfftfreq(shape[-1]) ** 2
+    frequency = squares.sqrt().clamp_min(1 / max(shape))
+    spectrum = torch.randn(*frequency.shape, 2) / frequency[..., None] ** decay
+    picture = torch.fft.irfftn(torch.view_as_complex(spectrum), shape).flatten()
+    kept = round(float(torch.distributions.Beta(alpha, alpha).sample()) * len(picture))
+    mask = torch.zeros_like(picture)
+    mask[picture.argsort(descending=True)[:kept]] = 1
+    order = torch.randperm(len(rows), device=rows.device)
+    return Patchwork(mask.view(shape).to(rows.device), Mix(kept / len(picture), order))

@@ -20,7 +20,13 @@ from zerolabel.views import Features, Pixels, Preprocess
 SETTINGS = Settings(epochs=10, batch_size=64, lr=0.05, precision="float32", device="cpu", seed=1)
 # Hyper-parameters that are counted in epochs or images, shrunk to this data; the rest keeps its defaults.
 SMALL: dict[str, dict[str, object]] = {
-    "coreg": {"warm_up": 3, "ramp": 2, "delay": 1, "queue": 64, "embedding": 16, "momentum": 0.9}
+    "coreg": {"warm_up": 3, "ramp": 2, "delay": 1, "queue": 64, "embedding": 16, "momentum": 0.9},
+    "truncated_gce": {"warm_up": 4, "interval": 2},
+    "coteaching": {"ramp": 4},
+    "elr_plus": {"momentum": 0.9},
+    "dividemix": {"warm_up": 3, "ramp": 2},
+    "unicon": {"warm_up": 4, "embedding": 16},
+    "promix": {"warm_up": 3},
 }
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)

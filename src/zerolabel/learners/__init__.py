@@ -2,13 +2,35 @@
 
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, hyper_parameters
 from zerolabel.learners.coreg import CoReg
+from zerolabel.learners.coteaching import CoTeaching
 from zerolabel.learners.cross_entropy import CrossEntropy
 from zerolabel.learners.distillation import Distillation
+from zerolabel.learners.dividemix import DivideMix
+from zerolabel.learners.elr import ELR
+from zerolabel.learners.elr_plus import ELRPlus
+from zerolabel.learners.fixmatch import FixMatch
+from zerolabel.learners.flexmatch import FlexMatch
+from zerolabel.learners.gce import GCE
+from zerolabel.learners.promix import ProMix
+from zerolabel.learners.sce import SCE
+from zerolabel.learners.truncated_gce import TruncatedGCE
+from zerolabel.learners.unicon import UNICON
 
 LEARNERS: dict[str, type[Learner]] = {
     "coreg": CoReg,
     "cross_entropy": CrossEntropy,
     "distillation": Distillation,
+    "coteaching": CoTeaching,
+    "dividemix": DivideMix,
+    "elr": ELR,
+    "elr_plus": ELRPlus,
+    "fixmatch": FixMatch,
+    "flexmatch": FlexMatch,
+    "gce": GCE,
+    "promix": ProMix,
+    "sce": SCE,
+    "truncated_gce": TruncatedGCE,
+    "unicon": UNICON,
 }
 
 __all__ = ["LEARNERS", "Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]

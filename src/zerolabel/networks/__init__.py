@@ -1,6 +1,6 @@
 """Networks that are trained: a backbone that gives features, and a linear head."""
 
-from zerolabel.networks.base import NAMES, Network, NetworkSpec, count_parameters
+from zerolabel.networks.base import NAMES, Network, NetworkSpec, count_parameters, mean_probabilities
 from zerolabel.networks.build import build, default_name, rebuild, twin
 from zerolabel.networks.embedder import Embedder, projector
 from zerolabel.networks.encoded import EncodedNetwork, ImageEncoder
@@ -15,6 +15,7 @@ __all__ = [
     "build",
     "count_parameters",
     "default_name",
+    "mean_probabilities",
     "projector",
     "rebuild",
     "twin",

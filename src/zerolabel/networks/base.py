@@ -1,9 +1,10 @@
 """Network: features() and head, with the few plain values that rebuild it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -88,9 +89,15 @@ class Network(nn.Module):
         return cast(Tensor, self.head(self.features(x)))
 
 
+def mean_probabilities(network: nn.Module, views: Sequence[Float[Tensor, "B ..."]]) -> Float[Tensor, "B C"]:
+    """Mean of a network's softmax over several views of the same images, in one forward pass."""
+    p = network(torch.cat(list(views))).float().softmax(1)
+    return cast(Tensor, p.unflatten(0, (len(views), len(views[0]))).mean(0))
+
+
 def count_parameters(module: nn.Module) -> int:
     """Number of weights, trained or frozen, each shared one once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-__all__ = ["NAMES", "Network", "NetworkSpec", "count_parameters"]
+__all__ = ["NAMES", "Network", "NetworkSpec", "count_parameters", "mean_probabilities"]

@@ -1,0 +1,88 @@
+"""Co-teaching. Han, Yao, Yu, Niu, Xu, Hu, Tsang, Sugiyama. Co-teaching: Robust Training of Deep Neural Networks
+with Extremely Noisy Labels. NeurIPS 2018 (arXiv 1804.06872).
+
+In every batch each network picks the share R(e) of the images with the smallest cross-entropy, and the other
+network learns from them:
+
+    R(e) = 1 - tau min(e / T_k, 1),   tau = the noise rate,   e from 0
+
+The paper is told the noise rate. Here it is estimated from what the annotators' agreement says, see
+`zerolabel.label_models`, unless it is given. Ours: the number of images kept is rounded up, so that a batch of one
+is learned from; an image that a person labelled is always kept, beyond that share; one without a vote is left out.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from math import ceil
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from zerolabel import label_models, labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network, twin
+
+
+class CoTeaching(Learner):
+    """Two networks choose for each other the images that are learned from.
+
+    Args:
+        noise_rate: tau, the share of wrong labels; none estimates it from the annotations.
+        ramp: T_k, epochs over which the share that is kept falls to 1 - tau.
+        view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
+    """
+
+    target: Float[Tensor, "N C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        noise_rate: float | None = None,
+        ramp: int = 10,
+        view: Literal["weak", "strong"] = "strong",
+    ) -> None:
+        super().__init__(network, annotations)
+        if noise_rate is not None and not 0 <= noise_rate < 1:
+            raise InputError(f"noise_rate is a share of the labels, from 0 to below 1, not {noise_rate}.")
+        self.noise_rate = label_models.label_noise(annotations) if noise_rate is None else noise_rate
+        self.ramp, self.views = ramp, (view,)
+        self.peer = twin(network)
+        chosen = labels.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Both networks."""
+        return (self.network, self.peer)
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the labelled images, both networks at once."""
+        share = 1 - self.noise_rate * min(epoch.number / self.ramp, 1.0) if self.ramp else 1 - self.noise_rate
+        self.figures = {"kept": share, "noise_rate": self.noise_rate}
+        yield Pass(partial(self.training_step, share), (self.labelled,))
+
+    def training_step(self, share: float, batch: Batch) -> Losses:
+        """Cross-entropy of each network on what the other one picked."""
+        target, human = self.target[batch.index], self.labels[batch.index] >= 0
+        a, b = (network(batch.views[0]) for network in self.networks)
+        by_a, by_b = (self.pick(logits.detach(), target, human, share) for logits in (a, b))
+        return {
+            "supervised_a": losses.cross_entropy(a[by_b], target[by_b]),
+            "supervised_b": losses.cross_entropy(b[by_a], target[by_a]),
+        }
+
+    def pick(
+        self, logits: Float[Tensor, "B C"], target: Float[Tensor, "B C"], human: Bool[Tensor, " B"], share: float
+    ) -> Bool[Tensor, " B"]:
+        """The share of the images with the smallest loss, and all that a person labelled."""
+        loss = -(losses.log_probabilities(logits) * target).sum(1)
+        order = loss.masked_fill(human, torch.inf).argsort()
+        picked = human.clone()
+        picked[order[: ceil(share * int((~human).sum()) - 1e-9)]] = True
+        return picked

@@ -1,0 +1,141 @@
+"""DivideMix. Li, Socher, Hoi. DivideMix: Learning with Noisy Labels as Semi-supervised Learning. ICLR 2020
+(arXiv 2002.07394).
+
+After a warm-up, each epoch divides the images by a mixture on the cross-entropy of the given label y; a network
+learns from the division of its peer, as in MixMatch:
+
+    t = sharpen(w y + (1 - w) mean_k p_own(x_k), T)               labelled split, w > threshold
+    t = sharpen(mean_k (p_own(x_k) + p_peer(x_k)) / 2, T)         the rest, which loses its labels
+    L = CE(t, p(x)) + lambda_u(e) sum_j (p_j(x) - t_j)^2 + KL(prior || mean p(x))      on MixUp of all views
+
+Decided here: the squared error is summed over classes, as the paper prints it, while the authors' code takes the
+mean over classes as well, with which lambda_u = 25 was found; `unlabelled_weight` is therefore divided by the
+number of classes, so that its values are the paper's. The warm-up has the negative entropy that the paper adds for
+asymmetric noise, since that of annotators is. A person's label is always in the labelled split, as a one-hot target.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import labels, losses, mixing
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.memory import LossHistory
+from zerolabel.networks import Network, mean_probabilities, twin
+
+
+class DivideMix(Learner):
+    """Two networks divide the images for each other into clean labels and none.
+
+    Args:
+        warm_up: epochs on the given labels; the paper's 10 for CIFAR-10 and 30 for CIFAR-100.
+        entropy_weight: of the negative entropy in warm-up; the paper's 1 for asymmetric noise, 0 for symmetric.
+        history: epochs over which the division loss is averaged; the code's 5 at 90 % noise.
+        threshold: posterior above which a label is clean.
+        temperature: T of the sharpening.
+        mixup: parameter of the Beta distribution; 0 does not mix.
+        unlabelled_weight: final lambda_u, of the squared error's mean over classes; the paper's 0 to 150 by the noise.
+        ramp: epochs after warm-up over which lambda_u rises linearly.
+        penalty: weight of the divergence of the mean prediction from the prior.
+        prior: "uniform", as the paper assumes, "estimated", or one weight per class.
+    """
+
+    views = ("weak", "weak")
+    target: Float[Tensor, "N C"]
+    prior: Float[Tensor, " C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        warm_up: int = 10,
+        entropy_weight: float = 1.0,
+        history: int = 1,
+        threshold: float = 0.5,
+        temperature: float = 0.5,
+        mixup: float = 4.0,
+        unlabelled_weight: float = 25.0,
+        ramp: int = 16,
+        penalty: float = 1.0,
+        prior: str | tuple[float, ...] = "uniform",
+    ) -> None:
+        super().__init__(network, annotations)
+        self.warm_up, self.entropy_weight, self.ramp, self.penalty = warm_up, entropy_weight, ramp, penalty
+        self.threshold, self.temperature, self.mixup = threshold, temperature, mixup
+        self.unlabelled_weight = unlabelled_weight / len(annotations.classes)
+        self.peer = twin(network)
+        self.history, self.peer_history = (LossHistory(len(annotations), history) for _ in range(2))
+        chosen = labels.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Both networks."""
+        return (self.network, self.peer)
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """Warm-up of each network alone; then division, exchange and a pass for each."""
+        a, b = self.networks
+        since = epoch.number - self.warm_up
+        if since < 0:
+            for network in (a, b):
+                yield Pass(partial(self.warm_up_step, network), (self.labelled,), views=("weak",))
+            return
+        w_a, w_b = self.divide(epoch.predict(a), self.history), self.divide(epoch.predict(b), self.peer_history)
+        self.figures = {"clean_a": float((w_a > self.threshold).sum()), "clean_b": float((w_b > self.threshold).sum())}
+        weight = self.unlabelled_weight * (min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0)
+        for own, peer, w in ((a, b, w_b), (b, a, w_a)):
+            step = partial(self.co_step, own, peer, w, weight)
+            yield Pass(step, labels.groups(w > self.threshold, self.labels >= 0))
+
+    def warm_up_step(self, network: Network, batch: Batch) -> Losses:
+        """Cross-entropy with the given label, and the negative entropy."""
+        logits = network(batch.views[0])
+        return {
+            "warm_up": losses.cross_entropy(logits, self.target[batch.index]),
+            "entropy": self.entropy_weight * losses.negative_entropy(logits),
+        }
+
+    def divide(self, p: Float[Tensor, "N C"], history: LossHistory) -> Float[Tensor, " N"]:
+        """Posterior that the given label is clean."""
+        rows = self.labelled
+        loss = -(p * self.target).sum(1).clamp_min(labels.TINY).log()
+        low, high = loss[rows].aminmax() if len(rows) else (loss.min(), loss.max())
+        mean_loss = history.push((loss - low) / (high - low).clamp_min(labels.TINY))
+        posterior = torch.zeros_like(mean_loss)
+        posterior[rows] = labels.split_clean(mean_loss[rows])
+        return torch.where(self.labels >= 0, 1.0, posterior)
+
+    def co_step(
+        self, own: Network, peer: Network, w: Float[Tensor, " N"], weight: float, trusted: Batch, rest: Batch
+    ) -> Losses:
+        """One step of one network with the division of its peer."""
+        n, index = len(trusted.index), torch.cat([trusted.index, rest.index])
+        views = [torch.cat(pair) for pair in zip(trusted.views, rest.views, strict=True)]
+        own.train(), peer.eval()
+        target = self.guess(own, peer, w, n, index, views)
+        clean = ((torch.arange(len(index), device=index.device) < n) | (self.labels[index] >= 0)).repeat(len(views))
+        mix = mixing.draw(len(clean), self.mixup, index.device)
+        logits, mixed = own(mix(torch.cat(views))).float(), mix(target.repeat(len(views), 1))
+        return {
+            "labelled": losses.cross_entropy(logits[clean], mixed[clean]),
+            "unlabelled": weight * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
+            "penalty": self.penalty * losses.prior_divergence(logits, self.prior),
+        }
+
+    @torch.no_grad()
+    def guess(
+        self, own: Network, peer: Network, w: Float[Tensor, " N"], n: int, index: Tensor, views: list[Tensor]
+    ) -> Float[Tensor, "B C"]:
+        """The targets of a batch whose first n images are the labelled ones."""
+        p_own, p_peer = mean_probabilities(own, views), mean_probabilities(peer, [view[n:] for view in views])
+        trust = w[index[:n], None]
+        refined = trust * self.target[index[:n]] + (1 - trust) * p_own[:n]
+        target = labels.sharpen(torch.cat([refined, (p_own[n:] + p_peer) / 2]), self.temperature)
+        return target.where(self.labels[index, None] < 0, self.target[index])

@@ -1,0 +1,105 @@
+"""ELR+. Liu, Niles-Weed, Razavian, Fernandez-Granda. Early-Learning Regularization Prevents Memorization of Noisy
+Labels. NeurIPS 2020 (arXiv 2007.00151), section 4.3.
+
+Two networks, each with a copy whose weights are averaged over the steps; each network's running predictions come
+from the copy of the other, on the image itself, while it learns from MixUp of the images, labels and t:
+
+    L   = CE(mix(y), p(mix(x))) + lambda(e) log(1 - <mix(t), p(mix(x))>)
+    t_a <- beta t_a + (1 - beta) norm(p_copy_b(x)),   and t_b by copy a
+
+Ours: the networks themselves are deployed, not their copies; the ramp of lambda is a share of the training instead
+of a number of steps; a copy starts as its network is at the first step; t of an image that a person labelled is
+that label; an image without a vote is left out.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from functools import partial
+from math import exp
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import labels, losses, mixing
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.memory import Momentum
+from zerolabel.networks import Network, twin
+
+
+class ELRPlus(Learner):
+    """Two networks keep each other from learning wrong labels by heart.
+
+    Args:
+        memory: beta, of the running mean; the paper's is 0.7 for symmetric noise on CIFAR-10, else 0.9.
+        weight: final lambda; the paper's is 3 for symmetric and 1 for asymmetric noise on CIFAR-10, 7 for CIFAR-100.
+        ramp: share of the training over which lambda rises as exp(-5 (1 - s)^2); 0 on CIFAR-10.
+        mixup: parameter of the Beta distribution; 0 does not mix.
+        momentum: of the averaged copies.
+    """
+
+    views = ("weak",)
+    target: Float[Tensor, "N C"]
+    running: Float[Tensor, "2 N C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        memory: float = 0.7,
+        weight: float = 3.0,
+        ramp: float = 0.0,
+        mixup: float = 1.0,
+        momentum: float = 0.997,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.memory, self.weight, self.ramp, self.mixup = memory, weight, ramp, mixup
+        self.peer = twin(network)
+        self.copy, self.peer_copy = (Momentum(deepcopy(one), momentum) for one in (network, self.peer))
+        chosen = labels.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+        self.register_buffer("running", labels.one_hot(self.labels, len(annotations.classes)).repeat(2, 1, 1))
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Both networks."""
+        return (self.network, self.peer)
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """A pass over the labelled images for each network."""
+        copies = (self.copy, self.peer_copy)
+        if epoch.number == 0:
+            for copy, network in zip(copies, self.networks, strict=True):
+                copy.reset(network)
+        weight = self.weight * self.rise(epoch.progress)
+        for own in (0, 1):
+            step = partial(self.training_step, own, self.networks[own], copies[own], copies[1 - own], weight)
+            yield Pass(step, (self.labelled,))
+
+    def rise(self, progress: float) -> float:
+        """The share of lambda that counts so far."""
+        return exp(-5 * max(0.0, 1 - progress / self.ramp) ** 2) if self.ramp else 1.0
+
+    def training_step(
+        self, own: int, network: Network, copy: Momentum, other: Momentum, weight: float, batch: Batch
+    ) -> Losses:
+        """Move the running predictions by the other's copy, then both terms on the mixed images."""
+        x = batch.views[0]
+        with torch.no_grad():
+            copy.follow(network)
+            running = self.follow(own, batch.index, other(x).float().softmax(1))
+        mix = mixing.draw(len(x), self.mixup, x.device)
+        logits = network(mix(x)).float()
+        return {
+            "supervised": losses.cross_entropy(logits, mix(self.target[batch.index])),
+            "early": weight * losses.early_learning(logits, mix(running)),
+        }
+
+    def follow(self, own: int, index: Tensor, p: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
+        """One network's running predictions of some images after this visit."""
+        running = self.running[own]
+        moved = self.memory * running[index] + (1 - self.memory) * labels.normalise(p.clamp(1e-4, 1 - 1e-4))
+        running[index] = running[index].where(self.labels[index, None] >= 0, moved)
+        return running[index]

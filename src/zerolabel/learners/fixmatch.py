@@ -1,0 +1,77 @@
+"""FixMatch. Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel. FixMatch: Simplifying
+Semi-Supervised Learning with Consistency and Confidence. NeurIPS 2020 (arXiv 2001.07685).
+
+    L = CE(y, p(x_w))                                    labelled images
+      + lambda_u [p_c(x_w) >= tau] CE(c, p(x_s)),        the others; c = argmax_{j in S} p_j(x_w)
+
+A few images carry a person's label; the others have candidate sets S. Ours is what candidates do here: a pseudo-label
+is the best class inside S, kept where the network, which is not told of S, is sure of it; an image without a vote
+may have any class, as in the paper. What is labelled: a person's images, and for a class of which there is none the
+images whose candidate set is that class alone; where no image is labelled in this sense, all candidate sets, with
+-log sum_{j in S} p_j(x_w). The paper deploys a running mean of the weights, here the network itself is.
+"""
+
+from collections.abc import Iterable
+from math import ceil
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class FixMatch(Learner):
+    """A few labels; the other images must agree with their own confident predictions.
+
+    Args:
+        threshold: tau, the least probability of a pseudo-label.
+        unlabelled_weight: lambda_u.
+        ratio: mu, unlabelled images per labelled one in a batch; the batch size counts the unlabelled.
+    """
+
+    views = ("weak", "strong")
+    anchors: Bool[Tensor, " N"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        threshold: float = 0.95,
+        unlabelled_weight: float = 1.0,
+        ratio: float = 7.0,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.threshold, self.unlabelled_weight, self.ratio = threshold, unlabelled_weight, ratio
+        self.register_buffer("anchors", labels.anchors(self.candidates, self.labels))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the unlabelled images with labelled ones beside them, or the other way round."""
+        rest, own = self.parts()
+        own = own.repeat(max(1, ceil(len(rest) / self.ratio / max(len(own), 1))))
+        if len(own) > len(rest):
+            yield Pass(self.training_step, (own, rest), restart=False)
+        else:
+            yield Pass(lambda rest, own: self.training_step(own, rest), (rest, own), restart=False)
+
+    def parts(self) -> tuple[Int[Tensor, " U"], Int[Tensor, " L"]]:
+        """The unlabelled and the labelled images; where none is labelled, all, and all that have candidates."""
+        if not bool(self.anchors.any()):
+            return torch.arange(len(self.anchors), device=self.anchors.device), self.labelled
+        return (~self.anchors).nonzero().squeeze(1), self.anchors.nonzero().squeeze(1)
+
+    def training_step(self, own: Batch, rest: Batch) -> Losses:
+        """Both terms, in one forward pass."""
+        n, m = len(own.index), len(rest.index)
+        logits = self.network(torch.cat([own.views[0], rest.views[0], rest.views[1]])).float()
+        with torch.no_grad():
+            sure, best = labels.best_candidate(logits[n : n + m].softmax(1), self.candidates[rest.index])
+            goal = (sure >= self.threshold)[:, None] * labels.one_hot(best, logits.shape[1])
+        return {
+            "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index]),
+            "unlabelled": self.unlabelled_weight * losses.cross_entropy(logits[n + m :], goal),
+        }

@@ -1,0 +1,91 @@
+"""FlexMatch. Zhang, Wang, Hou, Wu, Wang, Okumura, Shinozaki. FlexMatch: Boosting Semi-Supervised Learning with
+Curriculum Pseudo Labeling. NeurIPS 2021 (arXiv 2110.08263).
+
+FixMatch with a threshold for each class, lower for those that are learned more slowly:
+
+    sigma(c) = number of unlabelled images whose last sure prediction (p >= tau) was c
+    beta(c)  = sigma(c) / max( max_c sigma(c), N_u - sum_c sigma(c) )
+    T(c)     = tau beta(c) / (2 - beta(c))
+    L        = CE(y, p(x_w)) + lambda_u [p_c(x_w) > T(c)] CE(c, p(x_s)),   c = argmax_{j in S} p_j(x_w)
+
+Ours is what candidates do, as in `fixmatch`: a pseudo-label is the best class inside S, kept where the network, which
+is not told of S, is sure enough of it; the labelled images are a person's, for a class without any those whose
+candidate set is that class alone, and where there are none all candidate sets with -log sum_{j in S} p_j(x_w). The
+network itself is deployed, not a running mean of its weights.
+"""
+
+from collections.abc import Iterable
+from math import ceil
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class FlexMatch(Learner):
+    """A few labels; pseudo-labels for the others, by thresholds that follow what is learned of each class.
+
+    Args:
+        threshold: tau, the largest that a class's threshold can be.
+        unlabelled_weight: lambda_u.
+        ratio: mu, unlabelled images per labelled one in a batch; the batch size counts the unlabelled.
+    """
+
+    views = ("weak", "strong")
+    anchors: Bool[Tensor, " N"]
+    last: Int[Tensor, " N"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        threshold: float = 0.95,
+        unlabelled_weight: float = 1.0,
+        ratio: float = 7.0,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.threshold, self.unlabelled_weight, self.ratio = threshold, unlabelled_weight, ratio
+        self.register_buffer("anchors", labels.anchors(self.candidates, self.labels))
+        self.register_buffer("last", torch.full_like(self.labels, -1))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the unlabelled images with labelled ones beside them, or the other way round."""
+        rest, own = self.parts()
+        own = own.repeat(max(1, ceil(len(rest) / self.ratio / max(len(own), 1))))
+        self.figures = {"sure": float((self.last >= 0).sum())}
+        if len(own) > len(rest):
+            yield Pass(self.training_step, (own, rest), restart=False)
+        else:
+            yield Pass(lambda rest, own: self.training_step(own, rest), (rest, own), restart=False)
+
+    def parts(self) -> tuple[Int[Tensor, " U"], Int[Tensor, " L"]]:
+        """The unlabelled and the labelled images; where none is labelled, all, and all that have candidates."""
+        if not bool(self.anchors.any()):
+            return torch.arange(len(self.anchors), device=self.anchors.device), self.labelled
+        return (~self.anchors).nonzero().squeeze(1), self.anchors.nonzero().squeeze(1)
+
+    def thresholds(self) -> Float[Tensor, " C"]:
+        """T(c), by the last sure predictions."""
+        counts = torch.bincount(self.last[self.parts()[0]] + 1, minlength=self.candidates.shape[1] + 1)
+        unsure, learned = counts[0], counts[1:]
+        beta = learned / torch.maximum(learned.max(), unsure).clamp_min(1)
+        return self.threshold * beta / (2 - beta)
+
+    def training_step(self, own: Batch, rest: Batch) -> Losses:
+        """Both terms, in one forward pass."""
+        n, m = len(own.index), len(rest.index)
+        logits = self.network(torch.cat([own.views[0], rest.views[0], rest.views[1]])).float()
+        with torch.no_grad():
+            sure, best = labels.best_candidate(logits[n : n + m].softmax(1), self.candidates[rest.index])
+            goal = (sure > self.thresholds()[best])[:, None] * labels.one_hot(best, logits.shape[1])
+            self.last[rest.index] = best.where(sure >= self.threshold, self.last[rest.index])
+        return {
+            "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index]),
+            "unlabelled": self.unlabelled_weight * losses.cross_entropy(logits[n + m :], goal),
+        }

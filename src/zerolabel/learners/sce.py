@@ -1,0 +1,66 @@
+"""SCE. Wang, Ma, Chen, Luo, Yi, Bailey. Symmetric Cross Entropy for Robust Learning with Noisy Labels.
+ICCV 2019 (arXiv 1908.06112).
+
+    L = alpha CE(y, p(x)) + beta RCE(y, p(x)),   RCE = - sum_j p_j log max(y_j, A)
+
+The logarithm of a zero is cut off at A. Ours: a person's label has the plain cross-entropy, of weight 1; an image
+without a vote is left out.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class SCE(Learner):
+    """Cross-entropy, and cross-entropy with prediction and label exchanged.
+
+    Args:
+        alpha: weight of the cross-entropy; the paper's is 0.1 for CIFAR-10 and 6 for CIFAR-100.
+        beta: weight of the reverse cross-entropy.
+        least: A, what a zero in the label counts as; the code's 1e-4.
+        view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
+    """
+
+    target: Float[Tensor, "N C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        alpha: float = 0.1,
+        beta: float = 1.0,
+        least: float = 1e-4,
+        view: Literal["weak", "strong"] = "strong",
+    ) -> None:
+        super().__init__(network, annotations)
+        if not 0 < least < 1:
+            raise InputError(f"least is above 0 and below 1, not {least}.")
+        self.alpha, self.beta, self.least, self.views = alpha, beta, least, (view,)
+        chosen = labels.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the labelled images."""
+        yield Pass(self.training_step, (self.labelled,))
+
+    def training_step(self, batch: Batch) -> Losses:
+        """Both terms with the annotators' label, cross-entropy with a person's."""
+        logits, target = self.network(batch.views[0]), self.target[batch.index]
+        human = self.labels[batch.index] >= 0
+        share = (~human).float().mean()
+        own, goal = logits[~human], target[~human]
+        return {
+            "supervised": self.alpha * share * losses.cross_entropy(own, goal),
+            "reverse": self.beta * share * losses.reverse_cross_entropy(own, goal, self.least),
+            "human": (1 - share) * losses.cross_entropy(logits[human], target[human]),
+        }

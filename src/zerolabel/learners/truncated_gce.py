@@ -1,0 +1,83 @@
+"""Truncated GCE. Zhang, Sabuncu. Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy
+Labels. NeurIPS 2018 (arXiv 1805.07836), section 3.3.
+
+    L = (1 - p_y(x)^q) / q       where p_y(x) > k
+    L = (1 - k^q) / q, constant  elsewhere
+
+As in the authors' code, which images lie above k is not asked at every step: from time to time all images are
+predicted, and those below k are left out until the next time; a constant has no gradient, so that leaving out is
+the truncation. What the code does besides, going back to the epoch of the best validation accuracy, is left out.
+Ours: when it starts and how often it is renewed; an image that a person labelled is never left out and has the
+plain cross-entropy; a class of which no image lies above k keeps its images, for it could not come back.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class TruncatedGCE(Learner):
+    """Generalised cross-entropy on the images whose label the network believes.
+
+    Args:
+        q: 0 is cross-entropy, 1 the absolute error.
+        k: probability of the label below which an image is left out.
+        warm_up: epochs on all images before the first truncation.
+        interval: epochs between two truncations.
+        view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
+    """
+
+    given: Int[Tensor, " N"]
+    kept: Bool[Tensor, " N"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        q: float = 0.7,
+        k: float = 0.5,
+        warm_up: int = 40,
+        interval: int = 10,
+        view: Literal["weak", "strong"] = "strong",
+    ) -> None:
+        super().__init__(network, annotations)
+        if not 0 < q <= 1 or not 0 <= k < 1 or interval < 1:
+            raise InputError(f"q is in (0, 1], k in [0, 1) and interval at least 1, not {q}, {k} and {interval}.")
+        self.q, self.k, self.warm_up, self.interval, self.views = q, k, warm_up, interval, (view,)
+        self.register_buffer("given", labels.given(self.scores, self.candidates, self.labels))
+        self.register_buffer("kept", self.given >= 0)
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the images that are kept, which are chosen again from time to time."""
+        since = epoch.number - self.warm_up
+        if since >= 0 and since % self.interval == 0:
+            self.kept.copy_(self.believed(epoch.predict(self.network)))
+        self.figures = {"kept": float(self.kept.sum())}
+        yield Pass(self.training_step, (self.kept.nonzero().squeeze(1),))
+
+    def believed(self, p: Float[Tensor, "N C"]) -> Bool[Tensor, " N"]:
+        """Images whose label has a probability above k, and those of a class that has none, and a person's."""
+        labelled, place = self.given >= 0, self.given.clamp_min(0)
+        above = labelled & (p.gather(1, place[:, None]).squeeze(1) > self.k)
+        there = torch.bincount(place[above], minlength=p.shape[1]) > 0
+        return labelled & (above | ~there[place] | (self.labels >= 0))
+
+    def training_step(self, batch: Batch) -> Losses:
+        """The generalised loss with the annotators' label, cross-entropy with a person's."""
+        logits = self.network(batch.views[0])
+        target, human = labels.one_hot(self.given[batch.index], logits.shape[1]), self.labels[batch.index] >= 0
+        share = (~human).float().mean()
+        return {
+            "supervised": share * losses.generalised_cross_entropy(logits[~human], target[~human], self.q),
+            "human": (1 - share) * losses.cross_entropy(logits[human], target[human]),
+        }
