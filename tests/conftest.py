@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,3 +86,32 @@ def make_annotations() -> Callable[..., Annotations]:
 @pytest.fixture
 def make_world() -> Callable[..., World]:
     return build_world
+
+
+@dataclass(frozen=True)
+class AnnotatedDigits:
+    """The 1,797 handwritten digits as the eight prompts of glyphs see them, and their truth."""
+
+    folder: Path
+    truth_file: Path
+    annotations: Annotations
+    truth: Int[Tensor, " N"]
+
+
+@pytest.fixture(scope="session")
+def annotated_digits(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedDigits:
+    from zerolabel import vlms
+    from zerolabel.annotate import annotate
+    from zerolabel.demo import write_digits
+    from zerolabel.images import ImageSet
+    from zerolabel.prompts import Classes
+    from zerolabel.truth import Labels
+    from zerolabel.vlms.glyphs import TEMPLATES
+
+    digits = write_digits(tmp_path_factory.mktemp("digits"))
+    for path in digits.test.iterdir():
+        path.rename(digits.train / path.name)
+    classes = Classes(digits.classes)
+    annotations = annotate(ImageSet.open(digits.train), vlms.load("glyphs"), classes, TEMPLATES).annotations
+    truth = Labels.read(digits.truth, classes).match(annotations.file_names, annotations.sha256)
+    return AnnotatedDigits(digits.train, digits.truth, annotations, truth)

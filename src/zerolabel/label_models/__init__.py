@@ -1,6 +1,6 @@
 """What the annotators' agreement says of them and of their labels, without a true label."""
 
-from zerolabel.label_models.models import MODELS, posterior
+from zerolabel.label_models.models import MODELS, annotator_accuracy, posterior
 from zerolabel.label_models.noise import Beliefs, beliefs, candidate_noise, label_noise
 
-__all__ = ["MODELS", "Beliefs", "beliefs", "candidate_noise", "label_noise", "posterior"]
+__all__ = ["MODELS", "Beliefs", "annotator_accuracy", "beliefs", "candidate_noise", "label_noise", "posterior"]

@@ -29,12 +29,10 @@ class Fit:
 
     Attributes:
         posterior: q, a row per image, which is zero where nobody voted.
-        accuracy: of each annotator, as the model believes; not a number where it never voted.
         steps: how many were taken.
     """
 
     posterior: Float[Tensor, "N C"]
-    accuracy: Float[Tensor, " A"]
     steps: int
 
 
@@ -74,7 +72,7 @@ def dawid_skene(
     weight, votes, labels = counts[:, None].float(), rows[:, :-1], rows[:, -1]
     voted = torch.where(votes < 0, n_classes, votes)
     spoken = (votes >= 0).any(1, keepdim=True)
-    q, steps = _pin(shares(votes, n_classes), labels), 0
+    q, steps = pin(shares(votes, n_classes), labels), 0
     for steps in range(1, most_steps + 1):  # noqa: B007
         prior = (q * weight).sum(0) + _EPS
         scores = (prior / prior.sum()).log().expand_as(q).clone()
@@ -83,11 +81,10 @@ def dawid_skene(
                 scores.scatter_add_(1, column[:, None].clamp_max(n_classes - 1), _odds(column, q * weight))
             else:
                 scores += _evidence(column, q * weight, smoothing)
-        before, q = q, _pin(scores.softmax(1) * spoken, labels)
+        before, q = q, pin(scores.softmax(1) * spoken, labels)
         if float(((q - before).abs() * weight).sum()) <= tolerance * float(weight.sum()):
             break
-    right = (q.gather(1, votes.clamp_min(0)) * (votes >= 0) * weight).sum(0) / ((votes >= 0) * weight).sum(0)
-    return Fit(q[place], right, steps)
+    return Fit(q[place], steps)
 
 
 def _evidence(column: Int[Tensor, " M"], q: Float[Tensor, "M C"], smoothing: float) -> Float[Tensor, "M C"]:
@@ -108,7 +105,7 @@ def _odds(column: Int[Tensor, " M"], q: Float[Tensor, "M C"]) -> Float[Tensor, "
     return torch.where(voted, math.log(odds), 0.0)[:, None]
 
 
-def _pin(q: Float[Tensor, "M C"], labels: Int[Tensor, " M"]) -> Float[Tensor, "M C"]:
+def pin(q: Float[Tensor, "M C"], labels: Int[Tensor, " M"]) -> Float[Tensor, "M C"]:
     """A human label is certain."""
     human = labels >= 0
     q = q.clone()

@@ -1,17 +1,19 @@
 """Label models by name: from votes to the probability of each class."""
 
-import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError, nearest
-from zerolabel.label_models.dawid_skene import dawid_skene, shares
+from zerolabel.label_models import crowd
+from zerolabel.label_models.dawid_skene import dawid_skene, pin, shares
 
 MODELS: dict[str, str] = {
-    "majority": "share of the votes that a class has",
+    "majority": "the share of the votes that a class has",
     "dawid_skene": "a confusion matrix per annotator",
     "one_coin": "an accuracy per annotator",
+    "glad": "an ability per annotator, a difficulty per image; by crowd-kit, slow",
+    "mace": "an annotator knows the class or answers out of habit; by crowd-kit, slow",
 }
 
 
@@ -26,13 +28,24 @@ def posterior(annotations: Annotations, model: str = "dawid_skene") -> Float[Ten
         A row per image: zero where nobody voted, one-hot where a person gave the label.
 
     Raises:
-        InputError: there is no such model.
+        InputError: there is no such model, or crowd-kit is needed and not installed.
     """
     if model not in MODELS:
         raise InputError(f"there is no label model {model!r}{nearest(model, MODELS)}")
-    n_classes, labels = len(annotations.classes), annotations.labels
+    votes, labels, n_classes = annotations.votes, annotations.labels, len(annotations.classes)
+    if model in crowd.NAMES:
+        return pin(crowd.fit(votes, n_classes, model), labels)
     if model == "majority":
-        rows = shares(annotations.votes, n_classes)
-        rows[labels >= 0] = torch.nn.functional.one_hot(labels[labels >= 0], n_classes).float()
-        return rows
-    return dawid_skene(annotations.votes, n_classes, labels, one_coin=model == "one_coin").posterior
+        return pin(shares(votes, n_classes), labels)
+    return dawid_skene(votes, n_classes, labels, one_coin=model == "one_coin").posterior
+
+
+def annotator_accuracy(votes: Int[Tensor, "N A"], posterior: Float[Tensor, "N C"]) -> Float[Tensor, " A"]:
+    """Estimated accuracy of each annotator: the mean probability of what it voted for; NaN where it never voted.
+
+    Args:
+        votes: class ids, -1 where an annotator abstained.
+        posterior: of a label model.
+    """
+    spoke = votes >= 0
+    return (posterior.gather(1, votes.clamp_min(0)) * spoke).sum(0) / spoke.sum(0)
