@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from torch import Tensor
 
 from zerolabel import calibration, evaluation, networks
 from zerolabel import images as image_files
-from zerolabel.annotate import Annotated
+from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder, Network
 from zerolabel.presets import HEADS, features_settings
+from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder, write_text
 from zerolabel.training import EpochLog, Settings, Source, launch, predict, train
 from zerolabel.views import Features, Pixels, Preprocess
@@ -185,6 +186,32 @@ def make_classifier(
     )
 
 
+def zero_shot(
+    encoder: DualEncoder,
+    classes: Classes,
+    templates: Sequence[str],
+    annotations: Annotations,
+    provenance: dict[str, Any],
+) -> Classifier:
+    """The annotating model as a classifier, the baseline that trains nothing: its probabilities are the mean scores.
+
+    On an image that the model's preprocessing need not resize they are the same up to rounding; else Pillow rounds
+    resized pixels and the deployed view does not, which moves them a little.
+
+    Args:
+        encoder: the one model that annotated.
+        classes: that it annotated with.
+        templates: that it annotated with.
+        annotations: give the confidence below which it may abstain.
+        provenance: how it was made, for its files.
+    """
+    texts = text_features(encoder, classes, templates)
+    tower = ImageEncoder(encoder.model.visual, encoder.config)
+    network = networks.ZeroShotNetwork(tower, encoder.logit_scale * texts.to(encoder.device)).cpu()
+    threshold = calibration.threshold_for_share(annotations.scores.amax(1), KEPT)
+    return Classifier((network,), classes.names, encoder.view, 1.0, threshold, provenance)
+
+
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation that pretrained timm networks expect."""
 
@@ -220,4 +247,4 @@ class LogFile:
         write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in self.lines))
 
 
-__all__ = ["Trained", "make_classifier", "train_student"]
+__all__ = ["Trained", "make_classifier", "train_student", "zero_shot"]

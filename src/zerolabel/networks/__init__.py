@@ -4,6 +4,7 @@ from zerolabel.networks.base import NAMES, Network, NetworkSpec, count_parameter
 from zerolabel.networks.build import build, default_name, rebuild, twin
 from zerolabel.networks.embedder import Embedder, projector
 from zerolabel.networks.encoded import EncodedNetwork, ImageEncoder
+from zerolabel.networks.zero_shot import ZeroShotNetwork
 
 __all__ = [
     "NAMES",
@@ -12,6 +13,7 @@ __all__ = [
     "ImageEncoder",
     "Network",
     "NetworkSpec",
+    "ZeroShotNetwork",
     "build",
     "count_parameters",
     "default_name",

@@ -18,16 +18,18 @@ class NetworkSpec:
     """Enough to build a network's architecture again; its weights are stored apart.
 
     Attributes:
-        name: "light", "preact_resnet18", "linear", "mlp", or a model of timm.
+        name: "light", "preact_resnet18", "linear", "mlp", a model of timm, or "zero_shot".
         n_classes: C.
         size: side of the input in pixels, or number of features for "linear" and "mlp" without an encoder.
         encoder: configuration of the frozen `ImageEncoder` below the head; none where all is learned.
+        n_prompts: of a "zero_shot" network, whose head is its prompts; else none.
     """
 
     name: str
     n_classes: int
     size: int
     encoder: dict[str, Any] | None = None
+    n_prompts: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
