@@ -79,6 +79,26 @@ def best_candidate(
     return best.values, best.indices
 
 
+def strongest(values: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """One-hot rows of the candidate with the largest value, which may be negative; zero for an empty set."""
+    best = values.masked_fill(~candidates, -torch.inf).argmax(1)
+    return one_hot(best.where(candidates.any(1), -1), candidates.shape[1])
+
+
+def rectify(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """Probabilities in which no class outside the set exceeds a candidate, by DIRK's rule (AAAI 2024).
+
+    ``a norm(p Y) + (1 - a) norm(p (1 - Y))`` with ``a = M c / (M c + d)``: c is the largest entry of the second
+    part, d the smallest of the first inside the set, and ``M = 1 / sum_{j in S} p_j``. Then ``a d`` is M times
+    ``(1 - a) c``, and M is at least 1. Where every class is a candidate a is 1.
+    """
+    inside, outside = restrict(p, candidates), restrict(p, ~candidates)
+    lowest = inside.masked_fill(~candidates, torch.inf).amin(1, keepdim=True)
+    scaled = outside.amax(1, keepdim=True) / (p * candidates).sum(1, keepdim=True).clamp_min(TINY)
+    share = torch.where(candidates.all(1, keepdim=True), 1.0, scaled / (scaled + lowest))
+    return share * inside + (1 - share) * outside
+
+
 def smallest_per_class(
     values: Float[Tensor, " N"], classes: Int[Tensor, " N"], counts: Int[Tensor, " C"]
 ) -> Bool[Tensor, " N"]:

@@ -32,6 +32,51 @@ def partial_cross_entropy(logits: Float[Tensor, "N C"], candidates: Bool[Tensor,
     return mean(-log_p.masked_fill(~candidates[rows], -torch.inf).logsumexp(1))
 
 
+def log_complements(logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """``log(1 - p_j)``, finite even where ``p_j`` rounds to 1: for the largest class from the other classes."""
+    log_p = log_probabilities(logits)
+    largest = torch.zeros_like(log_p, dtype=torch.bool).scatter_(1, log_p.argmax(1, keepdim=True), True)
+    others = log_p.masked_fill(largest, -torch.inf).logsumexp(1, keepdim=True)
+    return torch.where(largest, others, torch.log1p(-log_p.exp().masked_fill(largest, 0)))
+
+
+def complement(logits: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, ""]:
+    """``-sum_{j not in S} log(1 - p_j)`` (CR-DPLL): zero where every class is a candidate.
+
+    An image with no candidate does not count.
+    """
+    rows = candidates.any(1)
+    return mean(-log_complements(logits[rows]).masked_fill(candidates[rows], 0).sum(1))
+
+
+def leveraged_sigmoid(
+    logits: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], weight: Float[Tensor, "N C"], beta: float
+) -> Float[Tensor, ""]:
+    """``sum_{j in S} w_j psi(g_j) + beta sum_{j not in S} w_j psi(-g_j)``, ``psi(u) = 1 / (1 + e^u)`` (LWS).
+
+    Args:
+        logits: g of the network.
+        candidates: S; an image with none does not count.
+        weight: w, not negative.
+        beta: the leverage.
+    """
+    g = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return _leveraged((-g).sigmoid(), g.sigmoid(), candidates, weight, beta)
+
+
+def leveraged_log(
+    logits: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], weight: Float[Tensor, "N C"], beta: float
+) -> Float[Tensor, ""]:
+    """``-sum_{j in S} w_j log p_j - beta sum_{j not in S} w_j log(1 - p_j)`` (LWC); see `leveraged_sigmoid`."""
+    return _leveraged(-log_probabilities(logits), -log_complements(logits), candidates, weight, beta)
+
+
+def _leveraged(inside: Tensor, outside: Tensor, candidates: Tensor, weight: Tensor, beta: float) -> Tensor:
+    rows = candidates.any(1)
+    each = torch.where(candidates, inside, beta * outside)
+    return mean((weight * each)[rows].sum(1))
+
+
 def negative_entropy(logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
     """``sum_j p_j log p_j``: minimised by the uniform prediction."""
     log_p = log_probabilities(logits)
@@ -110,6 +155,25 @@ def supervised_contrastive(
     similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
     log_p = similarity - similarity.masked_fill(left_out, -torch.inf).logsumexp(1, keepdim=True)
     return mean(-(log_p.masked_fill(~positive, 0).sum(1)[rows] / count[rows]))
+
+
+def weighted_contrastive(
+    similarity: Float[Tensor, "N M"],
+    weight: Float[Tensor, "N M"],
+    ignored: Bool[Tensor, "N M"],
+) -> Float[Tensor, ""]:
+    """``-sum_j w_ij log( exp(s_ij) / sum_{k not in Ign(i)} exp(s_ik) )``; a mean over all queries.
+
+    Args:
+        similarity: as in `supervised_contrastive`.
+        weight: of each entry as a positive; a query without any adds zero.
+        ignored: Ign(i), left out of the denominator; their weight is zero.
+    """
+    rows = (weight > 0).any(1)
+    left_out = ignored & rows[:, None]
+    similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
+    log_p = similarity - similarity.masked_fill(left_out, -torch.inf).logsumexp(1, keepdim=True)
+    return mean(-(weight * log_p).sum(1))
 
 
 def pairs(

@@ -27,6 +27,10 @@ SMALL: dict[str, dict[str, object]] = {
     "dividemix": {"warm_up": 3, "ramp": 2},
     "unicon": {"warm_up": 4, "embedding": 16},
     "promix": {"warm_up": 3},
+    "pop": {"warm_up": 3},
+    "dirk": {"momentum": 0.9},
+    "able": {"embedding": 16},
+    "papi": {"ramp": 3, "embedding": 16},
 }
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)

@@ -1,17 +1,29 @@
 """The algorithms: one file each."""
 
+from zerolabel.learners.able import ABLE
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, hyper_parameters
+from zerolabel.learners.cavl import CAVL
+from zerolabel.learners.cc import CC
 from zerolabel.learners.coreg import CoReg
 from zerolabel.learners.coteaching import CoTeaching
+from zerolabel.learners.crdpll import CRDPLL
 from zerolabel.learners.cross_entropy import CrossEntropy
+from zerolabel.learners.dirk import DIRK
 from zerolabel.learners.distillation import Distillation
 from zerolabel.learners.dividemix import DivideMix
 from zerolabel.learners.elr import ELR
 from zerolabel.learners.elr_plus import ELRPlus
 from zerolabel.learners.fixmatch import FixMatch
 from zerolabel.learners.flexmatch import FlexMatch
+from zerolabel.learners.fredis import FREDIS
 from zerolabel.learners.gce import GCE
+from zerolabel.learners.lwc import LWC
+from zerolabel.learners.lws import LWS
+from zerolabel.learners.papi import PaPi
+from zerolabel.learners.pop import POP
+from zerolabel.learners.proden import PRODEN
 from zerolabel.learners.promix import ProMix
+from zerolabel.learners.rc import RC
 from zerolabel.learners.sce import SCE
 from zerolabel.learners.truncated_gce import TruncatedGCE
 from zerolabel.learners.unicon import UNICON
@@ -31,6 +43,18 @@ LEARNERS: dict[str, type[Learner]] = {
     "sce": SCE,
     "truncated_gce": TruncatedGCE,
     "unicon": UNICON,
+    "cc": CC,
+    "rc": RC,
+    "proden": PRODEN,
+    "lws": LWS,
+    "lwc": LWC,
+    "cavl": CAVL,
+    "crdpll": CRDPLL,
+    "pop": POP,
+    "fredis": FREDIS,
+    "dirk": DIRK,
+    "able": ABLE,
+    "papi": PaPi,
 }
 
 __all__ = ["LEARNERS", "Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]

@@ -1,0 +1,52 @@
+"""LWC. Wen, Cui, Hang, Liu, Wang, Lin. Leveraged Weighted Loss for Partial Label Learning.
+ICML 2021 (arXiv 2106.05731), with cross-entropy.
+
+    L = - sum_{j in S} w_j log p_j - beta sum_{j not in S} w_j log(1 - p_j)
+    w = norm(p * Y) in S and, apart from that, norm(p * (1 - Y)) outside, from the same forward pass, after the loss
+    p the softmax of the logits
+
+At first w is uniform in S and uniform outside. Even a set of one also pushes the other classes away, and a set of all
+classes is sharpened. The paper's beta is 1 or 2, by data set.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class LWC(Learner):
+    """Pull candidates up and push the others down, each by the share that the network gives it.
+
+    An image without candidates is left out.
+
+    Args:
+        beta: the leverage: weight of the classes outside the set.
+    """
+
+    weight: Float[Tensor, "N C"]
+
+    def __init__(self, network: Network, annotations: Annotations, *, beta: float = 1.0) -> None:
+        super().__init__(network, annotations)
+        self.beta = beta
+        candidates = annotations.candidates
+        self.register_buffer("weight", labels.uniform_over(candidates) + labels.uniform_over(~candidates))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the images that have candidates."""
+        yield Pass(self.training_step, (self.labelled,))
+
+    def training_step(self, batch: Batch) -> Losses:
+        """The leveraged loss with the weights, which then follow the network."""
+        logits, candidates = self.network(batch.views[0]), self.candidates[batch.index]
+        loss = losses.leveraged_log(logits, candidates, self.weight[batch.index], self.beta)
+        with torch.no_grad():
+            p = logits.float().softmax(1)
+            self.weight[batch.index] = labels.restrict(p, candidates) + labels.restrict(p, ~candidates)
+        return {"leveraged": loss}

@@ -1,0 +1,113 @@
+"""PaPi. Xia, Lv, Xu, Niu, Geng. Towards Effective Visual Representations for Partial-Label Learning.
+CVPR 2023.
+
+    L = CE(c, p(x_1)) + alpha(e) sum_v ( m KL(c || s(x_v m)) + (1 - m) KL(c' || s(x_v m)) )
+    s = softmax(z . o / 0.3) on MixUp of the images of each view v with share m; c' belongs to the images mixed in
+    c <- phi c + (1 - phi) norm(Y * p(x_1)),  after the loss
+    o_k <- l2(m_o o_k + (1 - m_o) z) for the embeddings of both views with argmax_{j in S} p_j = k
+
+phi falls from 0.95 to 0.8 and m_o from 0.9 to 0.5 over the training; alpha rises to 1 in 10 epochs. Co-Reg's prototype
+term follows this design.
+
+Decided here: the two views are a weak and a strong one. One share and one permutation serve both, the larger part being
+the image's own. Prototypes are zero until their first image, so that s is uniform, and are normalised once a batch.
+An image without candidates is left out.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from zerolabel import labels, losses, mixing
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.memory import Prototypes
+from zerolabel.networks import Network, projector
+
+
+class PaPi(Learner):
+    """The classifier guides the prototypes, whose similarities follow the label confidence.
+
+    Args:
+        prototype_weight: final alpha.
+        ramp: epochs over which alpha rises to it.
+        inertia: phi at the start of the training.
+        final_inertia: phi at its end.
+        prototype_momentum: m_o at the start of the training.
+        final_prototype_momentum: m_o at its end.
+        temperature: of the prototype similarities.
+        mixup: parameter of the Beta distribution; 0 does not mix.
+        embedding: dimension of z.
+    """
+
+    views = ("weak", "strong")
+    confidence: Float[Tensor, "N C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        prototype_weight: float = 1.0,
+        ramp: int = 10,
+        inertia: float = 0.95,
+        final_inertia: float = 0.8,
+        prototype_momentum: float = 0.9,
+        final_prototype_momentum: float = 0.5,
+        temperature: float = 0.3,
+        mixup: float = 8.0,
+        embedding: int = 128,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.prototype_weight, self.ramp = prototype_weight, ramp
+        self.inertia, self.final_inertia = inertia, final_inertia
+        self.prototype_momentum, self.final_prototype_momentum = prototype_momentum, final_prototype_momentum
+        self.temperature, self.mixup = temperature, mixup
+        self.projector = projector(network.feature_dim, embedding)
+        self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
+        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the images that have candidates."""
+        momentum, final = self.prototype_momentum, self.final_prototype_momentum
+        self.prototypes.momentum = momentum + epoch.progress * (final - momentum)
+        inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
+        alpha = self.prototype_weight * (min(epoch.number / self.ramp, 1.0) if self.ramp else 1.0)
+        yield Pass(partial(self.training_step, inertia, alpha), (self.labelled,))
+
+    def training_step(self, inertia: float, alpha: float, batch: Batch) -> Losses:
+        """Both terms with the confidence of the last visit; then confidence and prototypes move."""
+        index, candidates, confidence = batch.index, self.candidates[batch.index], self.confidence[batch.index]
+        features = self.network.features(torch.cat(batch.views))
+        logits = self.network.head(features)[: len(index)]
+        terms = {"weighted": losses.cross_entropy(logits, confidence)}
+        if alpha:
+            terms["prototype"] = alpha * self.alignment(batch, confidence)
+        with torch.no_grad():
+            self.move(index, features.detach(), candidates)
+            inside = labels.restrict(logits.float().softmax(1), candidates)
+            self.confidence[index] = inertia * confidence + (1 - inertia) * inside
+        return terms
+
+    def alignment(self, batch: Batch, confidence: Float[Tensor, "B C"]) -> Float[Tensor, ""]:
+        """Divergence between confidence and prototype similarity on MixUp, summed over the views."""
+        mix = mixing.draw(len(batch.index), self.mixup, batch.index.device)
+        z = self.embed(self.network.features(torch.cat([mix(view) for view in batch.views])))
+        similarity = z @ self.prototypes.vectors.T.clone() / self.temperature
+        own, other = confidence.repeat(len(batch.views), 1), confidence[mix.order].repeat(len(batch.views), 1)
+        mean = mix.share * losses.divergence(own, similarity) + (1 - mix.share) * losses.divergence(other, similarity)
+        return len(batch.views) * mean
+
+    def move(self, index: Tensor, features: Float[Tensor, "V D"], candidates: Tensor) -> None:
+        """Prototypes towards the embeddings of both views, each by the class that its own view is given."""
+        p = self.network.head(features).float().softmax(1)
+        pseudo = labels.restrict(p, candidates.repeat(2, 1)).argmax(1)
+        self.prototypes.update(self.embed(features), pseudo, (self.labels[index] >= 0).repeat(2))
+
+    def embed(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
+        """Unit embeddings."""
+        return F.normalize(self.projector(features).float(), dim=1)
