@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from zerolabel.report import tallies
+from zerolabel.inspection import tallies
 from zerolabel.report.charts import Line, bars, histogram, lines, ticks
 from zerolabel.report.formats import duration, magnitude, percent, short, signed, size
 from zerolabel.report.heatmap import heat_table

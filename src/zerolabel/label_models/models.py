@@ -32,12 +32,22 @@ def posterior(annotations: Annotations, model: str = "dawid_skene") -> Float[Ten
     """
     if model not in MODELS:
         raise InputError(f"there is no label model {model!r}{nearest(model, MODELS)}")
-    votes, labels, n_classes = annotations.votes, annotations.labels, len(annotations.classes)
+    votes, labels, n_classes = first_votes(annotations), annotations.labels, len(annotations.classes)
     if model in crowd.NAMES:
         return pin(crowd.fit(votes, n_classes, model), labels)
     if model == "majority":
         return pin(shares(votes, n_classes), labels)
     return dawid_skene(votes, n_classes, labels, one_coin=model == "one_coin").posterior
+
+
+def first_choices(annotations: Annotations) -> tuple[int, ...]:
+    """Columns of the votes that are an annotator's first choice; one that names several classes has further columns."""
+    return tuple(a for a, annotator in enumerate(annotations.annotators) if getattr(annotator, "choice", 1) == 1)
+
+
+def first_votes(annotations: Annotations) -> Int[Tensor, "N B"]:
+    """The votes that label models read: one column per annotator, its first choice."""
+    return annotations.votes[:, list(first_choices(annotations))]
 
 
 def annotator_accuracy(votes: Int[Tensor, "N A"], posterior: Float[Tensor, "N C"]) -> Float[Tensor, " A"]:

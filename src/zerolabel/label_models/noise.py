@@ -26,6 +26,7 @@ from torch import Tensor
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
 from zerolabel.label_models.dawid_skene import dawid_skene, shares
+from zerolabel.label_models.models import first_votes
 
 IMAGINED = 50
 MOST_IMAGES = 5_000
@@ -56,10 +57,9 @@ def beliefs(annotations: Annotations, most: int = MOST_IMAGES) -> Beliefs:
         annotations: votes, scores and human labels are read.
         most: images that are looked at, evenly spaced among those that have a vote, a score or a human label.
     """
-    spoken = (annotations.votes >= 0).any(1) | annotations.scores.any(1) | annotations.human
-    rows = spoken.nonzero()[:, 0]
+    rows = annotated(annotations).nonzero()[:, 0]
     rows = rows[torch.linspace(0, max(len(rows) - 1, 0), min(most, len(rows))).round().long()]
-    votes, labels, n_classes = annotations.votes[rows], annotations.labels[rows], len(annotations.classes)
+    votes, labels, n_classes = first_votes(annotations)[rows], annotations.labels[rows], len(annotations.classes)
     p = annotations.scores[rows].float()
     p = p / p.sum(1, keepdim=True).clamp_min(1e-12)
     s = shares(votes, n_classes)
@@ -133,10 +133,15 @@ def missed_by_rule(annotations: Annotations) -> Bool[Tensor, " H"]:
     return ~held[made.any(1)]
 
 
+def annotated(annotations: Annotations) -> Bool[Tensor, " N"]:
+    """Which images have a vote, a score or a human label."""
+    return (annotations.votes >= 0).any(1) | annotations.scores.any(1) | annotations.human
+
+
 def best_class(annotations: Annotations, rows: Int[Tensor, " M"]) -> Int[Tensor, " M"]:
     """The class that each image counts as: the human label, else the best-scored, else the most voted."""
     scores, labels = annotations.scores[rows], annotations.labels[rows]
-    votes = shares(annotations.votes[rows], len(annotations.classes))
+    votes = shares(first_votes(annotations)[rows], len(annotations.classes))
     return torch.where(labels >= 0, labels, torch.where(scores.any(1, keepdim=True), scores, votes).argmax(1))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from zerolabel.report import tallies
+from zerolabel.inspection import tallies
 from zerolabel.report.formats import count, magnitude, percent, plural, short, size
 from zerolabel.report.intervals import wilson
 from zerolabel.report.licences import licence

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
-from zerolabel.report import tallies
+from zerolabel.inspection import tallies
 from zerolabel.report.charts import bars
 from zerolabel.report.formats import percent, plural
 from zerolabel.report.heatmap import heat_table

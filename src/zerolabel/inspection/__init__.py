@@ -1,0 +1,162 @@
+"""What annotations hold and how good they are, as far as that can be said without labels.
+
+Everything is computed from the annotations alone; true labels, where they are given, only stand beside it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zerolabel import evaluation
+from zerolabel.annotations import Annotations, Annotator
+from zerolabel.inspection import findings, names, shares, tallies
+from zerolabel.inspection.findings import Finding
+from zerolabel.inspection.names import Pair
+from zerolabel.inspection.shares import Share
+from zerolabel.label_models import annotator_accuracy, beliefs, first_choices, first_votes, posterior
+
+
+@dataclass(frozen=True)
+class TextSpace:
+    """Class names as a model's text encoder sees them.
+
+    Attributes:
+        model: how it is named.
+        texts: text features of length 1.
+        scale: of the cosine, as the model has it for images.
+    """
+
+    model: str
+    texts: Float[Tensor, "C D"]
+    scale: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in annotations of N images by B annotators over C classes.
+
+    Attributes:
+        annotations: that were inspected.
+        n_known: images with known truth; None where no truth was given.
+        coverage: share of the images with candidates whose set holds the true class.
+        label_noise: share of the annotated images whose best-scored class is not the true one.
+        dependence: share of the annotators' number that their shared errors make void, in [0, 1].
+        annotators: in the order of the next three; further choices of an annotator are not among them.
+        agreement: share of the images on which two annotators chose the same class, NaN where they never both voted.
+        quality: estimated accuracy of each annotator under the label model, NaN where it never voted.
+        accuracy: the true one; None where no truth was given.
+        votes_per_class: how often each annotator chose each class.
+        label_model: that gave the quality.
+        near: class names that are near each other.
+        near_by: how that was measured, in words.
+        findings: what stands out, and what to do.
+    """
+
+    annotations: Annotations
+    n_known: int | None
+    coverage: Share
+    label_noise: Share
+    dependence: float
+    annotators: tuple[Annotator, ...]
+    agreement: Float[Tensor, "B B"]
+    quality: tuple[float, ...]
+    accuracy: tuple[float, ...] | None
+    votes_per_class: Int[Tensor, "B C"]
+    label_model: str
+    near: tuple[Pair, ...]
+    near_by: str
+    findings: tuple[Finding, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as data for JSON; what does not exist is None."""
+        classes = self.annotations.classes
+        means = tallies.mean_agreement(self.agreement).tolist()
+        counts = self.votes_per_class
+        return {
+            "n_images": len(self.annotations),
+            "n_without_candidates": int((~self.annotations.candidates.any(1)).sum()),
+            "n_human": int(self.annotations.human.sum()),
+            "n_known": self.n_known,
+            "rule": self.annotations.rule,
+            "mean_candidates": number(evaluation.mean_candidates(self.annotations.candidates)),
+            "set_sizes": tallies.set_sizes(self.annotations.candidates).tolist(),
+            "coverage": vars(self.coverage),
+            "label_noise": vars(self.label_noise),
+            "dependence": self.dependence,
+            "label_model": self.label_model,
+            "annotators": [
+                {
+                    "model": annotator.model,
+                    "template": annotator.template,
+                    "votes": int(counts[a].sum()),
+                    "agreement": number(means[a]),
+                    "estimated_accuracy": number(self.quality[a]),
+                    "accuracy": None if self.accuracy is None else number(self.accuracy[a]),
+                    "votes_per_class": dict(zip(classes, counts[a].tolist(), strict=True)),
+                }
+                for a, annotator in enumerate(self.annotators)
+            ],
+            "agreement": [[number(value) for value in row] for row in self.agreement.tolist()],
+            "near_names": [
+                {"first": classes[p.first], "second": classes[p.second], "nearness": p.nearness} for p in self.near
+            ],
+            "near_names_by": self.near_by,
+            "findings": [vars(finding) for finding in self.findings],
+        }
+
+
+def inspect(
+    annotations: Annotations,
+    *,
+    truth: Int[Tensor, " N"] | None = None,
+    text: TextSpace | None = None,
+    label_model: str = "dawid_skene",
+) -> Inspection:
+    """Look at annotations.
+
+    Args:
+        annotations: of N images.
+        truth: class ids, -1 unknown; it is put beside the estimates and enters none of them.
+        text: the class names in a model's text space; without it their letters are compared.
+        label_model: a key of `zerolabel.label_models.MODELS`, for the quality of the annotators.
+
+    Raises:
+        InputError: there is no such label model, or it needs a package that is not installed.
+    """
+    votes, n_classes = first_votes(annotations), len(annotations.classes)
+    missed, wrong = shares.noise(annotations, truth)
+    quality = tuple(annotator_accuracy(votes, posterior(annotations, label_model)).tolist())
+    near = names.near_by_letters(annotations.classes) if text is None else names.near_by_text(text.texts, text.scale)
+    near_by = "the letters of the names" if text is None else f"the text encoder of {text.model}"
+    return Inspection(
+        annotations=annotations,
+        n_known=None if truth is None else int((truth >= 0).sum()),
+        coverage=missed.complement,
+        label_noise=wrong,
+        dependence=beliefs(annotations).dependence,
+        annotators=tuple(annotations.annotators[a] for a in first_choices(annotations)),
+        agreement=tallies.vote_agreement(votes),
+        quality=quality,
+        accuracy=None if truth is None else tuple(evaluation.vote_accuracy(votes, truth).tolist()),
+        votes_per_class=tallies.votes_per_class(votes, n_classes),
+        label_model=label_model,
+        near=near,
+        near_by=near_by,
+        findings=(
+            *findings.about_noise(missed.complement, wrong),
+            *findings.about_candidates(annotations),
+            *findings.about_prompts(annotations, quality),
+            *findings.about_classes(annotations),
+            *findings.about_names(annotations.classes, near, near_by),
+        ),
+    )
+
+
+def number(value: float) -> float | None:
+    """A number for JSON; None where it does not exist."""
+    return None if value != value else value
+
+
+__all__ = ["Finding", "Inspection", "Pair", "Share", "TextSpace", "inspect"]

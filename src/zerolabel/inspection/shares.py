@@ -1,0 +1,137 @@
+"""Coverage and noise with intervals that say what is not known.
+
+No agreement and no confidence can show a mistake that all prompts share and are sure of. So the interval spans what
+follows from several assumptions, and adds the chance of the sample:
+
+- its better end takes the annotators' errors as independent (Dawid-Skene with one accuracy each);
+- its worse end takes the mean confidence, or the joint estimate where that is worse, and allows the model to be surer
+  than it is right by `TOO_SURE`;
+- both ends are 95 % percentiles of a bootstrap over images, in which an image errs with its estimated probability.
+
+Where one annotator votes and gives no confidence, the interval is everything. Labels given by a person count as in
+`zerolabel.label_models.noise`: each end becomes a quantile of the Beta distribution that they leave.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.stats import beta
+from torch import Tensor
+
+from zerolabel import evaluation
+from zerolabel.annotations import Annotations
+from zerolabel.label_models import beliefs, first_choices, first_votes
+from zerolabel.label_models.dawid_skene import shares as vote_shares
+from zerolabel.label_models.noise import (
+    IMAGINED,
+    annotated,
+    best_class,
+    corrected,
+    missed_by_rule,
+    wrong_by_score,
+)
+
+TOO_SURE = 0.05
+_RESAMPLES = 200
+_TAIL = 0.025
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of the images, in [0, 1].
+
+    Attributes:
+        estimate: without truth.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        true: measured; None where no truth was given.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    true: float | None = None
+
+    @property
+    def complement(self) -> "Share":
+        """The share of the other images."""
+        return Share(1 - self.estimate, 1 - self.high, 1 - self.low, None if self.true is None else 1 - self.true)
+
+
+def noise(annotations: Annotations, truth: Int[Tensor, " N"] | None = None) -> tuple[Share, Share]:
+    """Estimated noise of the candidate sets and of the labels.
+
+    Args:
+        annotations: of N images.
+        truth: class ids, -1 unknown; only `Share.true` is made of it.
+
+    Returns:
+        The share of the images with candidates whose set misses the true class, and the share of the annotated images
+        whose best-scored class is not the true one. A human label is right in both.
+    """
+    believed = beliefs(annotations)
+    rows, human = believed.rows, annotations.human[believed.rows]
+    candidates, best = annotations.candidates[rows], best_class(annotations, rows)
+    votes = vote_shares(first_votes(annotations)[rows], len(annotations.classes))
+    scores = annotations.scores[rows].float()
+    scores = torch.where(scores.any(1, keepdim=True), scores / scores.sum(1, keepdim=True).clamp_min(1e-12), votes)
+    blind = len(first_choices(annotations)) < 2 and torch.allclose(scores, votes, atol=1e-6)
+    readings = (believed.joint, believed.independent, scores)
+    counted = candidates.any(1)
+    missed = [(p * ~candidates).sum(1)[counted] for p in readings]
+    wrong = [1 - p.gather(1, best[:, None])[:, 0] for p in readings]
+    shares = (
+        _share(missed, human[counted], missed_by_rule(annotations), blind),
+        _share(wrong, human, wrong_by_score(annotations), blind),
+    )
+    if truth is None:
+        return shares
+    everything = annotated(annotations).nonzero()[:, 0]
+    coverage = evaluation.candidate_coverage(annotations.candidates, truth)
+    right = evaluation.accuracy(best_class(annotations, everything), truth[everything])
+    return replace(shares[0], true=_one_minus(coverage)), replace(shares[1], true=_one_minus(right))
+
+
+def _share(
+    readings: Sequence[Float[Tensor, " M"]], human: Bool[Tensor, " M"], seen: Bool[Tensor, " H"], blind: bool
+) -> Share:
+    """From the errors of each image under the joint reading and the others to a share and its interval.
+
+    Args:
+        readings: probabilities of an error; the joint one first.
+        human: images with a human label, which are right.
+        seen: whether the annotators erred on the images with a human label.
+        blind: whether there is neither agreement nor confidence.
+    """
+    estimate, machine = corrected(readings[0], human, seen), float((~human).double().mean()) if len(human) else 0.0
+    if not machine:
+        return Share(estimate, 0.0, 0.0 if len(human) else 1.0)
+    errors = torch.stack(list(readings))[:, ~human].clamp(0, 1)
+    means = errors.double().mean(1)
+    low = _bootstrap(errors[int(means.argmin())], _TAIL)
+    high = min(_bootstrap(errors[int(means.argmax())], 1 - _TAIL) + TOO_SURE, 1.0)
+    if blind:
+        low, high = 0.0, 1.0
+    if len(seen):
+        low, high = _with_labels(low, seen, _TAIL), _with_labels(high, seen, 1 - _TAIL)
+    return Share(estimate, min(low * machine, estimate), max(high * machine, estimate))
+
+
+def _bootstrap(errors: Float[Tensor, " M"], tail: float) -> float:
+    """A quantile, over samples of the images, of the share that errs."""
+    generator = torch.Generator().manual_seed(0)
+    index = torch.randint(len(errors), (_RESAMPLES, len(errors)), generator=generator)
+    shares = torch.bernoulli(errors[index], generator=generator).double().mean(1)
+    return float(shares.quantile(tail))
+
+
+def _with_labels(end: float, seen: Bool[Tensor, " H"], tail: float) -> float:
+    """An end of the interval, once labels were given: the end as `IMAGINED` images, then the labels."""
+    wrong = float(seen.sum())
+    return float(beta.ppf(tail, IMAGINED * end + wrong + 0.5, IMAGINED * (1 - end) + len(seen) - wrong + 0.5))
+
+
+def _one_minus(value: float) -> float | None:
+    return None if value != value else 1 - value
