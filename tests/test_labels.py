@@ -199,3 +199,21 @@ def test_class_prior() -> None:
 def test_class_prior_refuses(prior: str | tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="prior"):
         labels.class_prior(torch.ones(2, 4), prior)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_rare_classes_are_repeated_until_they_are_as_frequent(power: float) -> None:
+    ids = torch.tensor([0] * 12 + [1] * 3 + [2] * 100 + [3])
+    index = torch.arange(16)[torch.randperm(16)]  # none of class 2 is drawn, one of class 3 is not
+    wanted = []
+    for i in index.tolist():
+        n = sum(int(ids[j] == ids[i]) for j in index.tolist())
+        wanted += [i] * round((12 / n) ** power)
+    assert labels.repeat_rare(index, ids, power).tolist() == wanted
+
+
+def test_a_single_image_of_a_class_is_not_repeated_without_end() -> None:
+    ids = torch.tensor([0] * 1000 + [1])
+    drawn = labels.repeat_rare(torch.arange(1001), ids, 1.0)
+    assert int((drawn == 1000).sum()) == labels.REPEATS
+    assert len(labels.repeat_rare(torch.arange(0), ids, 1.0)) == 0

@@ -12,6 +12,7 @@ from torch import Tensor
 from zerolabel.errors import InputError
 
 TINY = 1e-12
+REPEATS = 20
 
 
 def normalise(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
@@ -136,6 +137,23 @@ def split_clean(loss: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
         mixture.fit(values)
     posterior = mixture.predict_proba(values)[:, mixture.means_.argmin()]
     return torch.from_numpy(posterior).to(loss)
+
+
+def repeat_rare(index: Int[Tensor, " M"], ids: Int[Tensor, " N"], power: float) -> Int[Tensor, " L"]:
+    """The images of rare classes several times, so that a pass over them draws classes more evenly.
+
+    An image of a class with n of the images comes ``(n_max / n)^power`` times, rounded, and at most `REPEATS` times.
+
+    Args:
+        index: the images to draw.
+        ids: presumed class of every image, drawn or not.
+        power: 0 repeats none, 1 makes all classes equally frequent.
+    """
+    if power == 0 or len(index) == 0:
+        return index
+    count = torch.bincount(ids[index])
+    times = (count.max() / count.clamp_min(1)) ** power
+    return index.repeat_interleave(times.round().long().clamp_max(REPEATS)[ids[index]])
 
 
 def class_prior(scores: Float[Tensor, "N C"], prior: str | tuple[float, ...]) -> Float[Tensor, " C"]:

@@ -352,3 +352,16 @@ def test_the_two_networks_start_apart(world) -> None:  # type: ignore[no-untyped
     learner = learner_of(world)
     assert not torch.equal(learner.network.head.weight, learner.peer.head.weight)
     assert learner.networks == (learner.network, learner.peer)
+
+
+def test_balance_draws_every_class_as_often(make_annotations) -> None:  # type: ignore[no-untyped-def]
+    votes = torch.tensor([0] * 16 + [1] * 4 + [2] * 2)[:, None]
+    labels = torch.full((22,), -1)
+    labels[0] = 2  # a person overrules the annotators
+    learner = CoReg(build("mlp", 3, 5), make_annotations(votes, 3, labels=labels), balance=1.0, queue=8)
+    (warm_up, _) = learner.passes(Epoch(0, 0.0, lambda network: torch.zeros(22, 3)))
+    drawn = warm_up.groups[0]
+    assert torch.bincount(torch.where(learner.labels >= 0, learner.labels, votes[:, 0])[drawn]).tolist() == [15, 16, 15]
+    trusted, rest = learner.groups((torch.arange(22) < 20).float())
+    assert sorted(set(trusted.tolist())) == list(range(20)) and rest.tolist() == [20, 21, 0]
+    assert int((trusted == 17).sum()) == 4 and int((trusted == 1).sum()) == 1

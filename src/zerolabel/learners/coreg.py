@@ -70,6 +70,8 @@ class CoReg(Learner):
         prototype_momentum: of the prototypes.
         prototype_temperature: of the prototype similarities.
         contrast_temperature: of the contrastive similarities.
+        balance: how far images of rare classes are drawn more often, see `labels.repeat_rare`; the paper's 0 draws
+            each as often, 1 every class as often.
         prior: the class prior that predictions are aligned to: "uniform", "estimated", "none" for no alignment,
             or one weight per class.
         co_pseudo_labels: off is the ablation in which each network divides and labels for itself.
@@ -103,6 +105,7 @@ class CoReg(Learner):
         prototype_momentum: float = 0.999,
         prototype_temperature: float = 0.3,
         contrast_temperature: float = 0.07,
+        balance: float = 0.0,
         prior: str | tuple[float, ...] = "uniform",
         co_pseudo_labels: bool = True,
         contrast: Literal["noisy", "supervised"] = "noisy",
@@ -118,7 +121,7 @@ class CoReg(Learner):
         )
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
         self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
-        self.restart = restart
+        self.restart, self.balance = restart, balance
         self.aligned = prior != "none"
         self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
@@ -138,7 +141,8 @@ class CoReg(Learner):
         a, b = (self.network, self.side), (self.peer, self.peer_side)
         if epoch.number < self.warm_up:
             for network, _ in (a, b):
-                yield Pass(partial(self.warm_up_step, network), (self.labelled,), batches=2, views=("strong",))
+                drawn = self.evenly(self.labelled)
+                yield Pass(partial(self.warm_up_step, network), (drawn,), batches=2, views=("strong",))
             return
         p_a, p_b = (self.score(epoch.predict(network)) for network in self.networks)
         w_a, w_b = self.divide(p_a, self.side), self.divide(p_b, self.peer_side)
@@ -177,13 +181,18 @@ class CoReg(Learner):
         posterior[rows] = labels.split_clean(mean_loss[rows])
         return torch.where(self.labels >= 0, 1.0, posterior)
 
+    def evenly(self, index: Int[Tensor, " M"]) -> Int[Tensor, " L"]:
+        """Images to draw, those of rare classes more often: by a person's label, else the annotators' best class."""
+        presumed = torch.where(self.labels >= 0, self.labels, self.scores.argmax(1))
+        return labels.repeat_rare(index, presumed, self.balance)
+
     def groups(self, w: Float[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
         """Partial and unlabelled split; a human label comes with both, so that no other image comes more often."""
         clean = w > self.threshold
         trusted, rest = clean.nonzero().squeeze(1), (~clean).nonzero().squeeze(1)
         if len(rest) == 0 or not self.unlabelled_split:
-            return trusted, rest[:0]
-        return trusted, torch.cat([rest, (self.labels >= 0).nonzero().squeeze(1)])
+            return self.evenly(trusted), rest[:0]
+        return self.evenly(trusted), torch.cat([rest, (self.labels >= 0).nonzero().squeeze(1)])
 
     def co_step(
         self,
