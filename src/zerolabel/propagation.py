@@ -1,0 +1,80 @@
+"""Labels spread over a graph of neighbours: images that the vision-language model sees alike get labels alike.
+
+Zhou, Bousquet, Lal, Weston, Scholkopf. Learning with Local and Global Consistency. NeurIPS 2003: with scores Y and a
+symmetrically normalised affinity S, iterate F <- alpha S F + (1 - alpha) Y. The affinity of two neighbours is ours:
+exp((cosine - 1) / temperature), where either is among the k nearest of the other.
+"""
+
+import numpy as np
+import scipy.sparse as sparse
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zerolabel.labels import normalise
+
+NEIGHBOURS, ALPHA, TEMPERATURE, STEPS = 10, 0.9, 0.05, 20
+CHUNK = 1024  # images compared with all others at once
+
+
+def nearest(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N K"], Float[Tensor, "N K"]]:
+    """The K = min(k, N - 1) most similar other images of each image, and their cosines.
+
+    Memory beyond the result is `CHUNK` rows of N similarities.
+
+    Args:
+        features: of length 1.
+        k: neighbours of each image.
+    """
+    n = len(features)
+    k = min(k, n - 1)
+    index, cosine = torch.zeros(n, k, dtype=torch.long), torch.zeros(n, k)
+    for start in range(0, n, CHUNK):
+        rows = slice(start, start + CHUNK)
+        similarity = features[rows] @ features.T
+        own = torch.arange(len(similarity))
+        similarity[own, start + own] = -torch.inf
+        cosine[rows], index[rows] = similarity.topk(k, dim=1)
+    return index, cosine
+
+
+def affinity(index: Int[Tensor, "N K"], cosine: Float[Tensor, "N K"], temperature: float) -> sparse.csr_array:
+    """``D^-1/2 W D^-1/2``, with W the symmetric affinity of the neighbours and D its row sums."""
+    n, k = index.shape
+    weights = torch.exp((cosine - 1) / temperature).numpy().ravel()
+    one_way = sparse.csr_array((weights, index.numpy().ravel(), np.arange(n + 1) * k), shape=(n, n))
+    both = (one_way + one_way.T) / 2
+    scale = sparse.diags_array(1 / np.sqrt(np.maximum(both.sum(axis=1), 1e-12)))
+    return (scale @ both @ scale).tocsr()
+
+
+def propagate(
+    scores: Float[Tensor, "N C"],
+    features: Float[Tensor, "N D"],
+    *,
+    neighbours: int = NEIGHBOURS,
+    alpha: float = ALPHA,
+    temperature: float = TEMPERATURE,
+    steps: int = STEPS,
+) -> Float[Tensor, "N C"]:
+    """Scores after they were spread over each image's neighbours; a row sums to 1.
+
+    An image on which nobody spoke, a row of zeros, takes its scores from its neighbours; it stays zero where none of
+    them has any.
+
+    Args:
+        scores: mean of the annotators' probabilities.
+        features: of length 1.
+        neighbours: of each image in the graph.
+        alpha: share that comes from the neighbours in each step.
+        temperature: of the affinity; a smaller one trusts near neighbours more.
+        steps: of the iteration.
+    """
+    if len(scores) < 2:
+        return normalise(scores)
+    graph = affinity(*nearest(features, neighbours), temperature)
+    given = scores.numpy().astype(np.float64)
+    spread = given
+    for _ in range(steps):
+        spread = alpha * (graph @ spread) + (1 - alpha) * given
+    return normalise(torch.from_numpy(spread).to(scores.dtype))

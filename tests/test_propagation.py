@@ -1,0 +1,72 @@
+"""Labels that spread over neighbours, against plain loops and on real digits."""
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+
+from zerolabel.propagation import affinity, nearest, propagate
+
+
+def points(n: int = 40, dimension: int = 6) -> torch.Tensor:
+    return F.normalize(torch.randn(n, dimension), dim=1)
+
+
+def test_nearest_are_the_most_similar_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zerolabel.propagation.CHUNK", 7)  # several chunks, the last one short
+    x = points()
+    index, cosine = nearest(x, 3)
+    for i in range(len(x)):
+        others = sorted((float(x[i] @ x[j]), j) for j in range(len(x)) if j != i)[::-1][:3]
+        assert index[i].tolist() == [j for _, j in others]
+        assert cosine[i].tolist() == pytest.approx([value for value, _ in others], abs=1e-6)
+
+
+def test_there_are_never_more_neighbours_than_others() -> None:
+    assert nearest(points(3), 10)[0].shape == (3, 2)
+
+
+def test_spreading_is_the_iteration_of_the_paper() -> None:
+    x, given = points(), torch.rand(40, 4)
+    index, cosine = nearest(x, 5)
+    weights = torch.zeros(40, 40)
+    for i in range(40):
+        for j, c in zip(index[i].tolist(), cosine[i].tolist(), strict=True):
+            weights[i, j] = torch.tensor((c - 1) / 0.1).exp()
+    weights = (weights + weights.T) / 2
+    degree = weights.sum(1)
+    smooth = torch.stack([weights[i] / (degree[i] * degree).sqrt() for i in range(40)])
+    torch.testing.assert_close(torch.from_numpy(affinity(index, cosine, 0.1).toarray()).float(), smooth)
+    wanted = given
+    for _ in range(6):
+        wanted = 0.7 * smooth @ wanted + 0.3 * given
+    found = propagate(given, x, neighbours=5, alpha=0.7, temperature=0.1, steps=6)
+    torch.testing.assert_close(found, wanted / wanted.sum(1, keepdim=True))
+
+
+def test_without_spreading_the_scores_stay() -> None:
+    given = torch.rand(40, 4).softmax(1)
+    torch.testing.assert_close(propagate(given, points(), alpha=0.0), given)
+
+
+def test_an_image_nobody_spoke_on_hears_its_neighbours() -> None:
+    x = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.01], [1.0, 0.02], [0.0, 1.0], [0.01, 1.0]]), dim=1)
+    given = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    found = propagate(given, x, neighbours=2)
+    assert found[1].argmax() == 0 and float(found[1].sum()) == pytest.approx(1)
+    assert not propagate(torch.zeros(5, 2), x).any()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_images_to_have_neighbours(n: int) -> None:
+    assert propagate(torch.ones(n, 2), points(n)).tolist() == [[0.5, 0.5]] * n
+
+
+def test_wrong_labels_of_real_digits_are_mended() -> None:
+    digits = load_digits()
+    truth = torch.from_numpy(digits.target).long()
+    x = F.normalize(torch.from_numpy(digits.data).float(), dim=1)
+    wrong = torch.rand(len(truth)) < 0.3
+    given = F.one_hot(torch.where(wrong, torch.randint(10, truth.shape), truth), 10).float()
+    before, after = (float((rows.argmax(1) == truth).float().mean()) for rows in (given, propagate(given, x)))
+    assert before < 0.75 and after > 0.97
