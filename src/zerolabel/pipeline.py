@@ -103,7 +103,7 @@ class Job:
             raise InputError(f"{self.config.annotations} {found}; give the images it was made of, not {images.root}.")
         known = set(annotations.file_names)
         left_out = tuple((name, "it has no annotation") for name in images.file_names if name not in known)
-        images = replace(images, file_names=annotations.file_names)
+        images = images.named(annotations.file_names)
         features = torch.zeros(len(annotations), 0)
         if self.config.student in HEADS or self.config.via:
             embedding = embed(images, self.encoder, cache=self.cache)

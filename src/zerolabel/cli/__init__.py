@@ -1,6 +1,7 @@
 """The command line: a verb per stage; each reads files, calls one public function, and writes files."""
 
 import errno
+import logging
 import os
 import sys
 import warnings
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say("[yellow]note:[/]", str(message))
+        warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # one per damaged image; skipped.csv says what matters
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)
         try:
             given = sys.argv[1:] if arguments is None else list(arguments)
             app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)

@@ -1,0 +1,119 @@
+"""From the content of an image file to pixels, or the reason why not."""
+
+import hashlib
+import importlib
+from contextlib import suppress
+from functools import cache
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Pillow knows these only as containers that another program or plugin decodes.
+_NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+_PHONE = {
+    "HEIF": ({".heic", ".heif", ".hif"}, "a HEIC image; `pip install zerolabel[heif]` reads it"),
+    "AVIF": ({".avif"}, "an AVIF image, which this build of Pillow lacks; `pip install -U pillow` (11.3 or newer)"),
+}
+"""Extensions of formats whose codec may be missing, and what to do then: their files are listed, not overlooked."""
+
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIF"
+)
+
+
+class Unreadable(Exception):
+    """A file that cannot be used as an image; the message says why, in one line."""
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode an image to upright 8-bit RGB.
+
+    EXIF orientation is applied, transparency is laid on white, 16-bit values are scaled to 8 bits, and the first
+    frame of an animation is taken.
+
+    Args:
+        data: the content of an image file.
+
+    Raises:
+        Unreadable: empty, truncated, damaged, of an unknown format, or with more pixels than
+            ``PIL.Image.MAX_IMAGE_PIXELS`` (89,478,485 unless changed), which is refused before anything is decoded.
+    """
+    if not data:
+        raise Unreadable("the file is empty")
+    try:
+        with Image.open(BytesIO(data), formats=formats()) as image:
+            width, height = image.size
+            if width * height > (Image.MAX_IMAGE_PIXELS or width * height):
+                raise Image.DecompressionBombError
+            image.load()
+            return _rgb(_upright(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unreadable(f"more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a decompression bomb") from None
+    except UnidentifiedImageError:
+        raise Unreadable(_unknown(data)) from None
+    except Exception as error:  # decoders raise almost anything on damaged files
+        raise Unreadable(one_line(error)) from None
+
+
+def sha256(data: bytes) -> str:
+    """The content hash that identifies an image everywhere, as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@cache
+def formats() -> list[str]:
+    """The formats that Pillow decodes by itself here, HEIF among them where pillow-heif is installed."""
+    Image.init()
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    return [name for name in Image.OPEN if name not in _NOT_DECODED]
+
+
+@cache
+def extensions() -> frozenset[str]:
+    """Lower-case extensions, with their dot, by which a file counts as an image."""
+    readable = set(formats())
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in readable}
+    return frozenset(known.union(*(suffixes for suffixes, _ in _PHONE.values())))
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, without line breaks; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _unknown(data: bytes) -> str:
+    """Why Pillow knows no format for this content."""
+    name = _BRANDS.get(data[8:12]) if data[4:8] == b"ftyp" else None
+    if name is None:
+        return "not an image that Pillow can read"
+    return f"a damaged {name} image" if name in formats() else _PHONE[name][1]
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says; as it is where the EXIF block is damaged but the pixels are not."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bits(image).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale integers of 16 bits or floats to 0..255; values that fit into 8 bits already stay as they are."""
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    if image.mode == "F" and values.max() <= 1:
+        values = values * 255
+    elif image.mode.startswith("I;16") or values.max() > 255:
+        values = values / 257
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

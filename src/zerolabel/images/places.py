@@ -1,0 +1,113 @@
+"""Bytes from a path of this machine or from any URL that fsspec knows."""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from zerolabel.errors import InputError
+from zerolabel.images.decoding import Unreadable, one_line
+
+MOST_BYTES = 1 << 29
+"""A larger file is refused unread: 512 MiB."""
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+(://|::)")
+_ESCAPED = re.compile(r"\\u(d[89a-f][0-9a-f]{2})")
+
+
+def is_url(text: str) -> bool:
+    """Whether it is an address such as ``s3://bucket/a.jpg`` or ``https://...``, and no path of this machine."""
+    return _URL.match(text) is not None
+
+
+def readable(name: str) -> str:
+    r"""A file name as text that any file can hold: bytes that are no UTF-8 become ``\udcXX``."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def on_disk(path: str) -> str:
+    """The path that `readable` was made of."""
+    if "\\u" not in path or os.path.lexists(path):
+        return path
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), path)
+
+
+def content(place: str, start: int | None = None, end: int | None = None) -> bytes:
+    """The bytes of a file, or those from ``start`` to before ``end``.
+
+    Args:
+        place: a path or a URL.
+        start: where to begin.
+        end: where to stop; needed where ``start`` is given.
+
+    Raises:
+        Unreadable: it is missing, no regular file, too large, or cannot be fetched.
+    """
+    try:
+        if is_url(place):
+            system, path = filesystem(place)
+            fetched: bytes = system.cat_file(path, start=start, end=end)
+            return fetched
+        with open(_regular(on_disk(place), whole=start is None), "rb") as file:
+            if start is None or end is None:
+                return file.read()
+            file.seek(start)
+            return file.read(end - start)
+    except (Unreadable, InputError) as error:
+        raise Unreadable(str(error)) from None
+    except FileNotFoundError:
+        raise Unreadable("no such file or directory") from None
+    except OSError as error:
+        raise Unreadable((error.strerror or one_line(error)).lower()) from None
+    except Exception as error:  # drivers raise their own kinds
+        raise Unreadable(one_line(error)) from None
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it.
+
+    Raises:
+        InputError: the protocol is unknown, or its driver is not installed.
+    """
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise InputError(f"{url} cannot be read without its driver: {one_line(error)}.") from None
+    except ValueError as error:
+        raise InputError(f"{url} cannot be read ({one_line(error)}); give a protocol that fsspec knows.") from None
+    return system, path
+
+
+def opened(place: str) -> Any:
+    """A binary file object that can seek.
+
+    Raises:
+        InputError: the protocol is unknown, or its driver is not installed.
+        OSError: there is no such file, or it cannot be read.
+    """
+    if is_url(place):
+        system, path = filesystem(place)
+        return system.open(path, "rb")
+    return open(place, "rb")
+
+
+def joined(base: str, name: str) -> str:
+    """A name below a folder or a URL; a name that is absolute, or a URL of its own, stays as it is."""
+    if is_url(name):
+        return name
+    return f"{base.rstrip('/')}/{name.lstrip('/')}" if is_url(base) else str(Path(base) / name)
+
+
+def _regular(path: str, *, whole: bool) -> str:
+    """The path itself: a pipe would wait for ever and a device never end."""
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise Unreadable("it is a folder, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise Unreadable("it is a pipe, socket or device, not a regular file")
+    if whole and found.st_size > MOST_BYTES:
+        raise Unreadable(f"the file is larger than {MOST_BYTES >> 20} MiB")
+    return path

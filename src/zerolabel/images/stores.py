@@ -1,0 +1,82 @@
+"""Where the images of a set lie: small values that can be pickled and read lazily, from any thread or process."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from zerolabel.errors import InputError
+from zerolabel.images.decoding import Unreadable
+from zerolabel.images.places import content, is_url, joined
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Gives the content of an image by its row, or by its name."""
+
+    def read(self, row: int, name: str) -> bytes:
+        """The content of one image file.
+
+        Args:
+            row: its place among all images of the store.
+            name: its name in the set.
+
+        Raises:
+            Unreadable: it is missing, refused or cannot be read; the message says why.
+        """
+        ...
+
+
+class Found(NamedTuple):
+    """The images of a source: what names are relative to, N names in a stable order, and where the content lies."""
+
+    root: str
+    names: tuple[str, ...]
+    store: Store
+
+
+@dataclass(frozen=True)
+class Files:
+    """Single files, on this machine or behind URLs.
+
+    Attributes:
+        base: folder or URL that names are relative to.
+    """
+
+    base: str
+
+    def read(self, row: int, name: str) -> bytes:
+        """See `Store.read`."""
+        if is_url(self.base) and name.startswith(("file:", "local:", "/")):
+            raise Unreadable("a list from elsewhere may not name files of this machine")
+        return content(joined(self.base, name))
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Pixels in memory.
+
+    Attributes:
+        pixels: bytes, 0 to 255; grey, or with 1 (grey), 3 (RGB) or 4 (RGB and opacity) channels last.
+    """
+
+    pixels: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        known = len(shape) in (3, 4) and shape[3:] in ((), (1,), (3,), (4,)) and 0 not in shape
+        if self.pixels.dtype != np.uint8 or not known:
+            raise InputError(
+                f"an array of images is uint8 of N x height x width, or with 1, 3 or 4 channels last, not "
+                f"{self.pixels.dtype} of {' x '.join(map(str, shape))}."
+            )
+
+    def read(self, row: int, name: str) -> bytes:
+        """The pixels as a PPM file, or a PNG where they have opacity: the same pixels give the same content."""
+        array = np.ascontiguousarray(self.pixels[row])
+        buffer = BytesIO()
+        form = "PNG" if array.shape[2:] == (4,) else "PPM"
+        Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array).save(buffer, form)
+        return buffer.getvalue()
