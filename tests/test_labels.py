@@ -217,3 +217,67 @@ def test_a_single_image_of_a_class_is_not_repeated_without_end() -> None:
     drawn = labels.repeat_rare(torch.arange(1001), ids, 1.0)
     assert int((drawn == 1000).sum()) == labels.REPEATS
     assert len(labels.repeat_rare(torch.arange(0), ids, 1.0)) == 0
+
+
+def test_the_strongest_candidate_may_have_a_negative_value() -> None:
+    values = torch.tensor([[-3.0, -1.0, 5.0], [0.5, 0.1, 0.2], [1.0, 2.0, 3.0]])
+    candidates = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 0]]).bool()
+    assert labels.strongest(values, candidates).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rectify_by_loops(dtype: torch.dtype) -> None:
+    p, candidates = distributions(40, 5, dtype), sets(40, 5)
+    candidates[:, 0] = True
+    candidates[1] = True
+    expected = torch.zeros_like(p)
+    for i in range(40):
+        row, inside = p[i].tolist(), [j for j in range(5) if candidates[i, j]]
+        outside = [j for j in range(5) if not candidates[i, j]]
+        mass, rest = sum(row[j] for j in inside), sum(row[j] for j in outside)
+        a = 1.0
+        if outside:
+            c, d = max(row[j] for j in outside) / rest, min(row[j] for j in inside) / mass
+            a = (c / mass) / (c / mass + d)
+        for j in range(5):
+            expected[i, j] = a * row[j] / mass if j in inside else (1 - a) * row[j] / rest
+    close(labels.rectify(p, candidates), expected)
+
+
+def test_rectified_no_class_outside_exceeds_a_candidate() -> None:
+    p, candidates = distributions(200, 6), sets(200, 6)
+    candidates[torch.arange(200), torch.arange(200) % 6] = True
+    t = labels.rectify(p, candidates)
+    lowest = t.masked_fill(~candidates, 2).amin(1)
+    assert bool((t.masked_fill(candidates, 0).amax(1) <= lowest + 1e-6).all())
+    torch.testing.assert_close(t.sum(1), torch.ones(200))
+
+
+def test_given_label_is_a_persons_else_the_best_score_else_none() -> None:
+    scores = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.0, 0.0], [0.3, 0.7], [0.0, 0.0]])
+    candidates = torch.tensor([[0, 1], [1, 1], [0, 0], [1, 0], [1, 0]]).bool()
+    human = torch.tensor([-1, -1, -1, 0, 0])
+    assert labels.given(scores, candidates, human).tolist() == [1, 0, -1, 0, 0]
+
+
+def test_groups_draw_a_person_s_image_with_both() -> None:
+    trusted, human = torch.tensor([True, False, False, True]), torch.tensor([False, True, False, False])
+    chosen, rest = labels.groups(trusted, human)
+    assert chosen.tolist() == [0, 1, 3] and rest.tolist() == [2, 1]
+    chosen, rest = labels.groups(torch.tensor([True, True]), torch.tensor([False, True]))
+    assert chosen.tolist() == [0, 1] and rest.tolist() == []
+
+
+def test_anchors_are_a_persons_and_lonely_candidates_of_the_classes_without() -> None:
+    candidates = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]).bool()
+    human = torch.tensor([0, -1, -1, -1, -1, -1])
+    assert labels.anchors(candidates, human).tolist() == [True, True, False, False, False, True]
+
+
+def test_smallest_per_class_against_the_loop() -> None:
+    values, classes, counts = torch.rand(50), torch.randint(-1, 4, (50,)), torch.tensor([3, 0, 100, 5])
+    chosen = labels.smallest_per_class(values, classes, counts)
+    for c in range(4):
+        order = sorted((i for i in range(50) if classes[i] == c), key=lambda i: float(values[i]))
+        assert {i for i in order if chosen[i]} == set(order[: int(counts[c])])
+    assert not chosen[classes < 0].any()

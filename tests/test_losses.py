@@ -51,6 +51,39 @@ def test_partial_cross_entropy(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_complement(dtype: torch.dtype) -> None:
+    z, candidates = logits_of(9, 4, dtype), filled_sets(9, 4)
+    candidates[2] = False
+    terms = [-sum(log(1 - softmax(z[i])[j]) for j in range(4) if not candidates[i, j]) for i in range(9) if i != 2]
+    close(losses.complement(z, candidates), sum(terms) / 8, dtype)
+
+
+def test_the_complement_of_a_certain_class_is_exact() -> None:
+    z = torch.tensor([[40.0, 0.0, 0.0]])
+    assert losses.log_complements(z)[0].tolist() == pytest.approx([-40 + log(2), 0, 0], rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_leveraged_losses(dtype: torch.dtype) -> None:
+    z, candidates, w = logits_of(9, 4, dtype), filled_sets(9, 4), soft(9, 4, dtype)
+    candidates[2] = False
+    by_sigmoid = by_log = 0.0
+    for i in range(9):
+        p, g = softmax(z[i]), z[i].tolist()
+        for j in range(4):
+            if i == 2:
+                continue
+            if candidates[i, j]:
+                by_sigmoid += float(w[i, j]) / (1 + exp(g[j]))
+                by_log -= float(w[i, j]) * log(p[j])
+            else:
+                by_sigmoid += 2 * float(w[i, j]) / (1 + exp(-g[j]))
+                by_log -= 2 * float(w[i, j]) * log(1 - p[j])
+    close(losses.leveraged_sigmoid(z, candidates, w, 2.0), by_sigmoid / 8, dtype)
+    close(losses.leveraged_log(z, candidates, w, 2.0), by_log / 8, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_negative_entropy(dtype: torch.dtype) -> None:
     z = logits_of(7, 4, dtype)
     expected = sum(p * log(p) for i in range(7) for p in softmax(z[i])) / 7
@@ -99,6 +132,24 @@ def test_supervised_contrastive(dtype: torch.dtype) -> None:
     close(losses.supervised_contrastive(similarity, positive, ignored), sum(terms) / 4, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_contrastive(dtype: torch.dtype) -> None:
+    similarity, positive, ignored = contrast(5, 9, dtype)
+    weight = torch.rand(5, 9, dtype=dtype) * positive
+    s, total = similarity.tolist(), 0.0
+    for i in range(5):
+        others = sum(exp(s[i][k]) for k in range(9) if not ignored[i, k])
+        total -= sum(float(weight[i, j]) * log(exp(s[i][j]) / others) for j in range(9))
+    close(losses.weighted_contrastive(similarity, weight, ignored), total / 5, dtype)
+
+
+def test_equal_weights_make_it_the_supervised_contrast() -> None:
+    similarity, positive, ignored = contrast(5, 9)
+    weight = positive / positive.sum(1, keepdim=True).clamp_min(1)
+    plain = losses.supervised_contrastive(similarity, positive, ignored)
+    torch.testing.assert_close(losses.weighted_contrastive(similarity, weight.double(), ignored), plain * 4 / 5)
+
+
 def test_contrast_without_any_positive_is_zero_with_a_zero_gradient() -> None:
     s, positive, _ = contrast(5, 9)
     loss = losses.supervised_contrastive(s, torch.zeros_like(positive), torch.ones_like(positive))
@@ -128,6 +179,10 @@ def test_pairs_by_cases() -> None:
 CASES = {
     "cross_entropy": lambda z: losses.cross_entropy(z, FIXED),
     "partial_cross_entropy": lambda z: losses.partial_cross_entropy(z, SETS),
+    "complement": lambda z: losses.complement(z, SETS),
+    "leveraged_sigmoid": lambda z: losses.leveraged_sigmoid(z, SETS, FIXED, 2.0),
+    "leveraged_log": lambda z: losses.leveraged_log(z, SETS, FIXED, 2.0),
+    "weighted_contrastive": lambda z: losses.weighted_contrastive(z, FIXED * POSITIVE, IGNORED),
     "negative_entropy": losses.negative_entropy,
     "squared_error": lambda z: losses.squared_error(z.softmax(1), FIXED),
     "divergence": lambda z: losses.divergence(FIXED, z),
@@ -171,9 +226,17 @@ def test_one_candidate_makes_it_the_cross_entropy() -> None:
     torch.testing.assert_close(plain, torch.nn.functional.cross_entropy(z, ids))
 
 
-def test_all_candidates_teach_nothing() -> None:
+def test_one_candidate_and_no_leverage_is_the_cross_entropy() -> None:
+    z, ids = logits_of(8, 5), torch.arange(8) % 5
+    one = torch.nn.functional.one_hot(ids, 5)
+    loss = losses.leveraged_log(z, one.bool(), one.double(), beta=0.0)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(z, ids))
+
+
+@pytest.mark.parametrize("loss_of", [losses.partial_cross_entropy, losses.complement], ids=lambda f: f.__name__)
+def test_all_candidates_teach_nothing(loss_of) -> None:  # type: ignore[no-untyped-def]
     z = logits_of(8, 5)
-    loss = losses.partial_cross_entropy(z, torch.ones(8, 5, dtype=torch.bool))
+    loss = loss_of(z, torch.ones(8, 5, dtype=torch.bool))
     assert loss.item() == pytest.approx(0, abs=1e-12)
     assert float(torch.autograd.grad(loss, z)[0].abs().max()) < 1e-12
 
@@ -185,12 +248,15 @@ def test_divergence_from_itself_and_entropy_of_the_uniform() -> None:
     assert losses.negative_entropy(z).item() > -log(5)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "partial_cross_entropy", "negative_entropy", "divergence"])
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "partial_cross_entropy", "complement", "negative_entropy", "divergence"]
+)
 def test_permuting_classes_changes_nothing(name: str) -> None:
     z, t, candidates, order = logits_of(8, 5), soft(8, 5), filled_sets(8, 5), torch.randperm(5)
     arguments = {
         "cross_entropy": lambda i: (z[:, i], t[:, i]),
         "partial_cross_entropy": lambda i: (z[:, i], candidates[:, i]),
+        "complement": lambda i: (z[:, i], candidates[:, i]),
         "negative_entropy": lambda i: (z[:, i],),
         "divergence": lambda i: (t[:, i], z[:, i]),
     }[name]
@@ -203,9 +269,16 @@ def test_permuting_classes_changes_nothing(name: str) -> None:
     [
         lambda z: losses.cross_entropy(z, torch.zeros(0, 4)),
         lambda z: losses.partial_cross_entropy(z, torch.zeros(0, 4, dtype=torch.bool)),
+        lambda z: losses.complement(z, torch.zeros(0, 4, dtype=torch.bool)),
+        lambda z: losses.leveraged_log(z, torch.zeros(0, 4).bool(), torch.zeros(0, 4), 1.0),
+        lambda z: losses.weighted_contrastive(z, torch.zeros(0, 4), torch.zeros(0, 4).bool()),
         losses.negative_entropy,
         lambda z: losses.squared_error(z, torch.zeros(0, 4)),
         lambda z: losses.divergence(torch.zeros(0, 4), z),
+        lambda z: losses.generalised_cross_entropy(z, torch.zeros(0, 4), 0.7),
+        lambda z: losses.reverse_cross_entropy(z, torch.zeros(0, 4)),
+        lambda z: losses.early_learning(z, torch.zeros(0, 4)),
+        lambda z: losses.prior_divergence(z, torch.full((4,), 0.25)),
         lambda z: losses.supervised_contrastive(z, torch.zeros(0, 4).bool(), torch.zeros(0, 4).bool()),
     ],
 )
@@ -214,6 +287,89 @@ def test_no_image_at_all_is_zero_with_a_gradient(call) -> None:  # type: ignore[
     loss = call(torch.zeros(0, 4) @ weight)
     loss.backward()
     assert loss.item() == 0 and weight.grad is not None and not weight.grad.any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("q", [0.01, 0.7, 1.0])
+def test_generalised_cross_entropy(dtype: torch.dtype, q: float) -> None:
+    z, y = logits_of(7, 4, dtype), torch.arange(7) % 4
+    t = torch.nn.functional.one_hot(y, 4).to(dtype)
+    expected = sum((1 - softmax(z[i])[int(y[i])] ** q) / q for i in range(7)) / 7
+    close(losses.generalised_cross_entropy(z, t, q), expected, dtype)
+
+
+def test_generalised_cross_entropy_between_its_limits() -> None:
+    z, t = logits_of(7, 4), torch.nn.functional.one_hot(torch.arange(7) % 4, 4).double()
+    torch.testing.assert_close(
+        losses.generalised_cross_entropy(z, t, 1e-9), losses.cross_entropy(z, t), atol=1e-6, rtol=1e-6
+    )
+    absolute = (z.softmax(1) - t).abs().sum(1).mean()
+    torch.testing.assert_close(losses.generalised_cross_entropy(z, t, 1.0), absolute / 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_reverse_cross_entropy(dtype: torch.dtype) -> None:
+    z, t = logits_of(7, 4, dtype), torch.nn.functional.one_hot(torch.arange(7) % 4, 4).to(dtype)
+    expected = 0.0
+    for i in range(7):
+        expected -= sum(p * log(max(float(t[i, j]), 1e-4)) for j, p in enumerate(softmax(z[i]))) / 7
+    close(losses.reverse_cross_entropy(z, t), expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_early_learning(dtype: torch.dtype) -> None:
+    z, t = logits_of(7, 4, dtype), soft(7, 4, dtype)
+    clamp = [[min(max(p, 1e-4), 1 - 1e-4) for p in softmax(z[i])] for i in range(7)]
+    expected = sum(log(1 - sum(float(t[i, j]) * clamp[i][j] for j in range(4))) for i in range(7)) / 7
+    close(losses.early_learning(z, t), expected, dtype)
+
+
+def test_early_learning_pulls_towards_the_target_and_is_bounded() -> None:
+    z = torch.zeros(1, 3, requires_grad=True)
+    losses.early_learning(z, torch.tensor([[1.0, 0.0, 0.0]])).backward()
+    assert z.grad is not None and z.grad[0, 0] < 0 < z.grad[0, 1]
+    sure = losses.early_learning(torch.tensor([[99.0, 0.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]]))
+    assert sure.item() == pytest.approx(log(1e-4), rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_jensen_shannon(dtype: torch.dtype) -> None:
+    p, t = soft(6, 4, dtype), soft(6, 4, dtype)
+    t[0] = torch.tensor([0, 1, 0, 0], dtype=dtype)
+    found = losses.jensen_shannon(p, t)
+    for i in range(6):
+        expected = 0.0
+        for one in (p[i].tolist(), t[i].tolist()):
+            for a, b, c in zip(one, p[i].tolist(), t[i].tolist(), strict=True):
+                expected += 0.5 * a * log(a / ((b + c) / 2)) / log(2) if a else 0.0
+        close(found[i], expected, dtype)
+    ends = losses.jensen_shannon(torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    torch.testing.assert_close(ends, torch.tensor([0.0, 1.0]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_prior_divergence(dtype: torch.dtype) -> None:
+    z, prior = logits_of(7, 4, dtype), soft(1, 4, dtype)[0]
+    mean = [sum(softmax(z[i])[j] for i in range(7)) / 7 for j in range(4)]
+    expected = sum(float(prior[j]) * (log(float(prior[j])) - log(mean[j])) for j in range(4))
+    close(losses.prior_divergence(z, prior), expected, dtype)
+    same = prior.log().expand(7, 4)
+    assert losses.prior_divergence(same, prior).abs().item() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda z: losses.generalised_cross_entropy(z, torch.eye(4).double(), 0.7),
+        lambda z: losses.reverse_cross_entropy(z, torch.eye(4).double()),
+        lambda z: losses.early_learning(z, torch.full((4, 4), 0.2).double()),
+        lambda z: losses.jensen_shannon(z.softmax(1), torch.full((4, 4), 0.25).double()).sum(),
+        lambda z: losses.prior_divergence(z, torch.full((4,), 0.25).double()),
+    ],
+)
+def test_gradients_of_the_losses_for_noisy_labels(call) -> None:  # type: ignore[no-untyped-def]
+    z = torch.randn(4, 4, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(call, (z,))
 
 
 def test_only_empty_sets_are_zero_with_a_gradient() -> None:
