@@ -100,7 +100,7 @@ def _members(place: str) -> Iterator[_Member]:
     """The regular files of a tar and those to refuse; the last has no name where the tar is damaged."""
     end = 0
     try:
-        with opened(place) as file, tarfile.open(fileobj=file, mode="r:", errorlevel=0) as tar:
+        with opened(place) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             reader: Any = tar
             while (info := tar.next()) is not None:
                 reader.members.clear()  # else it keeps every header
