@@ -14,6 +14,9 @@ from zerolabel.learners.base import Epoch
 from zerolabel.learners.dividemix import DivideMix
 from zerolabel.learners.promix import ProMix
 from zerolabel.learners.unicon import UNICON
+from zerolabel.networks import build
+from zerolabel.training import Settings, train
+from zerolabel.views import Features
 
 
 def test_dividemix_warms_up_on_the_given_labels(world) -> None:  # type: ignore[no-untyped-def]
@@ -194,3 +197,22 @@ def test_promix_terms(world) -> None:  # type: ignore[no-untyped-def]
         assert terms[name].item() == pytest.approx(expected / 2, rel=1e-4)
     terms["pseudo"].backward()
     assert learner.network.head.weight.grad is None  # wrong pseudo-labels do not reach the head that makes them
+
+
+@pytest.mark.parametrize("kind", [DivideMix, UNICON])
+def test_the_papers_weight_goes_with_the_mean_over_classes(kind: type[Learner], make_world) -> None:  # type: ignore[no-untyped-def]
+    found = []
+    for weight in (1, 10):  # ten classes: ten times the mean is the sum
+        torch.manual_seed(1)
+        world = make_world(n=240, n_classes=10, annotators=1, accuracy=0.45)
+        torch.manual_seed(0)
+        default = 25.0 if kind is DivideMix else 30.0
+        network = build("mlp", 10, world.features.shape[1])
+        learner = kind(network, world.annotations, warm_up=12, unlabelled_weight=weight * default)
+        settings = Settings(epochs=40, batch_size=64, lr=0.1, precision="float32", device="cpu", seed=1)
+        list(train(learner, Features(world.features), settings))
+        learner.eval()
+        with torch.no_grad():
+            p = sum(own(world.features).softmax(1) for own in learner.networks)
+        found.append(float((p.argmax(1) == world.truth).float().mean()))
+    assert found[0] > found[1] + 0.05
