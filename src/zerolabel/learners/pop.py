@@ -18,6 +18,7 @@ from torch import Tensor
 
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -49,6 +50,8 @@ class POP(Learner):
         growth: float = 1e-3,
     ) -> None:
         super().__init__(network, annotations)
+        if window < 1:
+            raise InputError(f"window is at least 1 epoch, not {window}.")
         self.warm_up, self.growth = warm_up, growth
         self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
         self.register_buffer("recent", torch.zeros(window, *self.confidence.shape))
