@@ -76,6 +76,7 @@ class FREDIS(Learner):
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """A correction where one is due; then one pass over the images that have candidates."""
+        self.figures = {"added": 0.0, "dropped": 0.0}
         if epoch.number > 0:
             epochs = round(epoch.number / epoch.progress)
             if epoch.number % max(1, min(self.interval, -(-epochs // 4))) == 0:
