@@ -15,6 +15,7 @@ from zerolabel.networks import (
     build,
     count_parameters,
     default_name,
+    mean_probabilities,
     rebuild,
     twin,
 )
@@ -245,3 +246,11 @@ def test_batch_size_stays_free_when_exported():
     program = torch.export.export(network, (torch.randn(3, 3, 20, 20),), dynamic_shapes=({0: batch},))
     x = torch.randn(5, 3, 20, 20)
     torch.testing.assert_close(program.module()(x), network(x))
+
+
+def test_mean_probabilities_of_several_views():
+    network = build("mlp", 3, 6).eval()
+    views = [torch.randn(4, 6) for _ in range(3)]
+    p = mean_probabilities(network, views)
+    torch.testing.assert_close(p, sum(network(view).softmax(1) for view in views) / 3)
+    assert mean_probabilities(network, [view[:0] for view in views]).shape == (0, 3)

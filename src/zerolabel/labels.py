@@ -1,6 +1,7 @@
 """Label distributions: pure functions of probabilities and candidate sets, rows are images."""
 
 import warnings
+from math import ceil
 
 import numpy as np
 import torch
@@ -69,6 +70,25 @@ def anchors(candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Bool[T
     asked = torch.bincount(human + 1, minlength=candidates.shape[1] + 1)[1:] > 0
     alone = (candidates.sum(1) == 1) & ~asked[candidates.float().argmax(1)]
     return (human >= 0) | alone
+
+
+def anchored(
+    candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"], ratio: float
+) -> tuple[Int[Tensor, " U"], Int[Tensor, " L"]]:
+    """The unlabelled images, and the labelled ones again and again until there is one for every `ratio` of those.
+
+    Where no image is labelled, all are unlabelled, and all that have candidates take the place of the labelled.
+
+    Raises:
+        InputError: the ratio is not above 0.
+    """
+    if not ratio > 0:
+        raise InputError(f"ratio is how many unlabelled images there are for a labelled one, not {ratio}.")
+    labelled = anchors(candidates, human)
+    rest, own = (~labelled).nonzero().squeeze(1), labelled.nonzero().squeeze(1)
+    if len(own) == 0:
+        own = candidates.any(1).nonzero().squeeze(1)
+    return rest, own.repeat(max(1, ceil(len(rest) / ratio / max(len(own), 1))))
 
 
 def best_candidate(

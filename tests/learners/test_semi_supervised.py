@@ -9,6 +9,7 @@ from stepping import batch_of, human_of, learner_of, softmax
 from torch import Tensor
 
 from zerolabel import labels
+from zerolabel.errors import InputError
 from zerolabel.learners import Learner
 from zerolabel.learners.base import Batch, Epoch, Pass
 from zerolabel.learners.fixmatch import FixMatch
@@ -66,6 +67,12 @@ def test_labelled_images_are_drawn_by_the_ratio_and_each_at_least_once(kind: typ
     many = {f"at{i}": i % 4 for i in range(200)}
     one = only_pass(learner_of(kind, made, human_of(world, **many)))
     assert not one.restart and [len(group) for group in one.groups] == [200, 40]
+
+
+@BOTH
+def test_a_ratio_that_cannot_be(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="ratio"):
+        learner_of(kind, world, ratio=0.0)
 
 
 def batches(world) -> tuple[Batch, Batch]:  # type: ignore[no-untyped-def]

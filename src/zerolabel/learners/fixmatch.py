@@ -12,10 +12,9 @@ images whose candidate set is that class alone; where no image is labelled in th
 """
 
 from collections.abc import Iterable
-from math import ceil
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from zerolabel import labels, losses
@@ -34,7 +33,8 @@ class FixMatch(Learner):
     """
 
     views = ("weak", "strong")
-    anchors: Bool[Tensor, " N"]
+    rest: Int[Tensor, " U"]
+    own: Int[Tensor, " L"]
 
     def __init__(
         self,
@@ -46,23 +46,17 @@ class FixMatch(Learner):
         ratio: float = 7.0,
     ) -> None:
         super().__init__(network, annotations)
-        self.threshold, self.unlabelled_weight, self.ratio = threshold, unlabelled_weight, ratio
-        self.register_buffer("anchors", labels.anchors(self.candidates, self.labels))
+        self.threshold, self.unlabelled_weight = threshold, unlabelled_weight
+        rest, own = labels.anchored(self.candidates, self.labels, ratio)
+        self.register_buffer("rest", rest)
+        self.register_buffer("own", own)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the unlabelled images with labelled ones beside them, or the other way round."""
-        rest, own = self.parts()
-        own = own.repeat(max(1, ceil(len(rest) / self.ratio / max(len(own), 1))))
-        if len(own) > len(rest):
-            yield Pass(self.training_step, (own, rest), restart=False)
+        if len(self.own) > len(self.rest):
+            yield Pass(self.training_step, (self.own, self.rest), restart=False)
         else:
-            yield Pass(lambda rest, own: self.training_step(own, rest), (rest, own), restart=False)
-
-    def parts(self) -> tuple[Int[Tensor, " U"], Int[Tensor, " L"]]:
-        """The unlabelled and the labelled images; where none is labelled, all, and all that have candidates."""
-        if not bool(self.anchors.any()):
-            return torch.arange(len(self.anchors), device=self.anchors.device), self.labelled
-        return (~self.anchors).nonzero().squeeze(1), self.anchors.nonzero().squeeze(1)
+            yield Pass(lambda rest, own: self.training_step(own, rest), (self.rest, self.own), restart=False)
 
     def training_step(self, own: Batch, rest: Batch) -> Losses:
         """Both terms, in one forward pass."""

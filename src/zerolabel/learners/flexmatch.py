@@ -15,10 +15,9 @@ network itself is deployed, not a running mean of its weights.
 """
 
 from collections.abc import Iterable
-from math import ceil
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel import labels, losses
@@ -37,7 +36,8 @@ class FlexMatch(Learner):
     """
 
     views = ("weak", "strong")
-    anchors: Bool[Tensor, " N"]
+    rest: Int[Tensor, " U"]
+    own: Int[Tensor, " L"]
     last: Int[Tensor, " N"]
 
     def __init__(
@@ -50,29 +50,23 @@ class FlexMatch(Learner):
         ratio: float = 7.0,
     ) -> None:
         super().__init__(network, annotations)
-        self.threshold, self.unlabelled_weight, self.ratio = threshold, unlabelled_weight, ratio
-        self.register_buffer("anchors", labels.anchors(self.candidates, self.labels))
+        self.threshold, self.unlabelled_weight = threshold, unlabelled_weight
+        rest, own = labels.anchored(self.candidates, self.labels, ratio)
+        self.register_buffer("rest", rest)
+        self.register_buffer("own", own)
         self.register_buffer("last", torch.full_like(self.labels, -1))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the unlabelled images with labelled ones beside them, or the other way round."""
-        rest, own = self.parts()
-        own = own.repeat(max(1, ceil(len(rest) / self.ratio / max(len(own), 1))))
         self.figures = {"sure": float((self.last >= 0).sum())}
-        if len(own) > len(rest):
-            yield Pass(self.training_step, (own, rest), restart=False)
+        if len(self.own) > len(self.rest):
+            yield Pass(self.training_step, (self.own, self.rest), restart=False)
         else:
-            yield Pass(lambda rest, own: self.training_step(own, rest), (rest, own), restart=False)
-
-    def parts(self) -> tuple[Int[Tensor, " U"], Int[Tensor, " L"]]:
-        """The unlabelled and the labelled images; where none is labelled, all, and all that have candidates."""
-        if not bool(self.anchors.any()):
-            return torch.arange(len(self.anchors), device=self.anchors.device), self.labelled
-        return (~self.anchors).nonzero().squeeze(1), self.anchors.nonzero().squeeze(1)
+            yield Pass(lambda rest, own: self.training_step(own, rest), (self.rest, self.own), restart=False)
 
     def thresholds(self) -> Float[Tensor, " C"]:
         """T(c), by the last sure predictions."""
-        counts = torch.bincount(self.last[self.parts()[0]] + 1, minlength=self.candidates.shape[1] + 1)
+        counts = torch.bincount(self.last[self.rest] + 1, minlength=self.candidates.shape[1] + 1)
         unsure, learned = counts[0], counts[1:]
         beta = learned / torch.maximum(learned.max(), unsure).clamp_min(1)
         return self.threshold * beta / (2 - beta)
