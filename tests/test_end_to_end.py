@@ -53,7 +53,7 @@ def digits(tmp_path_factory):
 def job(digits, out, cache, *more):
     """The arguments of the job that most tests share."""
     held_out = ["--test", digits / "test", "--truth", digits / "truth.csv"]
-    settings = ["--vlm", "glyphs", "--epochs", 4, "--cache", cache, "--seed", 3]
+    settings = ["--vlm", "glyphs", "--student", "light", "--epochs", 4, "--cache", cache, "--seed", 3]
     return [str(part) for part in ["run", digits / "train", *CLASSES, "-o", out, *held_out, *settings, *more]]
 
 
@@ -275,6 +275,8 @@ def test_export_and_report_again(done, digits, call, tmp_path):
 # --- students, and annotations that are there already
 
 STUDENTS = {
+    "few images": [],
+    "spread": ["--student", "light", "--propagate"],
     "linear": ["--student", "linear", "--deploy", "both"],
     "features": ["--student", "features", "--learner", "cross_entropy"],
     "via": ["--via", "features", "--set", "prior=estimated"],
@@ -297,8 +299,9 @@ def test_every_kind_of_student_trains_on_given_annotations(done, digits, call, t
     metrics = read(tmp_path / "out" / "metrics.json")
     assert "vlm_parameters" not in metrics
     assert metrics["n_skipped"] == 2
-    stages = {"linear", "features", "via"} & {name}
+    stages = {"few images", "linear", "features", "via"} & {name}
     assert ("train on features" in metrics["seconds"]) == bool(stages)
+    assert ("spread over neighbours" in said) == (name != "timm")
 
 
 def test_a_persons_labels_are_taken(digits, call, tmp_path, done):

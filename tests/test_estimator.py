@@ -15,7 +15,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
-from zerolabel import Classifier, InputError, ZeroLabel, cli
+from zerolabel import Classifier, InputError, ZeroLabel
+from zerolabel.cli import main_job
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLASSES = tuple("0123456789")
@@ -60,7 +61,7 @@ def truth(place: Path) -> list[str]:
 
 def test_arguments_are_those_of_the_command() -> None:
     only_the_command = {"images", "truth", "test", "few_shot", "resume", "overwrite", "dry_run", "as_json"}
-    command = {p.name: p.default for p in inspect.signature(cli.run).parameters.values()}
+    command = {p.name: p.default for p in inspect.signature(main_job.run).parameters.values()}
     own = {p.name: p.default for p in inspect.signature(ZeroLabel).parameters.values()}
     assert own.pop("verbose") is False and own.pop("output") is None
     command.pop("output")

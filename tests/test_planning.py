@@ -36,10 +36,23 @@ def test_what_is_not_said_is_chosen(images):
     config = plan(glyphs(images))
     preset = presets.choose(9)
     assert (config.classes, config.rule, config.learner) == (("0", "1", "2"), "union", "coreg")
-    assert (config.student, config.size, config.flip, config.pretrained) == ("light", 24, False, False)
+    assert (config.student, config.size, config.flip, config.pretrained) == ("mlp", 24, False, False)
+    assert config.propagate
     assert config.settings.items() >= preset.settings.items()
     assert config.hyper_parameters == preset.hyper_parameters["coreg"]
     assert config.preset.startswith("small: 9 images")
+
+
+def test_few_images_of_a_class_are_not_enough_for_a_network_from_scratch(images, monkeypatch):
+    assert "fewer than 100 a class" in plan(glyphs(images)).preset
+    assert plan(glyphs(images, student="light")).student == "light"
+    assert plan(glyphs(images, via="features")).student == "light"
+    assert plan(glyphs(images, student="mlp", propagate=False)).propagate is False
+    assert plan(glyphs(images, size=128)).student == "resnet18"  # starts from pretrained weights
+    monkeypatch.setattr(presets, "FEW", 3)
+    config = plan(glyphs(images))
+    assert (config.student, config.propagate) == ("light", False) and "a class" not in config.preset
+    assert plan(glyphs(images, propagate=True)).propagate
 
 
 def test_what_is_said_counts(images):

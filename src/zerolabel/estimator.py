@@ -51,6 +51,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         size: side of the student's input, in pixels.
         pretrained: whether a timm student starts from published weights.
         via: ``"features"`` learns on frozen features first, then trains a student that reads pixels.
+        propagate: whether scores spread over neighbours in feature space before training; by default where features
+            are read.
         deploy: ``"one"`` network, or ``"both"``.
         epochs: of training.
         seed: of weights, order and views.
@@ -81,6 +83,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         size: int | None = None,
         pretrained: bool | None = None,
         via: str | None = None,
+        propagate: bool | None = None,
         deploy: str = "one",
         epochs: int | None = None,
         seed: int = 0,
@@ -92,7 +95,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     ) -> None:
         self.classes, self.vlm, self.templates, self.candidates = classes, vlm, templates, candidates
         self.learner, self.options, self.student, self.size = learner, options, student, size
-        self.pretrained, self.via, self.deploy, self.epochs = pretrained, via, deploy, epochs
+        self.pretrained, self.via, self.propagate = pretrained, via, propagate
+        self.deploy, self.epochs = deploy, epochs
         self.seed, self.flip, self.device, self.cache = seed, flip, device, cache
         self.output, self.verbose = output, verbose
 
@@ -211,7 +215,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
 
 _SAME = (
-    *("candidates", "learner", "student", "size", "pretrained", "via"),
+    *("candidates", "learner", "student", "size", "pretrained", "via", "propagate"),
     *("deploy", "epochs", "seed", "flip", "device"),
 )
 """Arguments that the planner takes as they are."""

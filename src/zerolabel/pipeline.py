@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from zerolabel import report, results, vlms
 from zerolabel.annotate import Annotated, annotate, embed
@@ -17,10 +19,11 @@ from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.export import export, write_script
 from zerolabel.images import ImageSet
-from zerolabel.presets import HEADS
+from zerolabel.inspection.files import open_annotations
+from zerolabel.merging import merge
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder
-from zerolabel.students import Trained, make_classifier, train_student
+from zerolabel.students import Trained, make_classifier, needs_features, train_student
 from zerolabel.training import best_device
 from zerolabel.truth import Labels
 from zerolabel.vlms.clip import DualEncoder
@@ -46,18 +49,34 @@ class Job:
     cache: Path
 
     @cached_property
+    def models(self) -> dict[str, DualEncoder]:
+        """Those that were loaded."""
+        return {}
+
+    def model(self, name: str) -> DualEncoder:
+        """A vision-language model by its name."""
+        if name not in self.models:
+            self.models[name] = vlms.load(name, best_device(self.config.settings.get("device", "auto")))
+        return self.models[name]
+
+    @property
     def encoder(self) -> DualEncoder:
-        """The vision-language model."""
-        return vlms.load(self.config.vlm, best_device(self.config.settings.get("device", "auto")))
+        """The model whose frozen features training reads."""
+        if self.config.encoder is None:
+            raise InputError("no annotating model has features to read; train a student that reads pixels.")
+        return self.model(self.config.encoder)
 
     def prepare(self) -> None:
-        """Load the model where it is needed, so that a mistake in its name is told before anything is done.
+        """Load the models that are needed, so that a mistake in a name is told before anything is done.
 
         Raises:
             InputError: there is no such model, or it cannot be downloaded.
         """
         config = self.config
-        if config.annotations is None or config.test_images or config.via or config.student in HEADS:
+        if config.annotations is None or config.test_images:
+            for name in config.vlm:
+                self.model(name)
+        elif needs_features(config):
             _ = self.encoder
 
     def run(self) -> dict[str, Any]:
@@ -83,9 +102,9 @@ class Job:
         """Votes on the training images: ``annotations.parquet``, ``skipped.csv``. Human labels are put in."""
         images = ImageSet.open(self.config.images)
         if self.config.annotations is None:
-            done = self._annotate("annotate", images, self.folder.path)
+            done = self._append(self._annotate("annotate", images, self.folder.path))
         else:
-            done = self._given(images, Annotations.load(self.config.annotations))
+            done = self._given(images, open_annotations(self.config.annotations))
         if not self.config.few_shot:
             return done
         skipped = [name for name, _ in done.skipped]
@@ -94,6 +113,16 @@ class Job:
         done = replace(done, annotations=done.annotations.with_labels(labels))
         done.annotations.save(self.folder / "annotations.parquet")
         return done
+
+    def _append(self, done: Annotated) -> Annotated:
+        """With the annotations, where there are any, that these are added to."""
+        if self.config.append is None:
+            return done
+        before = open_annotations(self.config.append)
+        names = (self.config.append, "the new annotations")
+        together = merge(before, done.annotations, self.config.rule, names)
+        together.save(self.folder / "annotations.parquet")
+        return replace(done, annotations=together)
 
     def _given(self, images: ImageSet, annotations: Annotations) -> Annotated:
         """Annotations that were there already, with features only where the student reads them."""
@@ -105,10 +134,8 @@ class Job:
         left_out = tuple((name, "it has no annotation") for name in images.file_names if name not in known)
         images = images.named(annotations.file_names)
         features = torch.zeros(len(annotations), 0)
-        if self.config.student in HEADS or self.config.via:
-            embedding = embed(images, self.encoder, cache=self.cache)
-            deque(self.progress("encode", embedding.steps), 0)
-            features = embedding.features
+        if needs_features(self.config):
+            features = self._features(images)
         annotations.save(self.folder / "annotations.parquet")
         return Annotated(annotations, images, features, left_out, 0.0, 0.0)
 
@@ -120,23 +147,61 @@ class Job:
         done.annotations.save(self.folder / "test_annotations.parquet")
         return done
 
+    def _features(self, images: ImageSet) -> Float[Tensor, "N D"]:
+        """Of every image, by the model that training reads; from the cache where they are known."""
+        embedding = embed(images, self.encoder, cache=self.cache)
+        deque(self.progress("encode", embedding.steps), 0)
+        return embedding.features
+
     def _annotate(self, stage: str, images: ImageSet, out: Path | None) -> Annotated:
-        config = self.config
-        classes = Classes(config.classes, config.aliases)
+        """Votes of all models: each annotates on its own, and what they say is merged."""
+        names, parts = self.config.vlm, {}
         with results.timed(self.folder, stage) as facts:
-            done = annotate(
-                images,
-                self.encoder,
-                classes,
-                config.templates,
-                out=out,
-                rule=config.rule,
-                cache=self.cache,
-                resume=True,
-                progress=lambda steps: self.progress(stage, steps),
-            )
-            facts |= {"images_per_second": done.images_per_second, "vlm_parameters": self.encoder.n_parameters}
+            for name in names:
+                title = stage if len(names) == 1 else f"{stage}, {name}"
+                place = out if out is None or len(names) == 1 else self.folder / "cache" / f"votes-{len(parts)}"
+                parts[name] = self._one_model(title, name, images, place)
+            done = parts[names[0]] if len(names) == 1 else self._merged(parts, images, out)
+            parameters = sum(self.model(name).n_parameters for name in names)
+            facts |= {"images_per_second": done.images_per_second, "vlm_parameters": parameters}
         return done
+
+    def _one_model(self, title: str, name: str, images: ImageSet, out: Path | None) -> Annotated:
+        config = self.config
+        return annotate(
+            images,
+            self.model(name),
+            Classes(config.classes, config.aliases),
+            dict(zip(config.vlm, config.templates, strict=True))[name],
+            out=out,
+            rule=config.rule,
+            cache=self.cache,
+            resume=True,
+            progress=lambda steps: self.progress(title, steps),
+        )
+
+    def _merged(self, parts: dict[str, Annotated], images: ImageSet, out: Path | None) -> Annotated:
+        """What several models said of one image set; in ``out``, ``annotations.parquet`` and ``skipped.csv``."""
+        first, *others = parts.items()
+        together, so_far = first[1].annotations, first[0]
+        for name, part in others:
+            together = merge(together, part.annotations, self.config.rule, (so_far, name))
+            so_far = f"{so_far} and {name}"
+        if out is not None:
+            together.save(out / "annotations.parquet")
+            (self.folder / "cache" / "votes-0" / "skipped.csv").replace(out / "skipped.csv")
+            for k in range(len(parts)):
+                shutil.rmtree(self.folder / "cache" / f"votes-{k}")
+        seconds = sum(part.seconds for part in parts.values())
+        reader = parts.get(self.config.encoder or "")
+        if reader is None or reader.annotations.file_names != together.file_names:
+            images = images.named(together.file_names)
+            features = self._features(images) if needs_features(self.config) else torch.zeros(len(together), 0)
+        else:
+            images, features = reader.images, reader.features
+        return Annotated(
+            together, images, features, first[1].skipped, seconds, len(together) / max(seconds, 1e-9)
+        )
 
     def train(self, annotated: Annotated) -> tuple[Trained, Classifier]:
         """The networks and the classifier made of them: ``checkpoints/``, ``log.jsonl``, ``classifier/``."""
@@ -174,7 +239,7 @@ def provenance(config: Config, annotated: Annotated) -> dict[str, Any]:
     """How a classifier came to be, for its files."""
     return {
         "annotators": sorted({f"{one.model}@{one.revision}" for one in annotated.annotations.annotators}),
-        "templates": list(config.templates),
+        "templates": dict(zip(config.vlm, map(list, config.templates), strict=True)),
         "rule": config.rule,
         "learner": config.learner,
         "hyper_parameters": config.hyper_parameters,

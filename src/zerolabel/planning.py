@@ -7,18 +7,20 @@ from statistics import median
 from typing import Any
 
 from zerolabel import __version__, networks, options, presets, prompts, vlms
-from zerolabel.annotations import Annotations
-from zerolabel.candidates import parse_rule
+from zerolabel.candidates import known_rule, parse_rule
 from zerolabel.errors import InputError, nearest
 from zerolabel.estimate import blank
 from zerolabel.images import ImageSet, Unreadable
+from zerolabel.inspection.files import open_annotations
 from zerolabel.learners import LEARNERS, hyper_parameters
+from zerolabel.merging import with_classes
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config
 from zerolabel.truth import Labels
 
 SIZES = (24, 28, 32, 64, 96, 128, 224)
 _SAMPLE = 64
+_KINDS = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME")
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,18 @@ class Request:
     Attributes:
         images: folder or list of unlabelled images.
         classes: file of class names, or names with commas between; none where annotations are given.
-        vlm: the annotating model; see `zerolabel.vlms.load`.
-        templates: set or file of prompts, or one prompt.
-        candidates: how votes become candidate sets; see `zerolabel.candidates.RULES`.
+        vlm: the annotating model, or several; see `zerolabel.vlms.load`. Where annotations are given, the one of their
+            models whose features are read.
+        templates: set or file of prompts, or one prompt, for every model; by default each model's own.
+        candidates: how votes become candidate sets; see `zerolabel.candidates.RULES`. By default union, or as in the
+            annotations that are appended to.
         learner: name of the algorithm.
         options: ``NAME=VALUE`` texts for the learner and the training settings.
         student: name of the network; "features" means an MLP on the model's frozen features.
         size: side of the student's input in pixels.
         pretrained: whether a timm student starts from pretrained weights.
         via: "features" to learn on frozen features first.
+        propagate: whether scores spread over neighbours before training.
         deploy: "one" network or "both".
         epochs: of training.
         seed: of everything random.
@@ -45,21 +50,23 @@ class Request:
         truth: true labels, for evaluation alone.
         test_images: images held out of training.
         few_shot: labels given by a person, for training.
-        annotations: ``annotations.parquet`` to train on; classes, model and prompts are then its own.
+        annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
+        append: annotations, or a run, that further annotators and images are added to.
         command: the command line.
     """
 
     images: str
     classes: str | None = None
-    vlm: str | None = None
+    vlm: str | Sequence[str] | None = None
     templates: str | None = None
-    candidates: str = "union"
+    candidates: str | None = None
     learner: str = "coreg"
     options: Sequence[str] = ()
     student: str | None = None
     size: int | None = None
     pretrained: bool | None = None
     via: str | None = None
+    propagate: bool | None = None
     deploy: str = "one"
     epochs: int | None = None
     seed: int = 0
@@ -69,6 +76,7 @@ class Request:
     test_images: str | None = None
     few_shot: str | None = None
     annotations: str | None = None
+    append: str | None = None
     command: list[str] = field(default_factory=list)
 
 
@@ -92,7 +100,9 @@ def plan(request: Request) -> Config:
     epochs = options.make_settings(settings).epochs
     hyper = fit_to_epochs(preset.hyper_parameters.get(request.learner, {}), request.learner, epochs) | chosen.learner
     check_hyper_parameters(request.learner, hyper, asked["classes"])
-    student, size = choose_student(request, images)
+    student, size = choose_student(request, images, asked)
+    on_features = student in presets.HEADS or request.via == "features"
+    check_features(asked, on_features=on_features, request=request)
     return Config(
         images=str(request.images),
         **asked,
@@ -103,13 +113,17 @@ def plan(request: Request) -> Config:
         size=size,
         pretrained=student not in networks.NAMES if request.pretrained is None else request.pretrained,
         via=one_of("--via", request.via, (None, "features")),
+        propagate=on_features and len(images) <= presets.MOST_PROPAGATED
+        if request.propagate is None
+        else request.propagate,
         deploy=one_of("--deploy", request.deploy, ("one", "both")) or "one",
-        flip=asked["vlm"] != "glyphs" if request.flip is None else request.flip,
+        flip="glyphs" not in asked["vlm"] if request.flip is None else request.flip,
         truth=request.truth,
         test_images=request.test_images,
         few_shot=request.few_shot,
         annotations=request.annotations,
-        preset=f"{preset.name}: {preset.why}",
+        append=request.append,
+        preset=f"{preset.name}: {preset.why}{few(request, student)}",
         command=request.command,
         zerolabel=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,43 +131,101 @@ def plan(request: Request) -> Config:
 
 
 def what_was_asked(request: Request) -> dict[str, Any]:
-    """Classes, model, prompts and rule: from the options, or from annotations that are there already.
+    """Classes, models, prompts and rule: from the options, or from annotations that are there already.
 
     Raises:
-        InputError: an option is wrong, or the annotations are of several models.
+        InputError: an option is wrong.
     """
+    wanted = () if request.vlm is None else (request.vlm,) if isinstance(request.vlm, str) else tuple(request.vlm)
     if request.annotations is not None:
-        annotations = Annotations.load(request.annotations)
-        models = {annotator.model for annotator in annotations.annotators}
-        if len(models) != 1:
-            which = f"of several models, {', '.join(sorted(models))}" if models else "of no model"
-            raise InputError(f"{request.annotations} is {which}; train on annotations of one.")
-        return {
-            "classes": annotations.classes,
-            "aliases": ((),) * len(annotations.classes),
-            "vlm": models.pop(),
-            "templates": tuple(annotator.template for annotator in annotations.annotators),
-            "rule": annotations.rule,
-        }
-    if request.classes is None:
-        raise InputError("give --classes: a file of class names, or names with commas between.")
-    names = prompts.load_classes(request.classes)
-    parse_rule(request.candidates)
-    vlm = request.vlm or vlms.DEFAULT_PHOTO_VLM
-    if vlm.partition(":")[0] not in ("glyphs", "open_clip", "hf-hub"):
-        kinds = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME")
-        raise InputError(f"--vlm {vlm}: there is no such model{nearest(vlm, kinds)}")
+        return what_was_annotated(request.annotations, wanted)
+    names, rule = classes_and_rule(request)
+    parse_rule(rule)
+    models = tuple(dict.fromkeys(wanted or (vlms.DEFAULT_PHOTO_VLM,)))
+    for model in models:
+        if not is_encoder(model):
+            raise InputError(f"--vlm {model}: there is no such model{nearest(model, _KINDS)}")
     return {
         "classes": names.names,
         "aliases": names.aliases,
-        "vlm": vlm,
-        "templates": vlms.templates(vlm, request.templates),
-        "rule": request.candidates,
+        "vlm": models,
+        "templates": tuple(vlms.templates(model, request.templates) for model in models),
+        "rule": rule,
+        "encoder": next(filter(is_encoder, models), None),
     }
 
 
-def choose_student(request: Request, images: ImageSet) -> tuple[str, int]:
-    """Network and input size: what was asked, else by the size of the images.
+def what_was_annotated(path: str, wanted: Sequence[str]) -> dict[str, Any]:
+    """The same of annotations.
+
+    Args:
+        path: where they lie.
+        wanted: the one of their models whose features are to be read, or none where it does not matter.
+
+    Raises:
+        InputError: there are none, or the model is none of theirs.
+    """
+    annotations = open_annotations(path)
+    prompts_of: dict[str, dict[str, None]] = {}
+    for annotator in annotations.annotators:
+        prompts_of.setdefault(annotator.model, {})[annotator.template] = None
+    if len(wanted) > 1:
+        raise InputError(f"--vlm {' --vlm '.join(wanted)}: training reads the features of one model; give one.")
+    for model in wanted:
+        if model not in prompts_of or not is_encoder(model):
+            known = [model for model in prompts_of if is_encoder(model)]
+            raise InputError(f"--vlm {model}: {path} has no votes of such a model{nearest(model, known)}")
+    return {
+        "classes": annotations.classes,
+        "aliases": ((),) * len(annotations.classes),
+        "vlm": tuple(prompts_of),
+        "templates": tuple(tuple(templates) for templates in prompts_of.values()),
+        "rule": annotations.rule,
+        "encoder": next(filter(is_encoder, wanted or prompts_of), None),
+    }
+
+
+def classes_and_rule(request: Request) -> tuple[Classes, str]:
+    """What the options say, or else the annotations that are appended to.
+
+    Raises:
+        InputError: neither says it, or they name different classes.
+    """
+    if request.append is None:
+        if request.classes is None:
+            raise InputError("give --classes: a file of class names, or names with commas between.")
+        return prompts.load_classes(request.classes), request.candidates or "union"
+    before = open_annotations(request.append)
+    names = Classes(before.classes) if request.classes is None else prompts.load_classes(request.classes)
+    with_classes(before, names.names, ("--classes", request.append))
+    return names, request.candidates or known_rule(before.rule)
+
+
+def is_encoder(model: str) -> bool:
+    """Whether a model, by its name, has image features that a head can read."""
+    return model.partition(":")[0] in ("glyphs", "open_clip", "hf-hub")
+
+
+def check_features(asked: dict[str, Any], *, on_features: bool, request: Request) -> None:
+    """See that there is a model to read features of, or to annotate held-out images with, where that is asked.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (on_features or request.propagate) and asked["encoder"] is None:
+        option = "--propagate" if request.propagate else "--via features" if request.via else "--student features"
+        raise InputError(
+            f"{option} reads the image features of an annotating model, and {request.annotations or 'this run'} has "
+            "none that gives any; leave it out, or annotate with one such as open_clip, too."
+        )
+    if request.test_images is not None and not asked["vlm"]:
+        raise InputError(
+            f"--test images are annotated by the models of {request.annotations}, which names none; leave --test out."
+        )
+
+
+def choose_student(request: Request, images: ImageSet, asked: dict[str, Any]) -> tuple[str, int]:
+    """Network and input size: what was asked, else by the size and number of the images.
 
     Raises:
         InputError: the network is unknown, or does not go with ``--via``.
@@ -164,12 +236,22 @@ def choose_student(request: Request, images: ImageSet) -> tuple[str, int]:
     name = "mlp" if request.student == "features" else request.student
     if name is None:
         name = networks.default_name(size, len(images))
+        scarce = len(images) < presets.FEW * len(asked["classes"]) and asked["encoder"] is not None
+        if name in networks.NAMES and request.via is None and scarce:
+            name = "mlp"
     networks.build(name, 2, size)
     if name in presets.HEADS and request.via:
         raise InputError(
             f"--via features ends in a network that reads pixels; --student {request.student} reads features."
         )
     return name, size
+
+
+def few(request: Request, student: str) -> str:
+    """Why a head on frozen features was chosen, where the user did not ask for one."""
+    if student not in presets.HEADS or request.student is not None:
+        return ""
+    return f"; fewer than {presets.FEW} a class, so a head on the annotating model's features"
 
 
 def choose_size(images: ImageSet) -> int:

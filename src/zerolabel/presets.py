@@ -8,6 +8,11 @@ from zerolabel.training import Settings
 HEADS = ("linear", "mlp")
 SMALL = 10_000
 DRAWN = 90_000
+FEW = 100
+"""Images per class from which on a network that starts from random weights is worth its training; with fewer, a head
+on the annotating model's frozen features is the default."""
+MOST_PROPAGATED = 200_000
+"""Images up to which scores are spread over neighbours by default: comparing all with all takes quadratic time."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,13 @@ def choose(n_images: int) -> Preset:
 
     The paper's values are made for 20,000 images and more: with 1,000 images, 50 epochs of warm-up at batch 512 are
     a hundred steps. The small preset takes smaller batches, a larger learning rate, as many epochs as show the
-    networks `DRAWN` images (30 to 300), most of them warm-up, and each image of the unlabelled split once an epoch.
+    networks `DRAWN` images (30 to 300), most of them warm-up, each image of the unlabelled split once an epoch, and
+    rare classes as often as frequent ones.
     """
     if n_images >= SMALL:
         return Preset("paper", f"{n_images} images are {SMALL} or more", {}, {})
     epochs = min(max(DRAWN // max(n_images, 1), 30), 300)
-    coreg = {"warm_up": round(0.87 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False}
+    coreg = {"warm_up": round(0.87 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False, "balance": 1.0}
     settings = {"epochs": epochs, "batch_size": 64, "lr": 0.05}
     return Preset("small", f"{n_images} images are fewer than {SMALL}", settings, {"coreg": coreg})
 

@@ -21,6 +21,7 @@ _OPTIONS = {
     "rule": "--candidates",
     "test_images": "--test",
     "aliases": "--classes",
+    "encoder": "--vlm",
     "hyper_parameters": "--set",
     "settings": "--set",
 }
@@ -34,8 +35,8 @@ class Config:
         images: folder or list of the unlabelled images.
         classes: class names.
         aliases: other names of each class.
-        vlm: how the model was named.
-        templates: the prompts.
+        vlm: how each annotating model was named.
+        templates: the prompts of each of them.
         rule: how votes become candidates.
         learner: name of the algorithm.
         hyper_parameters: what was set of the learner's, over its defaults.
@@ -43,13 +44,16 @@ class Config:
         student: name of the network.
         size: side of the student's input in pixels.
         pretrained: whether a timm student starts from pretrained weights.
+        encoder: which of the models gives the frozen features where training reads them; none where none can.
         via: "features" to learn on the model's frozen features first, else None.
+        propagate: whether scores spread over the images' neighbours in the model's feature space before training.
         deploy: "one" network or "both".
         flip: whether views may be mirrored.
         truth: true labels for evaluation alone.
         test_images: images held out of training.
         few_shot: labels given by a person, for training.
         annotations: file of annotations that were there already; none makes them.
+        append: annotations that further annotators, and images, are added to.
         preset: which preset chose the defaults.
         command: the command line.
         zerolabel: version.
@@ -59,8 +63,8 @@ class Config:
     images: str
     classes: tuple[str, ...]
     aliases: tuple[tuple[str, ...], ...]
-    vlm: str
-    templates: tuple[str, ...]
+    vlm: tuple[str, ...]
+    templates: tuple[tuple[str, ...], ...]
     rule: str
     learner: str
     hyper_parameters: dict[str, Any]
@@ -68,13 +72,16 @@ class Config:
     student: str
     size: int
     pretrained: bool = False
+    encoder: str | None = None
     via: str | None = None
+    propagate: bool = False
     deploy: str = "one"
     flip: bool = True
     truth: str | None = None
     test_images: str | None = None
     few_shot: str | None = None
     annotations: str | None = None
+    append: str | None = None
     preset: str = ""
     command: list[str] = field(default_factory=list)
     zerolabel: str = ""
@@ -92,7 +99,8 @@ class Config:
     def from_json(cls, text: str) -> "Config":
         """Read what `to_json` wrote."""
         raw = json.loads(text)
-        raw["classes"], raw["templates"] = tuple(raw["classes"]), tuple(raw["templates"])
+        raw["classes"], raw["vlm"] = tuple(raw["classes"]), tuple(raw["vlm"])
+        raw["templates"] = tuple(tuple(prompts) for prompts in raw["templates"])
         raw["aliases"] = tuple(tuple(names) for names in raw["aliases"])
         return cls(**raw)
 

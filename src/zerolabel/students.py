@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from zerolabel import calibration, evaluation, networks
+from zerolabel import calibration, evaluation, labels, networks
 from zerolabel import images as image_files
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
@@ -24,6 +24,7 @@ from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder, Network
 from zerolabel.presets import HEADS, features_settings
 from zerolabel.prompts import Classes
+from zerolabel.propagation import propagate
 from zerolabel.runs import Config, Folder, write_text
 from zerolabel.training import EpochLog, Settings, Source, launch, predict, train
 from zerolabel.views import Features, Pixels, Preprocess
@@ -63,6 +64,8 @@ def train_student(
         encoder: loads the vision-language model, for a student that reads its features.
         progress: shows the epochs as they pass.
     """
+    if config.propagate:
+        annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
     if config.student in HEADS:
         return on_features(config, Settings(**config.settings), folder, annotated, encoder(), progress)
     annotations = annotated.annotations
@@ -71,6 +74,11 @@ def train_student(
         teacher = on_features(head, features_settings(config.settings), folder, annotated, encoder(), progress)
         annotations = cleaned(annotations, teacher)
     return on_pixels(config, folder, annotated, annotations, progress)
+
+
+def needs_features(config: Config) -> bool:
+    """Whether training reads the model's frozen features."""
+    return config.student in HEADS or config.via is not None or config.propagate
 
 
 def on_features(
@@ -152,6 +160,15 @@ def in_candidates(p: Float[Tensor, "N C"], candidates: Tensor) -> float:
     rows = candidates.any(1)
     chosen = p[rows].argmax(1, keepdim=True)
     return float(candidates[rows].gather(1, chosen).float().mean()) if bool(rows.any()) else 0.0
+
+
+def spread(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
+    """The annotations with scores spread over neighbours in feature space, and the best class as the candidate."""
+    human = labels.one_hot(annotations.labels, len(annotations.classes))
+    given = torch.where(annotations.human[:, None], human, annotations.scores)
+    scores = torch.where(annotations.human[:, None], human, propagate(given, features))
+    best = labels.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
+    return replace(annotations, scores=scores).with_candidates(best, f"{annotations.rule}, spread over neighbours")
 
 
 def cleaned(annotations: Annotations, teacher: Trained) -> Annotations:

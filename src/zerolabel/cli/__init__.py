@@ -13,13 +13,16 @@ import typer
 from safetensors import SafetensorError
 
 from zerolabel import __version__
-from zerolabel.cli import annotation, classifiers, help, main_job
+from zerolabel.cli import annotation, classifiers, help, main_job, neighbours
 from zerolabel.cli.screen import say
 from zerolabel.errors import InputError
 
 COMMANDS = (
     main_job.run,
     annotation.annotate,
+    annotation.inspect,
+    neighbours.export_labels,
+    neighbours.import_labels,
     classifiers.train,
     classifiers.evaluate,
     classifiers.predict,

@@ -1,4 +1,9 @@
-"""Commands that make or change annotations."""
+"""Commands that make, change or look at annotations."""
+
+from pathlib import Path
+from typing import Annotated as Arg
+
+import typer
 
 from zerolabel.cli.arguments import (
     CacheOpt,
@@ -12,6 +17,7 @@ from zerolabel.cli.arguments import (
     ResumeOpt,
     RuleOpt,
     TemplatesOpt,
+    TruthOpt,
     VlmOpt,
 )
 from zerolabel.cli.screen import command_line, display, show
@@ -46,3 +52,26 @@ def annotate(
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
     done = Job(config, folder, display(), default_folder(cache)).annotate()
     show(*tables.annotated(done, output), as_json)
+
+
+def inspect(
+    annotations: Arg[Path, typer.Argument(help="annotations.parquet, or the folder that holds it.")],
+    truth: TruthOpt = None,
+    label_model: Arg[
+        str, typer.Option(help="Judges the prompts: joint, or majority, dawid_skene, one_coin, glad, mace.")
+    ] = "joint",
+    html: Arg[Path | None, typer.Option(help="Write a page to this file as well.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Say how good annotations are, without labels, and what to do about them."""
+    from zerolabel import inspection, tables
+    from zerolabel.inspection.files import open_annotations, read_truth, text_space
+    from zerolabel.report import build_inspection
+    from zerolabel.runs import write_text
+
+    given = open_annotations(annotations)
+    known = None if truth is None else read_truth(truth, given, annotations)
+    found = inspection.inspect(given, truth=known, text=text_space(given), label_model=label_model)
+    if html is not None:
+        write_text(html, build_inspection(found))
+    show(tables.inspection(found), found.as_json(), as_json)

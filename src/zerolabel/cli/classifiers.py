@@ -19,6 +19,7 @@ from zerolabel.cli.arguments import (
     OutOpt,
     OverwriteOpt,
     PretrainedOpt,
+    PropagateOpt,
     ResumeOpt,
     SeedOpt,
     SetOpt,
@@ -41,6 +42,7 @@ def train(
     size: SizeOpt = None,
     pretrained: PretrainedOpt = None,
     via: ViaOpt = None,
+    propagate: PropagateOpt = None,
     deploy: DeployOpt = "one",
     epochs: EpochsOpt = None,
     truth: TruthOpt = None,
@@ -63,8 +65,8 @@ def train(
 
     request = Request(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
-        deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth, test_images=test,
-        few_shot=few_shot, annotations=str(annotations), command=command_line(),
+        propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth,
+        test_images=test, few_shot=few_shot, annotations=str(annotations), command=command_line(),
     )  # fmt: skip
     config = plan(request)
     job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))

@@ -20,6 +20,7 @@ from zerolabel.cli.arguments import (
     OutOpt,
     OverwriteOpt,
     PretrainedOpt,
+    PropagateOpt,
     ResumeOpt,
     RuleOpt,
     SeedOpt,
@@ -48,6 +49,7 @@ def run(
     size: SizeOpt = None,
     pretrained: PretrainedOpt = None,
     via: ViaOpt = None,
+    propagate: PropagateOpt = None,
     deploy: DeployOpt = "one",
     epochs: EpochsOpt = None,
     truth: TruthOpt = None,
@@ -72,8 +74,9 @@ def run(
 
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
-        student=student, size=size, pretrained=pretrained, via=via, deploy=deploy, epochs=epochs, seed=seed, flip=flip,
-        device=device, truth=truth, test_images=test, few_shot=few_shot, command=command_line(),
+        student=student, size=size, pretrained=pretrained, via=via, propagate=propagate,
+        deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth, test_images=test,
+        few_shot=few_shot, command=command_line(),
     )  # fmt: skip
     config = plan(request)
     if dry_run:
