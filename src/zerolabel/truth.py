@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -57,7 +57,17 @@ class Labels:
             raise InputError(
                 f"there are no labels {path}; give a CSV or parquet with file_name,label or a folder per class."
             )
-        return cls(path, classes, tuple(rows), _label_ids(sorted({label for _, label in rows if label}), classes, path))
+        return cls.of(path, classes, rows)
+
+    @classmethod
+    def of(cls, path: Path, classes: Classes, rows: Iterable[tuple[str, str]]) -> "Labels":
+        """Labels that were read from ``path`` already: file names and what they are labelled, see `read`.
+
+        Raises:
+            InputError: they name unknown classes.
+        """
+        rows = tuple(rows)
+        return cls(path, classes, rows, _label_ids(sorted({label for _, label in rows if label}), classes, path))
 
     def match(
         self, file_names: Sequence[str], sha256: Sequence[str], skipped: Collection[str] = ()

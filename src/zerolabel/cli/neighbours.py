@@ -1,0 +1,65 @@
+"""Commands that carry annotations to other tools and back."""
+
+from pathlib import Path
+from typing import Annotated as Arg
+
+import typer
+
+from zerolabel.cli.arguments import JsonOpt
+from zerolabel.cli.screen import show
+
+_KINDS = "snorkel, cleanlab, pred-probs, crowd-kit, label-studio, fiftyone, hugging-face or csv."
+
+
+def export_labels(
+    annotations: Arg[Path, typer.Argument(help="annotations.parquet of the images.")],
+    to: Arg[str, typer.Option("--to", help=_KINDS)],
+    output: Arg[Path, typer.Option("--output", "-o", help="File to write, or folder for fiftyone.")],
+    prefix: Arg[str, typer.Option(help="Folder or URL of the images, where the file says where they lie.")] = "",
+    as_json: JsonOpt = False,
+) -> None:
+    """Write votes, scores, candidates and labels for another tool."""
+    from zerolabel import tables
+    from zerolabel.annotations import Annotations
+    from zerolabel.neighbours import NEIGHBOURS
+    from zerolabel.neighbours import export_labels as write
+
+    found = Annotations.load(annotations)
+    write(found, to, output, prefix)
+    facts = {"n_images": len(found), "kind": to, "path": str(output)}
+    rows = [("images", str(len(found))), (to, NEIGHBOURS[to].summary), ("written", str(output))]
+    show(tables.pairs(rows), facts, as_json)
+
+
+def import_labels(
+    file: Arg[Path, typer.Argument(help="What another tool wrote.")],
+    kind: Arg[str, typer.Option("--from", help=_KINDS)],
+    output: Arg[Path, typer.Option("--output", "-o", help="annotations.parquet to write; may be that of --into.")],
+    into: Arg[Path | None, typer.Option(help="annotations.parquet of the images that the file speaks of.")] = None,
+    images: Arg[str | None, typer.Option(help="The images, where there are no annotations yet.")] = None,
+    classes: Arg[str | None, typer.Option("--classes", "-c", help="Class names, with --images.")] = None,
+    replace: Arg[bool, typer.Option("--replace", help="Forget the votes and scores that were there.")] = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Take votes, scores or corrections of another tool; what a person said becomes a human label."""
+    from zerolabel import tables
+    from zerolabel.neighbours import import_labels as read
+    from zerolabel.neighbours.joining import base
+
+    before = base(into, images, classes, replace=replace)
+    after = read(before, kind, file)
+    after.save(output)
+    facts = {
+        "n_images": len(after),
+        "n_annotators": len(after.annotators),
+        "n_human": int(after.human.sum()),
+        "n_human_before": int(before.human.sum()),
+        "path": str(output),
+    }
+    rows = [
+        ("images", str(len(after))),
+        ("annotators", f"{len(after.annotators)}, {len(after.annotators) - len(before.annotators)} of them new"),
+        ("human labels", f"{facts['n_human']}, {facts['n_human_before']} of them from before"),
+        ("written", str(output)),
+    ]
+    show(tables.pairs(rows), facts, as_json)

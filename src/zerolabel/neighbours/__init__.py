@@ -1,0 +1,131 @@
+"""What other tools read and write: each kind a pair of functions, from annotations to a file and back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError, nearest
+from zerolabel.neighbours import (
+    cleanlab,
+    crowd_kit,
+    fiftyone,
+    hugging_face,
+    label_studio,
+    snorkel,
+    spreadsheet,
+)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One kind of file of another tool.
+
+    Attributes:
+        summary: what is in it.
+        endings: extensions that it may have; none where it is a folder.
+        write: annotations, the path, and what goes before file names (a folder or URL; empty where nothing does).
+        read: the annotations of the same images, and the path; gives them with what the file adds.
+        located: whether ``write`` says where the images lie.
+    """
+
+    summary: str
+    endings: tuple[str, ...]
+    write: Callable[[Annotations, Path, str], None]
+    read: Callable[[Annotations, Path], Annotations]
+    located: bool = False
+
+
+NEIGHBOURS = {
+    "snorkel": Neighbour("label matrix of votes, -1 abstains", (".npy", ".csv"), snorkel.write, snorkel.read),
+    "cleanlab": Neighbour(
+        "votes, a column per annotator, nothing where it abstains",
+        (".csv", ".parquet"),
+        cleanlab.write_votes,
+        cleanlab.read_votes,
+    ),
+    "pred-probs": Neighbour(
+        "class probabilities, as cleanlab takes them", (".npy", ".csv"), cleanlab.write_scores, cleanlab.read_scores
+    ),
+    "crowd-kit": Neighbour(
+        "votes as rows of task, worker, label", (".csv", ".parquet"), crowd_kit.write, crowd_kit.read
+    ),
+    "label-studio": Neighbour(
+        "tasks with predictions; read: a person's choices",
+        (".json",),
+        label_studio.write,
+        label_studio.read,
+        located=True,
+    ),
+    "fiftyone": Neighbour(
+        "candidates, zero-shot and human labels; read: human labels", (), fiftyone.write, fiftyone.read, located=True
+    ),
+    "hugging-face": Neighbour(
+        "a data set with candidates, votes and scores",
+        (".parquet",),
+        hugging_face.write,
+        hugging_face.read,
+        located=True,
+    ),
+    "csv": Neighbour(
+        "file_name, label, best and candidates; read: label",
+        (".csv", ".tsv", ".parquet"),
+        spreadsheet.write,
+        spreadsheet.read,
+    ),
+}
+"""In the order of the docs."""
+
+
+def export_labels(annotations: Annotations, kind: str, path: Path, prefix: str = "") -> None:
+    """Write annotations for another tool.
+
+    Args:
+        annotations: votes, scores and candidates.
+        kind: a name of `NEIGHBOURS`.
+        path: the file, or the folder where the kind is one.
+        prefix: folder or URL that goes before the file names, for kinds that say where the images lie.
+
+    Raises:
+        InputError: there is no such kind, its file has another extension, or it cannot be written.
+    """
+    neighbour = find(kind, path)
+    if prefix and not neighbour.located:
+        raise InputError(
+            f"--prefix has no meaning for {kind}, whose file says nothing of where images lie; leave it out."
+        )
+    neighbour.write(annotations, path, prefix)
+
+
+def import_labels(annotations: Annotations, kind: str, path: Path) -> Annotations:
+    """Take what another tool wrote into the annotations of the same images.
+
+    Votes and scores become further annotators, and the candidates are formed anew by the same rule. What a person
+    said becomes a human label: a candidate set of one that nothing overrules.
+
+    Args:
+        annotations: of the images that the file speaks of.
+        kind: a name of `NEIGHBOURS`.
+        path: the file.
+
+    Raises:
+        InputError: there is no such kind or file, it is damaged, or it does not fit the images or classes.
+    """
+    neighbour = find(kind, path)
+    if not path.exists():
+        raise InputError(f"there is no file {path}; check the path.")
+    return neighbour.read(annotations, path)
+
+
+def find(kind: str, path: Path) -> Neighbour:
+    """The neighbour of that name, for a file with one of its extensions.
+
+    Raises:
+        InputError: there is none, or the extension is another.
+    """
+    if kind not in NEIGHBOURS:
+        raise InputError(f"there is no kind '{kind}'{nearest(kind, NEIGHBOURS)}")
+    neighbour = NEIGHBOURS[kind]
+    if neighbour.endings and path.suffix.lower() not in neighbour.endings:
+        raise InputError(f"{path} has no extension of {kind}; name the file {' or '.join(neighbour.endings)}.")
+    return neighbour

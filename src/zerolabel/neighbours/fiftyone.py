@@ -1,0 +1,85 @@
+"""FiftyOne: a folder of label files that its `FiftyOneImageClassificationDataset` imports, one per field."""
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
+from zerolabel.images.places import joined
+from zerolabel.neighbours.files import write_text
+from zerolabel.neighbours.joining import correct
+
+FIELDS = ("candidates", "zero_shot", "human")
+
+
+def fields(annotations: Annotations, prefix: str = "") -> dict[str, dict[str, Any]]:
+    """What each label file holds: the classes, and per image its classification or classifications.
+
+    Args:
+        annotations: of the images.
+        prefix: the folder of the images; without it FiftyOne finds them below its ``data_path`` by their names
+            without extension.
+    """
+    names, p = annotations.classes, annotations.scores
+    images = [_image(name, prefix) for name in annotations.file_names]
+
+    def said(row: int, c: int) -> dict[str, Any]:
+        return {"label": names[c], "confidence": float(p[row, c])}
+
+    labels: dict[str, dict[str, Any]] = {field: {} for field in FIELDS}
+    for row, image in enumerate(images):
+        ids = annotations.candidates[row].nonzero().squeeze(1).tolist()
+        labels["candidates"][image] = [said(row, c) for c in sorted(ids, key=lambda c: -float(p[row, c]))]
+        if bool(p[row].any()):
+            labels["zero_shot"][image] = said(row, int(p[row].argmax()))
+        if int(annotations.labels[row]) >= 0:
+            labels["human"][image] = names[int(annotations.labels[row])]
+    return {field: {"classes": list(names), "labels": found} for field, found in labels.items()}
+
+
+def write(annotations: Annotations, path: Path, prefix: str) -> None:
+    """Write ``candidates.json``, ``zero_shot.json`` and ``human.json`` into a folder."""
+    for field, content in fields(annotations, prefix).items():
+        write_text(path / f"{field}.json", json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def read(annotations: Annotations, path: Path) -> Annotations:
+    """Take single labels, as FiftyOne exports a field that a person corrected, as said by a person.
+
+    Args:
+        annotations: of the images.
+        path: a label file, or the folder that holds ``labels.json`` or ``human.json``.
+
+    Raises:
+        InputError: it is no such file, an image has several labels, or an image or a class is unknown.
+    """
+    file = next((path / name for name in ("labels.json", "human.json") if (path / name).is_file()), path)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        classes, labels = content.get("classes"), dict(content["labels"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is no label file of FiftyOne ({error}); export a field of labels.") from None
+    known = {_image(name, ""): name for name in annotations.file_names}
+    known |= {name: name for name in annotations.file_names}
+    rows = []
+    for image, target in labels.items():
+        if isinstance(target, list):
+            raise InputError(f"{file} gives {image} a list of labels; export a field that holds one label per image.")
+        label = target.get("label", "") if isinstance(target, dict) else target
+        label = classes[label] if isinstance(label, int) and classes else str(label or "")
+        rows.append((_known(image, known), label))
+    return correct(annotations, rows, file)
+
+
+def _image(name: str, prefix: str) -> str:
+    """How FiftyOne calls an image: its path, or below a data path its name without extension."""
+    return os.path.abspath(joined(prefix, name)) if prefix else str(PurePosixPath(name).with_suffix(""))
+
+
+def _known(image: str, known: dict[str, str]) -> str:
+    """The file name whose path, with or without its extension, is the longest end of what FiftyOne calls an image."""
+    parts = PurePosixPath(image.replace("\\", "/")).parts
+    ends = ["/".join(parts[start:]) for start in range(len(parts))]
+    return next((known[end] for end in ends if end in known), image)

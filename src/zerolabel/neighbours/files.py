@@ -1,0 +1,102 @@
+"""Files of the neighbours: matrices and tables, written whole or not at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.errors import ParserError
+
+from zerolabel.annotations import writing
+from zerolabel.errors import InputError
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file beside, which then takes the place of ``path``.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """As UTF-8."""
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_matrix(path: Path, matrix: np.ndarray) -> None:
+    """As .npy, or as .csv without a head."""
+    integers = np.issubdtype(matrix.dtype, np.integer)
+    if path.suffix.lower() == ".npy":
+        write_whole(path, lambda partial: np.save(partial, matrix, allow_pickle=False))
+    else:
+        form = "%d" if integers else "%.9g"
+        write_whole(path, lambda partial: np.savetxt(partial, matrix, delimiter=",", fmt=form))
+
+
+def read_matrix(path: Path, rows: int) -> np.ndarray:
+    """What `write_matrix` wrote, or another tool.
+
+    Args:
+        path: a .npy or .csv file.
+        rows: as many as there are images.
+
+    Raises:
+        InputError: it is damaged, no matrix, or has another number of rows.
+    """
+    try:
+        matrix: np.ndarray = (
+            np.load(path, allow_pickle=False)
+            if path.suffix.lower() == ".npy"
+            else np.loadtxt(path, delimiter=",", ndmin=2)
+        )
+    except (OSError, ValueError, EOFError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{path} cannot be read ({reason}); give a matrix of numbers.") from None
+    if matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
+        raise InputError(f"{path} is no matrix of numbers; give one row per image.")
+    if len(matrix) != rows:
+        raise InputError(f"{path} has {len(matrix)} rows for {rows} images; give one row per image, in their order.")
+    return matrix
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """As .parquet, .tsv or .csv."""
+    match path.suffix.lower():
+        case ".parquet":
+            write_whole(path, lambda partial: table.to_parquet(partial, index=False))
+        case ".tsv":
+            write_whole(path, lambda partial: table.to_csv(partial, index=False, sep="\t"))
+        case _:
+            write_whole(path, lambda partial: table.to_csv(partial, index=False))
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table of texts, an empty one where there was nothing.
+
+    Raises:
+        InputError: it is damaged or lacks a column.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pd.read_parquet(path)
+            table = table.astype(object).where(table.notna(), "").astype(str)
+        else:
+            separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError, ParserError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{path} cannot be read ({reason}); give a CSV or parquet.") from None
+    for column in columns:
+        if column not in table.columns:
+            raise InputError(f"{path} has no column {column} but {', '.join(map(str, table.columns))}; name it so.")
+    return table
