@@ -173,6 +173,24 @@ def test_only_changed_images_are_encoded_again(digits, encoder, tmp_path, monkey
     assert result.annotations.sizes[6].tolist() == [9, 5]
 
 
+@pytest.mark.parametrize("batch_size", [4, 64])
+def test_the_same_content_is_encoded_once_however_often_it_lies_there(encoder, tmp_path, batch_size, monkeypatch):
+    folder = write_digits(tmp_path / "images", 10)
+    for i in (3, 3, 9, 0):
+        (folder / f"copy{len(list(folder.iterdir()))}.png").write_bytes((folder / f"{i:04}.png").read_bytes())
+    encode, encoded = type(encoder).encode_images, []
+    monkeypatch.setattr(
+        type(encoder), "encode_images", lambda self, pixels: encoded.append(len(pixels)) or encode(self, pixels)
+    )
+    result = annotate(ImageSet.open(folder), encoder, CLASSES, TEMPLATES, batch_size=batch_size)
+    assert sum(encoded) == 10 and len(result.annotations) == 14
+    of = {name: place for place, name in enumerate(result.annotations.file_names)}
+    for copy, original in {"copy10.png": "0003.png", "copy12.png": "0009.png", "copy13.png": "0000.png"}.items():
+        assert torch.equal(result.features[of[copy]], result.features[of[original]])
+        assert result.annotations.sha256[of[copy]] == result.annotations.sha256[of[original]]
+        assert result.annotations.sizes[of[copy]].tolist() == [8, 8]
+
+
 def test_another_model_or_preprocessing_shares_no_features(digits, encoder, model, tmp_path, monkeypatch):
     annotate(digits, encoder, CLASSES, TEMPLATES, cache=tmp_path / "cache")
     config = {"model_cfg": CONFIG, "preprocess_cfg": {"mean": [0.1, 0.1, 0.1]}}

@@ -254,6 +254,8 @@ def _pass(
     folder = None if cache is None else Path(cache) / f"{encoder.revision}-{encoder.preprocessing}"
     store = FeatureCache(folder, found.features.shape[1])
     batch: list[_Read] = []
+    first: dict[str, int] = {}  # content -> the image that stands for it
+    copies: list[tuple[int, int]] = []  # an image, and the one with the same content
     workers = os.cpu_count() or 1
     pool = ThreadPoolExecutor(workers)
     try:
@@ -266,7 +268,9 @@ def _pass(
                 found.skipped[index] = str(error)
             else:
                 found.sha256[index] = read.sha256
-                if read.pixels is None:
+                if first.setdefault(read.sha256, index) != index:
+                    copies.append((index, first[read.sha256]))
+                elif read.pixels is None:
                     cached += 1
                     found.features[index], size = store[read.sha256]
                     found.sizes[index] = torch.tensor(size)
@@ -274,7 +278,9 @@ def _pass(
                     batch.append(read)
             if len(batch) == batch_size or done == len(images):
                 _encode(batch, encoder, store, found)
-                batch = []
+                for copy, original in copies:
+                    found.features[copy], found.sizes[copy] = found.features[original], found.sizes[original]
+                batch, copies = [], []
             if done % batch_size == 0 or done == len(images):
                 yield Step(done, len(images), len(found.skipped), cached, time.perf_counter() - start)
     finally:
