@@ -42,6 +42,11 @@ class Side(nn.Module):
         nn.init.zeros_(self.head.weight), nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.full((n_classes,), 1 / n_classes))
 
+    @property
+    def log_mean(self) -> Float[Tensor, " C"]:
+        """``log pi``, finite for a class that is never predicted too."""
+        return self.mean.clamp_min(labels.TINY).log()
+
 
 class ProMix(Learner):
     """As many labels as can be believed, and a head of its own for the rest.
@@ -153,7 +158,7 @@ class ProMix(Learner):
         mix, patch = mixing.draw(n, self.mixup, weak.device), mixing.draw_mask(weak, self.fmix)
         features = network.features(torch.cat([mix(weak), patch(weak), strong, rest.views[1]]))
         mixed, patched, plain = network.head(features[: 3 * n]).float().unflatten(0, (3, n)).unbind()
-        margin = self.debias * side.mean.log()
+        margin = self.debias * side.log_mean
         return {
             "mixup": losses.cross_entropy(mixed, mix(target)),
             "fmix": losses.cross_entropy(patched, patch.targets(target)),
@@ -169,7 +174,7 @@ class ProMix(Learner):
         p = []
         for network, its in (own, other):
             logits = network(weak).float()
-            p.append((logits - self.debias * its.mean.log()).softmax(1))
+            p.append((logits - self.debias * its.log_mean).softmax(1))
             if its is side and len(weak):
                 side.mean.mul_(self.memory).add_((1 - self.memory) * logits.softmax(1).mean(0))
         guess = labels.sharpen((p[0] + p[1]) / 2, self.temperature)
