@@ -188,7 +188,7 @@ def test_promix_terms(world) -> None:  # type: ignore[no-untyped-def]
     pseudo = 0.0
     for q, x in zip(guesses, rest.views[1], strict=True):
         z = learner.side.head(learner.network.features(x[None]))[0] + margin
-        pseudo -= float((q * z.log_softmax(0)).sum())
+        pseudo -= (q * z.log_softmax(0)).sum().item()
     assert terms["pseudo"].item() == pytest.approx(2 * pseudo / 2, rel=1e-4)
     for name, view in (("mixup", 0), ("strong", 1)):
         expected = sum(

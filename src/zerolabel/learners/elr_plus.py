@@ -1,5 +1,5 @@
 """ELR+. Liu, Niles-Weed, Razavian, Fernandez-Granda. Early-Learning Regularization Prevents Memorization of Noisy
-Labels. NeurIPS 2020 (arXiv 2007.00151), section 4.3.
+Labels. NeurIPS 2020 (arXiv 2007.00151), with two networks.
 
 Two networks, each with a copy whose weights are averaged over the steps; each network's running predictions come
 from the copy of the other, on the image itself, while it learns from MixUp of the images, labels and t:

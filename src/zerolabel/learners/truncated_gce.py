@@ -1,5 +1,5 @@
 """Truncated GCE. Zhang, Sabuncu. Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy
-Labels. NeurIPS 2018 (arXiv 1805.07836), section 3.3.
+Labels. NeurIPS 2018 (arXiv 1805.07836), its truncated loss.
 
     L = (1 - p_y(x)^q) / q       where p_y(x) > k
     L = (1 - k^q) / q, constant  elsewhere
