@@ -40,7 +40,7 @@ def card(run: Run, row: Any, *, change: bool) -> Html:
             '<li>{image}<div>{before}<b>{student}</b> <span class="sure">{sure}</span><small '
             'title="{file}">{file}</small></div></li>'
         ),
-        image=thumbnail(run.image_path(row.file_name, row.set), alt),
+        image=thumbnail(run.image(row.file_name, row.set), alt),
         before=before,
         student=row.student,
         sure=percent(row.student_confidence, 0),

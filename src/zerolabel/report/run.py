@@ -3,7 +3,7 @@
 import csv
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import pandas as pd
 
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
+from zerolabel.images import ImageSet, Unreadable
+from zerolabel.images.places import content, joined
 
 _COLUMNS = ("file_name", "set", "zero_shot", "zero_shot_confidence", "student", "student_confidence")
 
@@ -95,16 +97,33 @@ class Run:
         held_out = len(self.shown) and (self.shown["set"] == "test").all()
         return f"{len(self.shown):,} {'held-out' if held_out else 'training'} images"
 
-    def image_path(self, file_name: str, part: str) -> Path:
-        """Where an image lies.
+    def image(self, file_name: str, part: str) -> bytes | None:
+        """The content of an image; none where it is there no more.
 
         Args:
             file_name: as in the predictions.
             part: ``train`` or ``test``.
         """
-        source = self.config.get("test_images") if part == "test" else None
-        root = Path(source or self.config.get("images", "."))
-        return (root if root.is_dir() else root.parent) / file_name
+        source = str((self.config.get("test_images") if part == "test" else None) or self.config.get("images", "."))
+        base = source if Path(source).is_dir() else str(Path(source).parent)
+        try:
+            return content(joined(base, file_name))
+        except Unreadable:
+            images, places = _opened(source)
+        try:
+            return images.read_bytes(places[file_name]) if images is not None else None
+        except (KeyError, Unreadable):
+            return None
+
+
+@lru_cache(4)
+def _opened(source: str) -> tuple[ImageSet | None, dict[str, int]]:
+    """The images of a source, and their places by name; none where it is there no more."""
+    try:
+        images = ImageSet.open(source)
+    except InputError:
+        return None, {}
+    return images, {name: place for place, name in enumerate(images.file_names)}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from pathlib import Path
 
 from PIL import Image
 
@@ -13,16 +12,16 @@ SIDE = 128
 PIXELATED_BELOW = 64
 
 
-def thumbnail(path: Path, alt: str) -> Html:
+def thumbnail(content: bytes | None, alt: str) -> Html:
     """An image as a data URI, at most `SIDE` pixels wide and high; tiny ones keep their pixels.
 
     Args:
-        path: the image's file; where it cannot be read, a hatched square stands for it.
+        content: of the image's file; where there is none or it cannot be read, a hatched square stands for it.
         alt: what to say to who does not see it.
     """
     try:
-        image = decode(path.read_bytes())
-    except (OSError, Unreadable):
+        image = decode(content or b"")
+    except Unreadable:
         return html('<span class="thumb missing" role="img" aria-label="{alt} (file not found)"></span>', alt=alt)
     tiny = max(image.size) < PIXELATED_BELOW
     image.thumbnail((SIDE, SIDE))
