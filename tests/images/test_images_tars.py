@@ -3,6 +3,7 @@ import pickle
 import tarfile
 
 import fsspec
+import numpy as np
 import pytest
 
 from zerolabel.errors import InputError
@@ -173,3 +174,33 @@ def test_tars_at_a_url(photo, tmp_path):
     assert images.file_names == tuple(f"{t}.tar/x{i}.png" for t in range(2) for i in range(3))
     assert images.read_bytes(4) == photo(number=11)
     assert ImageSet.open("memory://tars").file_names == images.file_names
+
+
+def test_every_damage_to_a_tar_is_told_or_harmless(photo, tmp_path):
+    whole = np.frombuffer(
+        tar(tmp_path / "a.tar", {f"{i}.png": photo(number=i) for i in range(3)}).read_bytes(), np.uint8
+    )
+    random, kept = np.random.default_rng(0), 0
+    headers = np.flatnonzero((whole[:-5] == ord("u")) & (whole[1:-4] == ord("s")) & (whole[2:-3] == ord("t"))) - 257
+    for _ in range(300):
+        broken = whole.copy()
+        for header in random.choice(headers, 2):
+            broken[header + random.integers(0, 512, 3)] = random.integers(0, 256, 3)
+        if random.random() < 0.5:  # a checksum that is right again lets the damage through
+            for header in headers:
+                broken[header + 148 : header + 156] = 32
+                total = f"{int(broken[header : header + 512].sum()):06o}\0 ".encode()
+                broken[header + 148 : header + 156] = np.frombuffer(total, np.uint8)
+        (tmp_path / "a.tar").write_bytes(broken[: random.integers(1, len(broken) + 1)].tobytes())
+        try:
+            images = ImageSet.open(tmp_path / "a.tar")
+        except InputError as error:
+            assert "\n" not in str(error)
+            continue
+        for i in range(len(images)):
+            try:
+                images.read(i)
+                kept += 1
+            except Unreadable as error:
+                assert str(error)
+    assert kept > 50

@@ -90,4 +90,4 @@ def _order(name: str) -> tuple[str, str]:
 
 def _tell(error: OSError) -> None:
     reason = (error.strerror or str(error)).lower()
-    warnings.warn(f"the folder {error.filename} is left out: {reason}.", stacklevel=2)
+    warnings.warn(f"the folder {readable(str(error.filename))} is left out: {reason}.", stacklevel=2)

@@ -50,7 +50,8 @@ def content(place: str, start: int | None = None, end: int | None = None) -> byt
         if is_url(place):
             system, path = filesystem(place)
             fetched: bytes = system.cat_file(path, start=start, end=end)
-            return fetched
+            whole = start is not None and end is not None and len(fetched) > end - start  # no part, as it was asked
+            return fetched[start:end] if whole else fetched
         with open(_regular(on_disk(place), whole=start is None), "rb") as file:
             if start is None or end is None:
                 return file.read()

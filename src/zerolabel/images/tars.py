@@ -7,8 +7,8 @@ import tarfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +73,14 @@ def find(places: Sequence[str], base: str | None = None) -> Found:
     Raises:
         InputError: a tar does not exist or is none, or there is no image in any.
     """
+    if any(map(is_url, places)):
+        return _indexed.__wrapped__(tuple(places), base, ())
+    return _indexed(tuple(places), base, tuple(map(_stamp, places)))
+
+
+@lru_cache(4)
+def _indexed(places: tuple[str, ...], base: str | None, stamps: tuple[tuple[int, int], ...]) -> Found:
+    """See `find`; a second look at tars that did not change costs nothing."""
     root = base or _shared_folder(places)
     names: list[str] = []
     shard: list[int] = []
@@ -93,7 +101,7 @@ def find(places: Sequence[str], base: str | None = None) -> Found:
         warnings.warn(
             f"{len(left_out)} images are left out because their sample has another, first {left_out[0]}.", stacklevel=2
         )
-    return Found(root, tuple(names), Members(tuple(places), np.array(shard), np.array(spans).reshape(-1, 2), refused))
+    return Found(root, tuple(names), Members(places, np.array(shard), np.array(spans).reshape(-1, 2), refused))
 
 
 def _members(place: str) -> Iterator[_Member]:
@@ -136,7 +144,7 @@ def _chosen(members: Iterable[_Member], left_out: list[str]) -> Iterator[_Member
     """The image of each sample; the others of that sample are added to ``left_out``."""
     for _, group in groupby(members, key=lambda member: _sample(member.name)):
         last = {member.name: member for member in group if not member.name or _is_image(member.name)}
-        single = [name for name in last if PurePosixPath(name).name.count(".") <= 1]
+        single = [name for name in last if name.rpartition("/")[2].count(".") <= 1]
         chosen = single[:1] or list(last)
         left_out.extend(name for name in last if name not in chosen)
         yield from (last[name] for name in chosen)
@@ -148,10 +156,17 @@ def _sample(name: str) -> str:
 
 
 def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in extensions() and not any(
-        part[0] == "." != part for part in path.parts if part != ".."
-    )
+    hidden = any(part[:1] == "." and part.strip(".") for part in name.split("/"))
+    return os.path.splitext(name)[1].lower() in extensions() and not hidden
+
+
+def _stamp(place: str) -> tuple[int, int]:
+    """Time of the last change and size; zeros for a file that is not there."""
+    try:
+        found = os.stat(place)
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def _relative(place: str, root: str) -> str:
