@@ -1,5 +1,6 @@
 """What the command line prints at the end of a stage: small tables."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zerolabel.annotate import Annotated
+from zerolabel.annotations import Annotations
 from zerolabel.catalogue import Entry
 from zerolabel.doctor import Finding
 from zerolabel.estimate import Estimate
@@ -38,7 +40,7 @@ def plan(config: Config, cost: Estimate | None = None) -> Table:
     rows = [
         ("images", config.images),
         ("classes", f"{len(config.classes)}: {some(config.classes)}"),
-        ("annotators", f"{config.vlm} x {len(config.templates)} prompts, candidates by {config.rule}"),
+        ("annotators", f"{annotators(config)}, candidates by {config.rule}"),
         ("learner", f"{config.learner} {listed(config.hyper_parameters)}"),
         ("student", student(config)),
         ("training", listed(config.settings)),
@@ -49,12 +51,20 @@ def plan(config: Config, cost: Estimate | None = None) -> Table:
     return pairs(rows)
 
 
+def annotators(config: Config) -> str:
+    """The models and their numbers of prompts."""
+    each = [f"{model} x {len(asked)} prompts" for model, asked in zip(config.vlm, config.templates, strict=True)]
+    return " + ".join(each) or "none, human labels alone"
+
+
 def student(config: Config) -> str:
-    """The network in words."""
-    spread = ", scores spread over neighbours first" if config.propagate else ""
+    """The network in words, and where there are several models the one whose features are read."""
+    whose = f" of {config.encoder}" if len(config.vlm) > 1 else ""
+    by = whose if whose and not config.via and config.student not in ("linear", "mlp") else ""
+    spread = f", scores spread over neighbours{f' by features{by}' if by else ''} first" if config.propagate else ""
     if config.student in ("linear", "mlp"):
-        return f"{config.student} on frozen features{spread}"
-    way = " by way of frozen features" if config.via else ""
+        return f"{config.student} on frozen features{whose}{spread}"
+    way = f" by way of frozen features{whose}" if config.via else ""
     mirrored = "" if config.flip else ", never mirrored"
     return f"{config.student} at {config.size} pixels{way}{mirrored}{spread}"
 
@@ -104,12 +114,14 @@ def annotated(done: Annotated, folder: Path) -> tuple[Table, dict[str, Any]]:
         "n_images": len(annotations),
         "n_skipped": len(done.skipped),
         "n_classes": len(annotations.classes),
+        "n_annotators": len(annotations.annotators),
         "mean_candidates": mean_candidates(annotations.candidates),
         "images_per_second": done.images_per_second,
         "annotations": str(folder / "annotations.parquet"),
     }
     rows = [
         ("images", f"{facts['n_images']} annotated, {facts['n_skipped']} unreadable"),
+        ("annotators", prompts_of(annotations)),
         ("candidates", f"{facts['mean_candidates']:.2f} per image"),
         ("speed", f"{done.images_per_second:.0f} images/s"),
         ("written", str(facts["annotations"])),
@@ -119,6 +131,70 @@ def annotated(done: Annotated, folder: Path) -> tuple[Table, dict[str, Any]]:
             1, ("unreadable", f"see {folder / 'skipped.csv'}, first {done.skipped[0][0]}: {done.skipped[0][1]}")
         )
     return pairs(rows), facts
+
+
+def merged(before: Sequence[Annotations], after: Annotations, path: Path) -> tuple[Table, dict[str, Any]]:
+    """What annotations became one."""
+    facts = {
+        "n_images": len(after),
+        "n_annotators": len(after.annotators),
+        "n_human": int(after.human.sum()),
+        "mean_candidates": mean_candidates(after.candidates),
+        "n_without_candidates": _n_empty(after),
+        "rule": after.rule,
+        "annotations": str(path),
+    }
+    rows = [
+        ("images", f"{len(after)}, from {' + '.join(str(len(one)) for one in before)}"),
+        ("annotators", prompts_of(after)),
+        ("human labels", str(facts["n_human"])),
+        ("candidates", f"{facts['mean_candidates']:.2f} per image by {after.rule}, {_n_empty(after)} images with none"),
+        ("written", str(path)),
+    ]
+    return pairs(rows), facts
+
+
+def rebuilt(before: Annotations, after: Annotations, path: Path) -> tuple[Group, dict[str, Any]]:
+    """Candidate sets before and after."""
+    changed = int((before.candidates != after.candidates).any(1).sum())
+    facts: dict[str, Any] = {
+        "n_images": len(after),
+        "n_changed": changed,
+        "n_human": int(after.human.sum()),
+        "annotations": str(path),
+    }
+    table = Table("", box=None, pad_edge=False)
+    for key, one in (("before", before), ("after", after)):
+        facts[key] = {
+            "rule": one.rule,
+            "mean_candidates": mean_candidates(one.candidates),
+            "n_without_candidates": _n_empty(one),
+            "n_with_one": int((one.candidates.sum(1) == 1).sum()),
+            "n_human": int(one.human.sum()),
+        }
+        table.add_column(key, justify="right")
+    rows = {
+        "rule": "rule",
+        "candidates per image": "mean_candidates",
+        "images with exactly one": "n_with_one",
+        "images with none": "n_without_candidates",
+        "human labels": "n_human",
+    }
+    for name, key in rows.items():
+        values = [facts[when][key] for when in ("before", "after")]
+        table.add_row(name, *(f"{value:.2f}" if isinstance(value, float) else escape(str(value)) for value in values))
+    return Group(table, "", pairs([("changed", f"{changed} of {len(after)} images"), ("written", str(path))])), facts
+
+
+def prompts_of(annotations: Annotations) -> str:
+    """The models that voted and their numbers of prompts."""
+    counts = Counter(annotator.model for annotator in annotations.annotators if annotator.choice == 1)
+    return some([f"{model} x {count} prompts" for model, count in counts.items()]) or "none"
+
+
+def _n_empty(annotations: Annotations) -> int:
+    """Images without a candidate, which count as unlabelled."""
+    return int((~annotations.candidates.any(1)).sum())
 
 
 def evaluation(facts: dict[str, Any]) -> Group:

@@ -6,8 +6,8 @@ from typing import Annotated as Arg
 import typer
 
 from zerolabel.cli.arguments import (
+    AnnotationsArg,
     CacheOpt,
-    ClassesOpt,
     DeviceOpt,
     FewShotOpt,
     ImagesArg,
@@ -21,15 +21,31 @@ from zerolabel.cli.arguments import (
     VlmOpt,
 )
 from zerolabel.cli.screen import command_line, display, show
+from zerolabel.errors import InputError
+
+AnnotationsOutOpt = Arg[
+    Path, typer.Option("--output", "-o", help="File .parquet to write, or the folder for annotations.parquet.")
+]
+RuleAgainOpt = Arg[
+    str | None,
+    typer.Option(help="union, votes:M, topk:K, ratio:R, mass:M, soft, quantile:A,B or posterior:M,MODEL; else as is."),
+]
+OverwriteFileOpt = Arg[bool, typer.Option("--overwrite", help="Replace annotations that are there; may be the input.")]
 
 
 def annotate(
     images: ImagesArg,
-    classes: ClassesOpt,
     output: OutOpt,
+    classes: Arg[
+        str | None,
+        typer.Option("--classes", "-c", help="File of class names, or names with commas between; else of --append."),
+    ] = None,
     vlm: VlmOpt = None,
     templates: TemplatesOpt = None,
-    candidates: RuleOpt = "union",
+    candidates: RuleOpt = None,
+    append: Arg[
+        Path | None, typer.Option(help="Annotations, or a run, that these annotators and images are added to.")
+    ] = None,
     few_shot: FewShotOpt = None,
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,
@@ -37,7 +53,7 @@ def annotate(
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Let the prompts of a vision-language model vote: annotations.parquet and skipped.csv."""
+    """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
     from zerolabel import tables
     from zerolabel.feature_cache import default_folder
     from zerolabel.pipeline import Job
@@ -46,16 +62,64 @@ def annotate(
 
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, few_shot=few_shot, device=device,
-        command=command_line(),
+        append=None if append is None else str(append), command=command_line(),
     )  # fmt: skip
+    if append is not None and output.resolve() in (append.resolve(), *append.resolve().parents):
+        raise InputError(f"{append} lies in the output folder {output}; give -o another one, so that it stays.")
     config = plan(request)
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
     done = Job(config, folder, display(), default_folder(cache)).annotate()
     show(*tables.annotated(done, output), as_json)
 
 
+def candidates(
+    annotations: AnnotationsArg,
+    output: AnnotationsOutOpt,
+    rule: RuleAgainOpt = None,
+    labels: Arg[
+        str | None, typer.Option(help="CSV of file_name,label corrected or given by a person, for training.")
+    ] = None,
+    overwrite: OverwriteFileOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Form the candidate sets of annotations anew, without a model, and take in labels of a person."""
+    from zerolabel import tables
+    from zerolabel.candidates import parse_rule
+    from zerolabel.inspection.files import open_annotations, with_human_labels, write_annotations
+
+    if rule is None and labels is None:
+        raise InputError("there is nothing to do; give --rule, such as --rule votes:2, or --labels, or both.")
+    build = None if rule is None else parse_rule(rule, "--rule")
+    before = open_annotations(annotations)
+    after = before if labels is None else with_human_labels(before, labels, annotations)
+    after = after if build is None else after.with_candidates(build(after), str(rule))
+    show(*tables.rebuilt(before, after, write_annotations(after, output, overwrite=overwrite)), as_json)
+
+
+def merge(
+    annotations: Arg[list[Path], typer.Argument(help="Two or more annotations.parquet, or folders that hold one.")],
+    output: AnnotationsOutOpt,
+    rule: RuleAgainOpt = None,
+    overwrite: OverwriteFileOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Make one of several annotations: the images by their content, the annotators side by side."""
+    from zerolabel import tables
+    from zerolabel.candidates import parse_rule
+    from zerolabel.inspection.files import open_annotations, write_annotations
+    from zerolabel.merging import merge_all
+
+    if len(annotations) < 2:
+        raise InputError(f"{annotations[0]} is alone; give two or more annotations to merge.")
+    if rule is not None:
+        parse_rule(rule, "--rule")
+    parts = [open_annotations(path) for path in annotations]
+    together = merge_all(parts, [str(path) for path in annotations], rule)
+    show(*tables.merged(parts, together, write_annotations(together, output, overwrite=overwrite)), as_json)
+
+
 def inspect(
-    annotations: Arg[Path, typer.Argument(help="annotations.parquet, or the folder that holds it.")],
+    annotations: AnnotationsArg,
     truth: TruthOpt = None,
     label_model: Arg[
         str, typer.Option(help="Judges the prompts: joint, or majority, dawid_skene, one_coin, glad, mace.")
@@ -65,6 +129,7 @@ def inspect(
 ) -> None:
     """Say how good annotations are, without labels, and what to do about them."""
     from zerolabel import inspection, tables
+    from zerolabel.annotations import writing
     from zerolabel.inspection.files import open_annotations, read_truth, text_space
     from zerolabel.report import build_inspection
     from zerolabel.runs import write_text
@@ -73,5 +138,7 @@ def inspect(
     known = None if truth is None else read_truth(truth, given, annotations)
     found = inspection.inspect(given, truth=known, text=text_space(given), label_model=label_model)
     if html is not None:
-        write_text(html, build_inspection(found))
+        with writing(html.parent):
+            html.parent.mkdir(parents=True, exist_ok=True)
+            write_text(html, build_inspection(found))
     show(tables.inspection(found), found.as_json(), as_json)

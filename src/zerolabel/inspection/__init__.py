@@ -17,6 +17,8 @@ from zerolabel.inspection.names import Pair
 from zerolabel.inspection.shares import Share
 from zerolabel.label_models import annotator_accuracy, beliefs, first_choices, first_votes, posterior
 
+JOINT = "joint"
+
 
 @dataclass(frozen=True)
 class TextSpace:
@@ -45,7 +47,7 @@ class Inspection:
         dependence: share of the annotators' number that their shared errors make void, in [0, 1].
         annotators: in the order of the next three; further choices of an annotator are not among them.
         agreement: share of the images on which two annotators chose the same class, NaN where they never both voted.
-        quality: estimated accuracy of each annotator under the label model, NaN where it never voted.
+        quality: mean probability, under the label model, of what each annotator voted for; NaN where it never voted.
         accuracy: the true one; None where no truth was given.
         votes_per_class: how often each annotator chose each class.
         label_model: that gave the quality.
@@ -112,7 +114,7 @@ def inspect(
     *,
     truth: Int[Tensor, " N"] | None = None,
     text: TextSpace | None = None,
-    label_model: str = "dawid_skene",
+    label_model: str = JOINT,
 ) -> Inspection:
     """Look at annotations.
 
@@ -120,14 +122,19 @@ def inspect(
         annotations: of N images.
         truth: class ids, -1 unknown; it is put beside the estimates and enters none of them.
         text: the class names in a model's text space; without it their letters are compared.
-        label_model: a key of `zerolabel.label_models.MODELS`, for the quality of the annotators.
+        label_model: gives the quality of the annotators: ``"joint"``, which reads votes and confidence as the
+            estimates of noise do, or a key of `zerolabel.label_models.MODELS`, which reads votes alone.
 
     Raises:
         InputError: there is no such label model, or it needs a package that is not installed.
     """
     votes, n_classes = first_votes(annotations), len(annotations.classes)
     missed, wrong = shares.noise(annotations, truth)
-    quality = tuple(annotator_accuracy(votes, posterior(annotations, label_model)).tolist())
+    believed = beliefs(annotations)
+    if label_model == JOINT:
+        quality = tuple(annotator_accuracy(votes[believed.rows], believed.joint).tolist())
+    else:
+        quality = tuple(annotator_accuracy(votes, posterior(annotations, label_model)).tolist())
     near = names.near_by_letters(annotations.classes) if text is None else names.near_by_text(text.texts, text.scale)
     near_by = "the letters of the names" if text is None else f"the text encoder of {text.model}"
     return Inspection(
@@ -135,7 +142,7 @@ def inspect(
         n_known=None if truth is None else int((truth >= 0).sum()),
         coverage=missed.complement,
         label_noise=wrong,
-        dependence=beliefs(annotations).dependence,
+        dependence=believed.dependence,
         annotators=tuple(annotations.annotators[a] for a in first_choices(annotations)),
         agreement=tallies.vote_agreement(votes),
         quality=quality,

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel.annotations import Annotations
+from zerolabel.annotations import Annotations, names_of
 from zerolabel.inspection import tallies
 from zerolabel.inspection.names import Pair, unclear
 from zerolabel.inspection.shares import Share
@@ -42,20 +42,20 @@ def about_noise(coverage: Share, label_noise: Share) -> Iterator[Finding]:
     if label_noise.estimate >= MUCH_NOISE:
         yield Finding(
             "noise",
-            f"About {label_noise.estimate:.0%} of the labels are estimated to be wrong.",
+            f"About {_percent(label_noise.estimate)} of the labels are estimated to be wrong.",
             "Write prompts that say what the images show, take a larger model, or name the classes more plainly.",
         )
     if label_noise.high - label_noise.low >= WIDE:
         yield Finding(
             "noise",
-            f"Between {label_noise.low:.0%} and {label_noise.high:.0%} of the labels may be wrong: the annotators "
-            "alone cannot tell.",
+            f"Between {_percent(label_noise.low)} and {_percent(label_noise.high)} of the labels may be wrong: "
+            "the annotators alone cannot tell.",
             "Label 50 to 100 images by hand, drawn at random, and give them with --few-shot: the interval shrinks.",
         )
     if coverage.estimate <= 1 - MUCH_NOISE:
         yield Finding(
             "noise",
-            f"The true class is estimated to be missing from {1 - coverage.estimate:.0%} of the candidate sets.",
+            f"The true class is estimated to be missing from {_percent(1 - coverage.estimate)} of the candidate sets.",
             "Add prompts or another model, or take a wider rule such as topk:5.",
         )
 
@@ -92,7 +92,7 @@ def about_prompts(annotations: Annotations, quality: Sequence[float]) -> Iterato
         annotations: of the images.
         quality: estimated accuracy of each annotator.
     """
-    names = [f"“{annotations.annotators[a].template}”" for a in first_choices(annotations)]
+    names = [f"“{name}”" for name in names_of([annotations.annotators[a] for a in first_choices(annotations)])]
     votes = first_votes(annotations)
     if len(names) == 1:
         yield Finding(
@@ -115,7 +115,8 @@ def about_prompts(annotations: Annotations, quality: Sequence[float]) -> Iterato
         if share < middle - OUTLIER:
             yield Finding(
                 "prompts",
-                f"{name} is estimated to be right on {share:.0%} of the images, the one in the middle on {middle:.0%}.",
+                f"{name} is estimated to be right on {_percent(share)} of the images, the one in the middle on "
+                f"{_percent(middle)}.",
                 "Remove it, unless you know that it sees what the others do not.",
             )
     yield from _one_sided(annotations, votes, names)
@@ -138,13 +139,13 @@ def about_classes(annotations: Annotations) -> Iterator[Finding]:
     if int(counts[top]) > total / 2 and n_classes > 2:
         yield Finding(
             "classes",
-            f"{names[top]} gets {int(counts[top]) / total:.0%} of all votes.",
+            f"{names[top]} gets {_percent(int(counts[top]) / total)} of all votes.",
             "If it is not that frequent, its name fits everything: write a more specific one.",
         )
     for first, second, share in _companions(annotations):
         yield Finding(
             "classes",
-            f"{share:.0%} of the candidate sets with {names[first]} also hold {names[second]}.",
+            f"{_percent(share)} of the candidate sets with {names[first]} also hold {names[second]}.",
             "Tell them apart by clearer names or aliases, or merge them.",
         )
 
@@ -184,8 +185,8 @@ def _one_sided(annotations: Annotations, votes: Int[Tensor, "N B"], names: Seque
     for a, c in ((shares > 0.5) & (shares > 2 * usual)).nonzero().tolist():
         yield Finding(
             "prompts",
-            f"{names[a]} votes for {annotations.classes[c]} on {float(shares[a, c]):.0%} of the images, the others on "
-            f"{float(usual[c]):.0%}.",
+            f"{names[a]} votes for {annotations.classes[c]} on {_percent(float(shares[a, c]))} of the images, the "
+            f"others on {_percent(float(usual[c]))}.",
             "Remove this prompt: its wording says that class by itself.",
         )
 
@@ -220,6 +221,10 @@ def _companions(annotations: Annotations) -> Iterable[tuple[int, int, float]]:
         if float(best[c]) >= TOGETHER and pair not in seen and len(seen) < _SHOWN:
             seen.add(pair)
             yield first, second, float(best[c])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _some(items: Sequence[str], separator: str = ", ") -> str:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
@@ -124,8 +123,3 @@ def unclear(name: str) -> str:
     if re.search(r"[a-z][A-Z]|_", name):
         return f"is written in one; a model reads “{words(name)}” better"
     return ""
-
-
-def mean_texts(texts: Float[Tensor, "A C D"]) -> Float[Tensor, "C D"]:
-    """Mean of the text features over the prompts, of length 1."""
-    return torch.nn.functional.normalize(texts.mean(0), dim=-1)

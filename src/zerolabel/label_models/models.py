@@ -42,7 +42,7 @@ def posterior(annotations: Annotations, model: str = "dawid_skene") -> Float[Ten
 
 def first_choices(annotations: Annotations) -> tuple[int, ...]:
     """Columns of the votes that are an annotator's first choice; one that names several classes has further columns."""
-    return tuple(a for a, annotator in enumerate(annotations.annotators) if getattr(annotator, "choice", 1) == 1)
+    return tuple(a for a, annotator in enumerate(annotations.annotators) if annotator.choice == 1)
 
 
 def first_votes(annotations: Annotations) -> Int[Tensor, "N B"]:

@@ -1,33 +1,15 @@
 """The report of a run as one HTML file, and its model card."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from zerolabel.report.card import model_card
 from zerolabel.report.formats import plural
-from zerolabel.report.markup import Html, Section, html, join
+from zerolabel.report.inspected import build_inspection
+from zerolabel.report.page import page
 from zerolabel.report.run import Run
 from zerolabel.report.sections import SECTIONS
 from zerolabel.report.statement import n_images, request
 from zerolabel.runs import write_text
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header><p class="brand">zerolabel report</p><h1>{title}</h1><p class="lead">{request}</p></header>
-<nav aria-label="Sections"><div>{links}</div></nav>
-<main>{sections}</main>
-<footer><p>Made by zerolabel {version}{created}. This page needs no network and sends nothing.</p></footer>
-</body>
-</html>
-"""
 
 
 def build(run: Path) -> str:
@@ -44,17 +26,13 @@ def build(run: Path) -> str:
     """
     loaded = Run.load(run)
     made = [section(loaded) for section in SECTIONS]
-    sections = [section for section in made if section is not None]
     created = str(loaded.config.get("created", ""))
-    return html(
-        _PAGE,
-        title=f"{plural(len(loaded.classes), 'class', 'classes')} from {plural(n_images(loaded), 'unlabelled image')}",
-        style=_style(),
-        request=request(loaded),
-        links=join(html('<a href="#{anchor}">{title}</a>', anchor=s.anchor, title=s.title) for s in sections),
-        sections=join(map(_section, sections)),
-        version=loaded.config.get("zerolabel", ""),
-        created=f" on {created[:10]}" if created else "",
+    return page(
+        f"{plural(len(loaded.classes), 'class', 'classes')} from {plural(n_images(loaded), 'unlabelled image')}",
+        request(loaded),
+        [section for section in made if section is not None],
+        brand="report",
+        maker=f"{loaded.config.get('zerolabel', '')}{f' on {created[:10]}' if created else ''}",
     )
 
 
@@ -70,17 +48,4 @@ def write(run: Path) -> tuple[Path, Path]:
     return run / "report.html", run / "README.md"
 
 
-def _style() -> Html:
-    return Html(files(__package__).joinpath("style.css").read_text(encoding="utf-8"))
-
-
-def _section(section: Section) -> Html:
-    return html(
-        '<section id="{anchor}"><h2>{title}</h2>{body}</section>',
-        anchor=section.anchor,
-        title=section.title,
-        body=section.body,
-    )
-
-
-__all__ = ["build", "model_card", "write"]
+__all__ = ["build", "build_inspection", "model_card", "write"]

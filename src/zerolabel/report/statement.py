@@ -1,6 +1,7 @@
 """The sentences that the report and the model card share."""
 
 import shlex
+from collections.abc import Sequence
 
 from zerolabel.report.formats import count, percent, plural
 from zerolabel.report.run import Run
@@ -10,6 +11,9 @@ _RULES = {
     "soft": "every class is a candidate, weighted by the mean score",
     "topk": "the classes with the highest mean scores are candidates",
     "ratio": "classes whose mean score comes close to the best one are candidates",
+    "votes": "a class is a candidate of an image if at least so many prompts voted for it",
+    "quantile": "classes whose mean score stands out within the image and among all images are candidates",
+    "posterior": "the classes that together hold a given probability under a model of the votes are candidates",
     "mass": "the best classes that together hold a given share of the mean score are candidates",
 }
 
@@ -21,7 +25,11 @@ def command(run: Run) -> str:
 
 def rule(run: Run) -> str:
     """How the candidate sets were formed."""
-    name = run.annotations.rule if run.annotations is not None else str(run.config.get("rule", ""))
+    return rule_in_words(run.annotations.rule if run.annotations is not None else str(run.config.get("rule", "")))
+
+
+def rule_in_words(name: str) -> str:
+    """A rule as it is written, and what it means."""
     meaning = _RULES.get(name.partition(":")[0], "")
     return f"{name} ({meaning})" if meaning else name
 
@@ -36,12 +44,9 @@ def n_images(run: Run) -> int:
 def request(run: Run) -> str:
     """What was asked, in words."""
     config = run.config
-    templates = config.get("templates", ())
     parts = [f"Sort {plural(n_images(run), 'unlabelled image')} into {plural(len(run.classes), 'class', 'classes')}."]
     if config.get("vlm"):
-        parts.append(
-            f"The vision-language model {config['vlm']} read each image under {plural(len(templates), 'prompt')}."
-        )
+        parts.append(_who_read(config["vlm"], config.get("templates", ())))
     if config.get("learner"):
         asked = run.setting("epochs") or len(run.log)
         epochs = f" in {plural(int(asked), 'epoch')}" if asked else ""
@@ -53,6 +58,15 @@ def request(run: Run) -> str:
     elif run.finished:
         parts.append("No true label was given.")
     return " ".join(parts)
+
+
+def _who_read(models: Sequence[str], templates: Sequence[Sequence[str]]) -> str:
+    if len(models) == 1:
+        return (
+            f"The vision-language model {models[0]} read each image under {plural(sum(map(len, templates)), 'prompt')}."
+        )
+    each = [f"{model} ({plural(len(asked), 'prompt')})" for model, asked in zip(models, templates, strict=True)]
+    return f"The vision-language models {', '.join(each[:-1])} and {each[-1]} read each image."
 
 
 def measured_on(run: Run) -> str:
@@ -95,7 +109,7 @@ def limits(run: Run) -> list[str]:
         )
     if not run.has_truth:
         lines.append("Nobody compared it with true labels. Check a sample by hand before you rely on it.")
-    if str(run.config.get("vlm", "")).partition(":")[0] == "glyphs":
+    if "glyphs" in run.config.get("vlm", ()):
         lines.append(
             "The annotator glyphs is a small demonstration model that reads written characters; it knows nothing "
             "of photographs."
