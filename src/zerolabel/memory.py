@@ -101,7 +101,7 @@ class Momentum(nn.Module):
     def __init__(self, copy: nn.Module, momentum: float) -> None:
         super().__init__()
         self.copy = copy.requires_grad_(False)
-        self.average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
+        self.average = get_ema_multi_avg_fn(momentum)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """What the copy answers."""

@@ -203,7 +203,9 @@ def _view(config: Any) -> Preprocess:
     side = config.size if isinstance(config.size, int) else config.size[0]
     fit = "crop" if config.resize_mode == "shortest" else "squash"
     kernel = "bilinear" if config.interpolation == "bilinear" else "bicubic"
-    return Preprocess(side, tuple(map(float, config.mean)), tuple(map(float, config.std)), fit, kernel)
+    (red, green, blue), (red_spread, green_spread, blue_spread) = config.mean, config.std
+    mean, std = (float(red), float(green), float(blue)), (float(red_spread), float(green_spread), float(blue_spread))
+    return Preprocess(side, mean, std, fit, kernel)
 
 
 def _frozen(model: Any, device: str | torch.device) -> Any:

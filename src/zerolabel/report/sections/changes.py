@@ -33,7 +33,8 @@ def section(run: Run) -> Section | None:
     if len(rest):
         parts.append(details(plural(len(rest), "more image"), gallery(run, rest, change=True)))
     pairs = changed.groupby(["zero_shot", "student"], sort=False).size().sort_values(ascending=False, kind="stable")
-    rows = [(before, after, number(f"{n:,}")) for (before, after), n in pairs.head(100).items()]
+    most = pairs.head(100).reset_index().itertuples(index=False)
+    rows = [(before, after, number(f"{n:,}")) for before, after, n in most]
     table = top_table(
         ("Zero-shot", "Student", number("Images")), rows, caption="Most frequent changes", kind="classes", top=10
     )
