@@ -60,7 +60,7 @@ def _prompts(inspection: Inspection) -> Section:
         *panels.matrix(inspection.agreement, wide=wide),
         panels.votes(inspection, inspection.votes_per_class, wide=wide),
     ]
-    body = [grid([figure("Prompts", table, note, size="wide"), *charts])]
+    body = [grid([figure("Prompts", table, note, size="wide")]), grid(charts)]
     return Section("prompts", "Prompts", join(body))
 
 
@@ -68,13 +68,8 @@ def _classes(inspection: Inspection) -> Section:
     annotations = inspection.annotations
     body = [
         paragraph(summary(annotations, rule_in_words(annotations.rule))),
-        grid(
-            [
-                panels.sizes(annotations),
-                _names(inspection),
-                figure("Candidates per class", panels.classes(annotations, inspection.votes_per_class), size="wide"),
-            ]
-        ),
+        grid([panels.sizes(annotations), _names(inspection)]),
+        grid([figure("Candidates per class", panels.classes(annotations, inspection.votes_per_class), size="wide")]),
     ]
     return Section("classes", "Candidates and classes", join(body))
 

@@ -47,16 +47,14 @@ def panels(inspection: Inspection, accuracy: Sequence[float] | None) -> Html:
     """
     annotations, agreement, counts = inspection.annotations, inspection.agreement, inspection.votes_per_class
     wide = len(inspection.annotators) > FEW
+    charts = [sizes(annotations), votes(inspection, counts, wide=wide), *matrix(agreement, wide=wide)]
     cards = [
         figure("Estimated without labels", estimates(inspection), ABOUT, size="wide"),
         findings(inspection),
         figure("Prompts", prompts(inspection, accuracy), size="wide"),
-        sizes(annotations),
-        votes(inspection, counts, wide=wide),
-        *matrix(agreement, wide=wide),
-        figure("Candidates per class", classes(annotations, counts), size="wide"),
     ]
-    return grid(cards)
+    last = figure("Candidates per class", classes(annotations, counts), size="wide")
+    return join([grid(cards), grid(charts), grid([last])])
 
 
 def estimates(inspection: Inspection) -> Html:
@@ -94,7 +92,8 @@ def span(share: Share) -> Html:
 def findings(inspection: Inspection) -> Html:
     """What stands out, and what to do about it."""
     if not inspection.findings:
-        return paragraph("Nothing stands out in the votes, the prompts or the class names.")
+        nothing = paragraph("Nothing stands out in the votes, the prompts or the class names.")
+        return figure("What stands out", nothing, size="wide")
     rows = [(finding.about, finding.text, finding.suggestion) for finding in inspection.findings]
     body = top_table(("About", "What stands out", "What to do"), rows, caption="What stands out", kind="findings")
     return figure("What stands out", body, size="wide")
