@@ -281,3 +281,41 @@ def test_smallest_per_class_against_the_loop() -> None:
         order = sorted((i for i in range(50) if classes[i] == c), key=lambda i: float(values[i]))
         assert {i for i in order if chosen[i]} == set(order[: int(counts[c])])
     assert not chosen[classes < 0].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sinkhorn_reaches_both_marginals(dtype: torch.dtype) -> None:
+    prior = torch.tensor([0.5, 0.3, 0.2], dtype=dtype)
+    weights = torch.rand(40, 3, dtype=dtype) + 0.1
+    p = labels.sinkhorn(weights, prior)
+    torch.testing.assert_close(p.sum(1), torch.ones(40, dtype=dtype))
+    torch.testing.assert_close(p.mean(0), prior, rtol=1e-4, atol=1e-6)
+    scaled = p / weights  # rank one: rows times columns
+    torch.testing.assert_close(scaled[0, 0] * scaled[1, 1], scaled[0, 1] * scaled[1, 0], rtol=1e-3, atol=0)
+
+
+def test_sinkhorn_keeps_zeros_and_finite() -> None:
+    weights = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    p = labels.sinkhorn(weights, torch.full((3,), 1 / 3))
+    assert bool(p.isfinite().all()) and not bool((p * (weights == 0)).any())
+
+
+def test_support_and_softening_against_the_loop() -> None:
+    p, candidates = torch.rand(20, 4), torch.rand(20, 4) < 0.5
+    candidates[:, 0], candidates[0] = True, True
+    mu, ratio = torch.rand(20), labels.support(p, candidates)
+    soft = labels.soften(candidates, mu)
+    assert ratio[0].item() == pytest.approx(1 / labels.TINY)
+    for i in range(1, 20):
+        outside = [float(p[i, j]) for j in range(4) if not candidates[i, j]]
+        if outside:
+            expected = max(float(p[i, j]) for j in range(4) if candidates[i, j]) / max(outside)
+            assert ratio[i].item() == pytest.approx(expected, rel=1e-5)
+        assert soft[i].tolist() == [1.0 if candidates[i, j] else mu[i].item() for j in range(4)]
+
+
+def test_lower_quantile() -> None:
+    values = torch.tensor([3.0, 1.0, 2.0])
+    assert labels.lower_quantile(values, 0.25, 9.0) == pytest.approx(1.5)
+    assert labels.lower_quantile(values, 0.25, 1.0) == 1.0
+    assert labels.lower_quantile(values[:0], 0.5, 1.0) == 0.0

@@ -120,6 +120,34 @@ def rectify(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[T
     return share * inside + (1 - share) * outside
 
 
+def soften(candidates: Bool[Tensor, "N C"], mu: Float[Tensor, " N"]) -> Float[Tensor, "N C"]:
+    """``Y + mu (1 - Y)``, with one mu per image (ALIM)."""
+    return torch.where(candidates, 1.0, mu[:, None])
+
+
+def support(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, " N"]:
+    """``max_{j in S} p_j / max_{j not in S} p_j`` (ALIM); 1 / `TINY` where every class is a candidate."""
+    inside, outside = p.masked_fill(~candidates, 0).amax(1), p.masked_fill(candidates, 0).amax(1)
+    return torch.where(outside > 0, inside / outside.clamp_min(TINY), 1 / TINY).clamp_max(1 / TINY)
+
+
+def lower_quantile(values: Float[Tensor, " N"], share: float, cap: float) -> float:
+    """The share-quantile, interpolated linearly, at most ``cap``; 0 of no value."""
+    return min(float(np.quantile(values.double().cpu().numpy(), share)), cap) if len(values) else 0.0
+
+
+def sinkhorn(weights: Float[Tensor, "N C"], prior: Float[Tensor, " C"], iterations: int = 50) -> Float[Tensor, "N C"]:
+    """Scale rows and columns by turns until rows sum to 1 and the columns' means follow the prior; rows come last.
+
+    A row or a column of zeros stays zero. Where zeros make the column sums unreachable they are only approached.
+    """
+    rows = normalise(weights.double())
+    for _ in range(iterations):
+        columns = rows.sum(0)
+        rows = normalise(rows * (len(rows) * prior / columns.clamp_min(TINY)))
+    return rows.to(weights.dtype)
+
+
 def smallest_per_class(
     values: Float[Tensor, " N"], classes: Int[Tensor, " N"], counts: Int[Tensor, " C"]
 ) -> Bool[Tensor, " N"]:

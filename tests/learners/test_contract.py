@@ -31,6 +31,12 @@ SMALL: dict[str, dict[str, object]] = {
     "dirk": {"momentum": 0.9},
     "able": {"embedding": 16},
     "papi": {"ramp": 3, "embedding": 16},
+    "pico": {"queue": 64, "embedding": 16, "momentum": 0.9},
+    "pico_plus": {"warm_up": 3, "queue": 64, "embedding": 16, "momentum": 0.9},
+    "solar": {"warm_up": 3, "queue": 128},
+    "transductive_clip": {"warm_up": 2, "queue": 64, "embedding": 16, "momentum": 0.9},
+    "irnet": {"warm_up": 3, "queue": 64, "embedding": 16, "momentum": 0.9},
+    "alim": {"warm_up": 3, "queue": 64, "embedding": 16, "momentum": 0.9},
 }
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)

@@ -1,6 +1,7 @@
 """The algorithms: one file each."""
 
 from zerolabel.learners.able import ABLE
+from zerolabel.learners.alim import ALIM
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, hyper_parameters
 from zerolabel.learners.cavl import CAVL
 from zerolabel.learners.cc import CC
@@ -17,14 +18,19 @@ from zerolabel.learners.fixmatch import FixMatch
 from zerolabel.learners.flexmatch import FlexMatch
 from zerolabel.learners.fredis import FREDIS
 from zerolabel.learners.gce import GCE
+from zerolabel.learners.irnet import IRNet
 from zerolabel.learners.lwc import LWC
 from zerolabel.learners.lws import LWS
 from zerolabel.learners.papi import PaPi
+from zerolabel.learners.pico import PiCO
+from zerolabel.learners.pico_plus import PiCOPlus
 from zerolabel.learners.pop import POP
 from zerolabel.learners.proden import PRODEN
 from zerolabel.learners.promix import ProMix
 from zerolabel.learners.rc import RC
 from zerolabel.learners.sce import SCE
+from zerolabel.learners.solar import SoLar
+from zerolabel.learners.transductive_clip import TransductiveCLIP
 from zerolabel.learners.truncated_gce import TruncatedGCE
 from zerolabel.learners.unicon import UNICON
 
@@ -55,6 +61,12 @@ LEARNERS: dict[str, type[Learner]] = {
     "dirk": DIRK,
     "able": ABLE,
     "papi": PaPi,
+    "pico": PiCO,
+    "pico_plus": PiCOPlus,
+    "solar": SoLar,
+    "transductive_clip": TransductiveCLIP,
+    "irnet": IRNet,
+    "alim": ALIM,
 }
 
 __all__ = ["LEARNERS", "Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]

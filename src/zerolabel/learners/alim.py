@@ -1,0 +1,125 @@
+"""ALIM. Xu, Lian, Feng, Liu, Tao. ALIM: Adjusting Label Importance Mechanism for Noisy Partial Label Learning.
+NeurIPS 2023 (arXiv 2301.12077).
+
+PiCO, whose candidate sets are softened once the warm-up is over:
+
+    t = norm(r (Y + mu (1 - Y))) or the one-hot row of its largest entry,   r = softmax(z . o)
+    c <- phi c + (1 - phi) t,   before the loss
+    mu = min(1, eta-quantile over images of max_{j in S} r_j / max_{j not in S} r_j),  of the last epoch; 0 in warm-up
+    L = CE(c, p(x_w)) + contrast_weight * L_cont + mixup_weight * CE(mix c, p(mix x_w))
+
+so that about the share eta of the images, those with the least support for their sets, choose outside them.
+eta, the share of sets that miss the truth, is estimated from the annotations unless it is given.
+
+Decided here: the class that joins prototypes and contrast is argmax p (Y + mu (1 - Y)); in warm-up the target is
+PiCO's one-hot candidate for both kinds; the ratio of a set of all classes counts as infinite; labels
+given by a person have ratio and softening of their own: none. An image without candidates is left out.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import label_models, labels, losses, mixing
+from zerolabel.annotations import Annotations
+from zerolabel.contrast import Contrast
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.memory import Prototypes
+from zerolabel.networks import Network
+
+
+class ALIM(Learner):
+    """Classes outside the set count mu times, where mu follows the noise rate.
+
+    Args:
+        target: "scale" for soft targets, "onehot" for one class.
+        noise_rate: eta; none estimates it from the annotations.
+        warm_up: epochs before the sets are softened.
+        contrast_weight: of the contrastive term.
+        mixup_weight: of the term on mixed images.
+        mixup: parameter of the Beta distribution; 0 does not mix.
+        delay: epochs before prototypes and pseudo-labels are used.
+        inertia: phi at the start of the training.
+        final_inertia: phi at its end.
+        prototype_momentum: of the prototypes.
+        temperature: of the contrastive similarities.
+        embedding: dimension of z.
+        queue: entries of the contrastive queue.
+        momentum: of the momentum copy.
+    """
+
+    views = ("weak", "strong")
+    confidence: Float[Tensor, "N C"]
+    margin: Float[Tensor, " N"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        target: Literal["scale", "onehot"] = "scale",
+        noise_rate: float | None = None,
+        warm_up: int = 80,
+        contrast_weight: float = 0.5,
+        mixup_weight: float = 1.0,
+        mixup: float = 4.0,
+        delay: int = 1,
+        inertia: float = 0.95,
+        final_inertia: float = 0.8,
+        prototype_momentum: float = 0.99,
+        temperature: float = 0.07,
+        embedding: int = 128,
+        queue: int = 8192,
+        momentum: float = 0.999,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.target, self.warm_up, self.delay, self.temperature = target, warm_up, delay, temperature
+        self.noise_rate = label_models.candidate_noise(annotations) if noise_rate is None else noise_rate
+        self.contrast_weight, self.mixup_weight, self.mixup = contrast_weight, mixup_weight, mixup
+        self.inertia, self.final_inertia = inertia, final_inertia
+        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
+        self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
+        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("margin", torch.ones(len(annotations)))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the images that have candidates, with the mu of the epoch before."""
+        if epoch.number == 0:
+            self.contrast.start(self.network)
+        softened = epoch.number >= max(self.warm_up, self.delay + 1)
+        rows = self.candidates.any(1) & (self.labels < 0)
+        mu = labels.lower_quantile(self.margin[rows], self.noise_rate, cap=1.0) if softened else 0.0
+        self.figures = {"mu": mu}
+        inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
+        yield Pass(partial(self.training_step, inertia, mu, epoch.number, softened), (self.labelled,))
+
+    def training_step(self, inertia: float, mu: float, number: int, softened: bool, batch: Batch) -> Losses:
+        """The confidence moves; then cross-entropy with it, plain and on mixed images, and contrast."""
+        (weak, strong), index, started = batch.views, batch.index, number >= self.delay
+        keys = self.contrast.keys(self.network, strong)
+        features = self.network.features(weak)
+        logits, z = self.network.head(features), self.contrast.embed(features)
+        weight = labels.soften(self.candidates[index], torch.where(self.labels[index] >= 0, 0.0, mu))
+        with torch.no_grad():
+            pseudo = labels.normalise(logits.float().softmax(1) * weight).argmax(1)
+            if started:
+                r = (z @ self.prototypes.vectors.T).softmax(1)
+                self.margin[index] = labels.support(r, self.candidates[index])
+                chosen = r * weight
+                if self.target == "onehot" or not softened:
+                    chosen = labels.one_hot(chosen.argmax(1), r.shape[1])
+                self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * labels.normalise(chosen)
+            self.prototypes.update(z, pseudo, self.labels[index] >= 0)
+        positive, ignored = self.contrast.same_label(pseudo) if started else self.contrast.own_key(len(index))
+        similarity = self.contrast.similarity(z, keys) / self.temperature
+        self.contrast.queue.push(keys, pseudo, torch.ones_like(pseudo, dtype=torch.bool))
+        mix, confidence = mixing.draw(len(index), self.mixup, weak.device), self.confidence[index]
+        return {
+            "weighted": losses.cross_entropy(logits, confidence),
+            "contrast": self.contrast_weight * losses.supervised_contrastive(similarity, positive, ignored),
+            "mixup": self.mixup_weight * losses.cross_entropy(self.network(mix(weak)), mix(confidence)),
+        }

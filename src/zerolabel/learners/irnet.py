@@ -1,0 +1,122 @@
+"""IRNet. Lian, Xu, Chen, Sun, Liu, Tao. IRNet: Iterative Refinement Network for Noisy Partial Label Learning.
+arXiv 2211.04774.
+
+PiCO, whose candidate sets grow once the warm-up is over: with r = softmax(z . o) in three views of an image, where
+
+    max_{j not in S} r_j - max_{j in S} r_j > threshold,  and the first maximum is the same class, in all three views,
+
+that class joins S before the loss; with `replace` the weakest candidate leaves it.
+
+The published code starts the correction when the accuracy on test images says so. That is not done here: it starts
+after `warm_up` epochs, a number of ours. Ours too: the views are a weak, a strong and another weak one; a person's
+label is never corrected; the weakest candidate is the one of least r in the first view. The cross-entropy is the plain
+one, where the code offers a symmetric one as well. An image without candidates is left out.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.contrast import Contrast
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.memory import Prototypes
+from zerolabel.networks import Network
+
+
+class IRNet(Learner):
+    """A class that beats every candidate in all views joins the set.
+
+    Args:
+        warm_up: epochs before the first correction.
+        threshold: by how much it must beat the best candidate.
+        replace: whether the weakest candidate leaves the set for it.
+        contrast_weight: of the contrastive term.
+        delay: epochs before prototypes and pseudo-labels are used.
+        inertia: phi of PiCO at the start of the training.
+        final_inertia: phi at its end.
+        prototype_momentum: of the prototypes.
+        temperature: of the contrastive similarities.
+        embedding: dimension of z.
+        queue: entries of the contrastive queue.
+        momentum: of the momentum copy.
+    """
+
+    views = ("weak", "strong", "weak")
+    confidence: Float[Tensor, "N C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        warm_up: int = 80,
+        threshold: float = 0.008,
+        replace: bool = False,
+        contrast_weight: float = 0.5,
+        delay: int = 1,
+        inertia: float = 0.95,
+        final_inertia: float = 0.8,
+        prototype_momentum: float = 0.99,
+        temperature: float = 0.07,
+        embedding: int = 128,
+        queue: int = 8192,
+        momentum: float = 0.999,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.warm_up, self.threshold, self.replace = warm_up, threshold, replace
+        self.contrast_weight, self.delay, self.temperature = contrast_weight, delay, temperature
+        self.inertia, self.final_inertia = inertia, final_inertia
+        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
+        self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
+        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the images that have candidates."""
+        if epoch.number == 0:
+            self.contrast.start(self.network)
+        inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
+        self.figures = {"mean_candidates": float(losses.mean(self.candidates[self.labelled].sum(1).float()))}
+        yield Pass(partial(self.training_step, inertia, epoch.number), (self.labelled,))
+
+    def training_step(self, inertia: float, number: int, batch: Batch) -> Losses:
+        """Correction; then the step of PiCO."""
+        (weak, strong, other), index, started = batch.views, batch.index, number >= self.delay
+        keys = self.contrast.keys(self.network, strong)
+        features = self.network.features(weak)
+        logits, z = self.network.head(features), self.contrast.embed(features)
+        with torch.no_grad():
+            if started and number >= self.warm_up:
+                further = self.contrast.embed(self.network.features(torch.cat([strong, other]))).chunk(2)
+                self.correct(
+                    index, torch.stack([(one @ self.prototypes.vectors.T).softmax(1) for one in (z, *further)])
+                )
+            candidates = self.candidates[index]
+            pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
+            if started:
+                chosen = labels.strongest(z @ self.prototypes.vectors.T, candidates)
+                self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
+            self.prototypes.update(z, pseudo, self.labels[index] >= 0)
+        positive, ignored = self.contrast.same_label(pseudo) if started else self.contrast.own_key(len(index))
+        similarity = self.contrast.similarity(z, keys) / self.temperature
+        self.contrast.queue.push(keys, pseudo, torch.ones_like(pseudo, dtype=torch.bool))
+        return {
+            "weighted": losses.cross_entropy(logits, self.confidence[index]),
+            "contrast": self.contrast_weight * losses.supervised_contrastive(similarity, positive, ignored),
+        }
+
+    def correct(self, index: Tensor, r: Float[Tensor, "V B C"]) -> None:
+        """Let classes into the sets of some images."""
+        candidates = self.candidates[index]
+        outside, best = r.masked_fill(candidates, -1).max(2)
+        wins = (outside - r.masked_fill(~candidates, -1).amax(2) > self.threshold).all(0)
+        wins &= (best == best[0]).all(0) & (self.labels[index] < 0)
+        joined = labels.one_hot(best[0].where(wins, -1), candidates.shape[1]).bool()
+        if self.replace:
+            weakest = r[0].masked_fill(~candidates, 2).argmin(1)
+            candidates = candidates & ~labels.one_hot(weakest.where(wins, -1), candidates.shape[1]).bool()
+        self.candidates[index] = candidates | joined

@@ -1,0 +1,150 @@
+"""PiCO+. Wang, Xiao, Li, Feng, Niu, Chen, Zhao. PiCO+: Contrastive Label Disambiguation for Robust Partial Label
+Learning. IEEE TPAMI 2023 (arXiv 2201.08984).
+
+PiCO, and after the warm-up the share 1 - eta of the images that lie closest to their prototypes is reliable:
+
+    L = L_mix + reliable_weight * CE(c, p(x_w)) on reliable + unreliable_weight * CE(g, p(x_w)) on the rest + L_cont
+    g = softmax(z . o / 0.07),    L_mix = CE(mix t, p(mix x_w)),  t = c where reliable, else g
+    L_cont: a reliable image has the reliable entries of its pseudo-label as positives; any other its 16 nearest entries
+
+eta, the share of sets that miss the truth, is estimated from the annotations unless it is given.
+
+Decided here: the closest are taken within each pseudo-label, by the similarities of the last epoch; the own key is
+always a positive; a person's label is always reliable. The warm-up of five epochs, in which training is PiCO's, is
+ours. An image without candidates is left out.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zerolabel import label_models, labels, losses, mixing
+from zerolabel.annotations import Annotations
+from zerolabel.contrast import Contrast, Pairs
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.memory import Prototypes
+from zerolabel.networks import Network
+
+
+class PiCOPlus(Learner):
+    """PiCO that trusts the candidate sets of the images near their prototypes only.
+
+    Args:
+        noise_rate: eta; none estimates it from the annotations.
+        warm_up: epochs of plain PiCO.
+        reliable_weight: of the cross-entropy on reliable images.
+        unreliable_weight: of the one on the rest.
+        guess_temperature: of the guess g.
+        neighbours: positives of an unreliable image.
+        mixup: parameter of the Beta distribution; 0 does not mix.
+        contrast_weight: of the contrastive term.
+        delay: epochs before prototypes and pseudo-labels are used.
+        inertia: phi of PiCO at the start of the training.
+        final_inertia: phi at its end.
+        prototype_momentum: of the prototypes.
+        temperature: of the contrastive similarities.
+        embedding: dimension of z.
+        queue: entries of the contrastive queue.
+        momentum: of the momentum copy.
+    """
+
+    views = ("weak", "strong")
+    confidence: Float[Tensor, "N C"]
+    closeness: Float[Tensor, " N"]
+    pseudo: Int[Tensor, " N"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        noise_rate: float | None = None,
+        warm_up: int = 5,
+        reliable_weight: float = 2.0,
+        unreliable_weight: float = 0.1,
+        guess_temperature: float = 0.07,
+        neighbours: int = 16,
+        mixup: float = 4.0,
+        contrast_weight: float = 1.0,
+        delay: int = 1,
+        inertia: float = 0.95,
+        final_inertia: float = 0.8,
+        prototype_momentum: float = 0.99,
+        temperature: float = 0.07,
+        embedding: int = 128,
+        queue: int = 8192,
+        momentum: float = 0.999,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.noise_rate = label_models.candidate_noise(annotations) if noise_rate is None else noise_rate
+        self.warm_up, self.delay, self.neighbours, self.mixup = warm_up, delay, neighbours, mixup
+        self.reliable_weight, self.unreliable_weight = reliable_weight, unreliable_weight
+        self.contrast_weight, self.temperature = contrast_weight, temperature
+        self.guess_temperature, self.inertia, self.final_inertia = guess_temperature, inertia, final_inertia
+        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
+        self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
+        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("closeness", torch.zeros(len(annotations)))
+        self.register_buffer("pseudo", torch.full((len(annotations),), -1))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the images that have candidates, with the reliable ones of the epoch before."""
+        if epoch.number == 0:
+            self.contrast.start(self.network)
+        split = epoch.number >= max(self.warm_up, self.delay + 1)
+        reliable = self.select() if split else self.candidates.any(1)
+        self.figures = {"reliable": float(reliable.sum())}
+        inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
+        step = partial(self.training_step, inertia, epoch.number >= self.delay, split, reliable)
+        yield Pass(step, (self.labelled,))
+
+    def select(self) -> Bool[Tensor, " N"]:
+        """The share 1 - eta of each pseudo-label that is closest to the prototype, and what a person labelled."""
+        sizes = torch.bincount(self.pseudo + 1, minlength=self.candidates.shape[1] + 1)[1:]
+        counts = ((1 - self.noise_rate) * sizes - 1e-6).ceil().long()
+        return labels.smallest_per_class(-self.closeness, self.pseudo, counts) | (self.labels >= 0)
+
+    def training_step(
+        self, inertia: float, started: bool, split: bool, reliable: Bool[Tensor, " N"], batch: Batch
+    ) -> Losses:
+        """The confidence moves; then the losses of both kinds of images."""
+        (weak, strong), index, candidates = batch.views, batch.index, self.candidates[batch.index]
+        keys = self.contrast.keys(self.network, strong)
+        features = self.network.features(weak)
+        logits, z = self.network.head(features), self.contrast.embed(features)
+        with torch.no_grad():
+            similarity = z @ self.prototypes.vectors.T
+            pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
+            if started:
+                chosen = labels.strongest(similarity, candidates)
+                self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
+            self.pseudo[index] = pseudo
+            self.closeness[index] = similarity.gather(1, pseudo[:, None]).squeeze(1)
+            self.prototypes.update(z, pseudo, self.labels[index] >= 0)
+        confidence, trusted = self.confidence[index], reliable[index]
+        cosine = self.contrast.similarity(z, keys)
+        pairs = self.positives(pseudo, trusted, cosine.detach()) if started else self.contrast.own_key(len(index))
+        self.contrast.queue.push(keys, pseudo, trusted)
+        contrast = self.contrast_weight * losses.supervised_contrastive(cosine / self.temperature, *pairs)
+        if not split:
+            return {"reliable": losses.cross_entropy(logits, confidence), "contrast": contrast}
+        target = confidence.where(trusted[:, None], (similarity / self.guess_temperature).softmax(1))
+        mix = mixing.draw(len(index), self.mixup, weak.device)
+        return {
+            "mixup": losses.cross_entropy(self.network(mix(weak)), mix(target)),
+            "reliable": self.reliable_weight * losses.cross_entropy(logits[trusted], target[trusted]),
+            "unreliable": self.unreliable_weight * losses.cross_entropy(logits[~trusted], target[~trusted]),
+            "contrast": contrast,
+        }
+
+    def positives(self, pseudo: Int[Tensor, " B"], trusted: Bool[Tensor, " B"], cosine: Float[Tensor, "B M"]) -> Pairs:
+        """Entries of the same pseudo-label for reliable images, the nearest ones for others; and the ignored."""
+        same, ignored = self.contrast.same_label(pseudo)
+        near = torch.zeros_like(same)
+        order = cosine.masked_fill(ignored, -torch.inf).topk(min(self.neighbours, cosine.shape[1]), dim=1).indices
+        near = near.scatter_(1, order, True) & ~ignored
+        both = same & torch.cat([trusted, trusted, self.contrast.queue.clean])
+        return both.where(trusted[:, None], near) | self.contrast.own_key(len(pseudo))[0], ignored
