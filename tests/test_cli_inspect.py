@@ -21,7 +21,7 @@ def test_table_and_page(annotated: Path, annotated_digits: Any, capsys: pytest.C
     shown = capsys.readouterr().out
     for words in (
         "1797, 10 classes, 8 prompts",
-        "true class among the candidates",
+        "right class among the candidates",
         "measured",
         "T8",
         "agreement of two",

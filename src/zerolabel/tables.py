@@ -239,7 +239,7 @@ def _estimated(found: Inspection) -> Table:
     for name in ("share of the images", "estimate", "interval", "measured"):
         table.add_column(name, justify="left" if name.startswith("share") else "right")
     for name, one in (
-        ("true class among the candidates", found.coverage),
+        ("right class among the candidates", found.coverage),
         ("best-scored class wrong", found.label_noise),
     ):
         table.add_row(name, share(one.estimate), f"{share(one.low)} to {share(one.high)}", share(one.true))

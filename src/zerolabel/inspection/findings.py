@@ -55,7 +55,7 @@ def about_noise(coverage: Share, label_noise: Share) -> Iterator[Finding]:
     if coverage.estimate <= 1 - MUCH_NOISE:
         yield Finding(
             "noise",
-            f"The true class is estimated to be missing from {_percent(1 - coverage.estimate)} of the candidate sets.",
+            f"The right class is estimated to be missing from {_percent(1 - coverage.estimate)} of the candidate sets.",
             "Add prompts or another model, or take a wider rule such as topk:5.",
         )
 

@@ -35,7 +35,7 @@ def _result(inspection: Inspection) -> Section:
         (
             "student",
             percent(inspection.coverage.estimate),
-            "True class among the candidates",
+            "Right class among the candidates",
             _remark(inspection.coverage),
         ),
         ("zero", percent(inspection.label_noise.estimate), "Best-scored class wrong", _remark(inspection.label_noise)),

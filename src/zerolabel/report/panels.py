@@ -60,7 +60,7 @@ def panels(inspection: Inspection, accuracy: Sequence[float] | None) -> Html:
 def estimates(inspection: Inspection) -> Html:
     """Coverage and noise: estimate, interval and, where it is known, what was measured."""
     shares = (
-        ("True class among the candidates", inspection.coverage),
+        ("Right class among the candidates", inspection.coverage),
         ("Best-scored class wrong", inspection.label_noise),
     )
     measured = any(share.true is not None for _, share in shares)
