@@ -2,8 +2,20 @@ import pytest
 import torch
 
 from zerolabel.annotations import Annotations, Annotator
-from zerolabel.candidates import RULES, cumulative_mass, parse_rule, ratio, soft, top_k, union_of_votes
+from zerolabel.candidates import (
+    RULES,
+    cumulative_mass,
+    known_rule,
+    parse_rule,
+    quantiles,
+    ratio,
+    soft,
+    top_k,
+    union_of_votes,
+    votes_at_least,
+)
 from zerolabel.errors import InputError
+from zerolabel.label_models import posterior
 
 N, A, C = 60, 7, 6
 
@@ -31,6 +43,48 @@ def test_union_against_a_loop(votes):
     assert sets(union_of_votes(votes, C)) == [{v for v in row if v >= 0} for row in votes.tolist()]
     assert union_of_votes(votes[:0], C).shape == (0, C)
     assert not union_of_votes(votes[:, :0], C).any()
+
+
+@pytest.mark.parametrize("m", [1, 2, 4, A + 1])
+def test_votes_against_a_loop(votes, m):
+    expected = [{v for v in row if v >= 0 and row.count(v) >= m} for row in votes.tolist()]
+    assert sets(votes_at_least(votes, C, m)) == expected
+    assert m > 1 or torch.equal(votes_at_least(votes, C, m), union_of_votes(votes, C))
+    assert votes_at_least(votes[:0], C, m).shape == (0, C)
+
+
+def quantile(values, share):
+    """With linear interpolation between the two values that lie around its place."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("alpha", "beta"), [(0.75, 0.8), (0.6, 0.3), (1.0, 0.01), (0.01, 0.5)])
+def test_quantiles_against_a_loop(scores, alpha, beta, dtype):
+    rows = scores.to(dtype).double().tolist()
+    spoken = [row for row in rows if any(row)]
+    enough = quantile([max(row) for row in spoken], alpha)
+    high = [quantile([row[j] for row in spoken], beta) for j in range(C)]
+    expected = []
+    for row in rows:
+        within, total = set(), 0.0
+        for j in sorted(range(C), key=lambda j: (-row[j], j)):
+            if total <= enough and row[j] > 0:
+                within.add(j)
+            total += row[j]
+        expected.append({j for j in within if row[j] > high[j]} if any(row) else set())
+    found = sets(quantiles(scores.to(dtype), alpha, beta))
+    assert found == expected
+    assert any(found) and not all(found), "the rule leaves some images unlabelled, and not all"
+
+
+def test_quantiles_of_nothing(scores):
+    assert quantiles(scores[:0], 0.5, 0.5).shape == (0, C)
+    assert not quantiles(torch.zeros(3, C), 0.5, 0.5).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -103,6 +157,12 @@ def annotations(votes, scores):
         (" ratio:.25 ", lambda v, s: ratio(s, 0.25)),
         ("mass:0.7", lambda v, s: cumulative_mass(s, 0.7)),
         ("soft", lambda v, s: s.any(1, keepdim=True).expand(N, C)),
+        ("votes", lambda v, s: votes_at_least(v, C, 2)),
+        ("votes:3", lambda v, s: votes_at_least(v, C, 3)),
+        ("quantile", lambda v, s: quantiles(s, 0.75, 0.8)),
+        ("quantile:.6,.3", lambda v, s: quantiles(s, 0.6, 0.3)),
+        ("posterior", lambda v, s: cumulative_mass(posterior(annotations(v, s)), 0.9)),
+        ("posterior:0.6,majority", lambda v, s: cumulative_mass(posterior(annotations(v, s), "majority"), 0.6)),
     ],
 )
 def test_parsed_rules(votes, scores, text, expected):
@@ -120,7 +180,7 @@ def test_every_named_rule_parses(votes, scores):
     ("text", "message"),
     [
         ("unoin", "did you mean 'union'"),
-        ("", "known: mass, ratio, soft, topk, union"),
+        ("", "known: mass, posterior, quantile, ratio, soft"),
         ("topk:0", "whole number"),
         ("topk:two", "whole number"),
         ("topk:1.5", "whole number"),
@@ -129,8 +189,20 @@ def test_every_named_rule_parses(votes, scores):
         ("mass:1.2", "above 0"),
         ("mass:x", "above 0"),
         ("union:3", "takes no value"),
+        ("votes:0", "whole number"),
+        ("quantile:0.5", "not two numbers"),
+        ("quantile:0.5,2", "above 0"),
+        ("posterior:2", "above 0"),
+        ("posterior:0.9,dawid", "no label model 'dawid'"),
     ],
 )
 def test_bad_rules(text, message):
     with pytest.raises(InputError, match=message):
         parse_rule(text)
+
+
+def test_what_is_no_rule_counts_as_union():
+    assert known_rule("topk:2") == "topk:2"
+    assert known_rule("cleaned on frozen features") == "union"
+    with pytest.raises(InputError, match=r"^--rule topk:x: 'x' is not"):
+        parse_rule("topk:x", "--rule")

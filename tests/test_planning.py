@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zerolabel import presets
+from zerolabel import presets, prompts
 from zerolabel.annotations import Annotator
 from zerolabel.errors import InputError
 from zerolabel.estimate import estimate
@@ -13,6 +13,9 @@ from zerolabel.images import ImageSet
 from zerolabel.learners import hyper_parameters
 from zerolabel.learners.coreg import CoReg
 from zerolabel.planning import SIZES, Request, choose_size, fit_to_epochs, plan
+from zerolabel.runs import Config
+from zerolabel.tables import annotators, student
+from zerolabel.vlms.glyphs import TEMPLATES as GLYPHS_TEMPLATES
 
 
 def write(folder, sides):
@@ -62,7 +65,7 @@ def test_what_is_said_counts(images):
     assert plan(glyphs(images, student="features")).student == "mlp"
     assert plan(glyphs(images, student="resnet10t", size=32)).pretrained
     assert not plan(glyphs(images, student="resnet10t", size=32, pretrained=False)).pretrained
-    assert plan(glyphs(images, templates="a {}")).templates == ("a {}",)
+    assert plan(glyphs(images, templates="a {}")).templates == (("a {}",),)
 
 
 def test_a_warm_up_leaves_room_for_training(images):
@@ -110,16 +113,77 @@ def test_mistakes_are_found_before_anything_is_done(images, more, message):
 
 def test_annotations_bring_their_own_classes_and_prompts(images, tmp_path, make_annotations):
     annotations = make_annotations(torch.tensor([[0, 1], [1, 1]]), 2)
-    annotations.save(tmp_path / "a.parquet")
-    config = plan(Request(images, annotations=str(tmp_path / "a.parquet"), vlm="ignored"))
-    assert (config.classes, config.vlm) == (annotations.classes, "synthetic")
-    assert len(config.templates) == 2
-    two = (Annotator("one", "", "{}"), Annotator("two", "", "{}"))
-    for annotators, message in ((two, "several models, one, two"), ((), "of no model")):
-        mixed = replace(annotations, annotators=annotators, votes=annotations.votes[:, : len(annotators)])
-        mixed.save(tmp_path / "b.parquet")
+    annotations.save(tmp_path / "annotations.parquet")
+    for path in (tmp_path / "annotations.parquet", tmp_path):
+        config = plan(Request(images, annotations=str(path)))
+        assert (config.classes, config.vlm, config.encoder) == (annotations.classes, ("synthetic",), None)
+        assert config.templates == (("template 0 of {}", "template 1 of {}"),)
+        assert (config.student, config.propagate) == ("light", False)  # nobody's features could be read
+
+
+def save_models(annotations, path, *models):
+    """The same votes as those of a prompt of each model."""
+    annotators = tuple(Annotator(model, "", f"{model} {{}}") for model in models)
+    votes = torch.zeros(len(annotations), len(models), dtype=torch.long)
+    replace(annotations, annotators=annotators, votes=votes).save(path)
+    return str(path)
+
+
+def test_training_on_several_models_reads_the_features_of_one(images, tmp_path, make_annotations):
+    annotations = make_annotations(torch.tensor([[0, 1], [1, 1]]), 2)
+    path = save_models(annotations, tmp_path / "a.parquet", "chat:x", "open_clip:a", "glyphs")
+    request = Request(images, annotations=path, student="features")
+    config = plan(request)
+    assert config.vlm == ("chat:x", "open_clip:a", "glyphs")
+    assert config.templates == (("chat:x {}",), ("open_clip:a {}",), ("glyphs {}",))
+    assert (config.encoder, config.flip) == ("open_clip:a", False)
+    assert "mlp on frozen features of open_clip:a" in student(config)
+    assert plan(replace(request, vlm="glyphs")).encoder == "glyphs"
+    assert plan(replace(request, student="light", vlm=["glyphs"], propagate=True)).propagate
+    assert "by features of open_clip:a" in student(plan(replace(request, student="light", propagate=True)))
+    assert "features" not in student(plan(replace(request, student="light")))
+    for wanted, message in (
+        ("chat:x", "no votes of such a model; known: glyphs, open_clip:a"),
+        ("glyph", "did you mean 'glyphs'"),
+        (["glyphs", "open_clip:a"], "features of one model; give one"),
+    ):
         with pytest.raises(InputError, match=message):
-            plan(Request(images, annotations=str(tmp_path / "b.parquet")))
+            plan(replace(request, vlm=wanted))
+
+
+def test_without_a_model_of_features_a_pixel_student_trains_all_the_same(images, tmp_path, make_annotations):
+    annotations = make_annotations(torch.tensor([[0, 1], [1, 1]]), 2)
+    path = save_models(annotations, tmp_path / "a.parquet", "chat:x")
+    for more, option in (({"student": "mlp"}, "--student features"), ({"via": "features"}, "--via features")):
+        with pytest.raises(InputError, match=f"{option} reads the image features of an annotating model"):
+            plan(Request(images, annotations=path, **more))
+    people = save_models(annotations.with_labels(torch.tensor([0, 1])), tmp_path / "b.parquet")
+    assert plan(Request(images, annotations=people)).vlm == ()
+    with pytest.raises(InputError, match="which names none; leave --test out"):
+        plan(Request(images, annotations=people, test_images=images))
+
+
+def test_several_models_annotate_each_with_its_own_prompts(images):
+    models = ["open_clip:a/b", "glyphs", "glyphs"]
+    config = plan(Request(images, "0,1", vlm=models))
+    assert config.vlm == ("open_clip:a/b", "glyphs")
+    assert config.templates == (prompts.TEMPLATES["generic"], GLYPHS_TEMPLATES)
+    assert (config.encoder, config.flip) == ("open_clip:a/b", False)
+    assert plan(Request(images, "0,1", vlm=models, templates="a {}")).templates == (("a {}",),) * 2
+    assert Config.from_json(config.to_json()) == config
+    assert "open_clip:a/b x 8 prompts + glyphs x 8 prompts" in annotators(config)
+    assert "--vlm" in config.differences(plan(Request(images, "0,1", vlm=models[:1])))
+
+
+def test_classes_and_rule_of_annotations_that_are_appended_to(images, tmp_path, make_annotations):
+    before = make_annotations(torch.tensor([[0, 1], [1, 1]]), 2)
+    replace(before, rule="topk:1").save(tmp_path / "annotations.parquet")
+    config = plan(Request(images, vlm="glyphs", append=str(tmp_path)))
+    assert (config.classes, config.rule) == (before.classes, "topk:1")
+    request = Request(images, "class 1,class 0", vlm="glyphs", append=str(tmp_path), candidates="union")
+    assert (plan(request).classes, plan(request).rule) == (("class 1", "class 0"), "union")
+    with pytest.raises(InputError, match=f"--classes has the class 'cat', {tmp_path} does not"):
+        plan(replace(request, classes="class 0,class 1,cat"))
 
 
 @pytest.mark.parametrize("more", [{}, {"student": "linear"}, {"via": "features"}])

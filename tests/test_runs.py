@@ -10,8 +10,8 @@ CONFIG = Config(
     images="photos",
     classes=("cat", "dog"),
     aliases=((), ("hound",)),
-    vlm="glyphs",
-    templates=("a {}",),
+    vlm=("glyphs",),
+    templates=(("a {}",),),
     rule="union",
     learner="coreg",
     hyper_parameters={"prior": [0.5, 0.5]},
@@ -65,7 +65,7 @@ def test_a_begun_run_is_neither_replaced_nor_mixed(tmp_path):
 
 def test_a_run_in_which_nothing_was_done_gives_way(tmp_path):
     enter(tmp_path / "run")
-    assert enter(tmp_path / "run", replace(CONFIG, vlm="hf-hub:a/b")).config().vlm == "hf-hub:a/b"
+    assert enter(tmp_path / "run", replace(CONFIG, vlm=("hf-hub:a/b",))).config().vlm == ("hf-hub:a/b",)
 
 
 def test_overwriting_spares_what_is_not_the_runs(tmp_path):

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +19,12 @@ from torch import Tensor
 from zerolabel.errors import InputError
 
 SCHEMA_VERSION = "1"
+SPARSE_VERSION = "2"
+SPARSE_FROM = 1000
+"""Of more classes than this, a file holds the scores that are not zero instead of all C."""
+TOP = 64
+"""So many of the highest scores of an image are kept then."""
+
 _KEY = b"zerolabel"
 _COLUMNS = ("file_name", "sha256", "width", "height", "candidates", "scores", "votes", "label")
 
@@ -31,11 +37,14 @@ class Annotator:
         model: how the model was named, e.g. ``"glyphs"`` or ``"open_clip:ViT-B-32/laion2b_s34b_b79k"``.
         revision: hash or version of its weights; empty where unknown.
         template: the prompt, with ``{}`` where the class name goes.
+        choice: 1 for the class it put first; one that may name several classes of an image has a column for each
+            further choice, too. Who spoke, and how far annotators agree, goes by first choices alone.
     """
 
     model: str
     revision: str
     template: str
+    choice: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,12 @@ class Annotations:
         """Which images carry a label given by a person."""
         return self.labels >= 0
 
+    @property
+    def spoken(self) -> Int[Tensor, " N"]:
+        """How many annotators voted on each image, whose mean the scores are; further choices do not count."""
+        first = [a for a, annotator in enumerate(self.annotators) if annotator.choice == 1]
+        return (self.votes[:, first] >= 0).sum(1)
+
     def select(self, index: Int[Tensor, " M"]) -> "Annotations":
         """The annotations of some images, in the given order."""
         rows = index.tolist()
@@ -98,27 +113,23 @@ class Annotations:
         Raises:
             InputError: the disk is full or the folder cannot be written.
         """
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with writing(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                pq.write_table(self._table(), partial)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+        with replacing(Path(path)) as partial:
+            pq.write_table(self.table(), partial)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Annotations":
-        """Read what `save` wrote.
+        """Read what `save` wrote, or the parts of it in a folder, in the order of their names.
+
+        Scores that were not kept of more than `SPARSE_FROM` classes are zero.
 
         Raises:
             InputError: there is no such file, or it is damaged, or something else wrote it.
         """
-        if not Path(path).is_file():
+        files = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [Path(path)]
+        if not files or not files[0].is_file():
             raise InputError(f"there is no annotations file {path}; `zerolabel annotate` makes one.")
         try:
-            table = pq.ParquetFile(path).read()
+            table = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
             meta: dict[str, Any] = json.loads((table.schema.metadata or {})[_KEY])
         except (KeyError, json.JSONDecodeError):
             raise InputError(f"{path} was not written by zerolabel: it names no classes; give annotations.") from None
@@ -127,11 +138,12 @@ class Annotations:
             raise InputError(
                 f"the annotations file {path} is damaged ({reason}); run `zerolabel annotate` again."
             ) from None
-        if meta.get("schema") != SCHEMA_VERSION:
+        if meta.get("schema") not in (SCHEMA_VERSION, SPARSE_VERSION):
             raise InputError(
                 f"{path} has schema {meta.get('schema')}, this zerolabel reads {SCHEMA_VERSION}; annotate again."
             )
-        missing = [name for name in _COLUMNS if name not in table.column_names]
+        wanted = (*_COLUMNS, "score_ids") if meta["schema"] == SPARSE_VERSION else _COLUMNS
+        missing = [name for name in wanted if name not in table.column_names]
         if missing:
             raise InputError(
                 f"the annotations file {path} lacks the column {missing[0]}; run `zerolabel annotate` again."
@@ -143,28 +155,34 @@ class Annotations:
                 f"the annotations file {path} is damaged ({error}); run `zerolabel annotate` again."
             ) from None
 
-    def _table(self) -> pa.Table:
+    def with_scores(self, scores: Float[Tensor, "N C"]) -> "Annotations":
+        """The same with other scores."""
+        return replace(self, scores=scores)
+
+    def table(self) -> pa.Table:
+        """As it lies on disk; of more than `SPARSE_FROM` classes only the scores that are not zero, with their ids."""
+        sparse = len(self.classes) > SPARSE_FROM
         meta = {
-            "schema": SCHEMA_VERSION,
+            "schema": SPARSE_VERSION if sparse else SCHEMA_VERSION,
             "classes": self.classes,
             "annotators": [asdict(annotator) for annotator in self.annotators],
             "rule": self.rule,
         }
-        rows, ids = self.candidates.nonzero(as_tuple=True)
-        ends = torch.bincount(rows, minlength=len(self)).cumsum(0)
-        offsets = torch.cat([torch.zeros(1, dtype=torch.long), ends])
+        scored = self.scores != 0
         columns = {
             "file_name": pa.array(self.file_names, pa.string()),
             "sha256": pa.array(self.sha256, pa.string()),
             "width": pa.array(self.sizes[:, 0].numpy(), pa.int32()),
             "height": pa.array(self.sizes[:, 1].numpy(), pa.int32()),
-            "candidates": pa.ListArray.from_arrays(
-                pa.array(offsets.numpy(), pa.int32()), pa.array(ids.numpy(), pa.int32())
-            ),
-            "scores": _fixed(self.scores.numpy(), pa.float32()),
+            "candidates": _ids(self.candidates),
+            "scores": _lists(scored, pa.array(self.scores[scored].numpy(), pa.float32()))
+            if sparse
+            else _fixed(self.scores.numpy(), pa.float32()),
             "votes": _fixed(self.votes.numpy(), pa.int32()),
             "label": pa.array([None if x < 0 else x for x in self.labels.tolist()], pa.int32()),
         }
+        if sparse:
+            columns["score_ids"] = _ids(scored)
         return pa.table(columns).replace_schema_metadata({_KEY: json.dumps(meta)})
 
     @classmethod
@@ -182,12 +200,23 @@ class Annotations:
                 [torch.from_numpy(table[side].to_numpy().astype(np.int64)) for side in ("width", "height")], 1
             ),
             votes=_matrix(table["votes"], n, len(meta["annotators"])).long(),
-            scores=_matrix(table["scores"], n, len(classes)).float(),
+            scores=_matrix(table["scores"], n, len(classes)).float()
+            if meta["schema"] == SCHEMA_VERSION
+            else _scattered(table["scores"], table["score_ids"], n, len(classes)),
             candidates=candidates,
             labels=torch.from_numpy(table["label"].fill_null(-1).to_numpy().astype(np.int64)),
             annotators=tuple(Annotator(**annotator) for annotator in meta["annotators"]),
             rule=meta["rule"],
         )
+
+
+def names_of(annotators: Sequence[Annotator]) -> list[str]:
+    """What tells annotators apart in a table: the template, and before it the model where there are several."""
+    several = len({annotator.model for annotator in annotators}) > 1
+    return [
+        (f"{one.model}: {one.template}" if several else one.template) + (f" (choice {one.choice})" * (one.choice > 1))
+        for one in annotators
+    ]
 
 
 @contextmanager
@@ -204,6 +233,42 @@ def writing(folder: Path) -> Iterator[None]:
             raise InputError(f"the disk is full at {folder}; free some space and go on with --resume.") from None
         reason = str(error.strerror or error).splitlines()[0]
         raise InputError(f"{folder} cannot be written ({reason}); give a folder that can.") from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write beside ``path``, which takes its place at the end, whole or not at all.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _lists(mask: Bool[Tensor, "N C"], values: pa.Array) -> pa.Array:
+    """A list per row, of values that belong to the places where the mask is set, row by row."""
+    offsets = np.concatenate([np.zeros(1, np.int64), mask.sum(1).cumsum(0).numpy()])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+
+
+def _ids(mask: Bool[Tensor, "N C"]) -> pa.Array:
+    return _lists(mask, pa.array(mask.nonzero(as_tuple=True)[1].numpy(), pa.int32()))
+
+
+def _scattered(values: pa.ChunkedArray, ids: pa.ChunkedArray, rows: int, width: int) -> Float[Tensor, "N C"]:
+    lists = ids.combine_chunks()
+    scores = torch.zeros(rows, width)
+    owners = np.repeat(np.arange(rows), np.asarray(lists.value_lengths()))
+    columns = torch.from_numpy(np.array(lists.flatten(), dtype=np.int64))
+    scores[torch.from_numpy(owners), columns] = torch.from_numpy(np.array(values.combine_chunks().flatten()))
+    return scores
 
 
 def _fixed(matrix: np.ndarray, kind: pa.DataType) -> pa.Array:

@@ -6,10 +6,12 @@ Every rule leaves an image on which nobody voted without candidates: it counts a
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zerolabel import label_models
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError, nearest
 
@@ -26,6 +28,19 @@ def union_of_votes(votes: Int[Tensor, "N A"], n_classes: int) -> Bool[Tensor, "N
     chosen = torch.zeros(len(votes), n_classes + 1, dtype=torch.bool, device=votes.device)
     chosen.scatter_(1, torch.where(votes < 0, n_classes, votes), True)
     return chosen[:, :n_classes]
+
+
+def votes_at_least(votes: Int[Tensor, "N A"], n_classes: int, m: int) -> Bool[Tensor, "N C"]:
+    """Every class with at least m votes; an image on whose class no m annotators agree is left unlabelled.
+
+    Args:
+        votes: class ids, -1 where an annotator abstained.
+        n_classes: C.
+        m: votes that a class needs; 1 is `union_of_votes`.
+    """
+    counts = torch.zeros(len(votes), n_classes + 1, dtype=torch.int32, device=votes.device)
+    counts.scatter_add_(1, torch.where(votes < 0, n_classes, votes), torch.ones_like(votes, dtype=torch.int32))
+    return counts[:, :n_classes] >= m
 
 
 def top_k(scores: Float[Tensor, "N C"], k: int) -> Bool[Tensor, "N C"]:
@@ -53,24 +68,61 @@ def soft(scores: Float[Tensor, "N C"]) -> Bool[Tensor, "N C"]:
     return _spoken(scores).expand_as(scores).clone()
 
 
+def quantiles(scores: Float[Tensor, "N C"], alpha: float, beta: float) -> Bool[Tensor, "N C"]:
+    """Classes that stand out both within their image and among all images (CPL, Zhang et al., ICML 2024).
+
+    Within the image: the fewest classes whose scores add up to more than the alpha-quantile of all images' best
+    scores, or all classes that have a score where none do. Among the images: class j where its score is above the
+    beta-quantile of column j. An image to which no class is left is unlabelled, as is one on which nobody spoke; the
+    latter takes no part in the quantiles.
+
+    Args:
+        scores: of N images.
+        alpha: in [0, 1]; the larger, the more classes an image keeps.
+        beta: in [0, 1]; the larger, the fewer images keep a class.
+    """
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    rows = _spoken(scores).squeeze(1).nonzero().squeeze(1)
+    if not len(rows):
+        return chosen
+    spoken = scores[rows].double()
+    ordered, order = spoken.sort(dim=1, descending=True, stable=True)
+    within = (ordered.cumsum(1) - ordered <= _quantile(ordered[:, 0], alpha)) & (ordered > 0)
+    chosen[rows] = torch.zeros_like(within).scatter_(1, order, within)
+    for j in range(scores.shape[1]):
+        chosen[rows, j] &= spoken[:, j] > _quantile(spoken[:, j], beta)
+    return chosen
+
+
+def _quantile(values: Float[Tensor, " N"], share: float) -> float:
+    """With linear interpolation, of any number of values; `torch.quantile` stops at 16 million."""
+    return float(np.quantile(values.numpy(), share))
+
+
 def _spoken(scores: Float[Tensor, "N C"]) -> Bool[Tensor, "N 1"]:
     return scores.any(dim=1, keepdim=True)
 
 
 RULES: dict[str, str] = {
     "union": "union: every class that some prompt voted for",
+    "votes": "votes:M: every class with at least M votes, M = 2 if left out",
     "topk": "topk:K: the K classes with the highest mean score, K = 5 if left out",
     "ratio": "ratio:R: among the 5 best, those with at least R times the best score, R = 0.5 if left out",
     "mass": "mass:M: the fewest classes whose scores add up to M, M = 0.9 if left out",
     "soft": "soft: all classes; the scores are the targets",
+    "quantile": "quantile:A,B: the best classes up to the A-quantile of best scores, each only where it is above the "
+    "B-quantile of its own, A = 0.75 and B = 0.8 if left out",
+    "posterior": "posterior:M,MODEL: the fewest classes that hold the probability M under a label model, M = 0.9 and "
+    "MODEL = dawid_skene if left out",
 }
 
 
-def parse_rule(text: str) -> Rule:
+def parse_rule(text: str, option: str = "--candidates") -> Rule:
     """Turn a rule written as text into a function of annotations.
 
     Args:
-        text: ``"union"``, ``"topk:3"``, ``"ratio:0.5"``, ``"mass:0.9"`` or ``"soft"``; `RULES` describes each.
+        text: ``"union"``, ``"topk:3"``, ``"ratio:0.5"``, ``"mass:0.9"``; `RULES` describes each.
+        option: what messages call it by.
 
     Returns:
         A pure function from annotations to candidate sets, which needs no model.
@@ -79,29 +131,54 @@ def parse_rule(text: str) -> Rule:
         InputError: the rule has another name, or a value outside its range.
     """
     name, _, value = text.strip().partition(":")
+    text = f"{option} {text}"
     match name:
         case "union" | "soft" if value:
-            raise InputError(f"--candidates {text}: the rule {name} takes no value; write {name}.")
+            raise InputError(f"{text}: the rule {name} takes no value; write {name}.")
         case "union":
             return lambda annotations: union_of_votes(annotations.votes, len(annotations.classes))
         case "soft":
             return lambda annotations: soft(annotations.scores)
+        case "votes":
+            m = _count(text, value or "2")
+            return lambda annotations: votes_at_least(annotations.votes, len(annotations.classes), m)
         case "topk":
             return _of_scores(partial(top_k, k=_count(text, value or "5")))
         case "ratio":
             return _of_scores(partial(ratio, ratio=_share(text, value or "0.5")))
         case "mass":
             return _of_scores(partial(cumulative_mass, mass=_share(text, value or "0.9")))
-    raise InputError(f"--candidates {text}: there is no rule {name!r}{nearest(name, RULES)}")
+        case "quantile":
+            alpha, beta = _two_shares(text, value or "0.75,0.8")
+            return _of_scores(partial(quantiles, alpha=alpha, beta=beta))
+        case "posterior":
+            share, _, model = value.partition(",")
+            return _of_posterior(_share(text, share or "0.9"), model or "dawid_skene", text)
+    raise InputError(f"{text}: there is no rule {name!r}{nearest(name, RULES)}")
+
+
+def known_rule(rule: str) -> str:
+    """The rule itself, or union where the candidates were formed by something that is no rule."""
+    try:
+        parse_rule(rule)
+    except InputError:
+        return "union"
+    return rule
 
 
 def _of_scores(function: Callable[[Float[Tensor, "N C"]], Bool[Tensor, "N C"]]) -> Rule:
     return lambda annotations: function(annotations.scores)
 
 
+def _of_posterior(mass: float, model: str, text: str) -> Rule:
+    if model not in label_models.MODELS:
+        raise InputError(f"{text}: there is no label model {model!r}{nearest(model, label_models.MODELS)}")
+    return lambda annotations: cumulative_mass(label_models.posterior(annotations, model), mass)
+
+
 def _count(text: str, value: str) -> int:
     if not value.isdecimal() or int(value) < 1:
-        raise InputError(f"--candidates {text}: {value!r} is not a whole number from 1; write for example topk:3.")
+        raise InputError(f"{text}: {value!r} is not a whole number from 1; write for example topk:3.")
     return int(value)
 
 
@@ -111,5 +188,12 @@ def _share(text: str, value: str) -> float:
     except ValueError:
         share = 0.0
     if not 0 < share <= 1:
-        raise InputError(f"--candidates {text}: {value!r} is not a number above 0 and up to 1; write for example 0.5.")
+        raise InputError(f"{text}: {value!r} is not a number above 0 and up to 1; write for example 0.5.")
     return share
+
+
+def _two_shares(text: str, value: str) -> tuple[float, float]:
+    parts = value.split(",")
+    if len(parts) != 2:
+        raise InputError(f"{text}: {value!r} is not two numbers; write for example quantile:0.75,0.8.")
+    return _share(text, parts[0]), _share(text, parts[1])

@@ -50,12 +50,17 @@ def estimate(config: Config) -> Estimate:
 
 
 def annotation_seconds(config: Config, images: ImageSet) -> float | None:
-    """For all images, from the first of them."""
+    """For all images and models, from the first images."""
     if config.annotations is not None:
         return 0.0
-    if not vlms.at_hand(config.vlm):
-        return None
-    encoder = vlms.load(config.vlm)
+    each = [seconds_of(model, images) if vlms.at_hand(model) else None for model in config.vlm]
+    known = [seconds for seconds in each if seconds is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def seconds_of(model: str, images: ImageSet) -> float | None:
+    """For all images by one model; none where no image can be read."""
+    encoder = vlms.load(model)
     start, read = time.perf_counter(), []
     for i in range(min(32, len(images))):
         try:

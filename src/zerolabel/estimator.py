@@ -42,7 +42,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
     Args:
         classes: a file of class names, or ``"cat,dog"``; or a list of names, or a mapping from names to aliases.
-        vlm: the annotating model, see `zerolabel.vlms.load`; None is the default for photographs.
+        vlm: the annotating model or a list of several, see `zerolabel.vlms.load`; None is the default for photographs.
         templates: ``"generic"``, ``"small"`` or ``"openai"``, a file with a template per line, one template, or a list.
         candidates: how votes become candidate sets, see `zerolabel.candidates.parse_rule`.
         learner: name of the algorithm, a key of `zerolabel.LEARNERS`.
@@ -74,7 +74,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self,
         *,
         classes: PathLike | Sequence[str] | Mapping[str, Sequence[str]],
-        vlm: str | None = None,
+        vlm: str | Sequence[str] | None = None,
         templates: PathLike | Sequence[str] | None = None,
         candidates: str = "union",
         learner: str = "coreg",

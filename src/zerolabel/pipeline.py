@@ -20,7 +20,7 @@ from zerolabel.errors import InputError
 from zerolabel.export import export, write_script
 from zerolabel.images import ImageSet
 from zerolabel.inspection.files import open_annotations
-from zerolabel.merging import merge
+from zerolabel.merging import merge, merge_all
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder
 from zerolabel.students import Trained, make_classifier, needs_features, train_student
@@ -155,11 +155,12 @@ class Job:
 
     def _annotate(self, stage: str, images: ImageSet, out: Path | None) -> Annotated:
         """Votes of all models: each annotates on its own, and what they say is merged."""
-        names, parts = self.config.vlm, {}
+        names = self.config.vlm
+        parts: dict[str, Annotated] = {}
         with results.timed(self.folder, stage) as facts:
             for name in names:
                 title = stage if len(names) == 1 else f"{stage}, {name}"
-                place = out if out is None or len(names) == 1 else self.folder / "cache" / f"votes-{len(parts)}"
+                place = out if out is None or len(names) == 1 else self.folder / "cache" / "votes" / str(len(parts))
                 parts[name] = self._one_model(title, name, images, place)
             done = parts[names[0]] if len(names) == 1 else self._merged(parts, images, out)
             parameters = sum(self.model(name).n_parameters for name in names)
@@ -182,16 +183,13 @@ class Job:
 
     def _merged(self, parts: dict[str, Annotated], images: ImageSet, out: Path | None) -> Annotated:
         """What several models said of one image set; in ``out``, ``annotations.parquet`` and ``skipped.csv``."""
-        first, *others = parts.items()
-        together, so_far = first[1].annotations, first[0]
-        for name, part in others:
-            together = merge(together, part.annotations, self.config.rule, (so_far, name))
-            so_far = f"{so_far} and {name}"
+        together = merge_all([part.annotations for part in parts.values()], list(parts), self.config.rule)
         if out is not None:
             together.save(out / "annotations.parquet")
-            (self.folder / "cache" / "votes-0" / "skipped.csv").replace(out / "skipped.csv")
-            for k in range(len(parts)):
-                shutil.rmtree(self.folder / "cache" / f"votes-{k}")
+            (self.folder / "cache" / "votes" / "0" / "skipped.csv").replace(out / "skipped.csv")
+            shutil.rmtree(self.folder / "cache" / "votes")
+            if not any((self.folder / "cache").iterdir()):
+                (self.folder / "cache").rmdir()
         seconds = sum(part.seconds for part in parts.values())
         reader = parts.get(self.config.encoder or "")
         if reader is None or reader.annotations.file_names != together.file_names:
@@ -200,7 +198,7 @@ class Job:
         else:
             images, features = reader.images, reader.features
         return Annotated(
-            together, images, features, first[1].skipped, seconds, len(together) / max(seconds, 1e-9)
+            together, images, features, parts[self.config.vlm[0]].skipped, seconds, len(together) / max(seconds, 1e-9)
         )
 
     def train(self, annotated: Annotated) -> tuple[Trained, Classifier]:

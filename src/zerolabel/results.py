@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zerolabel import evaluation
 from zerolabel.annotate import Annotated
-from zerolabel.annotations import Annotations
+from zerolabel.annotations import Annotations, names_of
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.prompts import Classes
@@ -132,7 +132,7 @@ class Outcome:
             "zero_shot_accuracy": judged["zero_shot_accuracy"],
             "zero_shot_mean_per_class_accuracy": judged["zero_shot_mean_per_class_accuracy"],
             "zero_shot_accuracy_per_template": {
-                annotator.template: share for annotator, share in zip(annotations.annotators, votes, strict=True)
+                name: share for name, share in zip(names_of(annotations.annotators), votes, strict=True)
             },
             "candidate_coverage": self.coverage(),
             "student_accuracy": judged["accuracy"],

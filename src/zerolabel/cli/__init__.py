@@ -21,6 +21,8 @@ COMMANDS = (
     main_job.run,
     annotation.annotate,
     annotation.inspect,
+    annotation.candidates,
+    annotation.merge,
     neighbours.export_labels,
     neighbours.import_labels,
     classifiers.train,

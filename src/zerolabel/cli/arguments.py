@@ -5,13 +5,23 @@ from typing import Annotated as Arg
 
 import typer
 
-ImagesArg = Arg[str, typer.Argument(help="Folder of images, or a .txt, .csv or .parquet list of them.")]
+ImagesArg = Arg[str, typer.Argument(help="Folder, list, tars, parquet file, hf:DATA_SET or URL of images.")]
 ClassifierArg = Arg[Path, typer.Argument(help="Folder of a classifier, or of a run.")]
 ClassesOpt = Arg[str, typer.Option("--classes", "-c", help="File of class names, or names with commas between.")]
 OutOpt = Arg[Path, typer.Option("--output", "-o", help="Folder of the run.")]
-VlmOpt = Arg[str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")]
+VlmOpt = Arg[
+    list[str] | None,
+    typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME; repeatable."),
+]
 TemplatesOpt = Arg[str | None, typer.Option(help="generic, small, openai, a file with one per line, or one template.")]
-RuleOpt = Arg[str, typer.Option("--candidates", help="union, topk:K, ratio:R, mass:M or soft.")]
+RuleOpt = Arg[
+    str | None,
+    typer.Option(
+        "--candidates",
+        help="union (if left out), votes:M, topk:K, ratio:R, mass:M, soft, quantile:A,B or posterior:M,MODEL.",
+    ),
+]
+AnnotationsArg = Arg[Path, typer.Argument(help="annotations.parquet, or the folder that holds it.")]
 LearnerOpt = Arg[str, typer.Option(help="Algorithm; `zerolabel learners` lists them.")]
 SetOpt = Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the learner or the training; repeatable.")]
 StudentOpt = Arg[str | None, typer.Option(help="light, preact_resnet18, a timm model, or features, linear, mlp.")]

@@ -6,6 +6,7 @@ from typing import Annotated as Arg
 import typer
 
 from zerolabel.cli.arguments import (
+    AnnotationsArg,
     CacheOpt,
     ClassifierArg,
     DeployOpt,
@@ -34,8 +35,11 @@ from zerolabel.cli.screen import command_line, display, show, wide
 
 def train(
     images: ImagesArg,
-    annotations: Arg[Path, typer.Argument(help="annotations.parquet of the images.")],
+    annotations: AnnotationsArg,
     output: OutOpt,
+    vlm: Arg[
+        str | None, typer.Option(help="Of the annotations' models, the one whose features are read; else the first.")
+    ] = None,
     learner: LearnerOpt = "coreg",
     options: SetOpt = None,
     student: StudentOpt = None,
@@ -66,7 +70,8 @@ def train(
     request = Request(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
         propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth,
-        test_images=test, few_shot=few_shot, annotations=str(annotations), command=command_line(),
+        test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm,
+        command=command_line(),
     )  # fmt: skip
     config = plan(request)
     job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))

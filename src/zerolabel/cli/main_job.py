@@ -42,7 +42,7 @@ def run(
     output: OutOpt,
     vlm: VlmOpt = None,
     templates: TemplatesOpt = None,
-    candidates: RuleOpt = "union",
+    candidates: RuleOpt = None,
     learner: LearnerOpt = "coreg",
     options: SetOpt = None,
     student: StudentOpt = None,
@@ -104,6 +104,6 @@ def demo(
     whole = output.absolute()
     digits = write_digits(whole.with_name(f"{whole.name}-digits"))
     run(
-        str(digits.train), ",".join(digits.classes), output, vlm="glyphs", test=str(digits.test),
+        str(digits.train), ",".join(digits.classes), output, vlm=["glyphs"], test=str(digits.test),
         truth=str(digits.truth), seed=seed, options=options, resume=resume, overwrite=overwrite, as_json=as_json,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from zerolabel.annotations import names_of
 from zerolabel.inspection import tallies
 from zerolabel.report.formats import count, magnitude, percent, plural, short, size
 from zerolabel.report.intervals import wilson
@@ -139,8 +140,8 @@ def _annotators(run: Run) -> str:
     means = tallies.mean_agreement(tallies.vote_agreement(run.annotations.votes)).tolist() if run.annotations else []
     head = ("Prompt", "Agrees with the others", *(("Accuracy",) if per_template else ()))
     rows = [
-        (a.template, percent(mean), *((percent(per_template.get(a.template)),) if per_template else ()))
-        for a, mean in zip(annotators, means, strict=True)
+        (name, percent(mean), *((percent(per_template.get(name)),) if per_template else ()))
+        for name, mean in zip(names_of(annotators), means, strict=True)
     ]
     weight = (
         f"\n\n{magnitude(parameters)} parameters, against {magnitude(run.metrics.get('student_parameters'))} of "

@@ -28,11 +28,11 @@ def _classes(names: tuple[str, ...]) -> Html:
 
 def _settings(run: Run) -> list[tuple[object, object]]:
     config = run.config
-    model = str(config.get("vlm", ""))
+    models = [f"{model}, licence: {licence(model)}" for model in config.get("vlm", ())]
     known = (
         ("Images", config.get("images")),
         ("Held-out images", config.get("test_images")),
-        ("Annotator", f"{model}, licence: {licence(model)}" if model else None),
+        ("Annotator" if len(models) == 1 else "Annotators", "; ".join(models)),
         ("Candidate rule", statement.rule(run)),
         ("Learner", config.get("learner")),
         ("Student", config.get("student")),
