@@ -106,7 +106,7 @@ def test_scoring_in_chunks_changes_nothing(encoder, monkeypatch):
     features = functional.normalize(torch.randn(23, 16, generator=torch.Generator().manual_seed(0)), dim=1)
     texts = text_features(encoder, CLASSES, TEMPLATES)
     votes, scores = score(encoder, features, texts)
-    monkeypatch.setattr("zerolabel.annotate._CHUNK", 5)
+    monkeypatch.setattr("zerolabel.annotate.texts.ENTRIES", 5 * 4)
     again = score(encoder, features, texts)
     assert torch.equal(again[0], votes)
     assert torch.allclose(again[1], scores, atol=1e-6)

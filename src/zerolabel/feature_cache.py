@@ -3,23 +3,28 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zerolabel.annotations import writing
+from zerolabel.annotations import replacing
 
 SHARD = 1024
 """Images per shard: what a killed run can lose."""
 
 _ABANDONED = 3600.0  # seconds
+_ROWS = 1 << 24  # no shard has so many
+_HELD = 4  # shards in memory
 _SECONDS = 60.0  # a slow model writes sooner than once a shard
 
 
@@ -31,33 +36,42 @@ def default_folder(given: Path | None = None) -> Path:
 class FeatureCache:
     """Features and sizes of images by content hash, in immutable shards that appear whole or not at all.
 
-    Several runs may share a folder. A shard that is damaged counts as absent.
+    Several runs may share a folder. A shard that is damaged counts as absent. Memory holds the hashes and a few shards.
 
     Args:
-        folder: where the shards lie; None keeps nothing.
+        folder: where the shards lie; None keeps them as long as this object lives.
         dimensions: D, the length of a feature.
     """
 
     def __init__(self, folder: Path | None, dimensions: int) -> None:
-        self._folder = folder
-        self._dimensions = dimensions
-        self._place: dict[str, tuple[int, int]] = {}
-        self._shards: list[Any] = []
-        self._pending: list[tuple[str, tuple[int, int], Float[Tensor, " D"]]] = []
+        self._temporary = TemporaryDirectory() if folder is None else None
+        self.folder = Path(self._temporary.name) if self._temporary is not None else cast(Path, folder)
+        self.dimensions = dimensions
+        self._place: dict[bytes, int] = {}  # shard and row in one number
+        self._shards: list[Path] = []
+        self._open: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
+        self._pending: dict[bytes, tuple[tuple[int, int], Float[Tensor, " D"]]] = {}
         self._written = time.monotonic()
-        if folder is not None:
-            _sweep(folder)
-            for path in sorted(folder.glob("*.safetensors")):
-                self._open(path)
+        _sweep(self.folder)
+        for path in sorted(self.folder.glob("*.safetensors")):
+            self._take(path)
 
     def __contains__(self, sha256: str) -> bool:
-        return sha256 in self._place
+        key = bytes.fromhex(sha256)
+        return key in self._place or key in self._pending
 
-    def __getitem__(self, sha256: str) -> tuple[Float[Tensor, " D"], tuple[int, int]]:
-        """Feature, and width and height in pixels."""
-        shard, row = self._place[sha256]
-        width, height = self._shards[shard].get_slice("sizes")[row : row + 1][0].tolist()
-        return self._shards[shard].get_slice("features")[row : row + 1][0], (width, height)
+    def rows(self, sha256: Sequence[str]) -> tuple[Float[Tensor, "N D"], Int[Tensor, "N 2"]]:
+        """Features, and widths and heights in pixels, of known contents."""
+        features, sizes = torch.empty(len(sha256), self.dimensions), torch.empty(len(sha256), 2, dtype=torch.long)
+        for row, key in enumerate(map(bytes.fromhex, sha256)):
+            if key in self._pending:
+                size, features[row] = self._pending[key]
+                sizes[row] = torch.tensor(size)
+            else:
+                shard, place = divmod(self._place[key], _ROWS)
+                held = self._load(shard)
+                features[row], sizes[row] = held["features"][place], held["sizes"][place]
+        return features, sizes
 
     def add(self, rows: Iterable[tuple[str, tuple[int, int], Float[Tensor, " D"]]]) -> None:
         """Take hashes, sizes and features; they are on disk at the latest after the next `flush`.
@@ -65,9 +79,7 @@ class FeatureCache:
         Raises:
             InputError: the disk is full; what was written before stays.
         """
-        if self._folder is None:
-            return
-        self._pending.extend(rows)
+        self._pending.update((bytes.fromhex(sha256), (size, feature)) for sha256, size, feature in rows)
         while len(self._pending) >= SHARD or (self._pending and time.monotonic() - self._written > _SECONDS):
             self._write(SHARD)
 
@@ -77,37 +89,48 @@ class FeatureCache:
             self._write(SHARD)
 
     def _write(self, count: int) -> None:
-        rows, self._pending = self._pending[:count], self._pending[count:]
+        keys = list(islice(self._pending, count))
+        rows = [self._pending[key] for key in keys]
         self._written = time.monotonic()
-        assert self._folder is not None
         tensors = {
-            "features": torch.stack([feature for _, _, feature in rows]),
-            "sizes": torch.tensor([size for _, size, _ in rows], dtype=torch.int32),
-            "sha256": torch.tensor([list(bytes.fromhex(sha256)) for sha256, _, _ in rows], dtype=torch.uint8),
+            "features": torch.stack([feature for _, feature in rows]),
+            "sizes": torch.tensor([size for size, _ in rows], dtype=torch.int32),
+            "sha256": torch.tensor([list(key) for key in keys], dtype=torch.uint8),
         }
-        name = hashlib.sha256("".join(sha256 for sha256, _, _ in rows).encode()).hexdigest()[:24]
-        partial = self._folder / f".{name}.{os.getpid()}.partial"
-        with writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            try:
-                save_file(tensors, partial)
-                partial.replace(self._folder / f"{name}.safetensors")
-            except SafetensorError as error:
-                raise OSError(str(error)) from None
-            finally:
-                partial.unlink(missing_ok=True)
+        path = self.folder / f"{hashlib.sha256(b''.join(keys)).hexdigest()[:24]}.safetensors"
+        try:
+            with replacing(path) as partial:
+                try:
+                    save_file(tensors, partial)
+                except SafetensorError as error:
+                    raise OSError(str(error)) from None
+        finally:
+            for key in keys:
+                del self._pending[key]
+        self._note(path, keys)
 
-    def _open(self, path: Path) -> None:
+    def _take(self, path: Path) -> None:
         try:
             shard: Any = safe_open(path, "pt")
             hashes, features = shard.get_tensor("sha256"), shard.get_slice("features")
-            if features.get_shape() != [len(hashes), self._dimensions]:
+            if features.get_shape() != [len(hashes), self.dimensions]:
                 return
         except (OSError, SafetensorError):
             return
-        for row, digest in enumerate(hashes.numpy()):
-            self._place.setdefault(digest.tobytes().hex(), (len(self._shards), row))
-        self._shards.append(shard)
+        self._note(path, [digest.tobytes() for digest in hashes.numpy()])
+
+    def _note(self, path: Path, keys: Sequence[bytes]) -> None:
+        for row, key in enumerate(keys):
+            self._place.setdefault(key, len(self._shards) * _ROWS + row)
+        self._shards.append(path)
+
+    def _load(self, shard: int) -> dict[str, Tensor]:
+        if shard not in self._open:
+            self._open[shard] = load_file(self._shards[shard])
+            if len(self._open) > _HELD:
+                self._open.popitem(last=False)
+        self._open.move_to_end(shard)
+        return self._open[shard]
 
 
 def _sweep(folder: Path) -> None:

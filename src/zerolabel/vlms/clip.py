@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+from torchvision.transforms import Normalize, ToTensor
 
 from zerolabel.views.preprocess import Preprocess
 
@@ -80,6 +81,35 @@ class DualEncoder:
     def preprocessing(self) -> str:
         """Hash of what the preprocessing makes of a fixed picture, 16 hexadecimal digits."""
         return hashlib.sha256(self.preprocess(_PROBE).contiguous().numpy().tobytes()).hexdigest()[:16]
+
+    @cached_property
+    def dimensions(self) -> int:
+        """D, the length of a feature."""
+        return self.encode_texts(["a"]).shape[1]
+
+    @cached_property
+    def _steps(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Steps of the preprocessing on a PIL image, and those on 8-bit values that may as well be done by the batch."""
+        steps = getattr(self.preprocess, "transforms", ())
+        if len(steps) > 1 and isinstance(steps[-2], ToTensor) and type(steps[-1]) is Normalize:
+            return steps[:-2], steps[-2:]
+        return (self.preprocess,), ()
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """The part of the preprocessing that goes by the image: 8-bit values where the rest can wait, see `normalise`."""
+        alone, together = self._steps
+        done: Any = image
+        for step in alone:
+            done = step(done)
+        return torch.from_numpy(np.array(done)).permute(2, 0, 1) if together else cast(Tensor, done)
+
+    def normalise(self, pixels: Tensor) -> Float[Tensor, "B 3 H W"]:
+        """The rest of the preprocessing, for a batch of `pixels`; both give bit for bit what ``preprocess`` does."""
+        together = self._steps[1]
+        if not together:
+            return pixels
+        scaled = pixels.to(self.device, non_blocking=True).float().div_(255)
+        return cast(Tensor, together[1](scaled.contiguous()))
 
     @torch.inference_mode()
     def encode_images(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:

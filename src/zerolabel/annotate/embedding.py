@@ -1,0 +1,255 @@
+"""The pass over the images: read, decoded and encoded, one range after the other, in bounded memory."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import feature_cache
+from zerolabel.annotations import writing
+from zerolabel.errors import InputError
+from zerolabel.feature_cache import FeatureCache
+from zerolabel.images import ImageSet, Unreadable, decode, sha256
+from zerolabel.vlms.clip import DualEncoder
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far the pass over the images is.
+
+    Attributes:
+        done: images dealt with, readable or not.
+        total: N.
+        skipped: unreadable ones so far.
+        cached: images so far whose features were known from before.
+        seconds: since the start of the pass.
+    """
+
+    done: int
+    total: int
+    skipped: int
+    cached: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Mean speed so far."""
+        return self.done / max(self.seconds, 1e-9)
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimate from the mean speed so far."""
+        return (self.total - self.done) / max(self.images_per_second, 1e-9)
+
+
+@dataclass
+class Block:
+    """A range of the images, once it is encoded.
+
+    Attributes:
+        sha256: content hash of each readable image.
+        index: its place in the image set.
+        skipped: name of each unreadable one, and the reason.
+        cached: how many features were known from before.
+    """
+
+    sha256: list[str] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    cached: int = 0
+
+
+@dataclass
+class Embedding:
+    """Image features, once `steps` is exhausted.
+
+    Attributes:
+        features: a row per image of the set, zero for those not readable; mapped from a file, not in memory.
+        steps: the pass over the images, a generator.
+    """
+
+    features: Float[Tensor, "N D"]
+    steps: Iterator[Step] = field(default_factory=lambda: iter(()))
+
+
+def embed(
+    images: ImageSet,
+    encoder: DualEncoder,
+    *,
+    batch_size: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Embedding:
+    """Encode images.
+
+    Nothing happens until the returned `Embedding.steps` is iterated.
+
+    Args:
+        images: N images.
+        encoder: the model.
+        batch_size: images per call of the encoder; None chooses it by the device, see `best_batch_size`.
+        cache: folder of features; known ones are read by model, preprocessing and image content, new ones added.
+
+    Raises:
+        InputError: the batch size is below 1; from the steps, the disk is full.
+    """
+    size = best_batch_size(encoder, batch_size)
+    found = Embedding(torch.zeros(0, encoder.dimensions))
+    found.steps = _steps(images, encoder, size, cache, found)
+    return found
+
+
+def best_batch_size(encoder: DualEncoder, asked: int | None) -> int:
+    """What was asked; else 64 on the CPU, where more gains nothing, and 256 elsewhere.
+
+    Raises:
+        InputError: it is below 1.
+    """
+    if asked is not None and asked < 1:
+        raise InputError(f"--batch-size {asked} is below 1; give a whole number from 1, such as 64.")
+    return asked or (64 if encoder.device.type == "cpu" else 256)
+
+
+def open_store(encoder: DualEncoder, cache: str | os.PathLike[str] | None) -> FeatureCache:
+    """The features that are known of this model and preprocessing."""
+    folder = None if cache is None else Path(cache) / f"{encoder.revision}-{encoder.preprocessing}"
+    return FeatureCache(folder, encoder.dimensions)
+
+
+def ranges(count: int) -> list[tuple[int, int]]:
+    """The images in ranges of a shard: first, and one past the last."""
+    size = feature_cache.SHARD
+    return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def encode_range(
+    images: ImageSet, place: tuple[int, int], encoder: DualEncoder, batch_size: int, store: FeatureCache, block: Block
+) -> Iterator[int]:
+    """Encode a range of the images into the store, in threads that read and decode, and note it in the block.
+
+    On the CPU, decoding and encoding take turns: each has all cores, where side by side they would make the threads
+    of the encoder wait for each other. On other devices, and for images at a URL, reading goes on meanwhile.
+
+    Yields:
+        Images of the range that are dealt with, after each batch; the store is then up to date.
+    """
+    workers = os.cpu_count() or 1
+    turns = encoder.device.type == "cpu" and not isinstance(images.root, str)
+    depth = batch_size if turns else 2 * batch_size + workers
+    batch: dict[str, _Read] = {}
+    pool = ThreadPoolExecutor(workers)
+    try:
+        jobs = (pool.submit(_read, images, i, encoder, store) for i in range(*place))
+        for done, (index, job) in enumerate(zip(range(*place), _ahead(jobs, depth, turns), strict=True), 1):
+            try:
+                read = job.result()
+            except Unreadable as error:
+                block.skipped.append((images.file_names[index], str(error)))
+            else:
+                block.sha256.append(read.sha256)
+                block.index.append(index)
+                if read.pixels is None:
+                    block.cached += 1
+                elif read.sha256 not in store:
+                    batch.setdefault(read.sha256, read)
+            if done % batch_size == 0 or done == place[1] - place[0]:
+                _encode(list(batch.values()), encoder, store)
+                batch.clear()
+                if done == place[1] - place[0]:
+                    store.flush()
+                yield done
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        store.flush()
+
+
+def mapped(store: FeatureCache, sha256: Sequence[str], rows: Sequence[int], count: int) -> Float[Tensor, "N D"]:
+    """Features by content, as a tensor that is mapped from a file; the file goes when the tensor does.
+
+    Args:
+        store: has them.
+        sha256: hash of M contents.
+        rows: the row that each goes to, ascending; all others are zero.
+        count: N.
+    """
+    width = 4 * store.dimensions
+    with writing(store.folder):
+        store.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=store.folder, suffix=".partial", prefix=".", delete=False) as file:
+            for start in range(0, len(rows), feature_cache.SHARD):
+                part = slice(start, start + feature_cache.SHARD)
+                for row, feature in zip(rows[part], store.rows(sha256[part])[0], strict=True):
+                    file.seek(row * width)
+                    file.write(feature.numpy().tobytes())
+            file.truncate(count * width)
+    features = torch.from_file(file.name, shared=False, size=count * store.dimensions)
+    with suppress(OSError):  # a system that keeps files which are mapped leaves it for the next sweep
+        Path(file.name).unlink()
+    return features.view(count, store.dimensions)
+
+
+def _steps(
+    images: ImageSet, encoder: DualEncoder, batch_size: int, cache: str | os.PathLike[str] | None, found: Embedding
+) -> Iterator[Step]:
+    store, whole, start = open_store(encoder, cache), Block(), time.perf_counter()
+    for first, stop in ranges(len(images)):
+        for done in encode_range(images, (first, stop), encoder, batch_size, store, whole):
+            if first + done == len(images):
+                found.features = mapped(store, whole.sha256, whole.index, len(images))
+            seconds = time.perf_counter() - start
+            yield Step(first + done, len(images), len(whole.skipped), whole.cached, seconds)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One image from a reading thread: its pixels, or none where the features are known."""
+
+    sha256: str
+    size: tuple[int, int]
+    pixels: Tensor | None
+
+
+def _read(images: ImageSet, index: int, encoder: DualEncoder, store: FeatureCache) -> _Read:
+    data = images.read_bytes(index)
+    digest = sha256(data)
+    if digest in store:
+        return _Read(digest, (0, 0), None)
+    image = decode(data)
+    return _Read(digest, image.size, encoder.pixels(image))
+
+
+def _encode(batch: Sequence[_Read], encoder: DualEncoder, store: FeatureCache) -> None:
+    if not batch:
+        return
+    pixels = torch.stack([read.pixels for read in batch if read.pixels is not None])
+    features = _halving(encoder, pixels)
+    store.add((read.sha256, read.size, feature) for read, feature in zip(batch, features, strict=True))
+
+
+def _halving(encoder: DualEncoder, pixels: Tensor) -> Float[Tensor, "B D"]:
+    """Features of a batch, in halves where the device has no memory for the whole."""
+    try:
+        return encoder.encode_images(encoder.normalise(pixels))
+    except torch.OutOfMemoryError:
+        if len(pixels) == 1:
+            raise
+    return torch.cat([_halving(encoder, part) for part in pixels.chunk(2)])
+
+
+def _ahead(jobs: Iterator["Future[_Read]"], depth: int, turns: bool) -> Iterator["Future[_Read]"]:
+    """Keep ``depth`` jobs ahead of the one that is waited for; by turns, start so many when all others are taken."""
+    window = list(islice(jobs, depth))
+    while window:
+        yield window.pop(0)
+        if not turns:
+            window.extend(islice(jobs, 1))
+        elif not window:
+            window.extend(islice(jobs, depth))

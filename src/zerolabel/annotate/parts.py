@@ -1,0 +1,139 @@
+"""Annotations in parts on disk: one file per range of images, joined at the end."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+from zerolabel import candidates
+from zerolabel.annotate.embedding import Block
+from zerolabel.annotate.texts import score, strongest
+from zerolabel.annotations import SPARSE_FROM, TOP, Annotations, Annotator, replacing
+from zerolabel.feature_cache import FeatureCache
+from zerolabel.images import ImageSet
+from zerolabel.vlms.clip import DualEncoder
+
+SKIPPED = b"zerolabel.skipped"
+_BY_ROW = ("union", "votes", "topk", "ratio", "mass", "soft")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What every image is asked.
+
+    Attributes:
+        classes: C names.
+        templates: A prompts.
+        texts: their features (A C D).
+        rule: how candidates are formed.
+    """
+
+    classes: tuple[str, ...]
+    templates: tuple[str, ...]
+    texts: torch.Tensor
+    rule: str
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the rule looks at one image at a time, so that candidates are known range by range."""
+        return self.rule.strip().partition(":")[0] in _BY_ROW
+
+
+def part_path(folder: Path, place: tuple[int, int]) -> Path:
+    """The file of a range of images; who writes it again writes the same."""
+    return folder / f"{place[0]:012}-{place[1]:012}.parquet"
+
+
+def write_part(
+    path: Path, images: ImageSet, block: Block, encoder: DualEncoder, store: FeatureCache, question: Question
+) -> None:
+    """Score the images of a range, whose features the store has, and write them and what could not be read.
+
+    Of more than `SPARSE_FROM` classes the `TOP` highest scores of an image are kept; votes and candidates are formed
+    from all of them.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    features, sizes = store.rows(block.sha256)
+    votes, scores = score(encoder, features, question.texts)
+    part = Annotations(
+        classes=question.classes,
+        file_names=tuple(images.file_names[i] for i in block.index),
+        sha256=tuple(block.sha256),
+        sizes=sizes,
+        votes=votes,
+        scores=scores,
+        candidates=torch.zeros(scores.shape, dtype=torch.bool),
+        labels=torch.full((len(votes),), -1),
+        annotators=tuple(Annotator(encoder.name, encoder.revision, template) for template in question.templates),
+        rule=question.rule,
+    )
+    if question.by_row and len(part):
+        part = part.with_candidates(candidates.parse_rule(question.rule)(part), question.rule)
+    if len(question.classes) > SPARSE_FROM:
+        part = part.with_scores(strongest(part.scores, TOP))
+    table = part.table()
+    table = table.replace_schema_metadata({**table.schema.metadata, SKIPPED: json.dumps(block.skipped)})
+    with replacing(path) as partial:
+        pq.write_table(table, partial)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What `join` saw.
+
+    Attributes:
+        n_images: rows.
+        candidates: sizes of all candidate sets together.
+        labelled: rows that have candidates.
+        skipped: what could not be read, in the order of the images.
+    """
+
+    n_images: int
+    candidates: int
+    labelled: int
+    skipped: tuple[tuple[str, str], ...]
+
+
+def join(parts: Sequence[Path], path: Path) -> Joined:
+    """One file of all parts, a row group for each that has rows; memory holds one part at a time.
+
+    Nothing is written where no part has a row.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    rows = sets = labelled = 0
+    skipped: list[tuple[str, str]] = []
+    schema = None
+    for part in parts:
+        schema = pq.read_schema(part)
+        skipped += map(tuple, json.loads(schema.metadata[SKIPPED]))
+        rows += pq.read_metadata(part).num_rows
+    if rows and schema is not None:
+        schema = schema.with_metadata({name: value for name, value in schema.metadata.items() if name != SKIPPED})
+        with replacing(path) as partial, pq.ParquetWriter(partial, schema) as file:
+            for table in _tables(parts):
+                lengths = table["candidates"].combine_chunks().value_lengths().to_numpy()
+                sets, labelled = sets + int(lengths.sum()), labelled + int((lengths > 0).sum())
+                file.write_table(table.replace_schema_metadata(schema.metadata))
+    return Joined(rows, sets, labelled, tuple(skipped))
+
+
+def _tables(parts: Sequence[Path]) -> Iterator[pq.ParquetFile]:
+    for part in parts:
+        table = pq.read_table(part, partitioning=None)
+        if table.num_rows:
+            yield table
+
+
+def remove(folder: Path) -> None:
+    """The parts, once they are joined."""
+    for path in folder.iterdir():
+        path.unlink()
+    os.rmdir(folder)

@@ -1,0 +1,100 @@
+"""Annotations and features, in memory or mapped, for what comes after in the same process."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel.annotate.embedding import mapped, open_store
+from zerolabel.annotate.writing import Progress, Written, write
+from zerolabel.annotations import Annotations
+from zerolabel.images import ImageSet
+from zerolabel.prompts import Classes
+from zerolabel.vlms.clip import DualEncoder
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What `annotate` returns.
+
+    Attributes:
+        annotations: votes, scores and candidates of the N readable images.
+        images: the readable images, in the order of the annotations.
+        features: image features of length 1, mapped from a file.
+        skipped: name of each unreadable file, and the reason.
+        seconds: duration of the pass over the images.
+        images_per_second: speed of that pass.
+    """
+
+    annotations: Annotations
+    images: ImageSet
+    features: Float[Tensor, "N D"]
+    skipped: tuple[tuple[str, str], ...]
+    seconds: float
+    images_per_second: float
+
+
+def annotate(
+    images: ImageSet,
+    encoder: DualEncoder,
+    classes: Classes,
+    templates: Sequence[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    rule: str = "union",
+    batch_size: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Progress = iter,
+    engine: str = "local",
+    ray_address: str | None = None,
+) -> Annotated:
+    """Let every prompt template vote on every image.
+
+    Each (model, template) is an annotator: one softmax per template, its argmax is the template's vote, and the mean
+    of the templates' probabilities is the score. Unreadable images are left out and listed. `write` does the same
+    without reading the annotations back.
+
+    Args:
+        images: N images.
+        encoder: the model, see `zerolabel.vlms.load`.
+        classes: C names with aliases; the text features of a class's names are averaged.
+        templates: A prompts, each with ``{}`` where the class name goes.
+        out: folder for ``annotations.parquet`` and ``skipped.csv``; None keeps neither.
+        rule: how candidates are formed, see `zerolabel.candidates.RULES`.
+        batch_size: images per call of the encoder; None chooses it by the device.
+        cache: folder of image features, shared between runs; by default ``features`` inside ``out``. A further
+            call with other prompts, classes or rules needs no pass over the encoder.
+        resume: whether annotations that already lie in ``out`` may be replaced; features found in the cache are
+            used in any case.
+        progress: wraps the steps of the pass over the images, such as ``tqdm`` or a function that shows a bar.
+        engine: "local" for this process, "ray" for the workers of Ray Data.
+        ray_address: of a cluster, for the engine "ray".
+
+    Raises:
+        InputError: the rule or a template is wrong, ``out`` holds annotations already, no image is readable, or the
+            disk is full (what was encoded before stays in the cache).
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out)
+        cache = folder / "features" if cache is None else cache
+        written = write(
+            images, encoder, classes, templates, folder, rule=rule, batch_size=batch_size, cache=cache, resume=resume,
+            progress=progress, engine=engine, ray_address=ray_address,
+        )  # fmt: skip
+        return read_back(written, images, encoder, cache)
+
+
+def read_back(written: Written, images: ImageSet, encoder: DualEncoder, cache: str | os.PathLike[str]) -> Annotated:
+    """What was written, with the features of its images."""
+    annotations = Annotations.load(written.path)
+    left_out = {name for name, _ in written.skipped}
+    readable = images.select([i for i, name in enumerate(images.file_names) if name not in left_out])
+    store = open_store(encoder, cache)
+    features = mapped(store, annotations.sha256, range(len(annotations)), len(annotations))
+    return Annotated(annotations, readable, features, written.skipped, written.seconds, written.images_per_second)

@@ -1,0 +1,155 @@
+"""Annotations from images to disk, in memory that does not grow with the number of images but for their names."""
+
+import csv
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zerolabel import candidates
+from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_range, open_store, ranges
+from zerolabel.annotate.parts import Question, join, part_path, remove, write_part
+from zerolabel.annotate.texts import text_features
+from zerolabel.annotations import Annotations, Annotator, replacing
+from zerolabel.errors import InputError, nearest
+from zerolabel.images import ImageSet
+from zerolabel.prompts import Classes
+from zerolabel.vlms.clip import DualEncoder
+
+Progress = Callable[[Iterator[Step]], Iterable[Step]]
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write` left on disk.
+
+    Attributes:
+        path: ``annotations.parquet``.
+        n_images: readable images, its rows.
+        mean_candidates: mean size of the candidate sets that are not empty.
+        classes: C names.
+        annotators: A provenances.
+        skipped: name of each unreadable file, and the reason.
+        seconds: duration of the pass over the images.
+        images_per_second: speed of that pass.
+    """
+
+    path: Path
+    n_images: int
+    mean_candidates: float
+    classes: tuple[str, ...]
+    annotators: tuple[Annotator, ...]
+    skipped: tuple[tuple[str, str], ...]
+    seconds: float
+    images_per_second: float
+
+
+def write(
+    images: ImageSet,
+    encoder: DualEncoder,
+    classes: Classes,
+    templates: Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    rule: str = "union",
+    batch_size: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Progress = iter,
+    engine: str = "local",
+    ray_address: str | None = None,
+) -> Written:
+    """Let every prompt template vote on every image, and write ``annotations.parquet`` and ``skipped.csv``.
+
+    The images are done in ranges, each of which is a file in ``out/annotations.parts`` until all are joined. The rules
+    ``quantile`` and ``posterior`` look at all images together, and so read all annotations into memory at the end.
+
+    Args:
+        images: N images.
+        encoder: the model, see `zerolabel.vlms.load`.
+        classes: C names with aliases; the text features of a class's names are averaged.
+        templates: A prompts, each with ``{}`` where the class name goes.
+        out: folder of the two files.
+        rule: how candidates are formed, see `zerolabel.candidates.RULES`.
+        batch_size: images per call of the encoder; None chooses it by the device.
+        cache: folder of image features, shared between runs; by default ``features`` inside ``out``.
+        resume: whether annotations that already lie in ``out`` may be replaced.
+        progress: wraps the steps of the pass over the images.
+        engine: "local" for this process, "ray" for the workers of Ray Data.
+        ray_address: of a cluster, for the engine "ray"; None starts one on this machine, or joins the one that is set.
+
+    Raises:
+        InputError: the rule, a template or the engine is wrong, ``out`` holds annotations already, no image is
+            readable, or the disk is full (what was encoded before stays in the cache).
+    """
+    build = candidates.parse_rule(rule)
+    if engine not in ENGINES:
+        raise InputError(f"--engine {engine}: there is no such engine{nearest(engine, ENGINES)}")
+    folder = Path(out)
+    if not resume and (folder / "annotations.parquet").exists():
+        raise InputError(f"{folder} holds annotations already; give --resume, --overwrite or another folder.")
+    size = best_batch_size(encoder, batch_size)
+    question = Question(classes.names, tuple(templates), text_features(encoder, classes, templates), rule)
+    cache = folder / "features" if cache is None else cache
+    parts, start = folder / "annotations.parts", time.perf_counter()
+    if engine == "ray":
+        from zerolabel.annotate.on_ray import steps_on_ray
+
+        steps = steps_on_ray(images, encoder, question, parts, cache, size, ray_address)
+    else:
+        steps = _steps(images, encoder, question, parts, cache, size)
+    for _ in progress(steps):
+        pass
+    seconds = time.perf_counter() - start
+    joined = join([part_path(parts, place) for place in ranges(len(images))], folder / "annotations.parquet")
+    _save_skipped(folder, joined.skipped)
+    remove(parts)
+    if not joined.n_images:
+        raise InputError(_none_readable(images, joined.skipped))
+    mean = joined.candidates / max(joined.labelled, 1)
+    if not question.by_row:
+        mean = _form_candidates(folder / "annotations.parquet", build, rule)
+    annotators = tuple(Annotator(encoder.name, encoder.revision, template) for template in templates)
+    speed = len(images) / max(seconds, 1e-9)
+    return Written(
+        folder / "annotations.parquet", joined.n_images, mean, classes.names, annotators, joined.skipped, seconds, speed
+    )
+
+
+def _steps(
+    images: ImageSet,
+    encoder: DualEncoder,
+    question: Question,
+    parts: Path,
+    cache: str | os.PathLike[str],
+    batch_size: int,
+) -> Iterator[Step]:
+    store, start, skipped, cached = open_store(encoder, cache), time.perf_counter(), 0, 0
+    for place in ranges(len(images)):
+        block = Block()
+        for done in encode_range(images, place, encoder, batch_size, store, block):
+            if place[0] + done == place[1]:
+                write_part(part_path(parts, place), images, block, encoder, store, question)
+            now, seconds = (skipped + len(block.skipped), cached + block.cached), time.perf_counter() - start
+            yield Step(place[0] + done, len(images), *now, seconds)
+        skipped, cached = skipped + len(block.skipped), cached + block.cached
+
+
+def _form_candidates(path: Path, build: candidates.Rule, rule: str) -> float:
+    whole = Annotations.load(path)
+    whole = whole.with_candidates(build(whole), rule)
+    whole.save(path)
+    sizes = whole.candidates.sum(1)
+    return float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
+
+
+def _none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
+    example = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+    return f"none of the {len(images)} images in {images.root} can be read{example}; give readable images."
+
+
+def _save_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
+    with replacing(folder / "skipped.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file_name", "reason"), *skipped])
