@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from zerolabel.presets import HEADS
 from zerolabel.report.formats import count, percent, plural
 from zerolabel.report.run import Run
 
@@ -52,12 +53,24 @@ def request(run: Run) -> str:
         epochs = f" in {plural(int(asked), 'epoch')}" if asked else ""
         student = f"trained the student “{config['student']}”" if config.get("student") else "learned"
         parts.append("Where the prompts disagreed, their votes stayed side by side as candidates.")
+        if config.get("propagate"):
+            parts.append("Before training, scores spread over images that the model sees alike.")
         parts.append(f"From these the learner {config['learner']} {student}{epochs}.")
     if run.has_truth:
         parts.append("True labels were used to measure the result and for nothing else.")
     elif run.finished:
         parts.append("No true label was given.")
     return " ".join(parts)
+
+
+def student(run: Run) -> str | None:
+    """The network in words."""
+    config = run.config
+    if config.get("student") is None or config.get("size") is None:
+        return config.get("student")
+    reads = "frozen features" if config["student"] in HEADS else f"{config['size']} pixels"
+    way = ", by way of frozen features" if config.get("via") else ""
+    return f"{config['student']} on {reads}{way}"
 
 
 def _who_read(models: Sequence[str], templates: Sequence[Sequence[str]]) -> str:
