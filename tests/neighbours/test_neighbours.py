@@ -13,7 +13,7 @@ from zerolabel.cli import main
 from zerolabel.errors import InputError
 from zerolabel.images import ImageSet
 from zerolabel.neighbours import NEIGHBOURS, export_labels, import_labels
-from zerolabel.neighbours.joining import add_votes, blank, names_of, silent
+from zerolabel.neighbours.joining import add_votes, blank, silent, unique_names
 
 FILES = {
     "snorkel": ("L.npy", "L.csv"),
@@ -46,7 +46,9 @@ def test_out_and_back(kind, name, annotated, tmp_path):
     back = import_labels(unlabelled(silent(annotated)), kind, tmp_path / name)
     if kind in CARRIES["votes"]:
         order = (
-            [names_of(back.annotators).index(n) for n in names_of(annotated.annotators)] if kind != "snorkel" else ...
+            [unique_names(back.annotators).index(n) for n in unique_names(annotated.annotators)]
+            if kind != "snorkel"
+            else ...
         )
         assert torch.equal(back.votes[:, order], annotated.votes)
         human = annotated.human
@@ -74,6 +76,19 @@ def test_votes_join_those_that_were_there(annotated):
     assert not again.scores[5].any() and not again.candidates[5].any()
     assert torch.equal(again.labels, annotated.labels)
     assert again.candidates[2].nonzero().squeeze(1).tolist() == [5]
+
+
+@pytest.mark.parametrize("kind", ["crowd-kit", "cleanlab", "hugging-face"])
+def test_further_choices_of_an_annotator_stay_what_they_are(kind, annotated, tmp_path):
+    who = (Annotator("chat", "", "which {}"), Annotator("chat", "", "which {}", 2), Annotator("other", "", ""))
+    votes = torch.tensor([[1, 2, 1], [3, -1, -1], [-1, -1, 4]]).repeat(40, 1)
+    several = add_votes(silent(annotated), votes, who)
+    assert several.scores[0, :3].tolist() == [0, 1, 0]
+    assert several.candidates[6].nonzero().squeeze(1).tolist() == [1, 2]
+    export_labels(several, kind, tmp_path / "a.parquet")
+    back = import_labels(silent(annotated), kind, tmp_path / "a.parquet")
+    assert [one.choice for one in back.annotators] == [1, 2, 1]
+    assert torch.equal(back.votes, votes) and torch.allclose(back.scores, several.scores)
 
 
 def test_an_import_without_any_annotator_before(annotated, folder, tmp_path):

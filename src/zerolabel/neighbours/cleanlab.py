@@ -10,13 +10,13 @@ from jaxtyping import Float
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.errors import InputError
 from zerolabel.neighbours.files import read_matrix, read_table, write_matrix, write_table
-from zerolabel.neighbours.joining import add_votes, annotator_named, names_of, places
+from zerolabel.neighbours.joining import add_votes, annotator_named, places, unique_names
 
 
 def multiannotator(annotations: Annotations) -> pd.DataFrame:
     """``labels_multiannotator``: class ids, NaN where an annotator abstains; the index holds the file names."""
     votes = np.where(annotations.votes.numpy() < 0, np.nan, annotations.votes.numpy())
-    return pd.DataFrame(votes, index=pd.Index(annotations.file_names), columns=names_of(annotations.annotators))
+    return pd.DataFrame(votes, index=pd.Index(annotations.file_names), columns=unique_names(annotations.annotators))
 
 
 def pred_probs(annotations: Annotations) -> Float[np.ndarray, "N C"]:

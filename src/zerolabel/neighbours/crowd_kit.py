@@ -8,13 +8,13 @@ import torch
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
 from zerolabel.neighbours.files import read_table, write_table
-from zerolabel.neighbours.joining import add_votes, annotator_named, class_ids, names_of, places
+from zerolabel.neighbours.joining import add_votes, annotator_named, class_ids, places, unique_names
 
 
 def answers(annotations: Annotations) -> pd.DataFrame:
     """``task`` (file name), ``worker`` (annotator) and ``label`` (class name), as aggregators take them."""
     rows, columns = (annotations.votes >= 0).nonzero(as_tuple=True)
-    workers = names_of(annotations.annotators)
+    workers = unique_names(annotations.annotators)
     return pd.DataFrame(
         {
             "task": [annotations.file_names[i] for i in rows.tolist()],

@@ -13,7 +13,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
 from zerolabel.images.places import joined
 from zerolabel.neighbours.files import write_whole
-from zerolabel.neighbours.joining import add_votes, annotator_named, class_ids, names_of, places
+from zerolabel.neighbours.joining import add_votes, annotator_named, class_ids, places, unique_names
 
 _CLASSED = ("candidates", "votes", "label")
 _KEY, _OWN = b"huggingface", b"zerolabel-votes"
@@ -50,7 +50,7 @@ def table(annotations: Annotations, prefix: str = "") -> pa.Table:
         kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
         columns = {"image": (pa.array(images, kind), {"_type": "Image"})} | columns
     features = {"info": {"features": {name: feature for name, (_, feature) in columns.items()}}}
-    told = {"annotators": names_of(annotations.annotators), "rule": annotations.rule}
+    told = {"annotators": unique_names(annotations.annotators), "rule": annotations.rule}
     arrays = {name: array for name, (array, _) in columns.items()}
     return pa.table(arrays).replace_schema_metadata({_KEY: json.dumps(features), _OWN: json.dumps(told)})
 

@@ -1,5 +1,6 @@
 """How what comes from elsewhere joins annotations: further annotators, or labels of a person."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -93,25 +94,19 @@ def add_votes(
         probabilities: of the one further annotator; where left out, each gives its vote the probability 1.
     """
     n_classes = len(annotations.classes)
-    before, after = ((v >= 0).sum(1, keepdim=True) for v in (annotations.votes, votes))
-    said = one_hot(votes + 1, n_classes + 1)[:, :, 1:].sum(1).float() if probabilities is None else probabilities
+    first = [place for place, annotator in enumerate(annotators) if annotator.choice == 1]
+    before, after = annotations.spoken[:, None], (votes[:, first] >= 0).sum(1, keepdim=True)
+    said = (
+        one_hot(votes[:, first] + 1, n_classes + 1)[:, :, 1:].sum(1).float() if probabilities is None else probabilities
+    )
     joined = replace(
         annotations,
         votes=torch.cat([annotations.votes, votes], 1),
         scores=(annotations.scores * before + said) / (before + after).clamp_min(1),
         annotators=(*annotations.annotators, *annotators),
     )
-    rule = known_rule(annotations.rule)
+    rule = candidates.known_rule(annotations.rule)
     return joined.with_candidates(candidates.parse_rule(rule)(joined), rule)
-
-
-def known_rule(rule: str) -> str:
-    """The rule itself, or union where the candidates were formed by something that is no rule."""
-    try:
-        candidates.parse_rule(rule)
-    except InputError:
-        return "union"
-    return rule
 
 
 def correct(annotations: Annotations, rows: Iterable[tuple[str, str]], path: Path) -> Annotations:
@@ -155,11 +150,15 @@ def class_ids(labels: Iterable[str], annotations: Annotations, path: Path) -> li
     return [ids[label] if label else -1 for label in wanted]
 
 
-def names_of(annotators: Sequence[Annotator]) -> list[str]:
-    """A different name for each annotator: its model and template, numbered where another has the same."""
+def unique_names(annotators: Sequence[Annotator]) -> list[str]:
+    """A different name for each annotator: its model and template, and which of its choices where it may have several.
+
+    An annotator that is there twice is numbered.
+    """
     names: list[str] = []
     for annotator in annotators:
         name = f"{annotator.model}: {annotator.template}" if annotator.template else annotator.model
+        name = f"{name} (choice {annotator.choice})" if annotator.choice > 1 else name
         same = sum(other == name or other.startswith(f"{name} #") for other in names)
         names.append(f"{name} #{same + 1}" if same else name)
     return names
@@ -167,5 +166,7 @@ def names_of(annotators: Sequence[Annotator]) -> list[str]:
 
 def annotator_named(name: str, kind: str) -> Annotator:
     """The provenance of an annotator that is known by one name alone."""
+    which = re.search(r" \(choice (\d+)\)$", name)
+    name, choice = (name[: which.start()], int(which[1])) if which else (name, 1)
     model, colon, template = name.partition(": ")
-    return Annotator(model, "", template) if colon else Annotator(kind, "", name)
+    return Annotator(model, "", template, choice) if colon else Annotator(kind, "", name, choice)

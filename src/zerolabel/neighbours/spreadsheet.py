@@ -6,7 +6,7 @@ import pandas as pd
 
 from zerolabel.annotations import Annotations
 from zerolabel.neighbours.files import read_table, write_table
-from zerolabel.neighbours.joining import correct, names_of
+from zerolabel.neighbours.joining import correct, unique_names
 
 SEPARATOR = "|"
 
@@ -29,7 +29,7 @@ def table(annotations: Annotations) -> pd.DataFrame:
         }
         | {
             name: [names[c] for c in annotations.votes[:, a].tolist()]
-            for a, name in enumerate(names_of(annotations.annotators))
+            for a, name in enumerate(unique_names(annotations.annotators))
         }
     )
 
