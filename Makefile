@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/zerolabel demo -o demo --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
