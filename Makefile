@@ -29,6 +29,7 @@ glyphs: $(INSTALLED)
 benchmarks: $(INSTALLED)
 	$(BIN)/python -m benchmarks.digits
 	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.annotation
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

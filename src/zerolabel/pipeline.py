@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import report, results, vlms
-from zerolabel.annotate import Annotated, annotate, embed
+from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
@@ -41,12 +41,16 @@ class Job:
         folder: where it is done.
         progress: wraps the steps of a stage, given the stage's name, and shows them as they pass.
         cache: folder of image features, shared between runs.
+        engine: what annotates, see `zerolabel.annotate.write`.
+        ray_address: of a cluster, for the engine "ray".
     """
 
     config: Config
     folder: Folder
     progress: Progress
     cache: Path
+    engine: str = "local"
+    ray_address: str | None = None
 
     @cached_property
     def models(self) -> dict[str, DualEncoder]:
@@ -114,6 +118,24 @@ class Job:
         done.annotations.save(self.folder / "annotations.parquet")
         return done
 
+    def write(self) -> Written:
+        """The same for its files alone; one model's, to which nothing is added, are never in memory as a whole."""
+        if len(self.config.vlm) > 1 or self.config.append or self.config.few_shot or self.config.annotations:
+            done = self.annotate()
+            said, sizes = done.annotations, done.annotations.candidates.sum(1)
+            mean = float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
+            return Written(
+                self.folder / "annotations.parquet", len(said), mean, said.classes, said.annotators, done.skipped,
+                done.seconds, done.images_per_second,
+            )  # fmt: skip
+        name, stage = self.config.vlm[0], "annotate"
+        with results.timed(self.folder, stage) as facts:
+            images = ImageSet.open(self.config.images)
+            written = write(images, **self._request(name), out=self.folder.path, **self._how(stage))
+            speed = {"images_per_second": written.images_per_second}
+            facts |= speed | {"vlm_parameters": self.model(name).n_parameters}
+        return written
+
     def _append(self, done: Annotated) -> Annotated:
         """With the annotations, where there are any, that these are added to."""
         if self.config.append is None:
@@ -168,18 +190,27 @@ class Job:
         return done
 
     def _one_model(self, title: str, name: str, images: ImageSet, out: Path | None) -> Annotated:
+        return annotate(images, **self._request(name), out=out, **self._how(title))
+
+    def _request(self, name: str) -> dict[str, Any]:
+        """What a model is asked."""
         config = self.config
-        return annotate(
-            images,
-            self.model(name),
-            Classes(config.classes, config.aliases),
-            dict(zip(config.vlm, config.templates, strict=True))[name],
-            out=out,
-            rule=config.rule,
-            cache=self.cache,
-            resume=True,
-            progress=lambda steps: self.progress(title, steps),
-        )
+        return {
+            "encoder": self.model(name),
+            "classes": Classes(config.classes, config.aliases),
+            "templates": dict(zip(config.vlm, config.templates, strict=True))[name],
+            "rule": config.rule,
+        }
+
+    def _how(self, title: str) -> dict[str, Any]:
+        """How its answers are collected."""
+        return {
+            "cache": self.cache,
+            "resume": True,
+            "progress": lambda steps: self.progress(title, steps),
+            "engine": self.engine,
+            "ray_address": self.ray_address,
+        }
 
     def _merged(self, parts: dict[str, Annotated], images: ImageSet, out: Path | None) -> Annotated:
         """What several models said of one image set; in ``out``, ``annotations.parquet`` and ``skipped.csv``."""

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from zerolabel.annotate import Annotated
+from zerolabel.annotate import Written
 from zerolabel.annotations import Annotations
 from zerolabel.catalogue import Entry
 from zerolabel.doctor import Finding
@@ -107,21 +107,20 @@ def accuracies(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def annotated(done: Annotated, folder: Path) -> tuple[Table, dict[str, Any]]:
+def annotated(done: Written, folder: Path) -> tuple[Table, dict[str, Any]]:
     """What the annotators said."""
-    annotations = done.annotations
     facts = {
-        "n_images": len(annotations),
+        "n_images": done.n_images,
         "n_skipped": len(done.skipped),
-        "n_classes": len(annotations.classes),
-        "n_annotators": len(annotations.annotators),
-        "mean_candidates": mean_candidates(annotations.candidates),
+        "n_classes": len(done.classes),
+        "n_annotators": len(done.annotators),
+        "mean_candidates": done.mean_candidates,
         "images_per_second": done.images_per_second,
         "annotations": str(folder / "annotations.parquet"),
     }
     rows = [
         ("images", f"{facts['n_images']} annotated, {facts['n_skipped']} unreadable"),
-        ("annotators", prompts_of(annotations)),
+        ("annotators", prompts_of(done)),
         ("candidates", f"{facts['mean_candidates']:.2f} per image"),
         ("speed", f"{done.images_per_second:.0f} images/s"),
         ("written", str(facts["annotations"])),
@@ -186,7 +185,7 @@ def rebuilt(before: Annotations, after: Annotations, path: Path) -> tuple[Group,
     return Group(table, "", pairs([("changed", f"{changed} of {len(after)} images"), ("written", str(path))])), facts
 
 
-def prompts_of(annotations: Annotations) -> str:
+def prompts_of(annotations: Annotations | Written) -> str:
     """The models that voted and their numbers of prompts."""
     counts = Counter(annotator.model for annotator in annotations.annotators if annotator.choice == 1)
     return some([f"{model} x {count} prompts" for model, count in counts.items()]) or "none"

@@ -9,11 +9,13 @@ from zerolabel.cli.arguments import (
     AnnotationsArg,
     CacheOpt,
     DeviceOpt,
+    EngineOpt,
     FewShotOpt,
     ImagesArg,
     JsonOpt,
     OutOpt,
     OverwriteOpt,
+    RayAddressOpt,
     ResumeOpt,
     RuleOpt,
     TemplatesOpt,
@@ -49,6 +51,8 @@ def annotate(
     few_shot: FewShotOpt = None,
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,
+    engine: EngineOpt = "local",
+    ray_address: RayAddressOpt = None,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
@@ -68,7 +72,7 @@ def annotate(
         raise InputError(f"{append} lies in the output folder {output}; give -o another one, so that it stays.")
     config = plan(request)
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
-    done = Job(config, folder, display(), default_folder(cache)).annotate()
+    done = Job(config, folder, display(), default_folder(cache), engine, ray_address).write()
     show(*tables.annotated(done, output), as_json)
 
 

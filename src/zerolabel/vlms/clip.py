@@ -89,14 +89,14 @@ class DualEncoder:
 
     @cached_property
     def _steps(self) -> tuple[Sequence[Any], Sequence[Any]]:
-        """Steps of the preprocessing on a PIL image, and those on 8-bit values that may as well be done by the batch."""
-        steps = getattr(self.preprocess, "transforms", ())
+        """Steps of the preprocessing on a PIL image, and those on 8-bit values, which may wait for the batch."""
+        steps: Sequence[Any] = getattr(self.preprocess, "transforms", ())
         if len(steps) > 1 and isinstance(steps[-2], ToTensor) and type(steps[-1]) is Normalize:
             return steps[:-2], steps[-2:]
         return (self.preprocess,), ()
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """The part of the preprocessing that goes by the image: 8-bit values where the rest can wait, see `normalise`."""
+        """The part of the preprocessing that goes by the image; 8-bit values where `normalise` does the rest."""
         alone, together = self._steps
         done: Any = image
         for step in alone:

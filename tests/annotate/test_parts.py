@@ -1,0 +1,99 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from zerolabel import vlms
+from zerolabel.annotate import annotate, score, text_features, write
+from zerolabel.annotations import SPARSE_FROM, TOP, Annotations
+from zerolabel.errors import InputError
+from zerolabel.images import ImageSet
+from zerolabel.prompts import Classes
+
+DIGITS = Classes(tuple("0123456789"))
+TEMPLATES = ("{}", "a handwritten {}")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return vlms.load("glyphs")
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, digit in enumerate(load_digits().images[:50]):
+        Image.fromarray((digit * 15.9).astype(np.uint8)).save(folder / f"{i:03}.png")
+    (folder / "017.png").write_bytes(b"")
+    return ImageSet.open(folder)
+
+
+def test_ranges_change_nothing_but_the_row_groups(images, encoder, tmp_path, monkeypatch):
+    whole = annotate(images, encoder, DIGITS, TEMPLATES, out=tmp_path / "whole")
+    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+    written = write(images, encoder, DIGITS, TEMPLATES, tmp_path / "parts", batch_size=5)
+    parts = Annotations.load(written.path)
+    assert pq.read_metadata(written.path).num_row_groups == 4
+    assert (parts.file_names, parts.sha256) == (whole.annotations.file_names, whole.annotations.sha256)
+    assert torch.equal(parts.votes, whole.annotations.votes)
+    assert torch.equal(parts.candidates, whole.annotations.candidates)
+    assert torch.allclose(parts.scores, whole.annotations.scores, atol=1e-5)
+    assert written.skipped == whole.skipped == (("017.png", "the file is empty"),)
+    assert (written.n_images, written.classes) == (49, DIGITS.names)
+    assert written.mean_candidates == pytest.approx(float(parts.candidates.sum(1).float().mean()))
+    assert not (tmp_path / "parts" / "annotations.parts").exists()
+
+
+def test_a_rule_that_looks_at_all_images_sees_them_all(images, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+    split = annotate(images, encoder, DIGITS, TEMPLATES, rule="quantile:0.5,0.5").annotations
+    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 1024)
+    whole = annotate(images, encoder, DIGITS, TEMPLATES, rule="quantile:0.5,0.5").annotations
+    assert torch.equal(split.candidates, whole.candidates)
+    assert whole.candidates.any()
+
+
+def test_a_killed_run_leaves_parts_that_can_be_read(images, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+
+    def until_half(steps):
+        for step in steps:
+            if step.done > 40:
+                return
+            yield step
+
+    with pytest.raises(FileNotFoundError):
+        write(images, encoder, DIGITS, TEMPLATES, tmp_path / "out", batch_size=8, progress=until_half)
+    left = Annotations.load(tmp_path / "out" / "annotations.parts")
+    assert left.file_names[0] == "000.png" and 31 <= len(left) < 49
+
+
+def test_ten_thousand_classes(images, encoder, tmp_path):
+    names = tuple(f"made-up {i}" for i in range(10_000))
+    result = annotate(images.select(range(12)), encoder, Classes(names), ("{}",), out=tmp_path / "out", rule="topk:3")
+    found = result.annotations
+    votes, scores = score(encoder, result.features, text_features(encoder, Classes(names), ("{}",)))
+    assert torch.equal(found.votes, votes)
+    assert ((found.scores > 0).sum(1) == TOP).all()
+    best = scores.topk(TOP, dim=1)
+    assert torch.allclose(found.scores.gather(1, best.indices), best.values)
+    assert found.candidates.sum(1).tolist() == [3] * 12
+    stored = pq.read_table(tmp_path / "out" / "annotations.parquet")
+    assert {len(ids) for ids in stored["score_ids"].to_pylist()} == {TOP} and len(names) > SPARSE_FROM
+    found.save(tmp_path / "again.parquet")
+    again = Annotations.load(tmp_path / "again.parquet")
+    assert torch.equal(again.scores, found.scores) and torch.equal(again.candidates, found.candidates)
+
+
+def test_pixels_by_the_image_and_the_rest_by_the_batch_are_the_whole_preprocessing(images, encoder, tmp_path):
+    some = [images.read(i) for i in range(5)]
+    batch = encoder.normalise(torch.stack([encoder.pixels(image) for image in some]))
+    assert torch.equal(batch, torch.stack([encoder.preprocess(image) for image in some]))
+
+
+def test_an_unknown_engine_is_refused(images, encoder, tmp_path):
+    with pytest.raises(InputError, match="--engine rai: there is no such engine; did you mean 'ray'"):
+        write(images, encoder, DIGITS, TEMPLATES, tmp_path / "out", engine="rai")
