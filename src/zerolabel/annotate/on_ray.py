@@ -21,8 +21,8 @@ from zerolabel.vlms.clip import DualEncoder
 class Worker:
     """Annotates ranges of the images with a model of its own, on one core or one GPU.
 
-    What it writes is named by the range, and appears whole or not at all: where Ray replaces a worker that died, its
-    ranges are done again and nothing is lost or doubled.
+    What it writes is named by the range, and appears whole or not at all, so that a range which is done twice
+    leaves the same file.
     """
 
     def __init__(
