@@ -5,6 +5,7 @@ from copy import deepcopy
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from zerolabel.memory import KeyQueue, Momentum
@@ -42,6 +43,14 @@ class Contrast(nn.Module):
     def embed(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B D"]:
         """Unit embeddings of features."""
         return F.normalize(self.projector(features).float(), dim=1)
+
+    @torch.no_grad()
+    def look(self, network: Network, x: Tensor) -> Float[Tensor, "B D"]:
+        """Embeddings of views that are not learned from: running statistics of the network stay as they are."""
+        embedder = Embedder(network, self.projector)
+        copies = {name: value.clone() for name, value in embedder.named_buffers()}
+        answer: Tensor = functional_call(embedder, copies, x)
+        return answer
 
     def similarity(self, queries: Float[Tensor, "B D"], keys: Float[Tensor, "B D"]) -> Float[Tensor, "B M"]:
         """Cosine of the queries and all entries of the contrast set."""

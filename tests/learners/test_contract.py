@@ -34,9 +34,9 @@ SMALL: dict[str, dict[str, object]] = {
     "pico": {"queue": 64, "embedding": 16, "momentum": 0.9},
     "pico_plus": {"warm_up": 3, "queue": 64, "embedding": 16, "momentum": 0.9},
     "solar": {"warm_up": 3, "queue": 128},
-    "transductive_clip": {"warm_up": 2, "queue": 64, "embedding": 16, "momentum": 0.9},
-    "irnet": {"warm_up": 3, "queue": 64, "embedding": 16, "momentum": 0.9},
-    "alim": {"warm_up": 3, "queue": 64, "embedding": 16, "momentum": 0.9},
+    "transductive_clip": {"warm_up": 0.2, "queue": 64, "embedding": 16, "momentum": 0.9},
+    "irnet": {"warm_up": 0.3, "queue": 64, "embedding": 16, "momentum": 0.9},
+    "alim": {"warm_up": 0.3, "queue": 64, "embedding": 16, "momentum": 0.9},
 }
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from zerolabel import mixing, options
 from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
 from zerolabel.learners import ALIM, IRNet, Learner, PiCO, PiCOPlus
 from zerolabel.learners.base import Batch, Epoch
 from zerolabel.networks import build
@@ -67,11 +69,26 @@ def test_pico_step_against_the_loop(world) -> None:  # type: ignore[no-untyped-d
 
 def test_pico_knows_no_labels_before_its_prototypes(world) -> None:  # type: ignore[no-untyped-def]
     learner = learner_of(PiCO, world.annotations, delay=3)
+    several = (learner.candidates.sum(1) > 1).nonzero().squeeze(1)[:2].tolist()
     before = learner.confidence.clone()
-    step_of(learner, 2)(batch_of(world, 0, 1))
+    step_of(learner, 2)(batch_of(world, *several))
     assert torch.equal(learner.confidence, before)
-    step_of(learner, 3)(batch_of(world, 0, 1))
-    assert not torch.equal(learner.confidence, before) or bool((before[:2].amax(1) == 1).all())
+    step_of(learner, 3)(batch_of(world, *several))
+    assert bool((learner.confidence[several] != before[several]).any(1).all())
+
+
+@pytest.mark.parametrize("kind", [PiCO, PiCOPlus, IRNet, ALIM])
+def test_phi_falls_over_the_training(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
+    learner = learner_of(kind, world.annotations)
+    i = int((learner.candidates.sum(1) > 1).nonzero()[0])
+    for number in (1, 4, 9):
+        learner.confidence[i] = before = torch.tensor([0.1, 0.2, 0.3, 0.4])
+        step_of(learner, number, epochs=20)(batch_of(world, i, views=len(learner.views)))
+        phi = 0.95 - 0.15 * number / 20
+        moved = (learner.confidence[i] - phi * before) / (1 - phi)  # what the confidence was drawn to
+        assert float(moved.sum()) == pytest.approx(1, abs=1e-4) and float(moved.min()) > -1e-4
+        if number == 1:  # not softened yet
+            assert sorted(moved.tolist()) == pytest.approx([0, 0, 0, 1], abs=1e-4)
 
 
 def test_own_key_and_same_label_against_loops(world) -> None:  # type: ignore[no-untyped-def]
@@ -93,7 +110,7 @@ def test_own_key_and_same_label_against_loops(world) -> None:  # type: ignore[no
 def test_alim_target_and_mu_against_the_loop(world, target: str) -> None:  # type: ignore[no-untyped-def]
     human = torch.full((len(world.truth),), -1)
     human[2] = 3
-    learner = learner_of(ALIM, world.annotations.with_labels(human), target=target, noise_rate=0.3, warm_up=2)
+    learner = learner_of(ALIM, world.annotations.with_labels(human), variant=target, noise_rate=0.3, warm_up=0.2)
     learner.margin.copy_(torch.rand(len(learner.margin)) * 2)
     rows = [i for i in range(len(human)) if human[i] < 0]
     ordered = sorted(float(learner.margin[i]) for i in rows)
@@ -115,8 +132,8 @@ def test_alim_target_and_mu_against_the_loop(world, target: str) -> None:  # typ
 
 
 def test_alim_keeps_to_the_sets_in_warm_up_and_without_noise(world) -> None:  # type: ignore[no-untyped-def]
-    for options, number in (({"warm_up": 9, "noise_rate": 0.9}, 4), ({"warm_up": 1, "noise_rate": 0.0}, 4)):
-        learner = learner_of(ALIM, world.annotations, target="onehot", **options)
+    for given, number in (({"warm_up": 0.5, "noise_rate": 0.9}, 4), ({"warm_up": 0.1, "noise_rate": 0.0}, 4)):
+        learner = learner_of(ALIM, world.annotations, variant="onehot", **given)
         learner.margin.copy_(torch.rand(len(learner.margin)))
         learner.margin[0] = 0.0  # the least: quantile 0
         step_of(learner, number)(batch_of(world, *range(16)))
@@ -167,3 +184,125 @@ def test_irnet_corrects_what_all_views_agree_on(world, replace: bool) -> None:  
     for i in (1, 2):
         assert learner.candidates[i].tolist() == [True, True, False, False]
     assert learner.candidates[3].tolist() == [True, False, False, False] and bool(learner.candidates[4].all())
+
+
+def test_irnet_reads_further_views_without_a_trace(world) -> None:  # type: ignore[no-untyped-def]
+    annotations, x = world.annotations.select(torch.arange(32)), torch.randn(3, 8, 3, 16, 16)
+    statistics = []
+    for warm_up in (0.0, 1.0):
+        torch.manual_seed(3)
+        learner = IRNet(build("light", 4, 16), annotations, warm_up=warm_up, threshold=-2.0, **SMALL).train()
+        learner.prototypes.vectors.copy_(torch.nn.functional.normalize(torch.randn(4, 8), dim=1))
+        before = learner.candidates.clone()
+        step_of(learner, 4)(Batch(torch.arange(8), tuple(x)))
+        assert torch.equal(learner.candidates, before) == (warm_up == 1)
+        statistics.append(dict(learner.network.named_buffers()))
+    assert statistics[0] and set(statistics[0]) == set(statistics[1])
+    for name, value in statistics[0].items():
+        assert torch.equal(value, statistics[1][name]), name
+
+
+def loop_contrast(z: Tensor, entries: Tensor, positive: list[list[int]], left_out: list[list[int]]) -> float:
+    total = 0.0
+    for i in range(len(z)):
+        s = (z[i] @ entries.T / 0.07).tolist()
+        bottom = torch.tensor([s[k] for k in range(len(s)) if k not in left_out[i]], dtype=torch.float64).logsumexp(0)
+        total -= sum(s[k] - float(bottom) for k in positive[i]) / len(positive[i]) / len(z)
+    return total
+
+
+def cross_entropy(learner: Learner, x: Tensor, target: Tensor) -> float:
+    """Mean of ``-sum_j t_j log p_j``, one image at a time."""
+    with torch.no_grad():
+        rows = [learner.network(one[None])[0].log_softmax(0) for one in x]
+    return -sum(float(t[j] * row[j]) for t, row in zip(target, rows, strict=True) for j in range(4)) / len(rows)
+
+
+def mixed(x: Tensor, mixup: float = 4.0) -> mixing.Mix:
+    torch.manual_seed(11)
+    return mixing.draw(len(x), mixup, x.device)
+
+
+def test_pico_plus_step_against_the_loop(world) -> None:  # type: ignore[no-untyped-def]
+    learner = learner_of(PiCOPlus, world.annotations, noise_rate=0.5, warm_up=2, neighbours=2)
+    batch, vectors = batch_of(world, 0, 5, 7, 9, 11), learner.prototypes.vectors.clone()
+    z, n = embedded(learner, batch.views[0]), 5
+    learner.pseudo[:] = 0
+    learner.closeness[:] = torch.linspace(1, -1, len(learner.closeness))
+    learner.closeness[batch.index] = torch.tensor([0.9, -0.9, 0.8, -0.8, -0.7])
+    trusted = [True, False, True, False, False]
+    step = step_of(learner, 5)
+    learner.contrast.start(learner.network)
+    keys, mix = learner.contrast.momentum(batch.views[1]), mixed(batch.views[0])
+    with torch.no_grad():
+        logits = learner.network(batch.views[0])
+    torch.manual_seed(11)
+    terms = step(batch)
+    guess = (z @ vectors.T / 0.07).softmax(1)
+    target = learner.confidence[batch.index].where(torch.tensor(trusted)[:, None], guess)
+    known, rest = [0, 2], [1, 3, 4]
+    x = batch.views[0]
+    assert terms["reliable"].item() == pytest.approx(2 * cross_entropy(learner, x[known], target[known]), rel=1e-4)
+    assert terms["unreliable"].item() == pytest.approx(0.1 * cross_entropy(learner, x[rest], target[rest]), rel=1e-4)
+    assert terms["mixup"].item() == pytest.approx(cross_entropy(learner, mix(x), mix(target)), rel=1e-4)
+    entries, positive = torch.cat([z, keys]), []
+    pseudo = [
+        max((j for j in range(4) if learner.candidates[i, j]), key=lambda j: float(logits[k, j]))
+        for k, i in enumerate(batch.index.tolist())
+    ]
+    for i in range(n):
+        others = [k for k in range(2 * n) if k != i]
+        if trusted[i]:
+            chosen = {k for k in others if pseudo[k % n] == pseudo[i] and trusted[k % n]}
+        else:
+            chosen = set(sorted(others, key=lambda k: -float(z[i] @ entries[k]))[:2])
+        positive.append(sorted(chosen | {n + i}))
+    expected = loop_contrast(z, entries, positive, [[i] for i in range(n)])
+    assert terms["contrast"].item() == pytest.approx(expected, rel=1e-3)
+    assert learner.contrast.queue.clean[:n].tolist() == trusted
+
+
+@pytest.mark.parametrize("variant", ["scale", "onehot"])
+def test_alim_step_against_the_loop(world, variant: str) -> None:  # type: ignore[no-untyped-def]
+    weights = {"contrast_weight": 0.3, "mixup_weight": 0.7}
+    learner = learner_of(ALIM, world.annotations, variant=variant, noise_rate=0.9, **weights)
+    batch, n = batch_of(world, 0, 5, 7, 9), 4
+    learner.margin[:] = torch.linspace(0.1, 0.9, len(learner.margin))
+    z = embedded(learner, batch.views[0])
+    step = step_of(learner, 5)
+    mu = learner.figures["mu"]
+    assert mu == pytest.approx(0.82, abs=1e-4)
+    learner.contrast.start(learner.network)
+    keys, mix = learner.contrast.momentum(batch.views[1]), mixed(batch.views[0])
+    with torch.no_grad():
+        p = learner.network(batch.views[0]).softmax(1)
+    torch.manual_seed(11)
+    terms, x = step(batch), batch.views[0]
+    target = learner.confidence[batch.index]  # its own loop is above
+    assert terms["weighted"].item() == pytest.approx(cross_entropy(learner, x, target), rel=1e-4)
+    assert terms["mixup"].item() == pytest.approx(0.7 * cross_entropy(learner, mix(x), mix(target)), rel=1e-4)
+    pseudo = [
+        max(range(4), key=lambda j: float(p[k, j]) * (1 if learner.candidates[i, j] else mu))
+        for k, i in enumerate(batch.index.tolist())
+    ]
+    positive = [[k for k in range(2 * n) if k != i and pseudo[k % n] == pseudo[i]] for i in range(n)]
+    expected = loop_contrast(z, torch.cat([z, keys]), positive, [[i] for i in range(n)])
+    assert terms["contrast"].item() == pytest.approx(0.3 * expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", [PiCOPlus, ALIM])
+def test_a_noise_rate_is_a_share(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
+    assert learner_of(kind, world.annotations, noise_rate=0.1).noise_rate == 0.1
+    assert 0 < learner_of(kind, world.annotations).noise_rate < 0.5
+    for rate in (-0.1, 1.0):
+        with pytest.raises(InputError, match="noise_rate"):
+            learner_of(kind, world.annotations, noise_rate=rate)
+
+
+def test_alim_has_two_variants(world) -> None:  # type: ignore[no-untyped-def]
+    assert options.parse("alim", ["variant=onehot"]).learner == {"variant": "onehot"}
+    with pytest.raises(InputError, match="variant is 'scale' or 'onehot'"):
+        options.parse("alim", ["variant=scael"])
+    unchecked = ALIM.__init__.__wrapped__  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="did you mean 'scale'"):
+        unchecked(ALIM.__new__(ALIM), build("mlp", 4, 12), world.annotations, variant="scael")

@@ -1,5 +1,7 @@
 """SoLar against loops written from its equations."""
 
+from math import ceil
+
 import pytest
 import torch
 
@@ -40,7 +42,7 @@ def test_pseudo_labels_stay_in_the_set_and_with_people(world) -> None:  # type: 
 
 
 def test_step_against_the_loop_without_mixing(world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(world, mixup=0.0)
+    learner = learner_of(world, mixup=0.0, prior=(4.0, 1.0, 1.0, 2.0))
     index = torch.arange(8)
     x = world.features[index]
     batch = Batch(index, (x, x))
@@ -51,7 +53,8 @@ def test_step_against_the_loop_without_mixing(world) -> None:  # type: ignore[no
     chosen = set()
     for c in range(4):
         members = sorted((i for i in range(8) if y[i] == c), key=lambda i: -float(p[i, c]))
-        chosen |= set(members[: -(-len(members) // 2)]) | {i for i in members if p[i, c] > 0.99}
+        expected = 0.5 * 8 * float(learner.prior[c])  # of this class in a batch
+        chosen |= set(members[: max(1, ceil(expected - 1e-6))]) | {i for i in members if p[i, c] > 0.99}
     expected = -sum(float(p[i, y[i]].log()) for i in chosen) / len(chosen)
     assert terms["chosen"].item() == pytest.approx(0.9 * expected, rel=1e-3)
     rest, total = [i for i in range(8) if i not in chosen], 0.0
@@ -59,3 +62,13 @@ def test_step_against_the_loop_without_mixing(world) -> None:  # type: ignore[no
         inside = p[i] * learner.candidates[i]
         total -= float((inside / inside.sum() * p[i].log()).sum())
     assert terms["rest"].item() == pytest.approx(0.1 * total / max(len(rest), 1), rel=1e-3)
+
+
+def test_at_first_no_image_is_chosen(world) -> None:  # type: ignore[no-untyped-def]
+    learner, index = learner_of(world), torch.arange(8)
+    terms = learner.training_step(0.2, 0.0, Batch(index, (world.features[index],) * 2))
+    with torch.no_grad():
+        log_p = learner.network(world.features[index]).log_softmax(1)
+    target = labels.restrict(log_p.exp(), learner.candidates[index])
+    assert terms["rest"].item() == pytest.approx(-float((target * log_p).sum()) / 8, rel=1e-4)
+    assert sum(float(value.detach()) for name, value in terms.items() if name != "rest") == 0

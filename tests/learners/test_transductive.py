@@ -1,9 +1,10 @@
 """Transductive CLIP against loops written from its formulas."""
 
+import pytest
 import torch
 
 from zerolabel.learners import TransductiveCLIP
-from zerolabel.learners.base import Batch
+from zerolabel.learners.base import Batch, Epoch
 from zerolabel.networks import build
 
 
@@ -43,3 +44,34 @@ def test_labels_move_but_for_people_and_the_unlabelled(world) -> None:  # type: 
     for i in (0, 3):
         torch.testing.assert_close(learner.ensemble[i], 0.9 * before[i] + 0.1 * p[i])
     assert learner.ensemble[1].tolist() == [0, 0, 1, 0] and not bool(learner.ensemble[2].any())
+
+
+def test_both_terms_against_the_loop(world) -> None:  # type: ignore[no-untyped-def]
+    learner, index = learner_of(world), torch.tensor([0, 1, 5, 6])
+    learner.ensemble.copy_(torch.rand_like(learner.ensemble).softmax(1))
+    learner.ensemble[5] = 0  # no scores: joins the contrast alone
+    learner.contrast.queue.push(torch.nn.functional.normalize(torch.randn(2, 8), dim=1), index[:2], torch.ones(2) > 0)
+    learner.contrast.start(learner.network)
+    x = world.features[index]
+    weak, strong = x + 0.05 * torch.randn_like(x), x + 0.2 * torch.randn_like(x)
+    with torch.no_grad():
+        features = learner.network.features(strong)
+        logits, z = learner.network.head(features), learner.contrast.embed(features)
+        keys = learner.contrast.momentum(weak)
+    entries, owner = torch.cat([keys, learner.contrast.queue.keys[:2]]), [0, 1, 5, 6, 0, 1]
+    terms = learner.training_step(0.6, False, Batch(index, (weak, strong)))
+    label = [-float((learner.ensemble[i] * logits[k].log_softmax(0)).sum()) for k, i in enumerate(index) if i != 5]
+    assert terms["classification"].item() == pytest.approx(sum(label) / 3, rel=1e-4)
+    total = 0.0
+    for k, i in enumerate(index.tolist()):
+        t = [float(j == k) + float(learner.ensemble[i] @ learner.ensemble[o]) for j, o in enumerate(owner)]
+        log_p = (z[k] @ entries.T / 0.07).log_softmax(0).tolist()
+        total -= sum(a / sum(t) * b for a, b in zip(t, log_p, strict=True)) / 4
+    assert terms["contrast"].item() == pytest.approx(0.6 * total, rel=1e-3)
+
+
+def test_labels_begin_to_move_after_a_share_of_the_training(world) -> None:  # type: ignore[no-untyped-def]
+    learner = learner_of(world)
+    steps = [next(iter(learner.passes(Epoch(e, e / 20, lambda _: learner.scores)))).step for e in range(20)]
+    assert [step.args[1] for step in steps] == [False] * 2 + [True] * 18
+    assert [step.args[0] for step in steps[:4]] == pytest.approx([0, 0.5, 1, 1])

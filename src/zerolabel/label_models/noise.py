@@ -17,6 +17,7 @@ A model that is surer than it is right, and whose prompts share its mistakes, is
 given by a person correct them: each weighs as much as one of `IMAGINED` images that are as the estimate says.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +73,19 @@ def beliefs(annotations: Annotations, most: int = MOST_IMAGES) -> Beliefs:
     return Beliefs(
         rows, torch.where(human, sure, joint), torch.where(human, sure, torch.where(voted, independent, p)), w
     )
+
+
+def noise_rate(given: float | None, estimate: Callable[[Annotations], float], annotations: Annotations) -> float:
+    """The noise rate that a user gave, else the estimated one.
+
+    Raises:
+        InputError: the given one is not in [0, 1).
+    """
+    if given is None:
+        return estimate(annotations)
+    if not 0 <= given < 1:
+        raise InputError(f"noise_rate is a share of the images, from 0 to below 1, not {given}.")
+    return given
 
 
 def candidate_noise(annotations: Annotations) -> float:

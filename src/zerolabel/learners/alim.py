@@ -27,6 +27,7 @@ from torch import Tensor
 from zerolabel import label_models, labels, losses, mixing
 from zerolabel.annotations import Annotations
 from zerolabel.contrast import Contrast
+from zerolabel.errors import InputError, nearest
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.memory import Prototypes
 from zerolabel.networks import Network
@@ -36,9 +37,9 @@ class ALIM(Learner):
     """Classes outside the set count mu times, where mu follows the noise rate.
 
     Args:
-        target: "scale" for soft targets, "onehot" for one class.
+        variant: "scale" for soft targets, "onehot" for one class.
         noise_rate: eta; none estimates it from the annotations.
-        warm_up: epochs before the sets are softened.
+        warm_up: share of the training before the sets are softened.
         contrast_weight: of the contrastive term.
         mixup_weight: of the term on mixed images.
         mixup: parameter of the Beta distribution; 0 does not mix.
@@ -61,9 +62,9 @@ class ALIM(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        target: Literal["scale", "onehot"] = "scale",
+        variant: Literal["scale", "onehot"] = "scale",
         noise_rate: float | None = None,
-        warm_up: int = 80,
+        warm_up: float = 0.08,
         contrast_weight: float = 0.5,
         mixup_weight: float = 1.0,
         mixup: float = 4.0,
@@ -77,8 +78,10 @@ class ALIM(Learner):
         momentum: float = 0.999,
     ) -> None:
         super().__init__(network, annotations)
-        self.target, self.warm_up, self.delay, self.temperature = target, warm_up, delay, temperature
-        self.noise_rate = label_models.candidate_noise(annotations) if noise_rate is None else noise_rate
+        if variant not in ("scale", "onehot"):
+            raise InputError(f"variant '{variant}': ALIM has none of that name{nearest(variant, ('scale', 'onehot'))}")
+        self.variant, self.warm_up, self.delay, self.temperature = variant, warm_up, delay, temperature
+        self.noise_rate = label_models.noise_rate(noise_rate, label_models.candidate_noise, annotations)
         self.contrast_weight, self.mixup_weight, self.mixup = contrast_weight, mixup_weight, mixup
         self.inertia, self.final_inertia = inertia, final_inertia
         self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
@@ -90,7 +93,7 @@ class ALIM(Learner):
         """One pass over the images that have candidates, with the mu of the epoch before."""
         if epoch.number == 0:
             self.contrast.start(self.network)
-        softened = epoch.number >= max(self.warm_up, self.delay + 1)
+        softened = epoch.progress >= self.warm_up and epoch.number > self.delay
         rows = self.candidates.any(1) & (self.labels < 0)
         mu = labels.lower_quantile(self.margin[rows], self.noise_rate, cap=1.0) if softened else 0.0
         self.figures = {"mu": mu}
@@ -110,7 +113,7 @@ class ALIM(Learner):
                 r = (z @ self.prototypes.vectors.T).softmax(1)
                 self.margin[index] = labels.support(r, self.candidates[index])
                 chosen = r * weight
-                if self.target == "onehot" or not softened:
+                if self.variant == "onehot" or not softened:
                     chosen = labels.one_hot(chosen.argmax(1), r.shape[1])
                 self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * labels.normalise(chosen)
             self.prototypes.update(z, pseudo, self.labels[index] >= 0)

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from zerolabel import label_models, labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
 
@@ -48,9 +47,7 @@ class CoTeaching(Learner):
         view: Literal["weak", "strong"] = "strong",
     ) -> None:
         super().__init__(network, annotations)
-        if noise_rate is not None and not 0 <= noise_rate < 1:
-            raise InputError(f"noise_rate is a share of the labels, from 0 to below 1, not {noise_rate}.")
-        self.noise_rate = label_models.label_noise(annotations) if noise_rate is None else noise_rate
+        self.noise_rate = label_models.noise_rate(noise_rate, label_models.label_noise, annotations)
         self.ramp, self.views = ramp, (view,)
         self.peer = twin(network)
         chosen = labels.given(self.scores, self.candidates, self.labels)

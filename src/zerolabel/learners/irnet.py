@@ -1,5 +1,5 @@
-"""IRNet. Lian, Xu, Chen, Sun, Liu, Tao. IRNet: Iterative Refinement Network for Noisy Partial Label Learning.
-arXiv 2211.04774.
+"""IRNet. Lian, Xu, Chen, Sun, Liu, Feng, Tao. IRNet: Iterative Refinement Network for Noisy Partial Label Learning.
+IEEE TPAMI 2025 (arXiv 2211.04774).
 
 PiCO, whose candidate sets grow once the warm-up is over: with r = softmax(z . o) in three views of an image, where
 
@@ -8,7 +8,7 @@ PiCO, whose candidate sets grow once the warm-up is over: with r = softmax(z . o
 that class joins S before the loss; with `replace` the weakest candidate leaves it.
 
 The published code starts the correction when the accuracy on test images says so. That is not done here: it starts
-after `warm_up` epochs, a number of ours. Ours too: the views are a weak, a strong and another weak one; a person's
+after a share of the training, which is ours. Ours too: the views are a weak, a strong and another weak one; a person's
 label is never corrected; the weakest candidate is the one of least r in the first view. The cross-entropy is the plain
 one, where the code offers a symmetric one as well. An image without candidates is left out.
 """
@@ -32,7 +32,7 @@ class IRNet(Learner):
     """A class that beats every candidate in all views joins the set.
 
     Args:
-        warm_up: epochs before the first correction.
+        warm_up: share of the training before the first correction.
         threshold: by how much it must beat the best candidate.
         replace: whether the weakest candidate leaves the set for it.
         contrast_weight: of the contrastive term.
@@ -54,7 +54,7 @@ class IRNet(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: int = 80,
+        warm_up: float = 0.08,
         threshold: float = 0.008,
         replace: bool = False,
         contrast_weight: float = 0.5,
@@ -81,20 +81,20 @@ class IRNet(Learner):
             self.contrast.start(self.network)
         inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
         self.figures = {"mean_candidates": float(losses.mean(self.candidates[self.labelled].sum(1).float()))}
-        yield Pass(partial(self.training_step, inertia, epoch.number), (self.labelled,))
+        started = epoch.number >= self.delay
+        corrects = started and epoch.progress >= self.warm_up
+        yield Pass(partial(self.training_step, inertia, started, corrects), (self.labelled,))
 
-    def training_step(self, inertia: float, number: int, batch: Batch) -> Losses:
+    def training_step(self, inertia: float, started: bool, corrects: bool, batch: Batch) -> Losses:
         """Correction; then the step of PiCO."""
-        (weak, strong, other), index, started = batch.views, batch.index, number >= self.delay
+        (weak, strong, other), index = batch.views, batch.index
         keys = self.contrast.keys(self.network, strong)
         features = self.network.features(weak)
         logits, z = self.network.head(features), self.contrast.embed(features)
         with torch.no_grad():
-            if started and number >= self.warm_up:
-                further = self.contrast.embed(self.network.features(torch.cat([strong, other]))).chunk(2)
-                self.correct(
-                    index, torch.stack([(one @ self.prototypes.vectors.T).softmax(1) for one in (z, *further)])
-                )
+            if corrects:
+                three = torch.stack([z, *self.contrast.look(self.network, torch.cat([strong, other])).chunk(2)])
+                self.correct(index, (three @ self.prototypes.vectors.T).softmax(2))
             candidates = self.candidates[index]
             pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
             if started:

@@ -79,7 +79,7 @@ class PiCOPlus(Learner):
         momentum: float = 0.999,
     ) -> None:
         super().__init__(network, annotations)
-        self.noise_rate = label_models.candidate_noise(annotations) if noise_rate is None else noise_rate
+        self.noise_rate = label_models.noise_rate(noise_rate, label_models.candidate_noise, annotations)
         self.warm_up, self.delay, self.neighbours, self.mixup = warm_up, delay, neighbours, mixup
         self.reliable_weight, self.unreliable_weight = reliable_weight, unreliable_weight
         self.contrast_weight, self.temperature = contrast_weight, temperature

@@ -2,13 +2,14 @@
 NeurIPS 2022 (arXiv 2209.10365).
 
     P = Sinkhorn((p(x_w) Y)^3 of the batch and a queue), rows sum to 1, the mean of the rows is r;   y = argmax P
-    chosen: of each y the share rho with the smallest CE(y, p), and those whose p_y exceeds 0.99
+    chosen: of each y the rho r_y B with the smallest CE(y, p), at least one, of a batch of B; and where p_y > 0.99
     L = a (CE(y, p(x_w)) + CE(y, p(x_s)) + CE(mix y, p(mix x_w))) on the chosen + (1 - a) CE(norm(p Y), p) on the rest
     r <- (1 - g) r + g (share of images of each class by argmax p Y),  before each epoch; g is 0.1, after warm-up 0.01
 
-rho rises from 0.2 to 0.8 and a to 0.9 over 50 of the paper's 1,000 epochs, here over that share of the training.
+rho rises from 0.2 to 0.8 and a to 0.9 over 50 of the code's 1,000 epochs, here over that share of the training; while a
+is 0 none is chosen.
 
-Decided here: the queue holds a number of images instead of batches; the paper begins anew once r was estimated, here
+Decided here: the queue holds a number of images instead of batches; the code begins anew once r was estimated, here
 the weights stay; the restricted prediction norm(p Y) is taken as it is, without a gradient; a person's label
 is always chosen and is the y of its image. r starts from the class prior. An image without candidates is left out.
 """
@@ -97,9 +98,9 @@ class SoLar(Learner):
             p = logits.softmax(1)
             y = self.pseudo_labels(p, batch.index)
             known = p.gather(1, y[:, None]).squeeze(1)
-            counts = (rho * torch.bincount(y, minlength=p.shape[1]) - 1e-6).ceil().long()
+            counts = (rho * len(y) * self.prior - 1e-6).ceil().clamp_min(1).long()
             chosen = labels.smallest_per_class(-known, y, counts) | (known > self.confidence)
-            chosen |= self.labels[batch.index] >= 0
+            chosen = (chosen | (self.labels[batch.index] >= 0)) & (weight > 0)
             inside, target = labels.restrict(p, candidates), labels.one_hot(y, p.shape[1])[chosen]
         mix = mixing.draw(len(target), self.mixup, weak.device)
         images = torch.cat([strong[chosen], mix(weak[chosen])])

@@ -34,7 +34,7 @@ class TransductiveCLIP(Learner):
     """Running labels, and contrast between classes as far as the labels are sure.
 
     Args:
-        warm_up: epochs in which the labels stay.
+        warm_up: share of the training in which the labels stay.
         inertia: a.
         contrast_weight: final weight of the contrast.
         ramp: share of the training over which it rises.
@@ -52,7 +52,7 @@ class TransductiveCLIP(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: int = 10,
+        warm_up: float = 0.1,
         inertia: float = 0.9,
         contrast_weight: float = 1.0,
         ramp: float = 0.1,
@@ -74,7 +74,7 @@ class TransductiveCLIP(Learner):
         if epoch.number == 0:
             self.contrast.start(self.network)
         weight = self.contrast_weight * (min(epoch.progress / self.ramp, 1.0) if self.ramp else 1.0)
-        yield Pass(partial(self.training_step, weight, epoch.number >= self.warm_up))
+        yield Pass(partial(self.training_step, weight, epoch.progress >= self.warm_up))
 
     def training_step(self, weight: float, moving: bool, batch: Batch) -> Losses:
         """Cross-entropy and contrast with the ensemble labels, which then follow the network."""
