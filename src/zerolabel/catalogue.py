@@ -1,12 +1,14 @@
-"""What can be chosen: the learners with their papers, arguments and defaults, read from their own docstrings."""
+"""What can be chosen: learners and transductive solvers, with papers, arguments and defaults, from their docstrings."""
 
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from zerolabel.learners import LEARNERS, Learner, hyper_parameters
+from zerolabel import transduction
+from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.options import describe, find_learner, keyword_types
 
 
@@ -29,10 +31,10 @@ class Argument:
 
 @dataclass(frozen=True)
 class Entry:
-    """One learner.
+    """One learner, or one solver.
 
     Attributes:
-        name: for ``--learner``.
+        name: for ``--learner``, or ``--method``.
         summary: one sentence.
         paper: authors, title, venue.
         details: the rest of the module's docstring: formulas and decisions.
@@ -57,24 +59,33 @@ def learners(name: str | None = None) -> tuple[Entry, ...]:
         InputError: there is none of that name.
     """
     chosen = LEARNERS if name is None else {name: find_learner(name)}
-    return tuple(entry(key, learner) for key, learner in chosen.items())
+    return tuple(entry(key, learner, hyper_parameters(learner)) for key, learner in chosen.items())
 
 
-def entry(name: str, learner: type[Learner]) -> Entry:
-    """What a learner's docstrings and signature say of it."""
-    paper, _, details = inspect.cleandoc(sys.modules[learner.__module__].__doc__ or "").partition("\n\n")
-    summary = inspect.cleandoc(learner.__doc__ or "").partition("\n\n")[0]
-    types, meanings = keyword_types(learner), _meanings(learner)
+def solvers(name: str | None = None) -> tuple[Entry, ...]:
+    """All transductive solvers, or one.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    chosen = transduction.SOLVERS if name is None else {name: transduction.find_solver(name)}
+    return tuple(entry(key, solver, transduction.defaults(key)) for key, solver in chosen.items())
+
+
+def entry(name: str, chosen: Callable[..., Any], defaults: dict[str, Any]) -> Entry:
+    """What the docstrings and the signature of a class or a function say of it."""
+    paper, _, details = inspect.cleandoc(sys.modules[chosen.__module__].__doc__ or "").partition("\n\n")
+    summary = inspect.cleandoc(chosen.__doc__ or "").partition("\n\n")[0]
+    types, meanings = keyword_types(chosen), _meanings(chosen)
     arguments = tuple(
-        Argument(key, describe(types[key]), default, meanings.get(key, ""))
-        for key, default in hyper_parameters(learner).items()
+        Argument(key, describe(types[key]), default, meanings.get(key, "")) for key, default in defaults.items()
     )
     return Entry(name, _line(summary), _line(paper), details, arguments)
 
 
-def _meanings(learner: type[Learner]) -> dict[str, str]:
-    """The ``Args`` section of a class's docstring, by name."""
-    section = inspect.cleandoc(learner.__doc__ or "").partition("Args:\n")[2]
+def _meanings(chosen: Callable[..., Any]) -> dict[str, str]:
+    """The ``Args`` section of a docstring, by name."""
+    section = inspect.cleandoc(chosen.__doc__ or "").partition("Args:\n")[2]
     found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
     return {name: _line(text) for name, text in found}
 

@@ -1,13 +1,14 @@
 """``--set NAME=VALUE``: typed from a learner's constructor and from the training settings."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 
+from zerolabel import transduction
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.training import Settings
@@ -63,10 +64,29 @@ def parse(learner: str, assignments: Iterable[str]) -> Options:
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def keyword_types(learner: type[Learner]) -> dict[str, Any]:
-    """Type of each keyword-only argument of a learner's constructor."""
-    hints = get_type_hints(learner.__init__)
-    parameters = inspect.signature(learner).parameters.values()
+def parse_solver(method: str, assignments: Iterable[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` texts for a solver of `zerolabel.transduction`.
+
+    Raises:
+        InputError: there is no such method, a text has no ``=``, a name is unknown, or a value cannot be.
+    """
+    types, values = keyword_types(transduction.find_solver(method)), {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals:
+            raise InputError(f"--set {text}: write it as NAME=VALUE.")
+        if name not in types:
+            raise InputError(f"--set {name}: {method} has no such option{nearest(name, types)}")
+        values[name] = convert(name, value.strip(), types[name])
+    transduction.check(method, values)
+    return values
+
+
+def keyword_types(chosen: Callable[..., Any]) -> dict[str, Any]:
+    """Type of each keyword-only argument of a learner's constructor, or of a function."""
+    hints = get_type_hints(chosen.__init__ if isinstance(chosen, type) else chosen)  # type: ignore[misc]
+    parameters = inspect.signature(chosen).parameters.values()
     return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 

@@ -28,7 +28,7 @@ def nearest(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N K"],
     """
     n = len(features)
     k = min(k, n - 1)
-    index, cosine = torch.zeros(n, k, dtype=torch.long), torch.zeros(n, k)
+    index, cosine = torch.zeros(n, k, dtype=torch.long), features.new_zeros(n, k)
     for start in range(0, n, CHUNK):
         rows = slice(start, start + CHUNK)
         similarity = features[rows] @ features.T
@@ -38,14 +38,22 @@ def nearest(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N K"],
     return index, cosine
 
 
+def linked(index: Int[Tensor, "N K"], weights: Float[Tensor, "N K"], width: int) -> sparse.csr_array:
+    """The weight of each row's K links, as a matrix of N rows and so many columns."""
+    n, k = index.shape
+    return sparse.csr_array((weights.numpy().ravel(), index.numpy().ravel(), np.arange(n + 1) * k), shape=(n, width))
+
+
+def normalised(graph: sparse.csr_array) -> sparse.csr_array:
+    """``D^-1/2 W D^-1/2`` of a symmetric W with row sums D."""
+    scale = sparse.diags_array(1 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-12)))
+    return (scale @ graph @ scale).tocsr()
+
+
 def affinity(index: Int[Tensor, "N K"], cosine: Float[Tensor, "N K"], temperature: float) -> sparse.csr_array:
     """``D^-1/2 W D^-1/2``, with W the symmetric affinity of the neighbours and D its row sums."""
-    n, k = index.shape
-    weights = torch.exp((cosine - 1) / temperature).numpy().ravel()
-    one_way = sparse.csr_array((weights, index.numpy().ravel(), np.arange(n + 1) * k), shape=(n, n))
-    both = (one_way + one_way.T) / 2
-    scale = sparse.diags_array(1 / np.sqrt(np.maximum(both.sum(axis=1), 1e-12)))
-    return (scale @ both @ scale).tocsr()
+    one_way = linked(index, torch.exp((cosine - 1) / temperature), len(index))
+    return normalised((one_way + one_way.T) / 2)
 
 
 def propagate(

@@ -20,6 +20,7 @@ from zerolabel.evaluation import mean_candidates
 from zerolabel.export import Exported
 from zerolabel.inspection import Inspection, tallies
 from zerolabel.runs import Config
+from zerolabel.transducing import Transduced
 
 MATRIX, CLASSES = 12, 20
 """Most prompts whose matrix, and most classes whose shares, a terminal shows."""
@@ -129,6 +130,30 @@ def annotated(done: Written, folder: Path) -> tuple[Table, dict[str, Any]]:
         rows.insert(
             1, ("unreadable", f"see {folder / 'skipped.csv'}, first {done.skipped[0][0]}: {done.skipped[0][1]}")
         )
+    return pairs(rows), facts
+
+
+def transduced(done: Transduced, method: str, path: Path) -> tuple[Table, dict[str, Any]]:
+    """What a solver made of the images together."""
+    annotations = done.annotations
+    facts = {
+        "n_images": len(annotations),
+        "n_skipped": len(done.skipped),
+        "n_classes": len(annotations.classes),
+        "n_annotators": len(annotations.annotators),
+        "method": method,
+        "n_changed": done.changed,
+        "mean_candidates": mean_candidates(annotations.candidates),
+        "rule": annotations.rule,
+        "annotations": str(path),
+    }
+    rows = [
+        ("images", f"{facts['n_images']} together, {facts['n_skipped']} unreadable"),
+        ("prompts", prompts_of(annotations)),
+        ("best class", f"another than the prompts' on {done.changed} images"),
+        ("candidates", f"{facts['mean_candidates']:.2f} per image by {annotations.rule}"),
+        ("written", str(path)),
+    ]
     return pairs(rows), facts
 
 
@@ -301,10 +326,10 @@ def exported(done: Exported, path: Path) -> Table:
     )
 
 
-def learners(entries: Sequence[Entry], *, whole: bool) -> RenderableType:
-    """The algorithms; one of them whole."""
+def learners(entries: Sequence[Entry], *, whole: bool, kind: str = "learner") -> RenderableType:
+    """The algorithms of a kind; one of them whole."""
     if not whole:
-        table = Table("learner", "what it does", "paper")
+        table = Table(kind, "what it does", "paper")
         for entry in entries:
             table.add_row(entry.name, escape(entry.summary), escape(entry.paper))
         return table

@@ -13,7 +13,7 @@ import typer
 from safetensors import SafetensorError
 
 from zerolabel import __version__
-from zerolabel.cli import annotation, classifiers, help, main_job, neighbours
+from zerolabel.cli import annotation, classifiers, help, main_job, neighbours, transduction
 from zerolabel.cli.screen import say
 from zerolabel.errors import InputError
 
@@ -23,6 +23,7 @@ COMMANDS = (
     annotation.inspect,
     annotation.candidates,
     annotation.merge,
+    transduction.transduce,
     neighbours.export_labels,
     neighbours.import_labels,
     classifiers.train,
@@ -31,6 +32,7 @@ COMMANDS = (
     classifiers.export,
     classifiers.report,
     help.learners,
+    help.solvers,
     help.doctor,
     main_job.demo,
 )

@@ -21,6 +21,18 @@ def learners(
     show(tables.learners(entries, whole=name is not None), [entry.to_dict() for entry in entries], as_json)
 
 
+def solvers(
+    name: Arg[str | None, typer.Argument(help="One method, with its paper and options.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """The methods of `transduce`, or one with its paper, arguments and defaults."""
+    from zerolabel import catalogue, tables
+
+    entries = catalogue.solvers(name)
+    shown = tables.learners(entries, whole=name is not None, kind="method")
+    show(shown, [entry.to_dict() for entry in entries], as_json)
+
+
 def doctor(as_json: JsonOpt = False) -> None:
     """What is installed, which devices and models are at hand, what is missing and how to get it."""
     from zerolabel import tables

@@ -38,10 +38,20 @@ def write_annotations(annotations: Annotations, path: Path, *, overwrite: bool) 
     Raises:
         InputError: it is there and may not be replaced, or cannot be written.
     """
+    file = place_for(path, overwrite=overwrite)
+    annotations.save(file)
+    return file
+
+
+def place_for(path: Path, *, overwrite: bool) -> Path:
+    """The file that annotations go to: ``path``, or ``annotations.parquet`` in the folder ``path``.
+
+    Raises:
+        InputError: it is there and may not be replaced.
+    """
     file = path if path.suffix == ".parquet" and not path.is_dir() else path / "annotations.parquet"
     if file.exists() and not overwrite:
         raise InputError(f"{file} is there already; give --overwrite to replace it, or -o another place.")
-    annotations.save(file)
     return file
 
 

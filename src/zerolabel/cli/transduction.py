@@ -1,0 +1,63 @@
+"""The command that labels all images together."""
+
+from typing import Annotated as Arg
+
+import typer
+
+from zerolabel.cli.annotation import AnnotationsOutOpt, OverwriteFileOpt
+from zerolabel.cli.arguments import (
+    CacheOpt,
+    ClassesOpt,
+    DeviceOpt,
+    ImagesArg,
+    JsonOpt,
+    TemplatesOpt,
+)
+from zerolabel.cli.screen import display, show
+
+
+def transduce(
+    images: ImagesArg,
+    classes: ClassesOpt,
+    output: AnnotationsOutOpt,
+    vlm: Arg[
+        str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
+    ] = None,
+    templates: TemplatesOpt = None,
+    method: Arg[str, typer.Option(help="Solver; `zerolabel solvers` lists them.")] = "stata",
+    options: Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the solver; repeatable.")] = None,
+    candidates: Arg[
+        str, typer.Option(help="Of the solver's scores: mass:M, topk:K, ratio:R or quantile:A,B; of the votes: union.")
+    ] = "mass:0.9",
+    device: DeviceOpt = "auto",
+    cache: CacheOpt = None,
+    overwrite: OverwriteFileOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Annotate by a solver that looks at all images at once and trains nothing: annotations.parquet."""
+    from functools import partial
+
+    from zerolabel import tables, vlms
+    from zerolabel.candidates import parse_rule
+    from zerolabel.feature_cache import default_folder
+    from zerolabel.images import ImageSet
+    from zerolabel.inspection.files import place_for, write_annotations
+    from zerolabel.options import check_device, parse_solver
+    from zerolabel.prompts import load_classes
+    from zerolabel.training import best_device
+    from zerolabel.transducing import save_skipped, transduce
+
+    chosen = parse_solver(method, options or ())
+    parse_rule(candidates)
+    check_device(device)
+    file = place_for(output, overwrite=overwrite)
+    found, names, model = ImageSet.open(images), load_classes(classes), vlm or vlms.DEFAULT_PHOTO_VLM
+    asked = vlms.templates(model, templates)
+    encoder = vlms.load(model, best_device(device))
+    done = transduce(
+        found, encoder, names, asked, method, chosen, rule=candidates,
+        cache=default_folder(cache), progress=partial(display(), "annotate"),
+    )  # fmt: skip
+    write_annotations(done.annotations, file, overwrite=overwrite)
+    save_skipped(done.skipped, file)
+    show(*tables.transduced(done, method, file), as_json)

@@ -1,0 +1,98 @@
+"""Images, a vision-language model and prompts in; annotations whose scores come from all images together out."""
+
+import csv
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from zerolabel import candidates
+from zerolabel.annotate import annotate, text_features
+from zerolabel.annotate.writing import Progress
+from zerolabel.annotations import Annotations, replacing
+from zerolabel.images import ImageSet
+from zerolabel.prompts import Classes
+from zerolabel.transduction import defaults, solve
+from zerolabel.vlms.clip import DualEncoder
+
+RULE = "mass:0.9"
+"""Candidates are the fewest classes that hold so much of the solver's posterior."""
+
+
+@dataclass(frozen=True)
+class Transduced:
+    """What `transduce` returns.
+
+    Attributes:
+        annotations: the templates' votes, and scores and candidates of the solver.
+        zero_shot: the same images with the templates' own scores.
+        skipped: name of each unreadable file, and the reason.
+    """
+
+    annotations: Annotations
+    zero_shot: Annotations
+    skipped: tuple[tuple[str, str], ...]
+
+    @property
+    def changed(self) -> int:
+        """Images whose best class is not the one of the templates."""
+        return int((self.annotations.scores.argmax(1) != self.zero_shot.scores.argmax(1)).sum())
+
+
+def save_skipped(skipped: Sequence[tuple[str, str]], annotations: Path) -> None:
+    """Write ``skipped.csv`` beside annotations, where an image was left out.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    if skipped:
+        with (
+            replacing(annotations.with_name("skipped.csv")) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([("file_name", "reason"), *skipped])
+
+
+def transduce(
+    images: ImageSet,
+    encoder: DualEncoder,
+    classes: Classes,
+    templates: Sequence[str],
+    method: str,
+    options: dict[str, Any],
+    *,
+    rule: str = RULE,
+    cache: str | os.PathLike[str] | None = None,
+    progress: Progress = iter,
+) -> Transduced:
+    """Annotate, and put a solver's posterior in the place of the scores.
+
+    The votes stay those of the templates; the rule names the solver and all its options.
+
+    Args:
+        images: N images, which the solver looks at together.
+        encoder: the model.
+        classes: C names with aliases.
+        templates: A prompts.
+        method: solver, see `zerolabel.transduction.SOLVERS`.
+        options: of the solver.
+        rule: how candidates are formed of the posterior, see `zerolabel.candidates.RULES`.
+        cache: folder of image features.
+        progress: wraps the steps of the pass over the images.
+
+    Raises:
+        InputError: the rule, the method, an option or a template is wrong, or no image is readable.
+    """
+    build = candidates.parse_rule(rule)
+    texts = text_features(encoder, classes, templates)
+    with tempfile.TemporaryDirectory() as folder:
+        done = annotate(
+            images, encoder, classes, templates, out=Path(folder) / "annotations", cache=cache, progress=progress
+        )
+        posterior = solve(method, done.features, texts, encoder.logit_scale, **options)
+    told = ", ".join(f"{name}={value}" for name, value in {**defaults(method), **options}.items())
+    annotations = replace(done.annotations, scores=posterior)
+    annotations = annotations.with_candidates(build(annotations), f"{rule} of {method}({told})")
+    return Transduced(annotations, done.annotations, done.skipped)

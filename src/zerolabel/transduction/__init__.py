@@ -1,0 +1,124 @@
+"""Solvers that look at all images at once and train nothing: features in, a posterior of the classes out."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel.errors import InputError, nearest
+from zerolabel.transduction.em_dirichlet import em_dirichlet
+from zerolabel.transduction.knn import knn
+from zerolabel.transduction.moon import moon
+from zerolabel.transduction.stata import stata
+from zerolabel.transduction.transclip import transclip
+from zerolabel.transduction.zero_shot import prototypes, zero_shot
+from zerolabel.transduction.zlap import zlap
+
+Solver = Callable[..., Float[Tensor, "N C"]]
+"""Of features (N D) and text features (C D), all of length 1, and the logit scale; options are keyword-only."""
+
+SOLVERS: dict[str, Solver] = {
+    "stata": stata,
+    "moon": moon,
+    "transclip": transclip,
+    "zlap": zlap,
+    "em_dirichlet": em_dirichlet,
+    "knn": knn,
+}
+
+RANGES: dict[str, tuple[float, float]] = {
+    "alpha": (0, 0.9999),
+    "anchor": (1e-6, 1e9),
+    "classes": (1, 1e6),
+    "confident": (1, 1e6),
+    "gamma": (0, 100),
+    "iterations": (1, 1e4),
+    "neighbours": (1, 1e3),
+    "partition": (0, 1e6),
+    "sharpness": (1e-3, 1e3),
+    "steps": (1, 1e4),
+    "sweeps": (1, 1e3),
+    "temperature": (1e-3, 1e6),
+    "text_weight": (0, 1e3),
+    "tolerance": (1e-14, 0.1),
+}
+"""Least and largest value of each option that is a number."""
+
+__all__ = ["RANGES", "SOLVERS", "Solver", "check", "defaults", "find_solver", "prototypes", "solve", "zero_shot"]
+
+
+def find_solver(name: str) -> Solver:
+    """The solver of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in SOLVERS:
+        raise InputError(f"--method {name}: there is no such method{nearest(name, SOLVERS)}")
+    return SOLVERS[name]
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The options of a solver and their defaults."""
+    parameters = inspect.signature(find_solver(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def check(name: str, options: dict[str, Any]) -> None:
+    """See that a solver takes these options.
+
+    Raises:
+        InputError: it has none of a name, or a number is out of its range.
+    """
+    known = defaults(name)
+    for option, value in options.items():
+        if option not in known:
+            raise InputError(f"--set {option}: {name} has no such option{nearest(option, known)}")
+        low, high = RANGES.get(option, (0, 1))
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise InputError(f"--set {option}={value}: it is out of range; give a number from {low:g} to {high:g}.")
+
+
+def solve(
+    name: str,
+    features: Float[Tensor, "N D"],
+    texts: Float[Tensor, "C E"] | Float[Tensor, "A C E"],
+    scale: float,
+    **options: Any,
+) -> Float[Tensor, "N C"]:
+    """Posterior of the classes for all images together, by a solver of `SOLVERS`.
+
+    Args:
+        name: of the solver.
+        features: image features of length 1; a row of zeros is an image of which nothing is known.
+        texts: text features of length 1 per class, or per template and class; templates are averaged, see
+            `prototypes`. E must be D.
+        scale: the factor of the cosine in the model's softmax.
+        options: of the solver, see `defaults`.
+
+    Returns:
+        Rows that sum to 1; zero where the features are.
+
+    Raises:
+        InputError: there is no such solver or option, a number is out of its range, the sizes do not match, or a
+            feature is not finite.
+    """
+    solver = find_solver(name)
+    check(name, options)
+    texts = prototypes(texts) if texts.dim() == 3 else texts
+    if features.shape[1] != texts.shape[1]:
+        raise InputError(
+            f"image features have {features.shape[1]} dimensions and text features {texts.shape[1]}; "
+            "take both of one model."
+        )
+    if not (bool(features.isfinite().all()) and bool(texts.isfinite().all())):
+        raise InputError("some features are not finite numbers; delete the cache of features and annotate again.")
+    there = features.any(1)
+    posterior = features.new_zeros(len(features), len(texts))
+    if bool(there.all()):
+        return solver(features, texts, scale, **options) if len(features) else posterior
+    if bool(there.any()):
+        posterior[there] = solver(features[there], texts, scale, **options)
+    return posterior

@@ -1,0 +1,38 @@
+"""k-NN label propagation. Zhou, Bousquet, Lal, Weston, Scholkopf. Learning with Local and Global Consistency.
+NeurIPS 2003.
+
+    F <- alpha S F + (1 - alpha) Y,   S = D^-1/2 A D^-1/2,   A_ij = exp((cos_ij - 1) / temperature) between neighbours
+
+Y is the zero-shot posterior. The affinity is ours, see `zerolabel.propagation`.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel.propagation import ALPHA, NEIGHBOURS, STEPS, TEMPERATURE, propagate
+from zerolabel.transduction.zero_shot import zero_shot
+
+
+def knn(
+    features: Float[Tensor, "N D"],
+    texts: Float[Tensor, "C D"],
+    scale: float,
+    *,
+    neighbours: int = NEIGHBOURS,
+    alpha: float = ALPHA,
+    temperature: float = TEMPERATURE,
+    steps: int = STEPS,
+) -> Float[Tensor, "N C"]:
+    """Zero-shot posteriors that spread over the graph of like images.
+
+    Args:
+        features: image features of length 1.
+        texts: text features of length 1.
+        scale: the factor of the cosine in the model's softmax.
+        neighbours: of each image in the graph.
+        alpha: share that comes from the neighbours in each step.
+        temperature: of the affinity; a smaller one trusts near neighbours more.
+        steps: of the iteration.
+    """
+    given = zero_shot(features, texts, scale)
+    return propagate(given, features, neighbours=neighbours, alpha=alpha, temperature=temperature, steps=steps)
