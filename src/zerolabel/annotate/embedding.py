@@ -135,14 +135,15 @@ def encode_range(
 ) -> Iterator[int]:
     """Encode a range of the images into the store, in threads that read and decode, and note it in the block.
 
-    On the CPU, decoding and encoding take turns: each has all cores, where side by side they would make the threads
-    of the encoder wait for each other. On other devices, and for images at a URL, reading goes on meanwhile.
+    On the CPU, decoding and encoding take turns, each with as many threads as torch has; side by side they would make
+    the threads of the encoder wait for each other. On other devices, and for images at a URL, reading goes on
+    meanwhile.
 
     Yields:
         Images of the range that are dealt with, after each batch; the store is then up to date.
     """
-    workers = os.cpu_count() or 1
     turns = encoder.device.type == "cpu" and not isinstance(images.root, str)
+    workers = torch.get_num_threads() if turns else os.cpu_count() or 1
     depth = batch_size if turns else 2 * batch_size + workers
     batch: dict[str, _Read] = {}
     pool = ThreadPoolExecutor(workers)

@@ -1,9 +1,13 @@
 """The pass over the images by workers of Ray Data, on this machine or a cluster; the parts are as the local ones."""
 
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +18,68 @@ from zerolabel import vlms
 from zerolabel.annotate.embedding import Block, Step, encode_range, open_store, ranges
 from zerolabel.annotate.parts import Question, part_path, write_part
 from zerolabel.errors import InputError
+from zerolabel.feature_cache import FeatureCache
 from zerolabel.images import ImageSet
 from zerolabel.vlms.clip import DualEncoder
 
 
-class Worker:
-    """Annotates ranges of the images with a model of its own, on one core or one GPU.
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told.
 
-    What it writes is named by the range, and appears whole or not at all, so that a range which is done twice
-    leaves the same file.
+    Attributes:
+        images: N images.
+        model: how it is named, see `zerolabel.vlms.load`.
+        device: type of device, such as "cpu".
+        question: what every image is asked.
+        parts: folder of the parts.
+        cache: folder of image features.
+        batch_size: images per call of the encoder.
+        folder: what relative paths are relative to, where a worker's machine has it.
     """
 
-    def __init__(
-        self, images: ImageSet, model: str, device: str, question: Question, parts: Path, cache: Path, size: int
-    ) -> None:
-        if device == "cpu":
-            torch.set_num_threads(1)
-        self.images, self.question, self.parts, self.size = images, question, parts, size
-        self.encoder = vlms.load(model, device)
-        self.store = open_store(self.encoder, cache)
+    images: ImageSet
+    model: str
+    device: str
+    question: Question
+    parts: Path
+    cache: Path
+    batch_size: int
+    folder: Path
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Annotate one range.
 
-        Args:
-            batch: ``first`` and ``stop``, a row.
+@lru_cache(maxsize=1)
+def _begin(reference: Any) -> tuple[Job, DualEncoder, FeatureCache]:
+    """Fetch the job, and load its model, once in each process."""
+    import ray
 
-        Returns:
-            How many images were dealt with, could not be read, and were known.
-        """
-        place, block = (int(batch["first"][0]), int(batch["stop"][0])), Block()
-        deque(encode_range(self.images, place, self.encoder, self.size, self.store, block), 0)
-        write_part(part_path(self.parts, place), self.images, block, self.encoder, self.store, self.question)
-        counts = {"done": place[1] - place[0], "skipped": len(block.skipped), "cached": block.cached}
-        return {name: np.array([count]) for name, count in counts.items()}
+    job: Job = ray.get(reference)
+    with suppress(OSError):
+        os.chdir(job.folder)
+    if job.device == "cpu":
+        torch.set_num_threads(1)
+    encoder = vlms.load(job.model, job.device)
+    return job, encoder, open_store(encoder, job.cache)
+
+
+def annotate_range(batch: dict[str, np.ndarray], reference: list[Any]) -> dict[str, np.ndarray]:
+    """Annotate one range of the images in a worker, on one core or one GPU.
+
+    The part is named by the range, and appears whole or not at all: a range which is done twice leaves the same file.
+
+    Args:
+        batch: ``first`` and ``stop``, a row.
+        reference: where Ray keeps the `Job`; in a list, so that it is not sent along with every range.
+
+    Returns:
+        How many images were dealt with, could not be read, and were known.
+    """
+    job, encoder, store = _begin(reference[0])
+    place, block = (int(batch["first"][0]), int(batch["stop"][0])), Block()
+    deque(encode_range(job.images, place, encoder, job.batch_size, store, block), 0)
+    write_part(part_path(job.parts, place), job.images, block, encoder, store, job.question)
+    counts = {"done": place[1] - place[0], "skipped": len(block.skipped), "cached": block.cached}
+    return {name: np.array([count]) for name, count in counts.items()}
 
 
 def steps_on_ray(
@@ -59,7 +91,7 @@ def steps_on_ray(
     batch_size: int,
     address: str | None,
 ) -> Iterator[Step]:
-    """Let the workers write the parts.
+    """Let the workers write the parts. Ray does a range again where its worker died.
 
     Yields:
         A step for every range, as they finish, in any order.
@@ -70,17 +102,11 @@ def steps_on_ray(
     ray = _connect(address)
     start, now, device = time.perf_counter(), np.zeros(3, np.int64), encoder.device.type
     rows = [{"first": first, "stop": stop} for first, stop in ranges(len(images))]
+    job = Job(images, encoder.name, device, question, parts.absolute(), Path(cache).absolute(), batch_size, Path.cwd())
     share = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
-    most = max(1, int(ray.cluster_resources().get("GPU" if device == "cuda" else "CPU", 1)))
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        Worker,
-        fn_constructor_args=(
-            images, encoder.name, device, question, parts.absolute(), Path(cache).absolute(), batch_size
-        ),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(most, len(rows))),
-        **share,
-    )  # fmt: skip
+        annotate_range, fn_kwargs={"reference": [ray.put(job)]}, batch_size=1, **share
+    )
     for row in done.iter_rows():
         now += [row["done"], row["skipped"], row["cached"]]
         counts = now.tolist()
@@ -95,9 +121,17 @@ def _connect(address: str | None) -> Any:
         raise InputError("--engine ray needs a package; run: pip install zerolabel[ray]") from None
     if not ray.is_initialized():
         try:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError) as error:
+        except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"--ray-address {address}: there is no Ray cluster ({reason}); start one.") from None
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray
+
+
+def _knock(address: str | None) -> None:
+    """Raise at once where nothing answers at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host:
+        socket.create_connection((host, int(port)), timeout=10).close()
