@@ -39,13 +39,16 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "cross-entropy on zero-shot labels": ("balanced", ["--learner", "cross_entropy"]),
     "knowledge distillation": ("balanced", ["--learner", "distillation"]),
     "Co-Reg by way of features": ("balanced", ["--via", "features"]),
+    "Co-Reg, scores spread over neighbours": ("balanced", ["--propagate"]),
     "Co-Reg on features alone": ("balanced", ["--student", "features"]),
-    "Co-Reg, prior estimated": ("balanced", ["--set", "prior=estimated"]),
+    "features, scores not spread": ("balanced", ["--student", "features", "--no-propagate"]),
     "imbalanced: Co-Reg, default": ("imbalanced", []),
     "imbalanced: prior estimated": ("imbalanced", ["--set", "prior=estimated"]),
-    "imbalanced: entropy weight 0.1": ("imbalanced", ["--set", "entropy_weight=0.1"]),
-    "imbalanced: on features alone": ("imbalanced", ["--student", "features"]),
-    "imbalanced: cross-entropy": ("imbalanced", ["--learner", "cross_entropy"]),
+    "imbalanced: classes drawn as they come": ("imbalanced", ["--set", "balance=0"]),
+    "imbalanced: scores not spread": ("imbalanced", ["--no-propagate"]),
+    "imbalanced: neither": ("imbalanced", ["--no-propagate", "--set", "balance=0"]),
+    "imbalanced: a pixel student": ("imbalanced", ["--student", "light"]),
+    "imbalanced: a pixel student, spread": ("imbalanced", ["--student", "light", "--propagate"]),
 }
 
 
