@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from zerolabel import losses
 from zerolabel.memory import KeyQueue, Momentum
 from zerolabel.networks import Embedder, Network, projector
 
@@ -71,6 +72,16 @@ class Contrast(nn.Module):
             len(others), device=label.device
         )
         return (label[:, None] == others) & ~itself, itself | (others < 0)
+
+    def trusted_label(self, label: Int[Tensor, " B"], clean: Bool[Tensor, " B"]) -> Pairs:
+        """Pairs of Co-Reg's noisy contrastive loss, see `losses.pairs`; the own key is positive in any case."""
+        n, queue = len(label), self.queue
+        pairs = losses.pairs(
+            label, clean, torch.cat([label, label, queue.labels]), torch.cat([clean, clean, queue.clean])
+        )
+        own, _ = self.own_key(n)
+        itself = own.roll(-n, 1)
+        return (pairs[0] & ~itself) | own, (pairs[1] & ~own) | itself | self.same_label(label)[1]
 
 
 __all__ = ["Contrast"]

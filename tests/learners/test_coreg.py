@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zerolabel import labels, training
+from zerolabel import labels, losses, training
 from zerolabel.learners import CoReg
 from zerolabel.learners.base import Batch, Epoch, Losses, Pass
-from zerolabel.memory import KeyQueue
 from zerolabel.networks import build
 
 SMALL = {"warm_up": 2, "ramp": 4, "delay": 1, "queue": 16, "embedding": 8}
@@ -136,8 +135,8 @@ def test_consistency_and_prototypes_against_the_loop(world, mixup: float) -> Non
 @pytest.mark.parametrize("kind", ["noisy", "supervised"])
 @pytest.mark.parametrize("written", [0, 4, 12])
 def test_contrast_against_the_loop(world, kind: str, written: int) -> None:  # type: ignore[no-untyped-def]
-    learner, n, d = learner_of(world, contrast=kind), 6, 8
-    queue = KeyQueue(9, d)
+    learner, n, d = learner_of(world, contrast=kind, queue=9), 6, 8
+    queue = learner.side.queue
     queue.push(F.normalize(torch.randn(written, d), dim=1), torch.randint(0, 3, (written,)), torch.rand(written) < 0.5)
     queries, keys = (F.normalize(torch.randn(n, d), dim=1) for _ in range(2))
     pseudo, clean = torch.tensor([0, 0, 1, 0, 1, 2]), torch.tensor([True, True, True, False, False, False])
@@ -163,7 +162,9 @@ def test_contrast_against_the_loop(world, kind: str, written: int) -> None:  # t
                 denominator.append(s)
         bottom = float(torch.tensor(denominator, dtype=torch.float64).logsumexp(0))
         total += -sum(s - bottom for s in positive) / len(positive) / n
-    value = learner.noisy_contrast(queries, keys, pseudo, clean, queue)
+    side = learner.side
+    pairs = side.same_label(pseudo) if kind == "supervised" else side.trusted_label(pseudo, clean)
+    value = losses.supervised_contrastive(side.similarity(queries, keys) / 0.07, *pairs)
     assert value.item() == pytest.approx(total, rel=1e-4)
 
 

@@ -18,32 +18,28 @@ a batch; an image that a person labelled is always in the partial split, with a 
 """
 
 from collections.abc import Iterable
-from copy import deepcopy
 from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
+from zerolabel.contrast import Contrast
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import KeyQueue, LossHistory, Momentum, Prototypes
-from zerolabel.networks import Embedder, Network, projector, twin
+from zerolabel.memory import LossHistory, Prototypes
+from zerolabel.networks import Network, twin
 
 
-class Side(nn.Module):
-    """What one of the two networks has beside its weights: projector, momentum copy, queue and loss history."""
+class Side(Contrast):
+    """What one of the two networks has beside its weights: also the history of its division losses."""
 
     def __init__(
-        self, network: Network, n_images: int, *, embedding: int, queue: int, momentum: float, history: int
+        self, network: Network, n_images: int, *, history: int, embedding: int, queue: int, momentum: float
     ) -> None:
-        super().__init__()
-        self.projector = projector(network.feature_dim, embedding)
-        self.momentum = Momentum(deepcopy(Embedder(network, self.projector)), momentum)
-        self.queue = KeyQueue(queue, embedding)
+        super().__init__(network, embedding=embedding, queue=queue, momentum=momentum)
         self.history = LossHistory(n_images, history)
 
 
@@ -114,21 +110,16 @@ class CoReg(Learner):
         super().__init__(network, annotations)
         self.warm_up, self.entropy_weight, self.delay, self.ramp = warm_up, entropy_weight, delay, ramp
         self.temperature, self.threshold, self.mixup = temperature, threshold, mixup
-        self.unlabelled_weight, self.prototype_weight, self.contrast_weight = (
-            unlabelled_weight,
-            prototype_weight,
-            contrast_weight,
-        )
+        self.unlabelled_weight, self.prototype_weight = unlabelled_weight, prototype_weight
+        self.contrast_weight = contrast_weight
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
         self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
         self.restart, self.balance = restart, balance
         self.aligned = prior != "none"
         self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
-        side = partial(
-            Side, n_images=len(annotations), embedding=embedding, queue=queue, momentum=momentum, history=history
-        )
-        self.side, self.peer_side = side(self.network), side(self.peer)
+        side = partial(Side, history=history, embedding=embedding, queue=queue, momentum=momentum)
+        self.side, self.peer_side = (side(one, len(annotations)) for one in self.networks)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
 
     @property
@@ -155,7 +146,7 @@ class CoReg(Learner):
             p_a, p_b, w_a, w_b = p_b, p_a, w_b, w_a
         since = epoch.number - self.warm_up
         for own, peer, w, p in ((a, b, w_b, p_b), (b, a, w_a, p_a)):
-            own[1].momentum.reset(Embedder(own[0], own[1].projector))
+            own[1].start(own[0])
             step = partial(self.co_step, *own, peer[0], w, labels.restrict(p, self.candidates), since)
             yield Pass(step, self.groups(w), restart=self.restart)
 
@@ -188,11 +179,8 @@ class CoReg(Learner):
 
     def groups(self, w: Float[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
         """Partial and unlabelled split; a human label comes with both, so that no other image comes more often."""
-        clean = w > self.threshold
-        trusted, rest = clean.nonzero().squeeze(1), (~clean).nonzero().squeeze(1)
-        if len(rest) == 0 or not self.unlabelled_split:
-            return self.evenly(trusted), rest[:0]
-        return self.evenly(trusted), torch.cat([rest, (self.labels >= 0).nonzero().squeeze(1)])
+        trusted, rest = labels.groups(w > self.threshold, self.labels >= 0)
+        return self.evenly(trusted), rest if self.unlabelled_split else rest[:0]
 
     def co_step(
         self,
@@ -220,16 +208,16 @@ class CoReg(Learner):
             human = self.labels[index]
             target = torch.where((human >= 0)[:, None], labels.one_hot(human, target.shape[1]), target)
             pseudo, clean = target.argmax(1), (torch.arange(len(index), device=target.device) < n) | (human >= 0)
-            z = F.normalize(side.projector(features[:n]).float(), dim=1)
-            self.prototypes.update(z, pseudo[:n], human[:n] >= 0)
-            side.momentum.follow(Embedder(own, side.projector))
-            keys = side.momentum(strong_2)
+            self.prototypes.update(side.embed(features[:n]), pseudo[:n], human[:n] >= 0)
+            keys = side.keys(own, strong_2)
         terms = self.consistency(
             own, side, torch.cat([strong_1, strong_2]), target.repeat(2, 1), clean.repeat(2), since
         )
         if since > self.delay:
-            queries = F.normalize(side.projector(own.features(strong_1)).float(), dim=1)
-            terms["contrast"] = self.contrast_weight * self.noisy_contrast(queries, keys, pseudo, clean, side.queue)
+            queries = side.embed(own.features(strong_1))
+            pairs = side.same_label(pseudo) if self.contrast == "supervised" else side.trusted_label(pseudo, clean)
+            similarity = side.similarity(queries, keys) / self.contrast_temperature
+            terms["contrast"] = self.contrast_weight * losses.supervised_contrastive(similarity, *pairs)
         side.queue.push(keys, pseudo, clean)
         return terms
 
@@ -237,7 +225,7 @@ class CoReg(Learner):
         """The peer's mean prediction on the unlabelled split; the network's own where it labels for itself."""
         if not self.co_pseudo_labels or len(weak_1) == 0:
             return p_own
-        p = peer(torch.cat([weak_1, weak_2])).float().softmax(1)
+        p: Tensor = peer(torch.cat([weak_1, weak_2])).float().softmax(1)
         return (p[: len(weak_1)] + p[len(weak_1) :]) / 2
 
     def consistency(
@@ -255,12 +243,10 @@ class CoReg(Learner):
             * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
         }
         if self.prototype_weight and since > self.delay:
-            z = F.normalize(side.projector(features).float(), dim=1)
-            similarity = z @ self.prototypes.vectors.T / self.prototype_temperature
-            terms["prototype"] = self.prototype_weight * sum(
-                part * self.alignment(similarity, goal, clean)
-                for part, goal in ((mix.share, target), (1 - mix.share, target[mix.order]))
-            )
+            similarity = side.embed(features) @ self.prototypes.vectors.T / self.prototype_temperature
+            ends = ((mix.share, target), (1 - mix.share, target[mix.order]))
+            parts = [share * self.alignment(similarity, goal, clean) for share, goal in ends]
+            terms["prototype"] = self.prototype_weight * (parts[0] + parts[1])
         return terms
 
     def alignment(
@@ -270,19 +256,3 @@ class CoReg(Learner):
         return losses.divergence(target[clean], similarity[clean]) + losses.squared_error(
             similarity[~clean].softmax(1), target[~clean]
         )
-
-    def noisy_contrast(
-        self, queries: Float[Tensor, "B D"], keys: Float[Tensor, "B D"], pseudo: Tensor, clean: Tensor, queue: KeyQueue
-    ) -> Float[Tensor, ""]:
-        """The contrastive loss of the queries against all queries, all keys and the queue."""
-        others = torch.cat([pseudo, pseudo, queue.labels])
-        others_clean = torch.cat([clean, clean, queue.clean])
-        if self.contrast == "supervised":
-            clean, others_clean = torch.ones_like(clean), torch.ones_like(others_clean)
-        positive, ignored = losses.pairs(pseudo, clean, others, others_clean)
-        own = torch.arange(len(queries), device=queries.device)
-        positive[own, own], ignored[own, own] = False, True
-        positive[own, own + len(own)], ignored[own, own + len(own)] = True, False
-        ignored |= others < 0
-        similarity = queries @ torch.cat([queries, keys, queue.keys]).T / self.contrast_temperature
-        return losses.supervised_contrastive(similarity, positive, ignored)
