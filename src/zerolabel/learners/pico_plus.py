@@ -10,8 +10,8 @@ PiCO, and after the warm-up the share 1 - eta of the images that lie closest to 
 eta, the share of sets that miss the truth, is estimated from the annotations unless it is given.
 
 Decided here: the closest are taken within each pseudo-label, by the similarities of the last epoch; the own key is
-always a positive; a person's label is always reliable. The warm-up of five epochs, in which training is PiCO's, is
-ours. An image without candidates is left out.
+always a positive; a person's label is always reliable. In the warm-up, the code's five epochs, training is PiCO's. The
+code's second contrastive term over all images is left out. An image without candidates is left out.
 """
 
 from collections.abc import Iterable
