@@ -1,0 +1,74 @@
+"""The command that simulates annotators, for research."""
+
+from pathlib import Path
+from typing import Annotated as Arg
+
+import typer
+
+from zerolabel.cli.annotation import AnnotationsOutOpt, OverwriteFileOpt
+from zerolabel.cli.arguments import ClassesOpt, FlipOpt, ImagesArg, JsonOpt, SeedOpt, SizeOpt
+from zerolabel.cli.screen import say, show
+from zerolabel.errors import InputError
+
+
+def simulate(
+    images: ImagesArg,
+    classes: ClassesOpt,
+    output: AnnotationsOutOpt,
+    truth: Arg[str, typer.Option(help="CSV of file_name,label or folder class/image: what annotators are made of.")],
+    kind: Arg[str, typer.Option(help="uniform candidate sets, class confusions, or instance: weak networks.")],
+    q: Arg[float, typer.Option("--q", help="uniform: probability that a wrong class joins a set.")] = 0.1,
+    eta: Arg[float, typer.Option(help="uniform: probability that the true class leaves its set.")] = 0.0,
+    accuracy: Arg[float, typer.Option(help="class: probability that a vote is right.")] = 0.65,
+    confusion: Arg[Path | None, typer.Option(help="class: CSV of C rows of C numbers; a row is a true class.")] = None,
+    annotators: Arg[int, typer.Option(min=1, help="class, instance: how many vote.")] = 5,
+    labelled: Arg[int, typer.Option(min=1, help="instance: images per class that a network learns.")] = 10,
+    epochs: Arg[int, typer.Option(min=1, help="instance: epochs of each network.")] = 30,
+    ratio: Arg[float | None, typer.Option(help="Long-tailed pool: first class so many times the last.")] = None,
+    size: SizeOpt = None,
+    flip: FlipOpt = None,
+    seed: SeedOpt = 0,
+    overwrite: OverwriteFileOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Annotations by simulated annotators, made of true labels; for research."""
+    from tempfile import TemporaryDirectory
+
+    from zerolabel import tables
+    from zerolabel.evaluation import accuracy as share_right
+    from zerolabel.evaluation import candidate_coverage, mean_candidates
+    from zerolabel.images import ImageSet, pixels
+    from zerolabel.inspection.files import place_for, write_annotations
+    from zerolabel.planning import choose_size
+    from zerolabel.prompts import load_classes
+    from zerolabel.simulation import Images, Weak, check_kind, long_tailed, read_confusion
+    from zerolabel.simulation import simulate as make
+    from zerolabel.truth import Labels
+
+    check_kind(kind)
+    file, names, found = place_for(output, overwrite=overwrite), load_classes(classes), ImageSet.open(images)
+    labels = Labels.read(truth, names).match(found.file_names, Images.read(found).sha256)
+    if bool((labels < 0).any()):
+        say("[yellow]note:[/]", f"{int((labels < 0).sum())} images without a true label are left out.")
+    known = (labels >= 0).nonzero()[:, 0]
+    if not len(known):
+        raise InputError(f"the labels {truth} give the class of none of the images; give their labels.")
+    if ratio is not None:
+        known = known[long_tailed(labels[known], len(names), ratio)]
+    found, labels = found.select(known), labels[known]
+    matrix = None if confusion is None else read_confusion(confusion, len(names))
+    with TemporaryDirectory() as folder:
+        side = size or choose_size(found)
+        rows = pixels(found, side, Path(folder) / "pixels.npy") if kind == "instance" else None
+        made = make(
+            found, labels, names.names, kind, seed=seed, q=q, eta=eta, accuracy=accuracy, confusion=matrix,
+            weak=Weak(annotators, labelled, epochs), pixels=rows, flip=flip is not False,
+        )  # fmt: skip
+    write_annotations(made, file, overwrite=overwrite)
+    facts = {
+        "n_images": len(made), "n_annotators": len(made.annotators), "kind": kind, "file": str(file),
+        "mean_candidates": mean_candidates(made.candidates), "coverage": candidate_coverage(made.candidates, labels),
+        "accuracy": share_right(made.scores.argmax(1), labels),
+    }  # fmt: skip
+    rows_shown = [(name.replace("_", " "), f"{v:.4g}" if isinstance(v, float) else str(v)) for name, v in facts.items()]
+    show(tables.pairs(rows_shown), facts, as_json)
