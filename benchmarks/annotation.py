@@ -1,7 +1,9 @@
 """How fast images are annotated, against the bare encoder and against the naive way, and how much memory it takes.
 
 Photographs are made up: random textures with noise, 500 x 375 pixels, JPEG of quality 90. The model is a ViT-B/32 at
-224 pixels with random weights. Memory is that of the whole command ``zerolabel annotate`` with small distinct images.
+224 pixels with random weights. The ways take turns after every batch of one pass: the bare encoder gets as many images
+as were just annotated, as tensors in memory; the naive way a few, one at a time with their prompts encoded anew. Memory
+is that of the whole command ``zerolabel annotate`` with small distinct images.
 """
 
 import argparse
@@ -14,29 +16,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import open_clip
 import torch
+from jaxtyping import Float
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
 
 from benchmarks.training_speed import machine
-from zerolabel import vlms
-from zerolabel.annotate import annotate, text_features
+from zerolabel import feature_cache, vlms
+from zerolabel.annotate import Step, write
 from zerolabel.images import ImageSet
 from zerolabel.prompts import TEMPLATES, Classes
 from zerolabel.vlms.clip import DualEncoder
 
 RESULT = Path(__file__).parent / "results" / "annotation.json"
 CLASSES = Classes(("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"))
-WAYS = ("annotate", "bare", "naive")
 
 
 def photographs(folder: Path, count: int) -> ImageSet:
@@ -75,56 +81,116 @@ def vit(folder: Path) -> DualEncoder:
     return vlms.load(f"open_clip:{folder}")
 
 
-def speed(work: Path, count: int, rounds: int, batch: int) -> dict[str, Any]:
-    """Images per second, the ways in turn, each round on images of its own.
+@dataclass
+class Turns:
+    """The other ways, which take their turn after each batch of `annotate`.
 
-    The bare encoder takes as many images as `annotate`, in batches that lie in memory; the naive way a tenth, since it
-    costs the same for each.
+    Attributes:
+        encoder: the model.
+        images: what is annotated.
+        pixels: a batch in memory, as the encoder takes it.
+        naive_images: how many the naive way gets, spread over the pass.
+        bare: seconds and images of each turn of the bare encoder.
+        naive: seconds of each image of the naive way.
+        away: seconds that `annotate` waited.
     """
+
+    encoder: DualEncoder
+    images: ImageSet
+    pixels: Float[Tensor, "B 3 H W"]
+    naive_images: int
+    bare: list[tuple[float, int]] = field(default_factory=list)
+    naive: list[float] = field(default_factory=list)
+    away: float = 0.0
+
+    def between(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """Let `annotate` go on after each turn of the others."""
+        before = 0
+        for step in steps:
+            start = time.perf_counter()
+            self.encoder.encode_images(self.pixels[: step.done - before])
+            self.bare.append((time.perf_counter() - start, step.done - before))
+            while len(self.naive) < self.naive_images * step.done // step.total:
+                self.naive.append(seconds_of(lambda: self.one_by_one(len(self.naive))))
+            before = step.done
+            self.away += time.perf_counter() - start
+            yield step
+
+    @torch.inference_mode()
+    def one_by_one(self, index: int) -> Tensor:
+        """One image, with one prompt per class encoded for it again."""
+        image = self.encoder.encode_images(self.encoder.preprocess(self.images.read(index)).unsqueeze(0))
+        texts = self.encoder.model.encode_text(self.encoder.tokenizer([f"a photo of a {c}" for c in CLASSES.names]))
+        return self.encoder.probabilities(image, functional.normalize(texts, dim=-1))
+
+
+def speed(work: Path, count: int, naive_images: int, batch: int) -> dict[str, Any]:
+    """Images per second: of `annotate` with all it does, from files to annotations on disk, and of the other ways."""
     encoder, images = vit(work / "vit"), photographs(work / "photographs", count)
-    templates, size = TEMPLATES["generic"], count // rounds
-    pixels = encoder.normalise(torch.stack([encoder.pixels(images.read(i)) for i in range(batch)]))
+    templates = TEMPLATES["generic"]
+    pixels = encoder.normalise(torch.stack([encoder.pixels(images.read(i)) for i in range(min(batch, count))]))
     encoder.encode_images(pixels)
-    text_features(encoder, CLASSES, templates)
-
-    def bare(part: ImageSet) -> None:
-        for start in range(0, len(part), batch):
-            encoder.encode_images(pixels[: len(part) - start])
-
-    def naive(part: ImageSet) -> None:
-        for i in range(len(part)):
-            image = encoder.encode_images(encoder.preprocess(part.read(i)).unsqueeze(0))
-            for text in text_features(encoder, CLASSES, templates):
-                encoder.probabilities(image, text)
-
-    def ours(part: ImageSet) -> None:
-        annotate(part, encoder, CLASSES, templates, batch_size=batch)
-
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    for k in range(rounds):
-        part = images.select(range(k * size, (k + 1) * size))
-        seconds["bare"].append(per_image(bare, part))
-        seconds["annotate"].append(per_image(ours, part))
-        seconds["naive"].append(per_image(naive, part.select(range(max(1, size // 10)))))
-    of_bare = [b / a for a, b in zip(seconds["annotate"], seconds["bare"], strict=True)]
-    of_naive = [n / a for a, n in zip(seconds["annotate"], seconds["naive"], strict=True)]
-    rates = {f"{way}_images_per_second": 1 / statistics.median(seconds[way]) for way in WAYS}
+    turns = Turns(encoder, images, pixels, naive_images)
+    whole = seconds_of(
+        lambda: write(images, encoder, CLASSES, templates, work / "out", batch_size=batch, progress=turns.between)
+    )
+    ours, bare = count / (whole - turns.away), count / sum(seconds for seconds, _ in turns.bare)
+    naive = len(turns.naive) / sum(turns.naive)
     return {
         "images": count,
+        "templates": len(templates),
         "batch": batch,
         "precision": "float32",
-        **rates,
-        "of_bare": statistics.median(of_bare),
-        "times_naive": statistics.median(of_naive),
-        "seconds_per_image": seconds,
+        "torch_threads": torch.get_num_threads(),
+        "annotate_images_per_second": ours,
+        "bare_images_per_second": bare,
+        "naive_images_per_second": naive,
+        "naive_images": len(turns.naive),
+        "of_bare": ours / bare,
+        "times_naive": ours / naive,
     }
 
 
-def per_image(work: Callable[[ImageSet], None], images: ImageSet) -> float:
-    """Seconds."""
+def seconds_of(work: Callable[[], object]) -> float:
+    """Duration."""
     start = time.perf_counter()
-    work(images)
-    return (time.perf_counter() - start) / len(images)
+    work()
+    return time.perf_counter() - start
+
+
+def cluster(work: Path, count: int) -> dict[str, Any]:
+    """Images per second of Ray with two workers and with one, each of one thread, once their processes are up.
+
+    Photographs by the small model inside the package, in ranges of 256; both take turns twice.
+    """
+    images = photographs(work / "for-ray", count)
+    seconds: dict[str, list[float]] = {"1": [], "2": []}
+    for _ in range(2):
+        for workers in ("1", "2"):
+            process = [sys.executable, "-m", "benchmarks.annotation", "--worker", str(images.root), workers]
+            out = subprocess.run(process, check=True, capture_output=True, text=True).stdout
+            seconds[workers].append(float(out.split()[-1]))
+    rates = {workers: count / statistics.median(times) for workers, times in seconds.items()}
+    return {
+        "images": count,
+        "one_worker_images_per_second": rates["1"],
+        "two_workers_images_per_second": rates["2"],
+        "times_one_worker": rates["2"] / rates["1"],
+        "seconds": seconds,
+    }
+
+
+def pass_on_ray(folder: Path, workers: int) -> float:
+    """Seconds of a pass by so many workers, after a short one that starts them."""
+    import ray
+
+    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    images, encoder = ImageSet.open(folder), vlms.load("glyphs")
+    with tempfile.TemporaryDirectory() as work, patch.object(feature_cache, "SHARD", 256):
+        for name, part in (("first", images.select(range(512))), ("all", images)):
+            done = write(part, encoder, CLASSES, ("{}",), Path(work) / name, engine="ray")
+    ray.shutdown()
+    return done.seconds
 
 
 def memory(work: Path, counts: list[int]) -> dict[str, float]:
@@ -147,7 +213,7 @@ def memory(work: Path, counts: list[int]) -> dict[str, float]:
 def table(report: dict[str, Any]) -> Table:
     """A row per figure."""
     shown = Table("figure", "value")
-    for name, value in report.get("speed", {}).items():
+    for name, value in {**report.get("speed", {}), **report.get("ray", {})}.items():
         if isinstance(value, float):
             shown.add_row(name, f"{value:.2f}")
     for count, peak in report.get("memory_mib", {}).items():
@@ -159,17 +225,25 @@ def main(arguments: list[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.annotation", description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=2000, help="photographs; 0 leaves speed out")
-    parser.add_argument("--rounds", type=int, default=5, help="in which the ways take turns")
+    parser.add_argument("--naive", type=int, default=100, help="how many of them the naive way gets")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--memory", type=int, nargs="*", default=[1000, 10_000, 100_000], help="numbers of images")
+    parser.add_argument("--ray", type=int, default=4096, help="photographs for the workers of Ray; 0 leaves them out")
     parser.add_argument("--out", type=Path, default=RESULT, help="JSON file; what is left out stays as it is there")
+    parser.add_argument("--worker", nargs=2, metavar=("FOLDER", "WORKERS"), help="one pass on Ray; prints its seconds")
     options = parser.parse_args(arguments)
+    if options.worker:
+        print(pass_on_ray(Path(options.worker[0]), int(options.worker[1])))
+        return
     command = "python -m benchmarks.annotation " + " ".join(sys.argv[1:] if arguments is None else arguments)
     report = json.loads(options.out.read_text()) if options.out.exists() else {}
     facts = {"command": command.strip(), "date": datetime.now(UTC).isoformat(timespec="seconds"), "hardware": machine()}
     with tempfile.TemporaryDirectory() as work:
         if options.images:
-            report["speed"] = speed(Path(work), options.images, options.rounds, options.batch) | {"run": facts}
+            figures = speed(Path(work), options.images, options.naive, options.batch)
+            report["speed"] = figures | {"run": facts}
+        if options.ray:
+            report["ray"] = cluster(Path(work), options.ray) | {"run": facts}
         if options.memory:
             report["memory_mib"] = memory(Path(work), options.memory)
             report["memory_run"] = facts
