@@ -120,6 +120,19 @@ def test_aliases_are_averaged_and_a_class_without_stays(encoder):
     assert torch.allclose(texts[0, 1], mean / mean.norm(), atol=1e-6)
 
 
+@pytest.mark.parametrize("spec", ["glyphs", "model"])
+def test_the_padding_after_the_texts_is_left_out_and_changes_nothing(spec, model):
+    encoder = vlms.load("glyphs" if spec == "glyphs" else f"open_clip:{model}")
+    texts = ["a", "a photo of a cat", "seven"]
+    with torch.inference_mode():
+        whole = functional.normalize(encoder.model.encode_text(encoder.tokenizer(texts)), dim=1)
+    seen = []
+    handle = encoder.model.transformer.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
+    assert torch.allclose(encoder.encode_texts(texts), whole, atol=1e-6)
+    handle.remove()
+    assert len(seen) == 1 and max(seen[0][:2]) < encoder.tokenizer(["a"]).shape[1]
+
+
 def test_fifty_damaged_files_of_five_hundred_are_listed(encoder, tmp_path):
     folder = write_digits(tmp_path / "images", 450)
     good = (folder / "0007.png").read_bytes()

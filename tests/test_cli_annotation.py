@@ -21,14 +21,14 @@ TINY = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
-N = 60
+N = 24
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Digits in two folders that share some, a model of random weights, and annotations of each model and of both."""
     root = tmp_path_factory.mktemp("annotation")
-    for name, rows in (("images", range(N)), ("more", range(40, 80))):
+    for name, rows in (("images", range(N)), ("more", range(16, 32))):
         (root / name).mkdir()
         for i in rows:
             Image.fromarray((load_digits().images[i] * 15.9).astype("uint8")).save(root / name / f"{i:02d}.png")
@@ -106,7 +106,7 @@ def test_annotators_and_images_are_appended(annotated, call):
     code, _, said = call("annotate", "more", "--append", "glyphs", "--vlm", "glyphs", "--cache", "cache", "-o", "grown")
     assert code == 0, said
     grown = Annotations.load("grown/annotations.parquet")
-    assert grown.file_names == tuple(f"{i:02d}.png" for i in range(80))
+    assert grown.file_names == tuple(f"{i:02d}.png" for i in range(32))
     assert len(grown.annotators) == 8 and bool((grown.votes >= 0).all())
     before = (annotated / "glyphs" / "annotations.parquet").read_bytes()
     code, _, said = call("annotate", "more", "--append", "glyphs", "--vlm", "glyphs", "-o", "glyphs", "--overwrite")
@@ -159,7 +159,7 @@ def test_a_pixel_student_trains_on_several_models_and_needs_none_of_them(annotat
 
 def test_a_run_of_several_models_says_how_right_each_prompt_was(annotated, call, world):
     with (world / "truth.csv").open("w", newline="") as file:
-        rows = [(f"{i:02d}.png", load_digits().target[i]) for i in range(80)]
+        rows = [(f"{i:02d}.png", load_digits().target[i]) for i in range(32)]
         csv.writer(file).writerows([("file_name", "label"), *rows])
     models = ["--vlm", "open_clip:model", "--vlm", "glyphs", "--templates", "a {}"]
     more = ["--student", "linear", "--epochs", 1, "--truth", "truth.csv", "--test", "more", "--cache", "cache"]
@@ -175,7 +175,7 @@ def test_a_run_of_several_models_says_how_right_each_prompt_was(annotated, call,
     metrics = json.loads(printed)
     assert list(metrics["zero_shot_accuracy_per_template"]) == ["open_clip:model: a {}", "glyphs: a {}"]
     assert metrics["zero_shot_accuracy_per_template"]["glyphs: a {}"] > 0.5
-    assert len(pd.read_parquet(world / "run" / "test_annotations.parquet")) == 40
+    assert len(pd.read_parquet(world / "run" / "test_annotations.parquet")) == 16
     config = json.loads((world / "run" / "classifier" / "config.json").read_text())
     assert config["provenance"]["templates"] == {"open_clip:model": ["a {}"], "glyphs": ["a {}"]}
     code, _, said = call("run", "images", *CLASSES, *models[2:], *more, "-o", "run", "--resume")

@@ -1,12 +1,16 @@
+from collections import deque
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zerolabel import vlms
-from zerolabel.annotate import annotate, score, text_features, write
+from zerolabel.annotate import annotate, embed, score, text_features, write
 from zerolabel.annotations import SPARSE_FROM, TOP, Annotations
 from zerolabel.errors import InputError
 from zerolabel.images import ImageSet
@@ -71,8 +75,8 @@ def test_a_killed_run_leaves_parts_that_can_be_read(images, encoder, tmp_path, m
     assert left.file_names[0] == "000.png" and 31 <= len(left) < 49
 
 
-def test_ten_thousand_classes(images, encoder, tmp_path):
-    names = tuple(f"made-up {i}" for i in range(10_000))
+def test_of_many_classes_the_highest_scores_are_kept(images, encoder, tmp_path):
+    names = tuple(f"made-up {i}" for i in range(SPARSE_FROM + 200))
     result = annotate(images.select(range(12)), encoder, Classes(names), ("{}",), out=tmp_path / "out", rule="topk:3")
     found = result.annotations
     votes, scores = score(encoder, result.features, text_features(encoder, Classes(names), ("{}",)))
@@ -81,11 +85,46 @@ def test_ten_thousand_classes(images, encoder, tmp_path):
     best = scores.topk(TOP, dim=1)
     assert torch.allclose(found.scores.gather(1, best.indices), best.values)
     assert found.candidates.sum(1).tolist() == [3] * 12
-    stored = pq.read_table(tmp_path / "out" / "annotations.parquet")
-    assert {len(ids) for ids in stored["score_ids"].to_pylist()} == {TOP} and len(names) > SPARSE_FROM
     found.save(tmp_path / "again.parquet")
     again = Annotations.load(tmp_path / "again.parquet")
     assert torch.equal(again.scores, found.scores) and torch.equal(again.candidates, found.candidates)
+
+
+class Rows(TorchDispatchMode):
+    """The most rows of a matrix with a column per class that torch makes; transposed text features are no such."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.n_classes, self.most = n_classes, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.shape[1:] == (self.n_classes,) and result.is_contiguous():
+            self.most = max(self.most, len(result))
+        return result
+
+
+def test_ten_thousand_classes_never_make_a_matrix_of_all_images(images, encoder, tmp_path, monkeypatch):
+    names = tuple(f"class {i}" for i in range(10_000))
+    generator = torch.Generator().manual_seed(0)
+    texts = functional.normalize(torch.randn(2, len(names), encoder.dimensions, generator=generator), dim=2)
+    monkeypatch.setattr("zerolabel.annotate.writing.text_features", lambda *_: texts)
+    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+    with Rows(len(names)) as rows:
+        written = write(images, encoder, Classes(names), TEMPLATES, tmp_path, rule="union")
+    assert rows.most == 16
+    stored = pq.read_table(written.path)
+    assert {len(ids) for ids in stored["score_ids"].to_pylist()} == {TOP}
+    assert stored.nbytes < 2000 * len(images)
+    found, embedding = Annotations.load(written.path), embed(images, encoder, cache=tmp_path / "features")
+    deque(embedding.steps, 0)
+    readable = [i for i in range(len(images)) if i != 17]
+    for row, feature in enumerate(embedding.features[readable]):
+        p = torch.stack([(encoder.logit_scale * text @ feature).softmax(0) for text in texts])
+        assert found.votes[row].tolist() == p.argmax(1).tolist()
+        assert found.candidates[row].nonzero().flatten().tolist() == sorted(set(p.argmax(1).tolist()))
+        best = p.mean(0).topk(TOP)
+        assert torch.allclose(found.scores[row, best.indices], best.values, atol=1e-6)
 
 
 def test_pixels_by_the_image_and_the_rest_by_the_batch_are_the_whole_preprocessing(images, encoder, tmp_path):

@@ -127,8 +127,27 @@ class DualEncoder:
         return torch.cat(parts)
 
     def _encode_tokens(self, texts: Sequence[str]) -> Float[Tensor, "M D"]:
-        features = self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
+        tokens = self.tokenizer(list(texts)).to(self.device)
+        features = self._encode_short(tokens) if self._reads_to_the_end else self.model.encode_text(tokens)
         return functional.normalize(features.float(), dim=-1).cpu()
+
+    @property
+    def _reads_to_the_end(self) -> bool:
+        """Whether a text is what its end token says, and no token sees those after it: CLIP's own text encoder."""
+        known = hasattr(self.model, "token_embedding") and getattr(self.model, "text_pool_type", None) == "argmax"
+        return known and isinstance(getattr(self.model, "attn_mask", None), Tensor)
+
+    def _encode_short(self, tokens: Int[Tensor, "M T"]) -> Float[Tensor, "M D"]:
+        """What ``encode_text`` gives, without the padding after the longest text, which changes no feature."""
+        model, ends = self.model, tokens.argmax(dim=1)
+        length = int(ends.max()) + 1
+        x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
+        x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+        x = x[torch.arange(len(x), device=x.device), ends]
+        projection = model.text_projection
+        if projection is None:
+            return cast(Tensor, x)
+        return cast(Tensor, projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection)
 
     def probabilities(self, images: Float[Tensor, "B D"], texts: Float[Tensor, "C D"]) -> Float[Tensor, "B C"]:
         """Probability of each class, given that exactly one of them is right.
