@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import evaluation
+from zerolabel import evaluation, health
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
 from zerolabel.classifier import Classifier
@@ -108,6 +108,13 @@ class Outcome:
             "zero_shot_ece": zero_shot["ece"],
         }
 
+    @property
+    def alarms(self) -> tuple[health.Alarm, ...]:
+        """What shows without labels that the student went wrong: on held-out images, else on those it learned."""
+        if self.test is not None and self.p_test is not None:
+            return health.check(self.p_test.argmax(1), self.test)
+        return health.check(self.p_train.argmax(1), self.train)
+
     def metrics(self) -> dict[str, Any]:
         """The run's numbers; accuracies only where truth was given."""
         train = self.train
@@ -120,6 +127,7 @@ class Outcome:
             "student_agreement": self.agreement,
             "temperature": self.classifier.temperature,
             "threshold": self.classifier.threshold,
+            "alarms": [asdict(alarm) for alarm in self.alarms],
         }
         judged = self.judged
         if judged is None or self.truth_train is None:

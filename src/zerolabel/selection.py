@@ -1,62 +1,130 @@
-"""Which images get a pseudo-label, and which one: pure functions of probabilities."""
+"""Which of several students is best, from probabilities and annotations alone: no true label is read.
+
+Every function returns a number that should be larger for a better student. None of them is an accuracy.
+
+- Covering rate and approximated accuracy: Wang, Wu, Wang, Niu, Zhang, Sugiyama. Realistic Evaluation of Deep
+  Partial-Label Learning Algorithms. ICLR 2025, arXiv 2502.10184.
+- Confidence and dispersity: Deng et al. arXiv 2510.02956, and ICML 2023, arXiv 2302.01094.
+- The fused reference follows an idea named FRAP (CVPR 2026) of which no text was at hand: the reading is ours.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel.labels import smallest_per_class
+from zerolabel import evaluation, labels
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
+from zerolabel.label_models import beliefs
+
+DEFAULT = "approximated_accuracy"
+"""What learners are put in order by; not yet chosen by evidence over many cells."""
 
 
-def top_per_class(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Tensor, " N"]:
-    """The most probable images of each class, every image in at most one of them.
+def covering_rate(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> float:
+    """Share of the images with candidates whose predicted class is one of them."""
+    counted = candidates.any(1)
+    return _mean(candidates.gather(1, p.argmax(1, keepdim=True))[counted])
 
-    Images ask for their classes from the most probable on; a class keeps those of its askers that are most probable, as
-    many as it may, and the others ask on (GRIP, NeurIPS 2023; one image per class is ours). What comes out is what
-    a greedy choice over all pairs in order of probability gives, but for ties, where the first image goes first.
 
-    Args:
-        p: probabilities.
-        counts: most images of each class.
+def approximated_accuracy(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> float:
+    """Mean over images of ``1[c in S] p_c / sum_{j in S} p_j``, c the predicted class and S the candidates.
 
-    Returns:
-        The class that each image is chosen for, -1 where it is for none.
+    Images without candidates are left out. Where the student gives its candidates no probability at all, c, which is
+    none of them, counts nothing.
     """
-    n, n_classes = p.shape
-    order = p.argsort(dim=1, descending=True, stable=True)
-    asked = torch.zeros(n, dtype=torch.long, device=p.device)
-    while True:
-        active = asked < n_classes
-        wanted = order.gather(1, asked.clamp_max(n_classes - 1)[:, None])
-        chosen = torch.where(active, wanted.squeeze(1), -1)
-        kept = smallest_per_class(-p.gather(1, wanted).squeeze(1), chosen, counts)
-        refused = active & ~kept
-        if not bool(refused.any()):
-            return torch.where(kept, chosen, -1)
-        asked = asked + refused.long()
+    counted = candidates.any(1)
+    inside = labels.restrict(p.double(), candidates)
+    return _mean(inside.gather(1, p.argmax(1, keepdim=True))[counted])
 
 
-def top_of_predicted(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Tensor, " N"]:
-    """The most probable images among those predicted as each class (UPL, arXiv 2204.03649), -1 for the others."""
-    value, predicted = p.max(1)
-    return torch.where(smallest_per_class(-value, predicted, counts), predicted, -1)
+def network_agreement(first: Float[Tensor, "N C"], second: Float[Tensor, "N C"]) -> float:
+    """Share of the images that two networks give the same class."""
+    return evaluation.agreement(first.argmax(1), second.argmax(1))
 
 
-def counts_for(
-    prior: Float[Tensor, " C"], n_images: int, *, k: int, round_: int, rounds: int, growing: bool
-) -> Int[Tensor, " C"]:
-    """How many images of each class are chosen in a round, at least one.
+def cleaned_agreement(p: Float[Tensor, "N C"], annotations: Annotations) -> float:
+    """Share of the images whose predicted class is the candidate that the annotators make most likely.
 
-    ``K_t = floor(t floor(N / T) / C)`` where the number grows, else ``K = min(k, floor(N / C))``; a class gets
-    ``K C prior_c``, which is K under a uniform prior. The last round of growing takes all images that K C holds.
-
-    Args:
-        prior: of the classes, sums to 1.
-        n_images: N to choose from.
-        k: images of each class where the number does not grow.
-        round_: t, from 1.
-        rounds: T.
-        growing: whether the number grows.
+    The likelihood is `zerolabel.label_models.beliefs`; images without candidates are left out.
     """
-    n_classes = len(prior)
-    per_class = round_ * (n_images // rounds) // n_classes if growing else min(k, n_images // n_classes)
-    return (max(per_class, 1) * n_classes * prior).round().long().clamp_min(1)
+    believed = beliefs(annotations)
+    candidates = annotations.candidates[believed.rows]
+    best = believed.joint.masked_fill(~candidates, -1.0).argmax(1)
+    return _mean((p[believed.rows].argmax(1) == best)[candidates.any(1)])
+
+
+def believed_accuracy(p: Float[Tensor, "N C"], annotations: Annotations) -> float:
+    """Mean probability, by `zerolabel.label_models.beliefs`, of the predicted class."""
+    believed = beliefs(annotations)
+    return _mean(believed.joint.gather(1, p[believed.rows].argmax(1, keepdim=True)))
+
+
+def average_confidence(logits: Float[Tensor, "N C"], temperature: float) -> float:
+    """Mean of the largest probability at a temperature that `zerolabel.calibration` set.
+
+    On the images that set it this is the accuracy that was aimed at and nothing new; on others it tells them apart.
+    """
+    return _mean((logits.double() / temperature).softmax(1).amax(1))
+
+
+def nuclear_norm(p: Float[Tensor, "N C"]) -> float:
+    """``||P||_* / sqrt(min(N, C) N)``: 1 where predictions are sure and spread evenly over the classes.
+
+    Raises:
+        InputError: there is no image.
+    """
+    if not len(p):
+        raise InputError("a nuclear norm needs the probabilities of at least one image.")
+    return float(torch.linalg.matrix_norm(p.double(), "nuc")) / (min(p.shape) * len(p)) ** 0.5
+
+
+def fused_reference(p: Float[Tensor, "N C"], scores: Float[Tensor, "N C"]) -> float:
+    """Mean probability of the predicted class under student and annotator together, ``r prop. to sqrt(p s)``.
+
+    Images that nobody annotated are left out; where student and annotator have no class in common, nothing counts.
+    """
+    counted = scores.any(1)
+    fused = (p.double() * scores.double()).sqrt()
+    fused = fused / fused.sum(1, keepdim=True).clamp_min(1e-12)
+    return _mean(fused.gather(1, p.argmax(1, keepdim=True))[counted])
+
+
+def stability(predicted: Sequence[Int[Tensor, " N"]]) -> float:
+    """Mean over pairs of seeds of the share of images that both give the same class; not a number for one seed."""
+    pairs = [evaluation.agreement(a, b) for a, b in combinations(predicted, 2)]
+    return _mean(torch.tensor(pairs)) if pairs else float("nan")
+
+
+def criteria(p: Float[Tensor, "N C"], annotations: Annotations) -> dict[str, float]:
+    """All criteria that one student and the annotations of the same images give."""
+    return {
+        "covering_rate": covering_rate(p, annotations.candidates),
+        "approximated_accuracy": approximated_accuracy(p, annotations.candidates),
+        "cleaned_agreement": cleaned_agreement(p, annotations),
+        "believed_accuracy": believed_accuracy(p, annotations),
+        "nuclear_norm": nuclear_norm(p),
+        "fused_reference": fused_reference(p, annotations.scores),
+    }
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.double().mean())
+
+
+__all__ = [
+    "DEFAULT",
+    "approximated_accuracy",
+    "average_confidence",
+    "believed_accuracy",
+    "cleaned_agreement",
+    "covering_rate",
+    "criteria",
+    "fused_reference",
+    "network_agreement",
+    "nuclear_norm",
+    "stability",
+]

@@ -75,8 +75,11 @@ def _results(run: Run) -> str:
     m = run.metrics
     if not run.finished:
         return "The run that made this folder has not finished."
+    deployed = []
+    if m.get("deployed") == "zero-shot":
+        deployed = [f"**Deployed is the zero-shot ensemble, not the student:** {_escape(m['fallback_reason'])}\n\n"]
     if not run.has_truth:
-        lines = ["Nobody compared this classifier with true labels, so how often it is right is not known."]
+        lines = [*deployed, "Nobody compared this classifier with true labels, so how often it is right is not known."]
         both = run.shown.dropna(subset=["zero_shot", "student"])
         if len(both):
             same = float((both["zero_shot"] == both["student"]).mean())
@@ -88,7 +91,8 @@ def _results(run: Run) -> str:
     if m.get("zero_shot_accuracy") is not None:
         rows.append(("Zero-shot, all prompts", *_measured(m["zero_shot_accuracy"], m.get("n_evaluated"))))
     table = _table(("", "Accuracy", "95 % interval"), rows)
-    return f"Measured on {measured_on(run)}; the true labels took no part in training.\n\n{table}" + _per_class(run)
+    measured = f"Measured on {measured_on(run)}; the true labels took no part in training.\n\n{table}"
+    return "".join(deployed) + measured + _per_class(run)
 
 
 def _measured(share: float, n: int | None) -> tuple[str, str]:

@@ -101,7 +101,9 @@ def _interval(share: float, n: int | None) -> str:
 
 def _warnings(run: Run) -> Html:
     """What a reader must not overlook; all of it can be seen without labels."""
-    lines = []
+    lines = [alarm["text"][:1].upper() + alarm["text"][1:] for alarm in run.metrics.get("alarms") or ()]
+    if run.metrics.get("deployed") == "zero-shot":
+        lines.insert(0, f"The zero-shot ensemble is deployed, not the student: {run.metrics['fallback_reason']}")
     if len(run.shown):
         never = sorted(set(run.classes) - set(run.shown["student"]))
         few = len(run.shown) < 5 * len(run.classes)

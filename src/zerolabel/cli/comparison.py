@@ -1,0 +1,76 @@
+"""The command that compares learners."""
+
+from typing import Annotated as Arg
+
+import typer
+
+from zerolabel.cli.arguments import (
+    AnnotationsArg,
+    DeviceOpt,
+    EpochsOpt,
+    FlipOpt,
+    ImagesArg,
+    JsonOpt,
+    OutOpt,
+    PretrainedOpt,
+    SizeOpt,
+    StudentOpt,
+    TestOpt,
+    TruthOpt,
+)
+from zerolabel.cli.screen import command_line, say, show, wide
+
+
+def compare(
+    images: ImagesArg,
+    annotations: AnnotationsArg,
+    output: OutOpt,
+    learners: Arg[str, typer.Option(help="Names with commas between; `zerolabel learners` lists them.")],
+    seeds: Arg[int, typer.Option(min=1, help="Runs of each learner, with seeds from 0.")] = 3,
+    truth: TruthOpt = None,
+    test: TestOpt = None,
+    test_annotations: Arg[
+        str | None, typer.Option(help="Annotations of the images of --test, to judge on them without labels.")
+    ] = None,
+    student: StudentOpt = "light",
+    size: SizeOpt = None,
+    pretrained: PretrainedOpt = None,
+    epochs: EpochsOpt = None,
+    options: Arg[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of the training, or LEARNER.NAME=VALUE; repeatable.")
+    ] = None,
+    flip: FlipOpt = None,
+    device: DeviceOpt = "auto",
+    jobs: Arg[int, typer.Option(min=1, help="Runs at a time, in processes that share cores and devices.")] = 1,
+    as_json: JsonOpt = False,
+) -> None:
+    """Several learners with the same student and budget; what was finished before is not done again."""
+    import json
+
+    from zerolabel import comparison as comparing
+    from zerolabel import tables
+    from zerolabel.planning import Request
+    from zerolabel.report.compared import build_comparison
+    from zerolabel.runs import write_text
+
+    request = Request(
+        images, annotations=str(annotations), options=options or (), student=student, size=size, pretrained=pretrained,
+        epochs=epochs, flip=flip, device=device, truth=truth, propagate=False, command=command_line(),
+    )  # fmt: skip
+    comparison = comparing.compare_plan(request, learners.split(","), seeds, test, test_annotations)
+    wide(stderr=True).print(tables.plan(next(iter(comparison.configs.values()))))
+    total = seeds * len(comparison.configs)
+    for done, (name, seed, known) in enumerate(comparing.run_all(comparison, output, jobs), 1):
+        say(f"{done}/{total}", f"{name}, seed {seed}{' was there already' if known else ''}")
+    runs = comparing.table(comparison, output)
+    means = comparing.summary(runs)
+    comparing.save(runs, output / "results.parquet")
+    first = next(iter(comparison.configs.values()))
+    lead = (
+        f"{len(comparison.configs)} learners x {seeds} seeds, student {first.student} at {first.size} pixels, "
+        "the same training settings for all; each learner draws its own views."
+    )
+    write_text(
+        output / "comparison.html", build_comparison(runs, means, comparing.first_logs(comparison, output), lead)
+    )
+    show(comparing.shown(means), json.loads(runs.to_json(orient="records")), as_json)

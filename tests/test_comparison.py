@@ -1,0 +1,106 @@
+"""Learners compared on real digits through the command line: once, resumed, and told apart with and without truth."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from zerolabel import cli, comparison
+from zerolabel.annotations import Annotations
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory, annotated_digits):
+    """120 digits to learn, 60 held out, and what glyphs says of each."""
+    folder = tmp_path_factory.mktemp("digits")
+    for part, rows in (("train", torch.arange(120)), ("test", torch.arange(120, 180))):
+        some = annotated_digits.annotations.select(rows)
+        some.save(folder / f"{part}.parquet")
+        (folder / part).mkdir()
+        for name in some.file_names:
+            Image.open(annotated_digits.folder / name).save(folder / part / name)
+    truth = pd.read_csv(annotated_digits.truth_file, dtype=str)
+    truth[truth["file_name"].isin([p.name for p in folder.glob("t*/*.png")])].to_csv(folder / "truth.csv", index=False)
+    return folder
+
+
+def compare(digits, out, *more):
+    given = ["compare", digits / "train", digits / "train.parquet", "-o", out, "--learners", "proden,cross_entropy"]
+    cli.main([str(part) for part in [*given, "--seeds", 1, "--epochs", 2, "--no-flip", "--json", *more]])
+
+
+@pytest.fixture(scope="module")
+def done(digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("compared") / "out"
+    held_out = ["--test", digits / "test", "--test-annotations", digits / "test.parquet"]
+    compare(digits, out, *held_out, "--truth", digits / "truth.csv")
+    return out
+
+
+def test_a_row_per_run_and_one_of_the_annotators(done, digits):
+    runs = pd.read_parquet(done / "results.parquet")
+    assert runs["learner"].tolist() == ["annotator", "proden", "cross_entropy"]
+    scores = Annotations.load(digits / "test.parquet").scores
+    truth = pd.read_csv(digits / "truth.csv", dtype=str).set_index("file_name")["label"]
+    names = Annotations.load(digits / "test.parquet").file_names
+    right = np.mean([str(int(row.argmax())) == truth[name] for row, name in zip(scores, names, strict=True)])
+    assert runs["accuracy"][0] == pytest.approx(right)
+    mine = runs[runs["learner"] == "proden"].iloc[0]
+    assert 0 <= mine["accuracy"] <= 1 and mine["seconds"] > 0 and mine["peak_memory"] > 1e7
+
+
+def test_the_page_stands_alone(done):
+    page = (done / "comparison.html").read_text()
+    assert "proden" in page and "Accuracy per class" in page and "http" not in page.split("</style>")[1]
+
+
+def test_what_was_finished_is_not_done_again_and_truth_may_be_left_out(done, digits, capsys):
+    before = {path: path.stat().st_mtime_ns for path in done.glob("runs/*/run.json")}
+    (done / "runs" / "proden-0" / "run.json").unlink()
+    compare(digits, done, "--test", digits / "test", "--test-annotations", digits / "test.parquet")
+    said = capsys.readouterr()
+    rows = json.loads(said.out)
+    assert "accuracy" not in rows[1] and rows[1]["approximated_accuracy"] > 0
+    assert "cross_entropy, seed 0 was there already" in said.err
+    after = {path: path.stat().st_mtime_ns for path in done.glob("runs/*/run.json")}
+    assert {path.parent.name for path in after if after[path] == before[path]} == {"cross_entropy-0"}
+    assert "No truth was given" in (done / "comparison.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--learners", "prodne"], "proden"),
+        (["--set", "elr.beta=0.5"], "elr is not among"),
+        (["--test-annotations", "x.parquet"], "--test"),
+        (["--student", "mlp"], "reads pixels"),
+    ],
+)
+def test_mistakes_are_told(digits, tmp_path, capsys, more, told):
+    with pytest.raises(SystemExit) as ended:
+        compare(digits, tmp_path / "out", *more)
+    assert ended.value.code == 2 and told in capsys.readouterr().err
+
+
+def test_other_options_in_the_same_folder_are_refused(done, digits, capsys):
+    with pytest.raises(SystemExit):
+        compare(digits, done, "--test", digits / "test", "--set", "lr=0.2")
+    assert "other options" in capsys.readouterr().err
+
+
+def test_summary_is_mean_and_deviation_with_the_annotators_last():
+    runs = pd.DataFrame(
+        {
+            "learner": ["annotator", "a", "a", "b"],
+            "seed": [0, 0, 1, 0],
+            "approximated_accuracy": [0.99, 0.4, 0.6, 0.8],
+            "alarms": ["", "", "", ""],
+        }
+    )
+    means = comparison.summary(runs)
+    assert means.index.tolist() == ["b", "a", "annotator"]
+    assert means.loc["a", "approximated_accuracy"] == pytest.approx(0.5)
+    assert means.loc["a", "approximated_accuracy spread"] == pytest.approx(np.std([0.4, 0.6], ddof=1))
