@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zerolabel.annotate import Step
+from zerolabel.annotate.asking import Asked
 from zerolabel.training import EpochLog
 
 LINES_EVERY = 10.0
@@ -37,6 +38,21 @@ def _(step: Step) -> str:
     extra = [f"{step.cached} from the cache"] if step.cached else []
     extra += [f"{step.skipped} unreadable"] if step.skipped else []
     return " · ".join([f"{step.done}/{step.total} images", f"{step.images_per_second:.0f} images/s", *extra])
+
+
+@share.register
+def _(step: Asked) -> float:
+    return step.done / max(step.total, 1)
+
+
+@note.register
+def _(step: Asked) -> str:
+    extra = [f"{step.cached} answers known"] if step.cached else []
+    extra += [f"{step.skipped} unreadable"] if step.skipped else []
+    extra += [f"no vote: {', '.join(f'{why} {n}' for why, n in step.abstained.items())}"] if step.abstained else []
+    extra += [] if step.cost is None else [f"cost {step.cost:.4f}"]
+    speed = f"{step.done / max(step.seconds, 1e-9):.1f} images/s"
+    return " · ".join([f"{step.done}/{step.total} images", speed, *extra])
 
 
 @share.register

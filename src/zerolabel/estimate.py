@@ -53,7 +53,8 @@ def annotation_seconds(config: Config, images: ImageSet) -> float | None:
     """For all images and models, from the first images."""
     if config.annotations is not None:
         return 0.0
-    each = [seconds_of(model, images) if vlms.at_hand(model) else None for model in config.vlm]
+    here = [vlms.at_hand(model) for model in config.vlm]
+    each = [seconds_of(model, images) if known else None for model, known in zip(config.vlm, here, strict=True)]
     known = [seconds for seconds in each if seconds is not None]
     return sum(known) if len(known) == len(each) else None
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import report, results, vlms
+from zerolabel import health, report, results, vlms
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
+from zerolabel.annotate.asking import Preview
+from zerolabel.annotate.writing import save_skipped
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
@@ -21,15 +23,19 @@ from zerolabel.export import export, write_script
 from zerolabel.images import ImageSet
 from zerolabel.inspection.files import open_annotations
 from zerolabel.merging import merge, merge_all
+from zerolabel.planning import is_chat, is_encoder
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder
-from zerolabel.students import Trained, make_classifier, needs_features, train_student
+from zerolabel.students import Trained, make_classifier, needs_features, train_student, zero_shot
 from zerolabel.training import best_device
 from zerolabel.truth import Labels
+from zerolabel.vlms.chat import SHORTLIST, Chat
 from zerolabel.vlms.clip import DualEncoder
 
 Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
 N_CHECKED = 500
+ANSWERS = "answers.sqlite"
+"""In the cache: what models that answer in words have said so far."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Job:
         """
         config = self.config
         if config.annotations is None or config.test_images:
-            for name in config.vlm:
+            for name in filter(is_encoder, config.vlm):
                 self.model(name)
         elif needs_features(config):
             _ = self.encoder
@@ -95,6 +101,7 @@ class Job:
             results.check_truth(self.config, annotated, held_out)
         trained, classifier = self.train(annotated)
         metrics = self.evaluate(annotated, held_out, trained, classifier)
+        classifier = self.deploy(annotated, classifier, metrics)
         metrics["onnx"] = self.export(classifier, (held_out or annotated).images)
         metrics["seconds"] = results.seconds(self.folder)
         results.write_json(self.folder / "metrics.json", metrics)
@@ -120,7 +127,8 @@ class Job:
 
     def write(self) -> Written:
         """The same for its files alone; one model's, to which nothing is added, are never in memory as a whole."""
-        if len(self.config.vlm) > 1 or self.config.append or self.config.few_shot or self.config.annotations:
+        config = self.config
+        if len(config.vlm) > 1 or config.chat or config.append or config.few_shot or config.annotations:
             done = self.annotate()
             said, sizes = done.annotations, done.annotations.candidates.sum(1)
             mean = float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
@@ -180,17 +188,48 @@ class Job:
         names = self.config.vlm
         parts: dict[str, Annotated] = {}
         with results.timed(self.folder, stage) as facts:
-            for name in names:
+            for name in sorted(names, key=is_chat):  # those that answer in words may be asked about the others' best
                 title = stage if len(names) == 1 else f"{stage}, {name}"
                 place = out if out is None or len(names) == 1 else self.folder / "cache" / "votes" / str(len(parts))
-                parts[name] = self._one_model(title, name, images, place)
-            done = parts[names[0]] if len(names) == 1 else self._merged(parts, images, out)
-            parameters = sum(self.model(name).n_parameters for name in names)
+                if is_chat(name):
+                    parts[name] = self._in_words(title, name, images, place, parts)
+                else:
+                    parts[name] = annotate(images, **self._request(name), out=place, **self._how(title))
+            done = parts[names[0]] if len(names) == 1 else self._merged({n: parts[n] for n in names}, images, out)
+            parameters = sum(self.model(name).n_parameters for name in filter(is_encoder, names))
             facts |= {"images_per_second": done.images_per_second, "vlm_parameters": parameters}
         return done
 
-    def _one_model(self, title: str, name: str, images: ImageSet, out: Path | None) -> Annotated:
-        return annotate(images, **self._request(name), out=out, **self._how(title))
+    def _in_words(
+        self, title: str, name: str, images: ImageSet, out: Path | None, others: Mapping[str, Annotated]
+    ) -> Annotated:
+        """What a model says that answers in words; of many classes, it is asked about the best of the others."""
+        from zerolabel.annotate.words import annotate_in_words
+
+        config = self.config
+        said = [other.annotations for other in others.values()]
+        before = None if config.append is None else open_annotations(config.append)
+        return annotate_in_words(
+            images,
+            Chat(name.partition(":")[2], **config.chat),
+            Classes(config.classes, config.aliases),
+            dict(zip(config.vlm, config.templates, strict=True))[name],
+            answers=self.cache / ANSWERS,
+            out=self.folder.path if out is not None else None,
+            rule=config.rule,
+            shortlists=shortlists([*said, *([] if before is None else [before])]),
+            progress=lambda steps: self.progress(title, steps),
+        )
+
+    def preview(self) -> dict[str, Preview]:
+        """What the models that answer in words would take; asks nothing."""
+        from zerolabel.annotate.words import preview
+
+        config, images = self.config, ImageSet.open(self.config.images)
+        asked = dict(zip(config.vlm, config.templates, strict=True))
+        classes = Classes(config.classes, config.aliases)
+        chats = {name: Chat(name.partition(":")[2], **config.chat) for name in filter(is_chat, config.vlm)}
+        return {name: preview(images, chat, classes, asked[name], self.cache / ANSWERS) for name, chat in chats.items()}
 
     def _request(self, name: str) -> dict[str, Any]:
         """What a model is asked."""
@@ -217,9 +256,9 @@ class Job:
         together = merge_all([part.annotations for part in parts.values()], list(parts), self.config.rule)
         if out is not None:
             together.save(out / "annotations.parquet")
-            (self.folder / "cache" / "votes" / "0" / "skipped.csv").replace(out / "skipped.csv")
-            shutil.rmtree(self.folder / "cache" / "votes")
-            if not any((self.folder / "cache").iterdir()):
+            save_skipped(out, parts[self.config.vlm[0]].skipped)
+            shutil.rmtree(self.folder / "cache" / "votes", ignore_errors=True)
+            if (self.folder / "cache").is_dir() and not any((self.folder / "cache").iterdir()):
                 (self.folder / "cache").rmdir()
         seconds = sum(part.seconds for part in parts.values())
         reader = parts.get(self.config.encoder or "")
@@ -252,6 +291,27 @@ class Job:
         known = ("images_per_second", "vlm_parameters")
         return outcome.metrics() | {name: annotation[name] for name in known if name in annotation}
 
+    def deploy(self, annotated: Annotated, classifier: Classifier, metrics: dict[str, Any]) -> Classifier:
+        """The student, or the zero-shot ensemble where alarms call the student worse; the student is in ``student/``.
+
+        Puts into the metrics which one it is, and why.
+        """
+        metrics |= {"deployed": "student", "fallback_reason": None}
+        bad = [alarm.text for alarm in (health.Alarm(**one) for one in metrics["alarms"]) if alarm.condemns]
+        if not bad:
+            return classifier
+        config = self.config
+        if len(config.vlm) != 1 or config.encoder is None:
+            metrics["fallback_reason"] = f"{bad[0]} There is no single model with image features to fall back on."
+            return classifier
+        names = Classes(config.classes, config.aliases)
+        made = provenance(config, annotated) | {"learner": None, "hyper_parameters": {}}
+        fallback = zero_shot(self.encoder, names, config.templates[0], annotated.annotations, made)
+        classifier.save(self.folder / "student")
+        fallback.save(self.folder / "classifier")
+        metrics |= {"deployed": "zero-shot", "fallback_reason": bad[0]}
+        return fallback
+
     def export(self, classifier: Classifier, images: ImageSet) -> dict[str, float]:
         """``classifier.onnx``, checked against torch, and the script that runs it."""
         with results.timed(self.folder, "export"):
@@ -262,6 +322,18 @@ class Job:
     def report(self) -> None:
         """``report.html`` and the model card ``README.md``."""
         report.write(self.folder.path)
+
+
+def shortlists(others: Sequence[Annotations]) -> dict[str, tuple[int, ...]] | None:
+    """Class ids of the best scores of each image, by its content; None where no one else annotated."""
+    if not others:
+        return None
+    found: dict[str, tuple[int, ...]] = {}
+    for one in others:
+        best = one.scores.topk(min(SHORTLIST, len(one.classes)), dim=1).indices.tolist()
+        for digest, ids in zip(one.sha256, best, strict=True):
+            found[digest] = tuple(dict.fromkeys((*found.get(digest, ()), *ids)))
+    return found
 
 
 def provenance(config: Config, annotated: Annotated) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
@@ -17,10 +18,11 @@ from zerolabel.merging import with_classes
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config
 from zerolabel.truth import Labels
+from zerolabel.vlms.chat import Chat
 
 SIZES = (24, 28, 32, 64, 96, 128, 224)
 _SAMPLE = 64
-_KINDS = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME")
+_KINDS = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME", "chat:MODEL")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Request:
         few_shot: labels given by a person, for training.
         annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
         append: annotations, or a run, that further annotators and images are added to.
+        chat: how a model that answers in words is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
+            ``questions``, which are to it what templates are to others.
         command: the command line.
     """
 
@@ -77,6 +81,7 @@ class Request:
     few_shot: str | None = None
     annotations: str | None = None
     append: str | None = None
+    chat: dict[str, Any] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
 
 
@@ -143,16 +148,39 @@ def what_was_asked(request: Request) -> dict[str, Any]:
     parse_rule(rule)
     models = tuple(dict.fromkeys(wanted or (vlms.DEFAULT_PHOTO_VLM,)))
     for model in models:
-        if not is_encoder(model):
+        if not is_encoder(model) and not is_chat(model):
             raise InputError(f"--vlm {model}: there is no such model{nearest(model, _KINDS)}")
     return {
         "classes": names.names,
         "aliases": names.aliases,
         "vlm": models,
-        "templates": tuple(vlms.templates(model, request.templates) for model in models),
+        "templates": tuple(
+            vlms.templates(model, request.chat.get("questions") if is_chat(model) else request.templates)
+            for model in models
+        ),
         "rule": rule,
         "encoder": next(filter(is_encoder, models), None),
+        "chat": check_chat(models, {name: value for name, value in request.chat.items() if name != "questions"}),
     }
+
+
+def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
+    """How the models that answer in words are asked, complete; empty where there is none.
+
+    Raises:
+        InputError: an option is wrong, or is given for nothing.
+    """
+    chats = [model for model in models if is_chat(model)]
+    if not chats:
+        if how:
+            raise InputError("--endpoint and its kin are for a model that answers in words; add --vlm chat:MODEL.")
+        return {}
+    if "endpoint" not in how:
+        raise InputError(f"--vlm {chats[0]} needs --endpoint, the URL of its server, such as http://localhost:8000/v1.")
+    if any(find_spec(name) is None for name in ("httpx", "tenacity")):
+        raise InputError(f'--vlm {chats[0]} needs two more packages; run: pip install "zerolabel[chat]"')
+    full = Chat(chats[0].partition(":")[2], **how).to_dict()
+    return {name: value for name, value in full.items() if name != "model"}
 
 
 def what_was_annotated(path: str, wanted: Sequence[str]) -> dict[str, Any]:
@@ -199,6 +227,11 @@ def classes_and_rule(request: Request) -> tuple[Classes, str]:
     names = Classes(before.classes) if request.classes is None else prompts.load_classes(request.classes)
     with_classes(before, names.names, ("--classes", request.append))
     return names, request.candidates or known_rule(before.rule)
+
+
+def is_chat(model: str) -> bool:
+    """Whether a model, by its name, answers in words."""
+    return model.startswith("chat:") and len(model) > len("chat:")
 
 
 def is_encoder(model: str) -> bool:

@@ -9,12 +9,12 @@ from typing import Any
 
 from zerolabel.errors import InputError
 
-FRESH = ("created", "zerolabel", "command", "preset", "truth")
+FRESH = ("chat", "created", "zerolabel", "command", "preset", "truth")
 """What may differ where a run is resumed; the truth may come later, since it takes no part in training."""
 OWN = (
     *("stages.json", "log.jsonl", "metrics.json", "evaluation.json", "predictions.parquet"),
     *("annotations.parquet", "test_annotations.parquet", "skipped.csv", "features", "cache", "checkpoints"),
-    *("classifier", "classifier.onnx", "predict.py", "report.html", "README.md", "config.json"),
+    *("classifier", "student", "classifier.onnx", "predict.py", "report.html", "README.md", "config.json"),
 )
 """Files and folders that a run writes: all that ``--overwrite`` removes."""
 _OPTIONS = {
@@ -54,6 +54,7 @@ class Config:
         few_shot: labels given by a person, for training.
         annotations: file of annotations that were there already; none makes them.
         append: annotations that further annotators, and images, are added to.
+        chat: how a model that answers in words is asked, without its key; empty where there is none.
         preset: which preset chose the defaults.
         command: the command line.
         zerolabel: version.
@@ -82,6 +83,7 @@ class Config:
     few_shot: str | None = None
     annotations: str | None = None
     append: str | None = None
+    chat: dict[str, Any] = field(default_factory=dict)
     preset: str = ""
     command: list[str] = field(default_factory=list)
     zerolabel: str = ""

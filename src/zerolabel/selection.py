@@ -79,7 +79,8 @@ def nuclear_norm(p: Float[Tensor, "N C"]) -> float:
     """
     if not len(p):
         raise InputError("a nuclear norm needs the probabilities of at least one image.")
-    return float(torch.linalg.matrix_norm(p.double(), "nuc")) / (min(p.shape) * len(p)) ** 0.5
+    value: float = float(torch.linalg.matrix_norm(p.double(), "nuc")) / (min(p.shape) * len(p)) ** 0.5
+    return value
 
 
 def fused_reference(p: Float[Tensor, "N C"], scores: Float[Tensor, "N C"]) -> float:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zerolabel.annotate import Written
+from zerolabel.annotate.asking import Preview
 from zerolabel.annotations import Annotations
 from zerolabel.catalogue import Entry
 from zerolabel.doctor import Finding
@@ -82,6 +84,8 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     same = f"same class as torch on {metrics['onnx']['agreement']:.2%} of {metrics['onnx']['n_checked']} images"
     rows.append(("ONNX", f"{same}, probabilities within {metrics['onnx']['max_difference']:.1e}"))
     rows.append(("time", ", ".join(f"{stage} {spent:.0f} s" for stage, spent in metrics["seconds"].items())))
+    if metrics.get("fallback_reason"):
+        rows.append(("deployed", f"{metrics['deployed']}: {metrics['fallback_reason']}"))
     parts: list[RenderableType] = [pairs(rows)]
     if "student_accuracy" in metrics:
         parts += ["", accuracies(metrics)]
@@ -106,6 +110,16 @@ def accuracies(metrics: dict[str, Any]) -> Table:
         values = (metrics[f"{key}_accuracy"], metrics[f"{key}_mean_per_class_accuracy"])
         table.add_row(name, *(share(value) for value in values))
     return table
+
+
+def previewed(config: Config, previews: dict[str, Preview]) -> tuple[Table, dict[str, Any]]:
+    """What annotation would take."""
+    rows = [("images", config.images), ("annotators", annotators(config))]
+    for name, one in previews.items():
+        cost = "" if one.cost is None else f", at most {one.cost:.2f} in all"
+        tokens = f"about {one.tokens_in:,} tokens sent and at most {one.tokens_out:,} received"
+        rows.append((name, f"{one.requests:,} requests, {tokens}{cost}; {one.cached:,} are answered already"))
+    return pairs(rows), {**config.to_dict(), "questions": {name: asdict(one) for name, one in previews.items()}}
 
 
 def annotated(done: Written, folder: Path) -> tuple[Table, dict[str, Any]]:

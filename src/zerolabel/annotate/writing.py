@@ -104,10 +104,10 @@ def write(
         pass
     seconds = time.perf_counter() - start
     joined = join([part_path(parts, place) for place in ranges(len(images))], folder / "annotations.parquet")
-    _save_skipped(folder, joined.skipped)
+    save_skipped(folder, joined.skipped)
     remove(parts)
     if not joined.n_images:
-        raise InputError(_none_readable(images, joined.skipped))
+        raise InputError(none_readable(images, joined.skipped))
     mean = joined.candidates / max(joined.labelled, 1)
     if not question.by_row:
         mean = _form_candidates(folder / "annotations.parquet", build, rule)
@@ -145,11 +145,13 @@ def _form_candidates(path: Path, build: candidates.Rule, rule: str) -> float:
     return float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
 
 
-def _none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
+def none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
+    """What is told where there is nothing to annotate."""
     example = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
     return f"none of the {len(images)} images in {images.root} can be read{example}; give readable images."
 
 
-def _save_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
+def save_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
+    """``skipped.csv``: the unreadable files, and the reasons."""
     with replacing(folder / "skipped.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file_name", "reason"), *skipped])

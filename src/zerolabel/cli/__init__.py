@@ -13,7 +13,16 @@ import typer
 from safetensors import SafetensorError
 
 from zerolabel import __version__
-from zerolabel.cli import annotation, classifiers, help, main_job, neighbours, transduction
+from zerolabel.cli import (
+    annotation,
+    classifiers,
+    comparison,
+    help,
+    main_job,
+    neighbours,
+    simulation,
+    transduction,
+)
 from zerolabel.cli.screen import say
 from zerolabel.errors import InputError
 
@@ -24,9 +33,11 @@ COMMANDS = (
     annotation.candidates,
     annotation.merge,
     transduction.transduce,
+    simulation.simulate,
     neighbours.export_labels,
     neighbours.import_labels,
     classifiers.train,
+    comparison.compare,
     classifiers.evaluate,
     classifiers.predict,
     classifiers.export,

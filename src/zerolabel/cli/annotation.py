@@ -7,20 +7,34 @@ import typer
 
 from zerolabel.cli.arguments import (
     AnnotationsArg,
+    BudgetOpt,
     CacheOpt,
+    ChoicesOpt,
+    ConcurrencyOpt,
     DeviceOpt,
+    DryRunOpt,
+    EndpointOpt,
     EngineOpt,
     FewShotOpt,
     ImagesArg,
     JsonOpt,
+    KeyOpt,
     OutOpt,
     OverwriteOpt,
+    PriceInOpt,
+    PriceOutOpt,
+    QuestionsOpt,
+    RateOpt,
     RayAddressOpt,
     ResumeOpt,
+    RetriesOpt,
     RuleOpt,
+    SideOpt,
     TemplatesOpt,
+    TimeoutOpt,
     TruthOpt,
     VlmOpt,
+    said,
 )
 from zerolabel.cli.screen import command_line, display, show
 from zerolabel.errors import InputError
@@ -55,6 +69,19 @@ def annotate(
     ray_address: RayAddressOpt = None,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
+    endpoint: EndpointOpt = None,
+    questions: QuestionsOpt = None,
+    api_key_env: KeyOpt = None,
+    image_side: SideOpt = None,
+    choices: ChoicesOpt = None,
+    concurrency: ConcurrencyOpt = None,
+    rate: RateOpt = None,
+    timeout: TimeoutOpt = None,
+    retries: RetriesOpt = None,
+    price_in: PriceInOpt = None,
+    price_out: PriceOutOpt = None,
+    budget: BudgetOpt = None,
+    dry_run: DryRunOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
@@ -64,13 +91,22 @@ def annotate(
     from zerolabel.planning import Request, plan
     from zerolabel.runs import Folder
 
+    chat = said(
+        endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,
+        concurrency=concurrency, per_minute=rate, timeout=timeout, retries=retries, price_in=price_in,
+        price_out=price_out, budget=budget,
+    )  # fmt: skip
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, few_shot=few_shot, device=device,
-        append=None if append is None else str(append), command=command_line(),
+        append=None if append is None else str(append), chat=chat, command=command_line(),
     )  # fmt: skip
     if append is not None and output.resolve() in (append.resolve(), *append.resolve().parents):
         raise InputError(f"{append} lies in the output folder {output}; give -o another one, so that it stays.")
     config = plan(request)
+    if dry_run:
+        job = Job(config, Folder(output), display(), default_folder(cache))
+        show(*tables.previewed(config, job.preview()), as_json)
+        return
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
     done = Job(config, folder, display(), default_folder(cache), engine, ray_address).write()
     show(*tables.annotated(done, output), as_json)

@@ -44,3 +44,29 @@ JsonOpt = Arg[bool, typer.Option("--json", help="Print the result as JSON on sta
 EngineOpt = Arg[str, typer.Option(help="local, or ray: the workers of a cluster; pip install zerolabel[ray].")]
 RayAddressOpt = Arg[str | None, typer.Option(help="Of the cluster for --engine ray; else this machine alone.")]
 CacheOpt = Arg[Path | None, typer.Option(help="Folder of image features, shared between runs.")]
+
+_WORDS = "Models that answer in words (--vlm chat:MODEL)"
+EndpointOpt = Arg[str | None, typer.Option(help="URL of the server, up to /chat/completions.", rich_help_panel=_WORDS)]
+QuestionsOpt = Arg[
+    str | None, typer.Option(help="Prompt with {} for the class names, or a file of them.", rich_help_panel=_WORDS)
+]
+KeyOpt = Arg[
+    str | None,
+    typer.Option("--api-key-env", help="Environment variable of the key; OPENAI_API_KEY.", rich_help_panel=_WORDS),
+]
+SideOpt = Arg[
+    int | None, typer.Option("--image-side", help="Longest side of the image sent; 512 pixels.", rich_help_panel=_WORDS)
+]
+ChoicesOpt = Arg[int | None, typer.Option(help="Classes that one answer may name; 3.", rich_help_panel=_WORDS)]
+ConcurrencyOpt = Arg[int | None, typer.Option(help="Requests at a time; 8.", rich_help_panel=_WORDS)]
+RateOpt = Arg[float | None, typer.Option("--rate", help="Requests a minute; no limit.", rich_help_panel=_WORDS)]
+TimeoutOpt = Arg[float | None, typer.Option(help="Seconds for one request; 60.", rich_help_panel=_WORDS)]
+RetriesOpt = Arg[int | None, typer.Option(min=0, help="Further tries after a failure; 6.", rich_help_panel=_WORDS)]
+PriceInOpt = Arg[float | None, typer.Option(min=0, help="Of a million tokens sent.", rich_help_panel=_WORDS)]
+PriceOutOpt = Arg[float | None, typer.Option(min=0, help="Of a million tokens received.", rich_help_panel=_WORDS)]
+BudgetOpt = Arg[float | None, typer.Option(min=0, help="Stop before answers cost more.", rich_help_panel=_WORDS)]
+
+
+def said(**options: object) -> dict[str, object]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -11,11 +11,13 @@ from zerolabel.cli.arguments import (
     DeployOpt,
     DeviceOpt,
     DryRunOpt,
+    EndpointOpt,
     EpochsOpt,
     FewShotOpt,
     FlipOpt,
     ImagesArg,
     JsonOpt,
+    KeyOpt,
     LearnerOpt,
     OutOpt,
     OverwriteOpt,
@@ -32,6 +34,7 @@ from zerolabel.cli.arguments import (
     TruthOpt,
     ViaOpt,
     VlmOpt,
+    said,
 )
 from zerolabel.cli.screen import command_line, display, show, wide
 
@@ -62,6 +65,8 @@ def run(
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
     dry_run: DryRunOpt = False,
+    endpoint: EndpointOpt = None,
+    api_key_env: KeyOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
@@ -76,7 +81,7 @@ def run(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
         student=student, size=size, pretrained=pretrained, via=via, propagate=propagate,
         deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth, test_images=test,
-        few_shot=few_shot, command=command_line(),
+        few_shot=few_shot, chat=said(endpoint=endpoint, key_variable=api_key_env), command=command_line(),
     )  # fmt: skip
     config = plan(request)
     if dry_run:

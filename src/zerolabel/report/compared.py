@@ -40,7 +40,7 @@ def build_comparison(
         One HTML page with its style inside, which opens from disk.
     """
     made = [Section("result", "Result", join([paragraph(_note("accuracy" in means)), _result(means)])), _curves(logs)]
-    if any(column.startswith(_PREFIX) for column in means):
+    if any(str(column).startswith(_PREFIX) for column in means):
         made.append(Section("classes", "Classes", _classes(means)))
     made.append(Section("runs", "Runs", _runs(runs)))
     return page(f"{plural(len(logs), 'learner')} compared", lead, made, brand="comparison", maker=__version__)
@@ -54,7 +54,8 @@ def _note(judged: bool) -> str:
 
 
 def _cell(means: pd.DataFrame, learner: str, name: str) -> Html:
-    value, spread = means.loc[learner, name], means.loc[learner].get(f"{name} spread")
+    row: Any = means.loc[learner]
+    value, spread = row[name], row.get(f"{name} spread")
     text = percent(float(value))
     return number(text if spread is None or spread != spread else f"{text} ± {100 * float(spread):.1f}")
 
@@ -65,7 +66,8 @@ def _result(means: pd.DataFrame) -> Html:
     head = ["Learner", *(number(titles[name]) for name in here), number("Time"), number("Peak memory")]
     rows = []
     for learner in map(str, means.index):
-        seconds, memory = (means.loc[learner].get(key) for key in ("seconds", "peak_memory"))
+        of: Any = means.loc[learner]
+        seconds, memory = (of.get(key) for key in ("seconds", "peak_memory"))
         cost = ["–" if v is None or v != v else show(v) for v, show in ((seconds, duration), (memory, size))]
         rows.append([learner, *(_cell(means, learner, name) for name in here), *map(number, cost)])
     return figure("Learners", table(head, rows, caption="Learners, means over seeds"), size="wide")

@@ -73,6 +73,10 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
         from zerolabel.vlms import glyphs
 
         return glyphs.TEMPLATES
+    if spec.startswith("chat:"):
+        from zerolabel.vlms import chat
+
+        return chat.TEMPLATES if source is None else prompts.load_templates(source, "--questions")
     return prompts.TEMPLATES["generic"] if source is None else prompts.load_templates(source)
 
 
@@ -81,6 +85,8 @@ def at_hand(spec: str) -> bool:
     kind, _, rest = spec.partition(":")
     if spec == "glyphs" or (kind == "open_clip" and Path(rest).expanduser().exists()):
         return True
+    if kind == "chat":
+        return False
     name = rest if kind == "hf-hub" else _repository(rest)
     return name is not None and all(isinstance(try_to_load_from_cache(name, f), str) for f in (_CONFIG, _WEIGHTS))
 

@@ -1,0 +1,294 @@
+"""Images and a model that answers in words: its answers as votes, or as abstentions with a reason."""
+
+import csv
+import os
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from zerolabel import candidates
+from zerolabel.annotate.asking import Asked, Preview
+from zerolabel.annotate.run import Annotated
+from zerolabel.annotate.writing import none_readable, save_skipped
+from zerolabel.annotations import Annotations, Annotator, replacing
+from zerolabel.errors import InputError
+from zerolabel.images import ImageSet, Unreadable, decode, sha256
+from zerolabel.prompts import Classes
+from zerolabel.vlms.chat import MOST_CLASSES, SHORTLIST, Chat
+from zerolabel.vlms.chat.answers import Answer, Vocabulary
+from zerolabel.vlms.chat.client import Client, Passing, Refused
+from zerolabel.vlms.chat.purse import Purse, Spent
+from zerolabel.vlms.chat.store import AnswerStore, key
+from zerolabel.vlms.chat.wire import TOKENS_OUT, data_url, question, tokens_in
+
+AHEAD = 4  # images that wait for each thread
+Shortlists = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What was said of one image, by template: the answer, and its text."""
+
+    sha256: str
+    size: tuple[int, int]
+    said: tuple[tuple[Answer, str], ...]
+    cached: int
+
+
+@dataclass
+class Interview:
+    """One model, its prompts, and what it was asked before; used by several threads.
+
+    Attributes:
+        chat: the model.
+        classes: C names with aliases.
+        templates: A prompts.
+        store: answers on disk.
+        reached: whether something listens at the endpoint.
+        shortlists: class ids to ask about, by the content of the image; None asks about all classes.
+    """
+
+    chat: Chat
+    classes: Classes
+    templates: Sequence[str]
+    store: AnswerStore
+    shortlists: Shortlists | None = None
+    client: Client = field(init=False)
+    purse: Purse = field(init=False)
+    reached: bool = field(init=False, default=False)
+    locks: defaultdict[str, threading.Lock] = field(init=False, default_factory=lambda: defaultdict(threading.Lock))
+
+    def __post_init__(self) -> None:
+        for template in self.templates:
+            if "{}" not in template:
+                raise InputError(f"the template {template!r} lacks {{}}, where the class names go; add it.")
+        if len(self.classes) > MOST_CLASSES and self.shortlists is None:
+            raise InputError(
+                f"--vlm {self.chat.name}: {len(self.classes)} classes are more than a question can list "
+                f"({MOST_CLASSES}); add a --vlm that is no chat, whose best {SHORTLIST} of each image are asked about."
+            )
+        self.client, self.purse = Client(self.chat), Purse(self.chat)
+        self.vocabulary = Vocabulary(self.classes)
+
+    def row(self, images: ImageSet, index: int) -> _Row:
+        """Ask every prompt about one image; what was answered before is not asked again.
+
+        Raises:
+            Unreadable: the image is.
+            Spent: the budget is.
+        """
+        data = images.read_bytes(index)
+        digest, image = sha256(data), decode(data)
+        with self.locks[digest]:  # a copy of an image waits for the first
+            replies = [self.answer(template, digest, image) for template in self.templates]
+        said = tuple((answer, text) for answer, text, _ in replies)
+        return _Row(digest, image.size, said, sum(known for *_, known in replies))
+
+    def reach(self) -> None:
+        """See, once, that something listens; answers that are there already need no server."""
+        with self.locks[""]:
+            if not self.reached:
+                self.client.reach()
+                self.reached = True
+
+    def names(self, digest: str) -> tuple[str, ...]:
+        """The classes that are asked about for an image."""
+        if self.shortlists is None or len(self.classes) <= MOST_CLASSES:
+            return self.classes.names
+        return tuple(self.classes.names[c] for c in self.shortlists.get(digest, ()))
+
+    def key(self, template: str, digest: str) -> str:
+        """What the answer to a prompt about an image depends on."""
+        chat = self.chat
+        how = {"side": chat.side, "choices": chat.choices, "classes": self.names(digest)}
+        return key(image=digest, prompt=template, model=chat.model, **how)
+
+    def answer(self, template: str, digest: str, image: Image.Image) -> tuple[Answer, str, bool]:
+        """The answer, its text or the failure in words, and whether it was known from before."""
+        names, choices = self.names(digest), self.chat.choices
+        if not names:
+            return Answer((), "no shortlist"), "", False
+        place = self.key(template, digest)
+        known = reply = self.store.get(place)
+        if reply is None:
+            text = question(template, names, choices)
+            estimate = tokens_in(text, *image.size, self.chat.side), TOKENS_OUT * choices
+            self.reach()
+            try:
+                with self.purse.paying(*estimate) as bill:
+                    reply = self.client.ask(text, data_url(image, self.chat.side), names)
+                    self.store.add(place, reply)
+                    bill.settle(reply)
+            except Refused as error:
+                return Answer((), "refused"), str(error), False
+            except Passing as error:
+                return Answer((), "failed"), str(error), False
+        return self.vocabulary.read(reply.text, choices), reply.text or "", known is not None
+
+
+def annotate_in_words(
+    images: ImageSet,
+    chat: Chat,
+    classes: Classes,
+    templates: Sequence[str],
+    *,
+    answers: Path,
+    out: Path | None = None,
+    rule: str = "union",
+    shortlists: Shortlists | None = None,
+    progress: Callable[[Iterator[Asked]], Iterable[Asked]] = iter,
+) -> Annotated:
+    """Ask a model about every image.
+
+    Each prompt is an annotator; the classes that one answer names are its first, second, ... choice, each a column of
+    votes. The score is uniform over the classes that an answer names, and the mean over prompts that named any.
+
+    Args:
+        images: N images.
+        chat: the model and how it is asked.
+        classes: C names with aliases.
+        templates: A prompts, each with ``{}`` where the class names go.
+        answers: file of all answers so far; a question that it answers is not asked again.
+        out: folder for ``annotations.parquet``, ``skipped.csv`` and ``answers.csv``; None writes none.
+        rule: how candidates are formed, see `zerolabel.candidates.RULES`.
+        shortlists: class ids to ask about by content hash of the image, where there are more than `MOST_CLASSES`.
+        progress: wraps the steps.
+
+    Raises:
+        InputError: nothing answers at the endpoint, it refuses the key, the budget is spent (all answers are kept), no
+            image is readable, or a template or the rule is wrong.
+    """
+    build, start = candidates.parse_rule(rule), time.perf_counter()
+    store = AnswerStore(answers)
+    interview = Interview(chat, classes, templates, store, shortlists)
+    rows: dict[int, _Row] = {}
+    skipped: list[tuple[str, str]] = []
+    try:
+        for _ in progress(_steps(images, interview, rows, skipped)):
+            pass
+    except Spent:
+        done = f"{len(rows)} of {len(images)} images"
+        raise InputError(
+            f"the budget of {chat.budget:g} is spent after {done}; the answers are kept: raise --budget, and go "
+            "on with --resume."
+        ) from None
+    finally:
+        interview.client.close()
+        store.close()
+    if out is not None:
+        save_skipped(out, skipped)
+        _save_answers(out, images, interview, rows)
+    if not rows:
+        raise InputError(none_readable(images, skipped))
+    annotations = _annotations(images, interview, rows, rule)
+    annotations = annotations.with_candidates(build(annotations), rule)
+    if out is not None:
+        annotations.save(out / "annotations.parquet")
+    seconds = time.perf_counter() - start
+    readable, features = images.select(sorted(rows)), torch.zeros(len(rows), 0)
+    return Annotated(annotations, readable, features, tuple(skipped), seconds, len(images) / max(seconds, 1e-9))
+
+
+def _steps(
+    images: ImageSet, interview: Interview, rows: dict[int, _Row], skipped: list[tuple[str, str]]
+) -> Iterator[Asked]:
+    start, cached, abstained = time.perf_counter(), 0, Counter[str]()
+    workers = interview.chat.concurrency
+    pool = ThreadPoolExecutor(workers)
+    try:
+        jobs = (pool.submit(interview.row, images, i) for i in range(len(images)))
+        for i, job in enumerate(_ahead(jobs, AHEAD * workers)):
+            try:
+                rows[i] = job.result()
+            except Unreadable as error:
+                skipped.append((images.file_names[i], str(error)))
+            else:
+                cached += rows[i].cached
+                abstained.update(answer.reason for answer, _ in rows[i].said if answer.reason)
+            seconds = time.perf_counter() - start
+            yield Asked(i + 1, len(images), len(skipped), cached, dict(abstained), interview.purse.cost, seconds)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ahead(jobs: "Iterator[Future[_Row]]", depth: int) -> "Iterator[Future[_Row]]":
+    window = list(islice(jobs, depth))
+    while window:
+        yield window.pop(0)
+        window.extend(islice(jobs, 1))
+
+
+def _annotations(images: ImageSet, interview: Interview, rows: dict[int, _Row], rule: str) -> Annotations:
+    chat, n_classes, choices = interview.chat, len(interview.classes), interview.chat.choices
+    kept = sorted(rows)
+    votes = torch.full((len(kept), len(interview.templates), choices), -1)
+    scores = torch.zeros(len(kept), n_classes)
+    for place, i in enumerate(kept):
+        named = [answer.ids for answer, _ in rows[i].said]
+        for a, ids in enumerate(named):
+            votes[place, a, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+            scores[place, list(ids)] += 1 / max(len(ids), 1)
+        scores[place] /= max(sum(bool(ids) for ids in named), 1)
+    annotators = [Annotator(chat.name, "", t, choice) for t in interview.templates for choice in range(1, choices + 1)]
+    return Annotations(
+        classes=interview.classes.names,
+        file_names=tuple(images.file_names[i] for i in kept),
+        sha256=tuple(rows[i].sha256 for i in kept),
+        sizes=torch.tensor([rows[i].size for i in kept]),
+        votes=votes.flatten(1),
+        scores=scores,
+        candidates=torch.zeros(scores.shape, dtype=torch.bool),
+        labels=torch.full((len(kept),), -1),
+        annotators=tuple(annotators),
+        rule=rule,
+    )
+
+
+def _save_answers(out: Path, images: ImageSet, interview: Interview, rows: dict[int, _Row]) -> None:
+    """``answers.csv``: what was said of each image, and why it was no vote where it was none."""
+    with replacing(out / "answers.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("file_name", "prompt", "classes", "reason", "answer"))
+        for i in sorted(rows):
+            for template, (answer, text) in zip(interview.templates, rows[i].said, strict=True):
+                named = ";".join(interview.classes.names[c] for c in answer.ids)
+                table.writerow((images.file_names[i], template, named, answer.reason, text))
+
+
+def preview(
+    images: ImageSet, chat: Chat, classes: Classes, templates: Sequence[str], answers: str | os.PathLike[str]
+) -> Preview:
+    """What `annotate_in_words` would take; asks nothing.
+
+    With more than `MOST_CLASSES` classes, shortlists are not made yet and no answer counts as known.
+    """
+    store = AnswerStore(Path(answers))
+    many = len(classes) > MOST_CLASSES
+    names = classes.names[:SHORTLIST] if many else classes.names
+    interview = Interview(chat, classes, templates, store, {} if many else None)
+    open_questions: dict[str, int] = {}
+    cached: set[str] = set()
+    for i in range(len(images)):
+        try:
+            data = images.read_bytes(i)
+            size, digest = decode(data).size, sha256(data)
+        except Unreadable:
+            continue
+        for template in templates:
+            place = interview.key(template, digest)
+            if not many and store.get(place) is not None:
+                cached.add(place)
+            else:
+                open_questions[place] = tokens_in(question(template, names, chat.choices), *size, chat.side)
+    interview.client.close()
+    store.close()
+    sent, received = sum(open_questions.values()), TOKENS_OUT * chat.choices * len(open_questions)
+    return Preview(len(open_questions), len(cached), sent, received, chat.cost(sent, received))

@@ -1,0 +1,81 @@
+"""Annotators that answer in words: any server that speaks OpenAI's chat completions, such as vLLM, Ollama or llama.cpp.
+
+The journal version of Co-Reg (arXiv 2506.03229) names LLaVA and GPT-4V as annotators; its recipe was not available, so
+the one here is this project's: one prompt is one annotator, its answer is constrained to the class names and "none",
+several classes are several votes, and whatever else is said is an abstention that is kept with its reason.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zerolabel.errors import InputError
+
+TEMPLATES = ("Which of these classes does the picture show? {}",)
+"""One prompt, for every prompt is a request for every image; ``{}`` is where the class names go."""
+MOST_CLASSES = 200
+"""Names that one request lists; of more classes, the other annotators choose `SHORTLIST` for each image."""
+SHORTLIST = 20
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A model behind an endpoint, and how it is asked.
+
+    Attributes:
+        model: its name at the server.
+        endpoint: URL up to ``/chat/completions``, such as ``http://localhost:8000/v1``.
+        key_variable: environment variable that holds the key; it may be empty where the server wants none.
+        side: longest side of the image that is sent, in pixels.
+        choices: classes that one answer may name.
+        concurrency: requests at a time.
+        per_minute: requests a minute; None does not limit them.
+        timeout: seconds until a request is given up.
+        retries: further tries after a failure that may pass.
+        price_in: of a million tokens sent; None is unknown.
+        price_out: of a million tokens received.
+        budget: what the answers of one command may cost; None does not limit it.
+    """
+
+    model: str
+    endpoint: str
+    key_variable: str = "OPENAI_API_KEY"
+    side: int = 512
+    choices: int = 3
+    concurrency: int = 8
+    per_minute: float | None = None
+    timeout: float = 60.0
+    retries: int = 6
+    price_in: float | None = None
+    price_out: float | None = None
+    budget: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.endpoint.startswith(("http://", "https://")):
+            raise InputError(f"--endpoint {self.endpoint} is no URL; give one such as http://localhost:8000/v1.")
+        for option, value, least in (
+            ("--image-side", self.side, 32),
+            ("--choices", self.choices, 1),
+            ("--concurrency", self.concurrency, 1),
+        ):
+            if value < least:
+                raise InputError(f"{option} {value} is below {least}; give a larger one.")
+        for option, number in (("--rate", self.per_minute), ("--timeout", self.timeout)):
+            if number is not None and number <= 0:
+                raise InputError(f"{option} {number:g} is not above 0; give a larger one.")
+        if self.budget is not None and (self.price_in is None or self.price_out is None):
+            raise InputError("--budget needs --price-in and --price-out, the price of a million tokens; give both.")
+
+    @property
+    def name(self) -> str:
+        """How the annotator is named."""
+        return f"chat:{self.model}"
+
+    def cost(self, tokens_in: int, tokens_out: int) -> float | None:
+        """Price of so many tokens; None where no price was given."""
+        if self.price_in is None or self.price_out is None:
+            return None
+        return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; the key is not in it."""
+        return asdict(self)

@@ -1,0 +1,118 @@
+"""Requests and replies of the chat completions protocol, as plain data."""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from zerolabel.vlms.chat.answers import NONE, schema
+
+TOKENS_OUT = 60
+"""Tokens that an answer may have, for each class that it may name."""
+_FORM = (
+    'Answer with JSON alone: {{"classes": ["..."]}}, with the names exactly as they are listed, most likely first, at '
+    'most {choices}; ["{none}"] where it shows none of them.'
+)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What of the protocol a server understands; learned from its refusals.
+
+    Attributes:
+        schema: takes ``response_format`` with a JSON schema.
+        max_tokens: name of the field that limits the answer.
+        temperature: takes a temperature.
+    """
+
+    schema: bool = True
+    max_tokens: str = "max_tokens"
+    temperature: bool = True
+
+    def after(self, refusal: str) -> "Dialect | None":
+        """What to try after a refusal, None where nothing is left to leave out."""
+        if self.max_tokens == "max_tokens" and "max_completion_tokens" in refusal:
+            return Dialect(self.schema, "max_completion_tokens", self.temperature)
+        if self.temperature and "temperature" in refusal:
+            return Dialect(self.schema, self.max_tokens, False)
+        if self.schema and any(word in refusal for word in ("response_format", "schema", "json", "grammar", "guided")):
+            return Dialect(False, self.max_tokens, self.temperature)
+        return None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server said.
+
+    Attributes:
+        text: of the answer; None where it refused to give one.
+        tokens_in: as the server counts them; 0 where it does not.
+        tokens_out: the same.
+    """
+
+    text: str | None
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+def question(template: str, names: Sequence[str], choices: int) -> str:
+    """The prompt with the class names, and the form of the answer."""
+    listed = ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
+    return template.replace("{}", listed) + "\n" + _FORM.format(choices=choices, none=NONE)
+
+
+def data_url(image: Image.Image, side: int) -> str:
+    """An image as JPEG in a URL, its longest side at most ``side`` pixels."""
+    image = image.convert("RGB")
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def body(model: str, text: str, url: str, names: Sequence[str], choices: int, dialect: Dialect) -> dict[str, Any]:
+    """A request, in the dialect of the server."""
+    content = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
+    data: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": content}]}
+    data[dialect.max_tokens] = TOKENS_OUT * choices
+    if dialect.temperature:
+        data["temperature"] = 0
+    if dialect.schema:
+        form = {"name": "classes", "strict": True, "schema": schema(names, choices)}
+        data["response_format"] = {"type": "json_schema", "json_schema": form}
+    return data
+
+
+def reply(data: Any) -> Reply:
+    """The answer in a reply.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    try:
+        message = data["choices"][0]["message"]
+        content = message["content"]
+        if isinstance(content, list):
+            content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+        usage = data.get("usage") or {}
+        tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"the reply is no chat completion ({type(error).__name__})") from None
+    if content is not None and not isinstance(content, str):
+        raise ValueError("the reply's content is no text")
+    return Reply(content, *tokens)
+
+
+def tokens_in(text: str, width: int, height: int, side: int) -> int:
+    """Estimate of the tokens of a request: four characters of text each, and 85 + 170 for each 512 x 512 of the image.
+
+    The image's is OpenAI's rule; servers of other models count otherwise.
+    """
+    scale = min(1.0, side / max(width, height, 1))
+    tiles = math.ceil(max(width * scale, 1) / 512) * math.ceil(max(height * scale, 1) / 512)
+    return math.ceil(len(text) / 4) + 85 + 170 * tiles

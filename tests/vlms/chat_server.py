@@ -1,0 +1,122 @@
+"""A server on loopback that speaks the chat completions protocol, and misbehaves on purpose."""
+
+import base64
+import hashlib
+import io
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from PIL import Image
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def completion(content: Any, usage: bool = True) -> bytes:
+    data: dict[str, Any] = {"choices": [{"message": {"role": "assistant", "content": content}}]}
+    if usage:
+        data["usage"] = {"prompt_tokens": 100, "completion_tokens": 10}
+    return json.dumps(data).encode()
+
+
+def good(content: Any, **more: Any) -> Answer:
+    return 200, {}, completion(content, **more)
+
+
+def wrong(status: int, text: str = "no", **headers: str) -> Answer:
+    return status, {name.replace("_", "-"): value for name, value in headers.items()}, text.encode()
+
+
+def retry_dates() -> Answer:
+    return wrong(429, Retry_After=formatdate(time.time() + 1, usegmt=True))
+
+
+def picture(request: dict[str, Any]) -> Image.Image:
+    url = request["messages"][0]["content"][1]["image_url"]["url"]
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+def digest(request: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(request["messages"]).encode()).hexdigest()
+
+
+class ChatServer:
+    """Answers by ``behave(request, nth)``, where nth counts the requests with the same messages, from 0.
+
+    Attributes:
+        requests: all bodies, in order.
+        headers: of the last request.
+        answered: how often each (image, prompt) was answered with a completion.
+        stop: once set, requests hang until the client goes away.
+    """
+
+    def __init__(self, behave: Callable[[dict[str, Any], int], Answer]) -> None:
+        self.behave, self.requests, self.headers = behave, [], {}
+        self.seen, self.answered, self.stop = Counter[str](), Counter[str](), threading.Event()
+        self.limit: int | None = None
+        self.lock, self.closing = threading.Lock(), threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.respond(200, {}, b"{}")
+
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                name = digest(request)
+                with server.lock:
+                    server.headers = dict(self.headers)
+                    server.requests.append(request)
+                    nth = server.seen[name]
+                    server.seen[name] += 1
+                    held = server.limit is not None and server.answered.total() >= server.limit
+                    status, headers, data = server.behave(request, nth)
+                    if not held and status == 200 and headers.get("whole", "yes") == "yes":
+                        server.answered[name] += 1
+                if held:
+                    server.stop.set()
+                    server.closing.wait(60)
+                    return
+                if status == 0:  # hang
+                    server.closing.wait(6)
+                    return
+                self.respond(status, headers, data)
+
+            def respond(self, status: int, headers: dict[str, str], data: bytes) -> None:
+                try:
+                    self.send_response(status)
+                    for header, value in headers.items():
+                        self.send_header(header, value)
+                    self.send_header("Content-Length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+                except OSError:
+                    return
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads, request_queue_size = True, 64
+
+            def handle_error(self, *_: Any) -> None:
+                return
+
+        self.http = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http.server_address[1]}/v1"
+
+    def close(self) -> None:
+        self.closing.set()
+        self.http.shutdown()
+        self.http.server_close()
