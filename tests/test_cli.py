@@ -154,7 +154,10 @@ def test_the_process_ends_with_code_2(arguments, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", [[], *([command.callback.__name__.replace("_", "-")] for command in app.registered_commands)])
+COMMANDS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_every_command_has_help(command, call):
     code, out, err = call(*command, "--help")
     assert (code, err) == (0, "")
