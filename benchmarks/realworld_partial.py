@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from zerolabel.annotations import Annotations
 from zerolabel.labels import uniform_over
 from zerolabel.learners import LEARNERS
+from zerolabel.learners.base import hyper_parameters
 from zerolabel.networks import build
 from zerolabel.training import Settings, train
 from zerolabel.views import Features
@@ -130,7 +131,8 @@ class Cell:
             name, annotations = "cc", annotations.with_labels(rows.truth[own])
         torch.manual_seed(self.split)
         network = build(self.network, len(annotations.classes), x.shape[1])
-        learner = LEARNERS[name](network, annotations)
+        of_papers = {"view": "weak"} if "view" in hyper_parameters(LEARNERS[name]) else {}
+        learner = LEARNERS[name](network, annotations, **of_papers)
         for _ in train(learner, Features(x[own]), Settings(**{**vars(SETTINGS), "seed": self.split})):
             pass
         learner.eval()

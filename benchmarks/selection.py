@@ -1,28 +1,29 @@
-"""What choosing a learner without labels costs: ``python -m benchmarks.selection``.
+"""What choosing a learner without labels costs, and what the alarms see: ``python -m benchmarks.selection``.
 
-Reads every ``results.parquet`` that `zerolabel compare` left under ``build/benchmarks`` with truth, a cell each. A
-criterion's regret in a cell is the accuracy of the best learner less that of the learner the criterion puts first,
-both means over seeds. The table goes to the screen and to ``benchmarks/results/selection.json``.
+Reads the runs of ``benchmarks/results/comparison.json``. A criterion's regret in a cell is the accuracy of the best
+learner less that of the learner the criterion puts first, both means over seeds. A learner is below its annotator in a
+cell where its mean accuracy on the pool is; it is alarmed where at least half of its runs are. The tables go to the
+screen and to ``benchmarks/results/selection.json``.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from zerolabel.comparison import ANNOTATOR
 from zerolabel.report.compared import CRITERIA
 
-WORK = Path("build/benchmarks")
+COMPARISON = Path("benchmarks/results/comparison.json")
 RESULTS = Path("benchmarks/results/selection.json")
 NEAR = 0.015
 
 
 def regrets(runs: pd.DataFrame) -> dict[str, float]:
     """The regret of each criterion that every learner of a cell has."""
-    means = runs[runs["learner"] != ANNOTATOR].groupby("learner").mean(numeric_only=True)
+    means = runs.groupby("learner").mean(numeric_only=True)
     here = [name for name in CRITERIA if name in means and means[name].notna().all()]
     best = means["accuracy"].max()
     return {name: float(best - means["accuracy"][means[name].idxmax()]) for name in here}
@@ -34,6 +35,7 @@ def summarise(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]
     return {
         str(name): {
             "mean_regret": float(values.mean()),
+            "worst_regret": float(values.max()),
             "share_near": float((values <= NEAR + 1e-9).mean()),
             "cells": len(values),
         }
@@ -41,18 +43,49 @@ def summarise(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]
     }
 
 
-def main() -> None:
-    """Read all cells, and write the table."""
-    read = {str(file.parent.relative_to(WORK)): pd.read_parquet(file) for file in sorted(WORK.rglob("results.parquet"))}
-    cells = {name: regrets(runs) for name, runs in read.items() if "accuracy" in runs}
-    if not cells:
-        raise SystemExit(f"no comparison with truth lies under {WORK}; run `zerolabel compare ... -o {WORK}/NAME`.")
-    found = summarise(cells)
-    RESULTS.write_text(json.dumps({"criteria": found, "regret": cells}, indent=1) + "\n")
-    shown = Table("criterion", "mean regret", "cells within 1.5 points", "cells")
+def alarms(runs: pd.DataFrame, annotator: float) -> dict[str, list[str]]:
+    """Learners of a cell by whether they end below the annotator and whether they are alarmed."""
+    raised = runs["alarms"].ne("").groupby(runs["learner"]).mean() >= 0.5
+    below = runs.groupby("learner")["pool_accuracy"].mean() < annotator
+    return {
+        "below, alarmed": list(raised.index[below & raised]),
+        "below, not alarmed": list(raised.index[below & ~raised]),
+        "above, alarmed": list(raised.index[~below & raised]),
+        "above, not alarmed": list(raised.index[~below & ~raised]),
+    }
+
+
+def table_of_regret(found: dict[str, dict[str, float]]) -> Table:
+    """The criteria, the cheapest first."""
+    shown = Table("criterion", "mean regret", "worst", "cells within 1.5 points", "cells")
     for name, row in sorted(found.items(), key=lambda item: item[1]["mean_regret"]):
-        shown.add_row(name, f"{100 * row['mean_regret']:.2f}", f"{row['share_near']:.0%}", str(int(row["cells"])))
-    Console().print(shown)
+        share = f"{row['share_near']:.0%}"
+        shown.add_row(
+            name, f"{100 * row['mean_regret']:.2f}", f"{100 * row['worst_regret']:.2f}", share, str(int(row["cells"]))
+        )
+    return shown
+
+
+def table_of_alarms(found: dict[str, dict[str, list[str]]]) -> Table:
+    """How many learners of each cell are what."""
+    kinds = list(next(iter(found.values())))
+    shown = Table("cell", *kinds)
+    for cell, groups in found.items():
+        shown.add_row(cell, *(str(len(groups[kind])) for kind in kinds))
+    return shown
+
+
+def main() -> None:
+    """Read all cells, and write the tables."""
+    if not COMPARISON.is_file():
+        raise SystemExit(f"{COMPARISON} is not there; run python -m benchmarks.comparison.")
+    compared: dict[str, Any] = json.loads(COMPARISON.read_text(encoding="utf-8"))["cells"]
+    runs = {name: pd.DataFrame(cell["runs"]) for name, cell in compared.items()}
+    cells = {name: regrets(table) for name, table in runs.items()}
+    warned = {name: alarms(table, compared[name]["annotator_pool_accuracy"]) for name, table in runs.items()}
+    found = summarise(cells)
+    RESULTS.write_text(json.dumps({"criteria": found, "regret": cells, "alarms": warned}, indent=1) + "\n")
+    Console().print(table_of_regret(found), table_of_alarms(warned))
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
         "seconds": round(spent, 2),
         "wall_seconds": round(time.perf_counter() - start, 2),
         "peak_memory": peak_memory(),
-        "views": list(LEARNERS[name].views),
+        "views": list(learner.views),
         "network_agreement": trained.agreement,
         "parameters": networks.count_parameters(trained.networks[0]),
     }
@@ -210,17 +210,21 @@ def peak_memory() -> int:
 
 
 def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
-    """A row per finished run, and one of the annotators; columns of accuracy only where truth was given."""
+    """A row per finished run, and one of the annotators; columns of accuracy only where truth was given.
+
+    ``accuracy`` is that on held-out images where there are any, ``pool_accuracy`` that on the images of the training.
+    """
     config = next(iter(comparison.configs.values()))
     annotations = open_annotations(str(config.annotations))
     on_test = comparison.test_annotations is not None
     judges = open_annotations(str(comparison.test_annotations)) if on_test else annotations
-    truth = true_labels(comparison, annotations)
+    pool, truth = true_labels(comparison, annotations)
     rows = [
         label_free(judges.scores, judges)
         | accuracies(judges.scores if on_test or comparison.test is None else None, truth, config.classes)
+        | on_pool(annotations.scores, pool)
     ]
-    rows[0] |= {"learner": ANNOTATOR, "seed": 0}
+    rows[0] |= {"learner": ANNOTATOR, "seed": 0, **coverage(annotations, pool)}
     predicted: dict[str, list[Tensor]] = {}
     for name in comparison.configs:
         for seed in range(comparison.seeds):
@@ -242,6 +246,7 @@ def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
                 | {key: facts[key] for key in ("network_agreement", "seconds", "peak_memory", "parameters")}
                 | {"views": ",".join(facts["views"])}
                 | accuracies(judged, truth, config.classes)
+                | on_pool(p["train"], pool)
             )
     found = pd.DataFrame(rows)
     stable = {name: selection.stability(seeds) for name, seeds in predicted.items()}
@@ -254,17 +259,35 @@ def label_free(p: Float[Tensor, "N C"], annotations: Annotations) -> dict[str, A
     return {**selection.criteria(p, annotations), "alarms": ",".join(alarms)}
 
 
-def true_labels(comparison: Comparison, annotations: Annotations) -> Int[Tensor, " K"] | None:
-    """True classes of the images that accuracies are about; none where no truth was given."""
+def true_labels(
+    comparison: Comparison, annotations: Annotations
+) -> tuple[Int[Tensor, " N"] | None, Int[Tensor, " K"] | None]:
+    """True classes of the images of the training, and of those that accuracies are about; none without truth."""
     if comparison.truth is None:
-        return None
+        return None, None
     names, digests = list(annotations.file_names), list(annotations.sha256)
     if comparison.test is not None:
         held_out = ImageSet.open(comparison.test)
         names += held_out.file_names
         digests += [hash_content(held_out.read_bytes(i)) for i in range(len(held_out))]
     found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests)
-    return found if comparison.test is None else found[len(annotations) :]
+    pool = found[: len(annotations)]
+    return pool, pool if comparison.test is None else found[len(annotations) :]
+
+
+def on_pool(p: Float[Tensor, "N C"], truth: Int[Tensor, " N"] | None) -> dict[str, float]:
+    """The column of the accuracy on the images of the training; none where the truth says nothing of them."""
+    if truth is None or not bool((truth >= 0).any()):
+        return {}
+    return {"pool_accuracy": evaluation.accuracy(p.argmax(1), truth)}
+
+
+def coverage(annotations: Annotations, truth: Int[Tensor, " N"] | None) -> dict[str, float]:
+    """Columns of the annotations: how many candidates there are, and how often the true class is one of them."""
+    known = {"mean_candidates": evaluation.mean_candidates(annotations.candidates)}
+    if truth is None or not bool((truth >= 0).any()):
+        return known
+    return known | {"candidate_coverage": evaluation.candidate_coverage(annotations.candidates, truth)}
 
 
 def accuracies(p: Tensor | None, truth: Tensor | None, classes: Sequence[str]) -> dict[str, Any]:

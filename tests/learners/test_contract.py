@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, object]] = {
     "unicon": {"warm_up": 4, "embedding": 16},
     "promix": {"warm_up": 3},
     "pop": {"warm_up": 3},
+    "lws": {"view": "weak"},
     "dirk": {"momentum": 0.9},
     "able": {"embedding": 16},
     "papi": {"ramp": 3, "embedding": 16},

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from zerolabel.annotations import Annotations
 from zerolabel.networks import Network
 
 Losses = dict[str, Tensor]
+View = Literal["weak", "strong"]
+"""The view that a learner of one view learns from."""
 
 
 @dataclass(frozen=True)

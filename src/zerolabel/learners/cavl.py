@@ -16,17 +16,22 @@ from torch import Tensor
 
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 
 class CAVL(Learner):
-    """Believe the candidate with the largest class activation value; an image without candidates is left out."""
+    """Believe the candidate with the largest class activation value; an image without candidates is left out.
+
+    Args:
+        view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
+    """
 
     confidence: Float[Tensor, "N C"]
 
-    def __init__(self, network: Network, annotations: Annotations) -> None:
+    def __init__(self, network: Network, annotations: Annotations, *, view: View = "strong") -> None:
         super().__init__(network, annotations)
+        self.views = (view,)
         self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:

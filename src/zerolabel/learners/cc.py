@@ -9,11 +9,21 @@ There is nothing to decide: no confidence is kept, and the network may put the m
 from collections.abc import Iterable
 
 from zerolabel import losses
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
+from zerolabel.networks import Network
 
 
 class CC(Learner):
-    """The candidate set as a whole shall be probable; an image without candidates is left out."""
+    """The candidate set as a whole shall be probable; an image without candidates is left out.
+
+    Args:
+        view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
+    """
+
+    def __init__(self, network: Network, annotations: Annotations, *, view: View = "strong") -> None:
+        super().__init__(network, annotations)
+        self.views = (view,)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""

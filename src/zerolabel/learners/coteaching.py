@@ -14,7 +14,6 @@ is learned from; an image that a person labelled is always kept, beyond that sha
 from collections.abc import Iterable
 from functools import partial
 from math import ceil
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from zerolabel import label_models, labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network, twin
 
 
@@ -44,7 +43,7 @@ class CoTeaching(Learner):
         *,
         noise_rate: float | None = None,
         ramp: int = 10,
-        view: Literal["weak", "strong"] = "strong",
+        view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
         self.noise_rate = label_models.noise_rate(noise_rate, label_models.label_noise, annotations)

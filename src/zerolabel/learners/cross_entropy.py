@@ -10,18 +10,22 @@ from torch import Tensor
 
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 
 class CrossEntropy(Learner):
-    """Believe the annotators' best class; a human label overrules it, an image without a vote is left out."""
+    """Believe the annotators' best class; a human label overrules it, an image without a vote is left out.
 
-    views = ("strong",)
+    Args:
+        view: that is learned from.
+    """
+
     target: Float[Tensor, "N C"]
 
-    def __init__(self, network: Network, annotations: Annotations) -> None:
+    def __init__(self, network: Network, annotations: Annotations, *, view: View = "strong") -> None:
         super().__init__(network, annotations)
+        self.views = (view,)
         best = self.scores.argmax(1).where(self.candidates.any(1), -1)
         chosen = self.labels.where(self.labels >= 0, best)
         self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))

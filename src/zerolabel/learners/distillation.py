@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 
@@ -22,13 +22,16 @@ class Distillation(Learner):
 
     Args:
         temperature: T of ``norm(score^(1/T))``; the paper softens with T > 1, mean scores are soft already.
+        view: that is learned from.
     """
 
-    views = ("strong",)
     target: Float[Tensor, "N C"]
 
-    def __init__(self, network: Network, annotations: Annotations, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self, network: Network, annotations: Annotations, *, temperature: float = 1.0, view: View = "strong"
+    ) -> None:
         super().__init__(network, annotations)
+        self.views = (view,)
         soft = labels.sharpen(self.scores, temperature)
         hard = labels.one_hot(self.labels, len(annotations.classes))
         self.register_buffer("target", hard.where((self.labels >= 0)[:, None], soft))

@@ -10,7 +10,6 @@ never moves; an image without a vote is left out.
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 
@@ -41,7 +40,7 @@ class ELR(Learner):
         *,
         memory: float = 0.7,
         weight: float = 3.0,
-        view: Literal["weak", "strong"] = "strong",
+        view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
         self.memory, self.weight, self.views = memory, weight, (view,)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 HIGHEST, LOWEST = 0.9, 0.1
@@ -43,6 +43,7 @@ class FREDIS(Learner):
         delta: first threshold on the gap from which a candidate is dropped.
         theta_step: by how much theta grows.
         delta_step: by how much delta shrinks.
+        view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
     """
 
     confidence: Float[Tensor, "N C"]
@@ -64,8 +65,10 @@ class FREDIS(Learner):
         delta: float = 1.0,
         theta_step: float = 1e-6,
         delta_step: float = 1e-6,
+        view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
+        self.views = (view,)
         self.consistency, self.complement, self.interval, self.ratio = consistency, complement, interval, ratio
         self.change_size = max(1, min(change_size, len(annotations) // 10))
         self.theta_step, self.delta_step = theta_step, delta_step

@@ -9,7 +9,6 @@ limit q -> 0), for its label is not in doubt; an image without a vote is left ou
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch import Tensor
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 
@@ -37,7 +36,7 @@ class GCE(Learner):
         annotations: Annotations,
         *,
         q: float = 0.7,
-        view: Literal["weak", "strong"] = "strong",
+        view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
         if not 0 < q <= 1:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 
@@ -28,12 +28,14 @@ class LWS(Learner):
 
     Args:
         beta: the leverage: weight of the classes outside the set.
+        view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
     """
 
     weight: Float[Tensor, "N C"]
 
-    def __init__(self, network: Network, annotations: Annotations, *, beta: float = 1.0) -> None:
+    def __init__(self, network: Network, annotations: Annotations, *, beta: float = 1.0, view: View = "strong") -> None:
         super().__init__(network, annotations)
+        self.views = (view,)
         self.beta = beta
         candidates = annotations.candidates
         self.register_buffer("weight", labels.uniform_over(candidates) + labels.uniform_over(~candidates))

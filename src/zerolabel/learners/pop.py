@@ -19,7 +19,7 @@ from torch import Tensor
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 HIGHEST, FEW = 0.4, 1e-4
@@ -33,6 +33,7 @@ class POP(Learner):
         window: epochs over which the confidence is averaged.
         theta: a candidate goes below this share of the best one's confidence.
         growth: relative growth of theta.
+        view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
     """
 
     confidence: Float[Tensor, "N C"]
@@ -48,8 +49,10 @@ class POP(Learner):
         window: int = 5,
         theta: float = 1e-3,
         growth: float = 1e-3,
+        view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
+        self.views = (view,)
         if window < 1:
             raise InputError(f"window is at least 1 epoch, not {window}.")
         self.warm_up, self.growth = warm_up, growth

@@ -8,7 +8,6 @@ without a vote is left out.
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 
@@ -40,7 +39,7 @@ class SCE(Learner):
         alpha: float = 0.1,
         beta: float = 1.0,
         least: float = 1e-4,
-        view: Literal["weak", "strong"] = "strong",
+        view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
         if not 0 < least < 1:

@@ -12,7 +12,6 @@ plain cross-entropy; a class of which no image lies above k keeps its images, fo
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,7 +20,7 @@ from torch import Tensor
 from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
-from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
 
@@ -48,7 +47,7 @@ class TruncatedGCE(Learner):
         k: float = 0.5,
         warm_up: int = 40,
         interval: int = 10,
-        view: Literal["weak", "strong"] = "strong",
+        view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
         if not 0 < q <= 1 or not 0 <= k < 1 or interval < 1:

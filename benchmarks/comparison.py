@@ -1,0 +1,181 @@
+"""Every learner on the same images: ``python -m benchmarks.comparison --data FOLDER``.
+
+A cell is a pool of images with annotations (see `benchmarks.pools`) and one call of ``zerolabel compare``, three seeds
+of each learner. FOLDER holds the archives of Fashion-MNIST, FER2013, CIFAR-10 and CIFAR-10N; the digits need none.
+Finished runs are kept under ``build/benchmarks`` and not repeated, so that the command can be stopped, continued, and
+given more learners. The tables go to the screen and to ``benchmarks/results/comparison.json``.
+
+The last network is judged on held-out images. Learner and annotator are compared on the pool, which the annotators saw.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import pools
+from benchmarks.pools import Pool, zerolabel
+from zerolabel.comparison import ANNOTATOR
+from zerolabel.learners import LEARNERS
+
+WORK = Path("build/benchmarks/comparison")
+RESULTS = Path("benchmarks/results/comparison.json")
+SEEDS = 3
+BATCH = 32
+"""Images in a batch: small, so that few epochs of few images are many steps."""
+WANTS_LABELS = ("fixmatch", "flexmatch")
+"""Learners that need a few human labels, which no cell has."""
+ALL = tuple(name for name in LEARNERS if name not in WANTS_LABELS)
+MAIN = ("digits", "fashion", "fer2013")
+"""The cells of every learner."""
+FEW = ("cross_entropy", "distillation", "coreg", "proden", "rc", "pico", "papi", "elr", "dividemix", "promix")
+FRAME = {
+    "annotator, on the pool": "annotator_pool_accuracy",
+    "candidates hold the truth": "candidate_coverage",
+    "supervised bound": "bound_accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Images, and how long the students train.
+
+    Attributes:
+        make: writes the pool into a folder, from a folder of archives.
+        epochs: of every run.
+        size: pixels of the students' input.
+        learners: that are run.
+        flip: whether an image and its mirror image mean the same.
+    """
+
+    make: Callable[[Path, Path], Pool]
+    epochs: int
+    size: int
+    learners: tuple[str, ...] = ALL
+    flip: bool = True
+
+
+CELLS = {
+    "digits": Cell(pools.digits, 20, 32, flip=False),
+    "fashion": Cell(pools.fashion, 20, 28),
+    "fer2013": Cell(pools.fer2013, 20, 32),
+    "cifar10n": Cell(pools.cifar10n, 10, 32, FEW),
+    "grid q=0.1 eta=0.2": Cell(pools.drawn(0.1, 0.2), 20, 32, FEW),
+    "grid q=0.3 eta=0": Cell(pools.drawn(0.3, 0.0), 20, 32, FEW),
+    "grid q=0.3 eta=0.4": Cell(pools.drawn(0.3, 0.4), 20, 32, FEW),
+}
+
+
+def compare(name: str, cell: Cell, data: Path, learners: tuple[str, ...], jobs: int) -> None:
+    """The runs of a cell that are not there, and its supervised bound."""
+    pool = prepare(name, cell, data)
+    shared = [
+        "--truth", pool.truth, "--test", pool.folder / "test", "--student", "light", "--epochs", cell.epochs,
+        "--size", cell.size, "--seeds", SEEDS, "--jobs", jobs, "--flip" if cell.flip else "--no-flip",
+        "--set", f"batch_size={BATCH}",
+    ]  # fmt: skip
+    train, out = pool.folder / "train", WORK / name
+    zerolabel("compare", train, pool.annotations, "-o", out, "--learners", ",".join(learners), *shared)
+    zerolabel("compare", train, pool.bound, "-o", WORK / "bounds" / name, "--learners", "cross_entropy", *shared)
+
+
+def prepare(name: str, cell: Cell, data: Path) -> Pool:
+    """The pool of a cell; ``bound.parquet``, which is made last, tells that it is whole."""
+    folder = WORK / "pools" / name
+    classes = folder / "classes.txt"
+    if (folder / "bound.parquet").is_file():
+        return Pool(folder, tuple(classes.read_text(encoding="utf-8").splitlines()))
+    (folder / "truth.csv").unlink(missing_ok=True)
+    pool = cell.make(folder, data)
+    pool.simulate(pool.bound, "uniform", "--q", 0, "--eta", 0)
+    return pool
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """What was measured in a cell; None where nothing was yet."""
+    file = WORK / name / "results.parquet"
+    bound = WORK / "bounds" / name / "results.parquet"
+    if not file.is_file() or not bound.is_file():
+        return None
+    runs = pd.read_parquet(file).drop(columns=["parameters"])
+    runs = runs[[column for column in runs if not str(column).startswith("accuracy of ")]]
+    annotator = runs[runs["learner"] == ANNOTATOR].iloc[0]
+    of_bound = pd.read_parquet(bound).query("learner == 'cross_entropy'")["accuracy"]
+    return {
+        "annotator_pool_accuracy": float(annotator["pool_accuracy"]),
+        "candidate_coverage": float(annotator["candidate_coverage"]),
+        "mean_candidates": float(annotator["mean_candidates"]),
+        "bound_accuracy": float(of_bound.mean()),
+        "runs": json.loads(runs[runs["learner"] != ANNOTATOR].dropna(axis=1, how="all").to_json(orient="records")),
+    }
+
+
+def means(cells: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Mean accuracy over seeds of each learner in each cell, and over the cells that all learners share."""
+    runs = pd.concat([pd.DataFrame(cell["runs"]).assign(cell=name) for name, cell in cells.items()])
+    table = runs.pivot_table(index="learner", columns="cell", values="accuracy")[list(cells)]
+    shared = [name for name in MAIN if name in table]
+    return table.assign(mean=table[shared].mean(axis=1, skipna=False)).sort_values("mean", ascending=False)
+
+
+def rows(cells: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
+    """Lines of the table: what frames the cells, then the learners, the best mean first."""
+    for title, key in FRAME.items():
+        yield [title, *(f"{100 * cell[key]:.1f}" for cell in cells.values()), "", ""]
+    yield ["candidates per image", *(f"{cell['mean_candidates']:.2f}" for cell in cells.values()), "", ""]
+    table = means(cells)
+    for learner in table.index:
+        mine = [pd.DataFrame(cell["runs"]).query("learner == @learner") for cell in cells.values()]
+        texts = [f"{100 * m['accuracy'].mean():.1f} ± {100 * m['accuracy'].std():.1f}" if len(m) else "" for m in mine]
+        average = table.loc[learner, "mean"]
+        seconds = sum(m["seconds"].sum() for m in mine)
+        yield [str(learner), *texts, "" if average != average else f"{100 * average:.1f}", f"{seconds:.0f}"]
+
+
+def shown(cells: dict[str, dict[str, Any]]) -> Table:
+    """Accuracy on held-out images, in per cent, mean and standard deviation over seeds."""
+    table = Table("learner", *cells, "mean of the first three", "seconds")
+    for row in rows(cells):
+        table.add_row(*row)
+    return table
+
+
+def main() -> None:
+    """Run what is not there yet, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the archives")
+    parser.add_argument("--cells", nargs="*", default=list(CELLS), choices=list(CELLS), help="only these")
+    parser.add_argument("--learners", nargs="*", choices=ALL, help="only these")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, the cores shared among them")
+    options = parser.parse_args()
+    for name in options.cells:
+        cell = CELLS[name]
+        wanted = cell.learners if options.learners is None else tuple(options.learners)
+        compare(name, cell, options.data, wanted, options.jobs)
+    cells = {name: found for name in CELLS if (found := read(name)) is not None}
+    facts = {
+        "command": "python -m benchmarks.comparison --data FOLDER",
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {options.jobs} runs at a time",
+        "torch": torch.__version__,
+        "settings": {name: {"epochs": CELLS[name].epochs, "size": CELLS[name].size} for name in cells},
+        "student": "light",
+        "batch": BATCH,
+        "cells": cells,
+    }
+    RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
+    Console(width=160).print(shown(cells))
+
+
+if __name__ == "__main__":
+    main()
