@@ -30,7 +30,6 @@ from zerolabel.learners import LEARNERS
 
 WORK = Path("build/benchmarks/comparison")
 RESULTS = Path("benchmarks/results/comparison.json")
-SEEDS = 3
 BATCH = 32
 """Images in a batch: small, so that few epochs of few images are many steps."""
 WANTS_LABELS = ("fixmatch", "flexmatch")
@@ -76,12 +75,12 @@ CELLS = {
 }
 
 
-def compare(name: str, cell: Cell, data: Path, learners: tuple[str, ...], jobs: int) -> None:
+def compare(name: str, cell: Cell, data: Path, learners: tuple[str, ...], seeds: int, jobs: int) -> None:
     """The runs of a cell that are not there, and its supervised bound."""
     pool = prepare(name, cell, data)
     shared = [
         "--truth", pool.truth, "--test", pool.folder / "test", "--student", "light", "--epochs", cell.epochs,
-        "--size", cell.size, "--seeds", SEEDS, "--jobs", jobs, "--flip" if cell.flip else "--no-flip",
+        "--size", cell.size, "--seeds", seeds, "--jobs", jobs, "--flip" if cell.flip else "--no-flip",
         "--set", f"batch_size={BATCH}",
     ]  # fmt: skip
     train, out = pool.folder / "train", WORK / name
@@ -156,12 +155,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the archives")
     parser.add_argument("--cells", nargs="*", default=list(CELLS), choices=list(CELLS), help="only these")
     parser.add_argument("--learners", nargs="*", choices=ALL, help="only these")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each learner")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, the cores shared among them")
     options = parser.parse_args()
     for name in options.cells:
         cell = CELLS[name]
         wanted = cell.learners if options.learners is None else tuple(options.learners)
-        compare(name, cell, options.data, wanted, options.jobs)
+        compare(name, cell, options.data, wanted, options.seeds, options.jobs)
     cells = {name: found for name in CELLS if (found := read(name)) is not None}
     facts = {
         "command": "python -m benchmarks.comparison --data FOLDER",
