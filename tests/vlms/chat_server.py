@@ -15,6 +15,8 @@ from typing import Any
 from PIL import Image
 
 Answer = tuple[int, dict[str, str], bytes]
+DRIP: Answer = (-1, {}, b"")
+"""A reply that never ends, a byte every tenth of a second."""
 
 
 def completion(content: Any, usage: bool = True) -> bytes:
@@ -87,7 +89,20 @@ class ChatServer:
                 if status == 0:  # hang
                     server.closing.wait(6)
                     return
+                if status == -1:
+                    self.drip()
+                    return
                 self.respond(status, headers, data)
+
+            def drip(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", "1000000")
+                self.end_headers()
+                while not server.closing.wait(0.1):
+                    try:
+                        self.wfile.write(b" ")
+                    except OSError:
+                        return
 
             def respond(self, status: int, headers: dict[str, str], data: bytes) -> None:
                 try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chat_server import ChatServer, completion, good, picture, retry_dates, wrong
+from chat_server import DRIP, ChatServer, completion, good, picture, retry_dates, wrong
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -88,7 +88,9 @@ def answers(out):
 
 # --- what an answer means
 
-VOCABULARY = Vocabulary(Classes(("cat", "Dog", "swivel_chair", "a", "A"), (("kitty", "tom cat"), (), (), (), ())))
+VOCABULARY = Vocabulary(
+    Classes(("cat", "Dog", "swivel_chair", "a", "A", "lamp, desk"), (("kitty", "tom cat"), (), (), (), (), ()))
+)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,14 @@ VOCABULARY = Vocabulary(Classes(("cat", "Dog", "swivel_chair", "a", "A"), (("kit
         ("I think that this picture probably shows a cat that sleeps", (), "unparsable"),
         ("It is a cat", (), "unknown class"),
         ("catalogue", (), "unknown class"),
+        ("no, cat", (), "unknown class"),
+        ("none, cat", (0,), ""),
+        ("lamp, desk", (5,), ""),
+        ('<think>\nA dog? No.\n</think>\n\n["cat"]', (0,), ""),
+        ("[" * 100_000, (), "unparsable"),
+        ("9" * 10_000, (), "unknown class"),
+        ('{"classes": [NaN, 1e999]}', (), "unknown class"),
+        ("\ud800", (), "unknown class"),
     ],
 )
 def test_an_answer_is_a_vote_or_an_abstention_with_a_reason(text, ids, reason):
@@ -131,7 +141,16 @@ def test_a_class_called_none_is_a_class_and_further_choices_are_left_out():
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(None, None), ("7", 7), ("0.5", 0.5), ("86400", LONGEST_WAIT), ("-3", 0), ("soon", None)],
+    [
+        (None, None),
+        ("7", 7),
+        ("0.5", 0.5),
+        ("86400", LONGEST_WAIT),
+        ("-3", 0),
+        ("soon", None),
+        ("nan", None),
+        ("inf", LONGEST_WAIT),
+    ],
 )
 def test_retry_after_in_seconds(header, seconds):
     assert retry_after(header) == seconds
@@ -151,11 +170,13 @@ def test_images_are_sent_small_and_their_tokens_estimated():
 
 
 def test_what_a_server_refuses_is_left_out():
-    assert Dialect().after("unsupported: use max_completion_tokens").max_tokens == "max_completion_tokens"
-    assert Dialect().after("temperature must be 1").temperature is False
-    assert Dialect().after("response_format is not supported").schema is False
-    assert Dialect().after("the image is too large") is None
-    assert Dialect(schema=False).after("response_format is not supported") is None
+    assert Dialect().after(400, "unsupported: use max_completion_tokens").max_tokens == "max_completion_tokens"
+    assert Dialect().after(422, "temperature must be 1").temperature is False
+    assert Dialect().after(400, "response_format is not supported").schema is False
+    assert Dialect().after(500, "cannot turn this schema into a grammar").schema is False
+    assert Dialect().after(400, "the image is too large") is None
+    assert Dialect(schema=False).after(400, "response_format is not supported") is None
+    assert Dialect().after(200, "temperature") is None and Dialect().after(503, "schema") is None
 
 
 def test_the_store_keeps_answers_and_refuses_what_is_none(tmp_path):
@@ -322,6 +343,12 @@ WRONG = {
     "--vlm chat:tiny": "needs --endpoint",
     "--vlm chat:tiny --endpoint localhost:8000": "is no URL",
     "--vlm chat:tiny --endpoint http://127.0.0.1:9/v1": "nothing answers at --endpoint",
+    "--vlm chat:tiny --endpoint http://": "is no URL",
+    "--vlm chat:tiny --endpoint http://127.0.0.1:99999/v1": "is no URL",
+    "--vlm chat:tiny --endpoint URL --timeout nan": "--timeout nan is not above 0",
+    "--vlm chat:tiny --endpoint URL --budget inf --price-in 1 --price-out 1": "--budget inf is no amount",
+    "--vlm chat:tiny --endpoint URL --image-side 99999": "--image-side 99999 is above 8192",
+    "--vlm chat:tiny --endpoint URL --answer-tokens 0": "--answer-tokens 0 is below 1",
     "--vlm chat:tiny --endpoint URL --budget 3": "--budget needs --price-in and --price-out",
     "--vlm chat:tiny --endpoint URL --concurrency 0": "--concurrency 0 is below 1",
     "--vlm chat:tiny --endpoint URL --questions what": "--questions what: there is no such file",
@@ -339,13 +366,88 @@ def test_mistakes_are_one_sentence(options, images, serve, call, tmp_path):
     assert code == 2 and len(told) == 1 and WRONG[options] in told[0]
 
 
-@pytest.mark.parametrize(
-    ("status", "said"), [(401, "refuses the key in $OPENAI_API_KEY"), (404, "has no model 'tiny'")]
-)
-def test_what_no_further_try_can_mend_ends_the_command(status, said, images, serve, call, tmp_path):
-    server = serve(lambda request, nth: wrong(status, "no"))
+ENDS = {
+    "refuses the key in $OPENAI_API_KEY": wrong(401),
+    "(HTTP 403); set another": wrong(403),
+    "has no model 'tiny'": wrong(404),
+    "sends on to https://elsewhere/v1": wrong(308, Location="https://elsewhere/v1"),
+    "wants to be paid first (HTTP 402)": wrong(402),
+    "wants to be paid first (HTTP 429)": wrong(429, '{"error": {"code": "insufficient_quota"}}'),
+}
+
+
+@pytest.mark.parametrize("said", ENDS)
+def test_what_no_further_try_can_mend_ends_the_command(said, images, serve, call, tmp_path):
+    server = serve(lambda request, nth: ENDS[said])
     code, _, err = call(*ask(images, tmp_path / "out", server))
-    assert code == 2 and said in err and len(server.requests) <= 8
+    assert code == 2 and said in " ".join(err.split()) and len(server.requests) <= 8
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_after_an_answer_is_about_one_image(status, images, serve, call, tmp_path):
+    server = serve(lambda request, nth: good("cat") if len(server.requests) != 3 else wrong(status, "flagged"))
+    assert call(*ask(images, tmp_path / "out", server, "--concurrency", 1))[0] == 0
+    assert Counter(row["reason"] for row in answers(tmp_path / "out").values()) == {"": 5, "refused": 1}
+
+
+def test_a_server_that_goes_away_ends_the_command_and_what_it_said_is_kept(serve, call, tmp_path):
+    images = write_images(tmp_path / "many", 60)
+    server = serve(lambda request, nth: good("cat") if len(server.requests) <= 10 or back else wrong(500, "gone"))
+    back = False
+    command = ask(images, tmp_path / "out", server, "--retries", 0, "--concurrency", 2)
+    code, _, err = call(*command)
+    said = " ".join(err.split())
+    assert code == 2 and "stopped answering (HTTP 500) after" in said and "go on with --resume" in said
+    assert len(server.requests) < 60
+    back = True
+    assert call(*command, "--resume")[0] == 0
+    assert set(server.answered.values()) == {1} and len(answers(tmp_path / "out")) == 60
+
+
+def test_replies_that_no_server_should_send_lose_nothing(images, serve, call, tmp_path):
+    odd = [
+        good("\ud800 \x00"),
+        (200, {}, b"[" * 100_000),
+        (200, {}, b'{"choices": [{"message": {"refusal": "no"}}], "usage": {"prompt_tokens": 1e999}}'),
+        (200, {}, b'{"choices": [{"message": {"content": "cat"}}], "usage": {"prompt_tokens": 123456789012345678901}}'),
+        (200, {}, b'{"choices": [{"message": {"content": "cat"}}], "usage": {"prompt_tokens": -5}}'),
+        (200, {}, completion("cat") + b" " * 2**20),
+    ]
+    server = serve(lambda request, nth: odd[len(server.seen) - 1])
+    code, _, err = call(*ask(images, tmp_path / "out", server, "--concurrency", 1, "--retries", 0))
+    assert code == 0, err
+    reasons = Counter(row["reason"] for row in answers(tmp_path / "out").values())
+    assert reasons == {"unknown class": 1, "failed": 2, "empty": 1, "": 2}
+
+
+def test_a_server_that_drips_is_given_up_in_time(images, serve, call, tmp_path):
+    server = serve(lambda request, nth: DRIP if nth == 0 else good("cat"))
+    code, _, err = call(*ask(images, tmp_path / "out", server, "--timeout", 1, "--concurrency", 6))
+    assert code == 0, err
+    assert all(row["classes"] == "cat" for row in answers(tmp_path / "out").values())
+
+
+def test_a_fatal_answer_does_not_wait_for_the_tries_of_others(images, serve, call, tmp_path):
+    server = serve(lambda request, nth: wrong(401) if len(server.requests) == 6 else wrong(503, Retry_After="600"))
+    code, _, err = call(*ask(images, tmp_path / "out", server, "--concurrency", 6))
+    assert code == 2 and "refuses the key" in err
+
+
+def test_a_key_that_no_header_can_hold_is_named_by_its_variable(images, serve, call, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-\u2026secret")
+    server = serve(lambda request, nth: good("cat"))
+    code, _, err = call(*ask(images, tmp_path / "out", server, "--api-key-env", "MY_KEY"))
+    assert code == 2 and "$MY_KEY" in err and "secret" not in err
+    monkeypatch.setenv("MY_KEY", f" {KEY}\n")
+    assert call(*ask(images, tmp_path / "other", server, "--api-key-env", "MY_KEY"))[0] == 0
+    assert server.headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_full_disk_ends_the_questions(images, serve, tmp_path, monkeypatch):
+    store = AnswerStore(tmp_path / "answers.sqlite")
+    store.file.execute("PRAGMA max_page_count = 3")
+    with pytest.raises(InputError, match=r"cannot be read or kept .*full"):
+        store.add("b", Reply("x" * 100_000))
 
 
 def test_a_rate_is_kept(monkeypatch):
@@ -353,8 +455,8 @@ def test_a_rate_is_kept(monkeypatch):
 
     now, waits = [100.0], []
     monkeypatch.setattr(client.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(client.time, "sleep", waits.append)
     slow = client.Client(Chat("m", "http://localhost/v1", per_minute=30.0))
+    monkeypatch.setattr(slow.stopped, "wait", waits.append)
     for _ in range(3):
         slow.turn()
     now[0] += 60

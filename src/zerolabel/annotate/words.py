@@ -4,9 +4,9 @@ import csv
 import os
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,12 +24,13 @@ from zerolabel.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.prompts import Classes
 from zerolabel.vlms.chat import MOST_CLASSES, SHORTLIST, Chat
 from zerolabel.vlms.chat.answers import Answer, Vocabulary
-from zerolabel.vlms.chat.client import Client, Passing, Refused
+from zerolabel.vlms.chat.client import Client, Gone, Passing, Refused
 from zerolabel.vlms.chat.purse import Purse, Spent
 from zerolabel.vlms.chat.store import AnswerStore, key
-from zerolabel.vlms.chat.wire import TOKENS_OUT, data_url, question, tokens_in
+from zerolabel.vlms.chat.wire import data_url, question, tokens_in
 
 AHEAD = 4  # images that wait for each thread
+_LOCKS = 1024
 Shortlists = Mapping[str, tuple[int, ...]]
 
 
@@ -41,6 +42,10 @@ class _Row:
     size: tuple[int, int]
     said: tuple[tuple[Answer, str], ...]
     cached: int
+
+
+def _locks() -> tuple[threading.Lock, ...]:
+    return tuple(threading.Lock() for _ in range(_LOCKS))
 
 
 @dataclass
@@ -64,7 +69,8 @@ class Interview:
     client: Client = field(init=False)
     purse: Purse = field(init=False)
     reached: bool = field(init=False, default=False)
-    locks: defaultdict[str, threading.Lock] = field(init=False, default_factory=lambda: defaultdict(threading.Lock))
+    reaching: threading.Lock = field(init=False, default_factory=threading.Lock)
+    locks: tuple[threading.Lock, ...] = field(init=False, default_factory=_locks)
 
     def __post_init__(self) -> None:
         for template in self.templates:
@@ -84,17 +90,18 @@ class Interview:
         Raises:
             Unreadable: the image is.
             Spent: the budget is.
+            Gone: the server is.
         """
         data = images.read_bytes(index)
         digest, image = sha256(data), decode(data)
-        with self.locks[digest]:  # a copy of an image waits for the first
+        with self.locks[int(digest[:8], 16) % _LOCKS]:  # a copy of an image waits for the first
             replies = [self.answer(template, digest, image) for template in self.templates]
         said = tuple((answer, text) for answer, text, _ in replies)
         return _Row(digest, image.size, said, sum(known for *_, known in replies))
 
     def reach(self) -> None:
         """See, once, that something listens; answers that are there already need no server."""
-        with self.locks[""]:
+        with self.reaching:
             if not self.reached:
                 self.client.reach()
                 self.reached = True
@@ -120,7 +127,7 @@ class Interview:
         known = reply = self.store.get(place)
         if reply is None:
             text = question(template, names, choices)
-            estimate = tokens_in(text, *image.size, self.chat.side), TOKENS_OUT * choices
+            estimate = tokens_in(text, *image.size, self.chat.side), self.chat.tokens_out
             self.reach()
             try:
                 with self.purse.paying(*estimate) as bill:
@@ -163,8 +170,8 @@ def annotate_in_words(
         progress: wraps the steps.
 
     Raises:
-        InputError: nothing answers at the endpoint, it refuses the key, the budget is spent (all answers are kept), no
-            image is readable, or a template or the rule is wrong.
+        InputError: nothing answers at the endpoint, or not any more, it refuses the key, the budget is spent (all
+            answers are kept), no image is readable, or a template or the rule is wrong.
     """
     build, start = candidates.parse_rule(rule), time.perf_counter()
     store = AnswerStore(answers)
@@ -174,11 +181,12 @@ def annotate_in_words(
     try:
         for _ in progress(_steps(images, interview, rows, skipped)):
             pass
-    except Spent:
-        done = f"{len(rows)} of {len(images)} images"
+    except (Spent, Gone) as error:
+        done = f"after {len(rows)} of {len(images)} images; the answers are kept"
         raise InputError(
-            f"the budget of {chat.budget:g} is spent after {done}; the answers are kept: raise --budget, and go "
-            "on with --resume."
+            f"the budget of {chat.budget:g} is spent {done}: raise --budget, and go on with --resume."
+            if isinstance(error, Spent)
+            else f"{chat.endpoint} stopped answering ({error}) {done}: see to the server, and go on with --resume."
         ) from None
     finally:
         interview.client.close()
@@ -201,29 +209,29 @@ def _steps(
     images: ImageSet, interview: Interview, rows: dict[int, _Row], skipped: list[tuple[str, str]]
 ) -> Iterator[Asked]:
     start, cached, abstained = time.perf_counter(), 0, Counter[str]()
-    workers = interview.chat.concurrency
-    pool = ThreadPoolExecutor(workers)
+    workers, left = interview.chat.concurrency, iter(range(len(images)))
+    unreadable: dict[int, str] = {}
+    pool, asked = ThreadPoolExecutor(workers), dict[Future[_Row], int]()
     try:
-        jobs = (pool.submit(interview.row, images, i) for i in range(len(images)))
-        for i, job in enumerate(_ahead(jobs, AHEAD * workers)):
-            try:
-                rows[i] = job.result()
-            except Unreadable as error:
-                skipped.append((images.file_names[i], str(error)))
-            else:
-                cached += rows[i].cached
-                abstained.update(answer.reason for answer, _ in rows[i].said if answer.reason)
-            seconds = time.perf_counter() - start
-            yield Asked(i + 1, len(images), len(skipped), cached, dict(abstained), interview.purse.cost, seconds)
+        while True:
+            asked |= {pool.submit(interview.row, images, i): i for i in islice(left, AHEAD * workers - len(asked))}
+            if not asked:
+                break
+            for job in wait(asked, return_when=FIRST_COMPLETED).done:
+                i = asked.pop(job)
+                try:
+                    rows[i] = job.result()
+                except Unreadable as error:
+                    unreadable[i] = str(error)
+                else:
+                    cached += rows[i].cached
+                    abstained.update(answer.reason for answer, _ in rows[i].said if answer.reason)
+            seconds, done = time.perf_counter() - start, len(rows) + len(unreadable)
+            yield Asked(done, len(images), len(unreadable), cached, dict(abstained), interview.purse.cost, seconds)
+        skipped.extend((images.file_names[i], reason) for i, reason in sorted(unreadable.items()))
     finally:
+        interview.client.stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ahead(jobs: "Iterator[Future[_Row]]", depth: int) -> "Iterator[Future[_Row]]":
-    window = list(islice(jobs, depth))
-    while window:
-        yield window.pop(0)
-        window.extend(islice(jobs, 1))
 
 
 def _annotations(images: ImageSet, interview: Interview, rows: dict[int, _Row], rule: str) -> Annotations:
@@ -290,5 +298,5 @@ def preview(
                 open_questions[place] = tokens_in(question(template, names, chat.choices), *size, chat.side)
     interview.client.close()
     store.close()
-    sent, received = sum(open_questions.values()), TOKENS_OUT * chat.choices * len(open_questions)
+    sent, received = sum(open_questions.values()), chat.tokens_out * len(open_questions)
     return Preview(len(open_questions), len(cached), sent, received, chat.cost(sent, received))

@@ -7,6 +7,7 @@ import typer
 
 from zerolabel.cli.arguments import (
     AnnotationsArg,
+    AnswerTokensOpt,
     BudgetOpt,
     CacheOpt,
     ChoicesOpt,
@@ -74,6 +75,7 @@ def annotate(
     api_key_env: KeyOpt = None,
     image_side: SideOpt = None,
     choices: ChoicesOpt = None,
+    answer_tokens: AnswerTokensOpt = None,
     concurrency: ConcurrencyOpt = None,
     rate: RateOpt = None,
     timeout: TimeoutOpt = None,
@@ -93,8 +95,8 @@ def annotate(
 
     chat = said(
         endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,
-        concurrency=concurrency, per_minute=rate, timeout=timeout, retries=retries, price_in=price_in,
-        price_out=price_out, budget=budget,
+        answer_tokens=answer_tokens, concurrency=concurrency, per_minute=rate, timeout=timeout, retries=retries,
+        price_in=price_in, price_out=price_out, budget=budget,
     )  # fmt: skip
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, few_shot=few_shot, device=device,

@@ -58,6 +58,12 @@ SideOpt = Arg[
     int | None, typer.Option("--image-side", help="Longest side of the image sent; 512 pixels.", rich_help_panel=_WORDS)
 ]
 ChoicesOpt = Arg[int | None, typer.Option(help="Classes that one answer may name; 3.", rich_help_panel=_WORDS)]
+AnswerTokensOpt = Arg[
+    int | None,
+    typer.Option(
+        help="Tokens of an answer per class it may name; 60, more for models that think.", rich_help_panel=_WORDS
+    ),
+]
 ConcurrencyOpt = Arg[int | None, typer.Option(help="Requests at a time; 8.", rich_help_panel=_WORDS)]
 RateOpt = Arg[float | None, typer.Option("--rate", help="Requests a minute; no limit.", rich_help_panel=_WORDS)]
 TimeoutOpt = Arg[float | None, typer.Option(help="Seconds for one request; 60.", rich_help_panel=_WORDS)]

@@ -6,8 +6,12 @@ from typing import Annotated as Arg
 import typer
 
 from zerolabel.cli.arguments import (
+    AnswerTokensOpt,
+    BudgetOpt,
     CacheOpt,
+    ChoicesOpt,
     ClassesOpt,
+    ConcurrencyOpt,
     DeployOpt,
     DeviceOpt,
     DryRunOpt,
@@ -22,15 +26,22 @@ from zerolabel.cli.arguments import (
     OutOpt,
     OverwriteOpt,
     PretrainedOpt,
+    PriceInOpt,
+    PriceOutOpt,
     PropagateOpt,
+    QuestionsOpt,
+    RateOpt,
     ResumeOpt,
+    RetriesOpt,
     RuleOpt,
     SeedOpt,
     SetOpt,
+    SideOpt,
     SizeOpt,
     StudentOpt,
     TemplatesOpt,
     TestOpt,
+    TimeoutOpt,
     TruthOpt,
     ViaOpt,
     VlmOpt,
@@ -66,7 +77,18 @@ def run(
     overwrite: OverwriteOpt = False,
     dry_run: DryRunOpt = False,
     endpoint: EndpointOpt = None,
+    questions: QuestionsOpt = None,
     api_key_env: KeyOpt = None,
+    image_side: SideOpt = None,
+    choices: ChoicesOpt = None,
+    answer_tokens: AnswerTokensOpt = None,
+    concurrency: ConcurrencyOpt = None,
+    rate: RateOpt = None,
+    timeout: TimeoutOpt = None,
+    retries: RetriesOpt = None,
+    price_in: PriceInOpt = None,
+    price_out: PriceOutOpt = None,
+    budget: BudgetOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
@@ -77,11 +99,16 @@ def run(
     from zerolabel.planning import Request, plan
     from zerolabel.runs import Folder
 
+    chat = said(
+        endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,
+        answer_tokens=answer_tokens, concurrency=concurrency, per_minute=rate, timeout=timeout, retries=retries,
+        price_in=price_in, price_out=price_out, budget=budget,
+    )  # fmt: skip
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
         student=student, size=size, pretrained=pretrained, via=via, propagate=propagate,
         deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth, test_images=test,
-        few_shot=few_shot, chat=said(endpoint=endpoint, key_variable=api_key_env), command=command_line(),
+        few_shot=few_shot, chat=chat, command=command_line(),
     )  # fmt: skip
     config = plan(request)
     if dry_run:

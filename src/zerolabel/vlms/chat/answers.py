@@ -10,6 +10,7 @@ from typing import Any
 from zerolabel.prompts import Classes
 
 NONE = "none"
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 _FENCE = re.compile(r"^```\w*\s*(.*?)\s*```$", re.DOTALL)
 
 
@@ -65,33 +66,37 @@ class Vocabulary:
             text: the answer; JSON such as ``{"classes": ["cat"]}``, or nothing but names with commas between.
             choices: classes that may be named; further ones are left out.
         """
-        if text is None or not text.strip():
+        text = _THOUGHTS.sub("", text or "").strip()
+        if not text:
             return Answer((), "empty")
-        words = named(text.strip())
-        if words is None:
+        said = named(text)
+        if said is None:
             return Answer((), "unparsable")
+        words, is_json = ([text], True) if text[0] not in "{[" and self.find(text) is not None else said
         found = [self.find(word) for word in words]
         known = [c for c in found if c is not None and c >= 0]
-        if known:
+        if known and (is_json or None not in found):
             return Answer(tuple(dict.fromkeys(known))[:choices])
-        return Answer((), NONE if -1 in found else "unknown class" if words else "empty")
+        return Answer((), NONE if -1 in found and None not in found else "unknown class" if words else "empty")
 
 
-def named(text: str) -> list[str] | None:
-    """The words of an answer; None where it is something else.
+def named(text: str) -> tuple[list[str], bool] | None:
+    """The words of an answer, and whether they stood in JSON; None where it is something else.
 
-    A text that is not JSON counts as one name, or as names with commas between where each is short.
+    A text that is not JSON counts as names with commas between where each is short, and all of them must be known:
+    "no, cat" is not the answer "cat".
     """
     fenced = _FENCE.match(text)
     text = fenced.group(1) if fenced else text
     try:
-        return _words(json.loads(text))
-    except ValueError:
+        words = _words(json.loads(text))
+        return None if words is None else (words, True)
+    except (ValueError, RecursionError):
         pass
     if text[:1] in "{[" or "\n" in text:
         return None
     parts = [part for part in text.split(",") if part.strip()]
-    return parts if all(len(part.split()) <= 8 for part in parts) else None
+    return (parts, False) if all(len(part.split()) <= 8 for part in parts) else None
 
 
 def _words(data: Any) -> list[str] | None:

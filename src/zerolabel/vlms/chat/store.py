@@ -27,7 +27,7 @@ class AnswerStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self.lock = threading.Lock()
+        self.lock, self.path = threading.Lock(), path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
@@ -40,15 +40,26 @@ class AnswerStore:
 
     def get(self, key: str) -> Reply | None:
         """The reply to a question, None where there is none yet."""
-        with self.lock:
-            row = self.file.execute("SELECT text, tokens_in, tokens_out FROM replies WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Reply(*row)
+        rows = self.run("SELECT text, tokens_in, tokens_out FROM replies WHERE key = ?", (key,))
+        return Reply(*rows[0]) if rows else None
 
     def add(self, key: str, reply: Reply) -> None:
         """Keep a reply; on disk when this returns."""
         row = (key, reply.text, reply.tokens_in, reply.tokens_out)
-        with self.lock:
-            self.file.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", row)
+        self.run("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", row)
+
+    def run(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Do a statement, and fetch what it finds.
+
+        Raises:
+            InputError: the file cannot be read or written, such as on a full disk.
+        """
+        try:
+            with self.lock:
+                return self.file.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            reason = f"the answers in {self.path} cannot be read or kept ({error})"
+            raise InputError(f"{reason}; make room, or give another --cache.") from None
 
     def close(self) -> None:
         """Let go of the file."""

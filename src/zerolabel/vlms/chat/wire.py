@@ -10,10 +10,10 @@ from typing import Any
 
 from PIL import Image
 
+from zerolabel.vlms.chat import Chat
 from zerolabel.vlms.chat.answers import NONE, schema
 
-TOKENS_OUT = 60
-"""Tokens that an answer may have, for each class that it may name."""
+_SCHEMA = ("response_format", "schema", "json", "grammar", "guided")
 _FORM = (
     'Answer with JSON alone: {{"classes": ["..."]}}, with the names exactly as they are listed, most likely first, at '
     'most {choices}; ["{none}"] where it shows none of them.'
@@ -34,13 +34,17 @@ class Dialect:
     max_tokens: str = "max_tokens"
     temperature: bool = True
 
-    def after(self, refusal: str) -> "Dialect | None":
-        """What to try after a refusal, None where nothing is left to leave out."""
+    def after(self, status: int, refusal: str) -> "Dialect | None":
+        """What to try after a reply; None where it is no refusal of a field, or nothing is left to leave out."""
+        if status in (500, 501) and self.schema and any(word in refusal for word in _SCHEMA[:2]):
+            return Dialect(False, self.max_tokens, self.temperature)
+        if status not in (400, 422):
+            return None
         if self.max_tokens == "max_tokens" and "max_completion_tokens" in refusal:
             return Dialect(self.schema, "max_completion_tokens", self.temperature)
         if self.temperature and "temperature" in refusal:
             return Dialect(self.schema, self.max_tokens, False)
-        if self.schema and any(word in refusal for word in ("response_format", "schema", "json", "grammar", "guided")):
+        if self.schema and any(word in refusal for word in _SCHEMA):
             return Dialect(False, self.max_tokens, self.temperature)
         return None
 
@@ -75,15 +79,15 @@ def data_url(image: Image.Image, side: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def body(model: str, text: str, url: str, names: Sequence[str], choices: int, dialect: Dialect) -> dict[str, Any]:
+def body(chat: Chat, text: str, url: str, names: Sequence[str], dialect: Dialect) -> dict[str, Any]:
     """A request, in the dialect of the server."""
     content = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
-    data: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": content}]}
-    data[dialect.max_tokens] = TOKENS_OUT * choices
+    data: dict[str, Any] = {"model": chat.model, "messages": [{"role": "user", "content": content}]}
+    data[dialect.max_tokens] = chat.tokens_out
     if dialect.temperature:
         data["temperature"] = 0
     if dialect.schema:
-        form = {"name": "classes", "strict": True, "schema": schema(names, choices)}
+        form = {"name": "classes", "strict": True, "schema": schema(names, chat.choices)}
         data["response_format"] = {"type": "json_schema", "json_schema": form}
     return data
 
@@ -95,17 +99,22 @@ def reply(data: Any) -> Reply:
         ValueError: it has another form.
     """
     try:
-        message = data["choices"][0]["message"]
-        content = message["content"]
+        content = data["choices"][0]["message"].get("content")
         if isinstance(content, list):
             content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
         usage = data.get("usage") or {}
-        tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        tokens = [count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"the reply is no chat completion ({type(error).__name__})") from None
     if content is not None and not isinstance(content, str):
         raise ValueError("the reply's content is no text")
-    return Reply(content, *tokens)
+    return Reply(None if content is None else content.encode("utf-8", "replace").decode(), *tokens)
+
+
+def count(value: Any) -> int:
+    """A number of tokens; 0 where it is none."""
+    plausible = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**31
+    return int(value) if plausible else 0
 
 
 def tokens_in(text: str, width: int, height: int, side: int) -> int:
