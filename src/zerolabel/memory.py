@@ -54,6 +54,10 @@ class Prototypes(nn.Module):
         self.momentum = momentum
         self.register_buffer("vectors", torch.zeros(n_classes, dimension))
 
+    def similarity(self, z: Float[Tensor, "*B D"]) -> Float[Tensor, "*B C"]:
+        """``z o_c``: cosine of every embedding and prototype as they are now, in single precision."""
+        return (z @ self.vectors.T.clone()).float()
+
     @torch.no_grad()
     def update(self, z: Float[Tensor, "B D"], labels: Int[Tensor, " B"], human: Bool[Tensor, " B"]) -> None:
         """``o_c <- l2(m o_c + (1 - m) z)`` for the images of a batch in their order, in closed form.

@@ -99,9 +99,9 @@ def plan(request: Request) -> Config:
         if path is not None:
             Labels.read(path, Classes(asked["classes"], asked["aliases"]))
     chosen = options.parse(request.learner, request.options)
-    preset = presets.choose(len(images))
-    settings = {**preset.settings, "seed": request.seed, "device": request.device, **chosen.settings}
-    settings |= {} if request.epochs is None else {"epochs": request.epochs}
+    wanted = chosen.settings if request.epochs is None else {**chosen.settings, "epochs": request.epochs}
+    preset = presets.choose(len(images), wanted.get("epochs"))
+    settings = {**preset.settings, "seed": request.seed, "device": request.device, **wanted}
     epochs = options.make_settings(settings).epochs
     hyper = fit_to_epochs(preset.hyper_parameters.get(request.learner, {}), request.learner, epochs) | chosen.learner
     check_hyper_parameters(request.learner, hyper, asked["classes"])

@@ -32,8 +32,8 @@ class Preset:
     hyper_parameters: dict[str, dict[str, Any]]
 
 
-def choose(n_images: int) -> Preset:
-    """The preset for a number of training images.
+def choose(n_images: int, epochs: int | None = None) -> Preset:
+    """The preset for a number of training images, and of epochs where the user gave one.
 
     The paper's values are made for 20,000 images and more: with 1,000 images, 50 epochs of warm-up at batch 512 are
     a hundred steps. The small preset takes smaller batches, a larger learning rate, as many epochs as show the
@@ -42,7 +42,7 @@ def choose(n_images: int) -> Preset:
     """
     if n_images >= SMALL:
         return Preset("paper", f"{n_images} images are {SMALL} or more", {}, {})
-    epochs = min(max(DRAWN // max(n_images, 1), 30), 300)
+    epochs = min(max(DRAWN // max(n_images, 1), 30), 300) if epochs is None else epochs
     coreg = {"warm_up": round(0.87 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False, "balance": 1.0}
     settings = {"epochs": epochs, "batch_size": 64, "lr": 0.05}
     return Preset("small", f"{n_images} images are fewer than {SMALL}", settings, {"coreg": coreg})

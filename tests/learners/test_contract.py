@@ -250,3 +250,13 @@ def test_pixels_through_a_convolutional_network(name: str, digits, make_annotati
     logs = list(train(learner, source, settings(epochs=7, batch_size=17, lr=0.03)))
     assert len(logs) == 7 and finite(learner)
     assert accuracy(learner, source, truth) > 0.5
+
+
+@every_learner
+def test_bfloat16_is_precise_enough(name: str, digits, make_annotations) -> None:  # type: ignore[no-untyped-def]
+    source, _, votes = digits
+    learner = make(name, make_annotations(votes, 4), 16, network="light")
+    types = {key: tensor.dtype for key, tensor in learner.state_dict().items()}
+    logs = list(train(learner, source, settings(epochs=6, batch_size=30, precision="bfloat16")))
+    assert len(logs) == 6 and finite(learner)
+    assert {key: tensor.dtype for key, tensor in learner.state_dict().items()} == types

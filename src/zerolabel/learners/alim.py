@@ -110,7 +110,7 @@ class ALIM(Learner):
         with torch.no_grad():
             pseudo = labels.normalise(logits.float().softmax(1) * weight).argmax(1)
             if started:
-                r = (z @ self.prototypes.vectors.T).softmax(1)
+                r = self.prototypes.similarity(z).softmax(1)
                 self.margin[index] = labels.support(r, self.candidates[index])
                 chosen = r * weight
                 if self.variant == "onehot" or not softened:

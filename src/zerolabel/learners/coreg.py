@@ -243,7 +243,7 @@ class CoReg(Learner):
             * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
         }
         if self.prototype_weight and since > self.delay:
-            similarity = side.embed(features) @ self.prototypes.vectors.T / self.prototype_temperature
+            similarity = self.prototypes.similarity(side.embed(features)) / self.prototype_temperature
             ends = ((mix.share, target), (1 - mix.share, target[mix.order]))
             parts = [share * self.alignment(similarity, goal, clean) for share, goal in ends]
             terms["prototype"] = self.prototype_weight * (parts[0] + parts[1])

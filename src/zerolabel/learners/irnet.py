@@ -94,11 +94,11 @@ class IRNet(Learner):
         with torch.no_grad():
             if corrects:
                 three = torch.stack([z, *self.contrast.look(self.network, torch.cat([strong, other])).chunk(2)])
-                self.correct(index, (three @ self.prototypes.vectors.T).softmax(2))
+                self.correct(index, self.prototypes.similarity(three).softmax(2))
             candidates = self.candidates[index]
             pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
             if started:
-                chosen = labels.strongest(z @ self.prototypes.vectors.T, candidates)
+                chosen = labels.strongest(self.prototypes.similarity(z), candidates)
                 self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
             self.prototypes.update(z, pseudo, self.labels[index] >= 0)
         positive, ignored = self.contrast.same_label(pseudo) if started else self.contrast.own_key(len(index))

@@ -97,7 +97,7 @@ class PaPi(Learner):
         """Divergence between confidence and prototype similarity on MixUp, summed over the views."""
         mix = mixing.draw(len(batch.index), self.mixup, batch.index.device)
         z = self.embed(self.network.features(torch.cat([mix(view) for view in batch.views])))
-        similarity = z @ self.prototypes.vectors.T.clone() / self.temperature
+        similarity = self.prototypes.similarity(z) / self.temperature
         own, other = confidence.repeat(len(batch.views), 1), confidence[mix.order].repeat(len(batch.views), 1)
         mean = mix.share * losses.divergence(own, similarity) + (1 - mix.share) * losses.divergence(other, similarity)
         return len(batch.views) * mean

@@ -83,7 +83,7 @@ class PiCO(Learner):
         with torch.no_grad():
             pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
             if started:
-                chosen = labels.strongest(z @ self.prototypes.vectors.T, candidates)
+                chosen = labels.strongest(self.prototypes.similarity(z), candidates)
                 self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
             self.prototypes.update(z, pseudo, self.labels[index] >= 0)
         positive, ignored = self.contrast.same_label(pseudo) if started else self.contrast.own_key(len(index))

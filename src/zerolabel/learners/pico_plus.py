@@ -116,7 +116,7 @@ class PiCOPlus(Learner):
         features = self.network.features(weak)
         logits, z = self.network.head(features), self.contrast.embed(features)
         with torch.no_grad():
-            similarity = z @ self.prototypes.vectors.T
+            similarity = self.prototypes.similarity(z)
             pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
             if started:
                 chosen = labels.strongest(similarity, candidates)
