@@ -132,9 +132,9 @@ def rows(cells: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
     for title, key in FRAME.items():
         yield [title, *(f"{100 * cell[key]:.1f}" for cell in cells.values()), "", ""]
     yield ["candidates per image", *(f"{cell['mean_candidates']:.2f}" for cell in cells.values()), "", ""]
-    table = means(cells)
+    table, runs = means(cells), [pd.DataFrame(cell["runs"]) for cell in cells.values()]
     for learner in table.index:
-        mine = [pd.DataFrame(cell["runs"]).query("learner == @learner") for cell in cells.values()]
+        mine = [one[one["learner"] == learner] for one in runs]
         texts = [f"{100 * m['accuracy'].mean():.1f} ± {100 * m['accuracy'].std():.1f}" if len(m) else "" for m in mine]
         average = table.loc[learner, "mean"]
         seconds = sum(m["seconds"].sum() for m in mine)
