@@ -83,6 +83,22 @@ def negative_entropy(logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
     return mean((log_p.exp() * log_p).sum(1))
 
 
+def weighted_entropy(logits: Float[Tensor, "N C"], weight: Float[Tensor, " N"]) -> Float[Tensor, ""]:
+    """``sum_i w_i H(p_i) / sum_i w_i``, the first term of UEO; zero where there is no image."""
+    log_p = log_probabilities(logits)
+    entropy = -(log_p.exp() * log_p).sum(1)
+    return (weight * entropy).sum() / weight.sum() if len(weight) else entropy.sum()
+
+
+def entropy_of_mean(logits: Float[Tensor, "N C"], weight: Float[Tensor, " N"]) -> Float[Tensor, ""]:
+    """``H(sum_i w_i p_i / sum_i w_i)``, the second term of UEO; zero where there is no image."""
+    log_p = log_probabilities(logits)
+    if len(weight) == 0:
+        return log_p.sum()
+    log_mean = (log_p + weight.log()[:, None]).logsumexp(0) - weight.sum().log()
+    return -(log_mean.exp() * log_mean).sum()
+
+
 def squared_error(p: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
     """``sum_j (p_j - t_j)^2``: a sum over classes, a mean over images."""
     return mean((p - target).square().sum(1))

@@ -22,7 +22,9 @@ from zerolabel.vlms.chat import Chat
 
 SIZES = (24, 28, 32, 64, 96, 128, 224)
 _SAMPLE = 64
-_KINDS = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME", "chat:MODEL")
+_KINDS = (
+    *("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME", "adapted:FOLDER", "chat:MODEL"),
+)
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ def is_chat(model: str) -> bool:
 
 def is_encoder(model: str) -> bool:
     """Whether a model, by its name, has image features that a head can read."""
-    return model.partition(":")[0] in ("glyphs", "open_clip", "hf-hub")
+    return model.partition(":")[0] in ("glyphs", "open_clip", "hf-hub", "adapted")
 
 
 def check_features(asked: dict[str, Any], *, on_features: bool, request: Request) -> None:

@@ -229,10 +229,14 @@ def settle(network: nn.Module, source: Source, fabric: Fabric, batch_size: int) 
     While training they follow whatever passed last, mixed and distorted images among them, which is not what is
     predicted on (Wu, Johnson. Rethinking "Batch" in BatchNorm. arXiv 2105.07576, "precise" statistics).
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    mode = network.training
+    network.train()
+    known = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [norm for norm in known if norm.training]  # a frozen encoder stays in eval mode and keeps its statistics
+    network.train(mode)
     if not norms:
         return
-    momenta, mode = [norm.momentum for norm in norms], network.training
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
@@ -258,8 +262,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def make_optimizer(learner: Learner, settings: Settings) -> torch.optim.Optimizer:
-    """The optimizer over all parameters that want a gradient."""
-    parameters = [p for p in learner.parameters() if p.requires_grad]
+    """The optimizer over all parameters that want a gradient, at the rates that the learner asks for."""
+    parameters: list[dict[str, Any]] = []
+    for share, group in learner.parameter_groups():
+        wanted = [p for p in group if p.requires_grad]
+        if wanted:
+            parameters.append({"params": wanted, "scale": share, "lr": share * settings.lr})
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
     return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)

@@ -38,6 +38,10 @@ SMALL: dict[str, dict[str, object]] = {
     "transductive_clip": {"warm_up": 0.2, "queue": 64, "embedding": 16, "momentum": 0.9},
     "irnet": {"warm_up": 0.3, "queue": 64, "embedding": 16, "momentum": 0.9},
     "alim": {"warm_up": 0.3, "queue": 64, "embedding": 16, "momentum": 0.9},
+    "grip": {"rounds": 3},
+    "cpl": {"rounds": 3},
+    "ueo": {"warm_up": 4},
+    "tent": {"warm_up": 7},
 }
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)

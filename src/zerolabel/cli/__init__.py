@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from zerolabel import __version__
 from zerolabel.cli import (
+    adaptation,
     annotation,
     classifiers,
     comparison,
@@ -33,6 +34,7 @@ COMMANDS = (
     annotation.candidates,
     annotation.merge,
     transduction.transduce,
+    adaptation.adapt,
     simulation.simulate,
     neighbours.export_labels,
     neighbours.import_labels,

@@ -70,22 +70,13 @@ def annotate(
     ray_address: RayAddressOpt = None,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
-    endpoint: EndpointOpt = None,
-    questions: QuestionsOpt = None,
-    api_key_env: KeyOpt = None,
-    image_side: SideOpt = None,
-    choices: ChoicesOpt = None,
-    answer_tokens: AnswerTokensOpt = None,
-    concurrency: ConcurrencyOpt = None,
-    rate: RateOpt = None,
-    timeout: TimeoutOpt = None,
-    retries: RetriesOpt = None,
-    price_in: PriceInOpt = None,
-    price_out: PriceOutOpt = None,
-    budget: BudgetOpt = None,
+    endpoint: EndpointOpt = None, questions: QuestionsOpt = None, api_key_env: KeyOpt = None,
+    image_side: SideOpt = None, choices: ChoicesOpt = None, answer_tokens: AnswerTokensOpt = None,
+    concurrency: ConcurrencyOpt = None, rate: RateOpt = None, timeout: TimeoutOpt = None, retries: RetriesOpt = None,
+    price_in: PriceInOpt = None, price_out: PriceOutOpt = None, budget: BudgetOpt = None,
     dry_run: DryRunOpt = False,
     as_json: JsonOpt = False,
-) -> None:
+) -> None:  # fmt: skip
     """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
     from zerolabel import tables
     from zerolabel.feature_cache import default_folder

@@ -76,21 +76,12 @@ def run(
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
     dry_run: DryRunOpt = False,
-    endpoint: EndpointOpt = None,
-    questions: QuestionsOpt = None,
-    api_key_env: KeyOpt = None,
-    image_side: SideOpt = None,
-    choices: ChoicesOpt = None,
-    answer_tokens: AnswerTokensOpt = None,
-    concurrency: ConcurrencyOpt = None,
-    rate: RateOpt = None,
-    timeout: TimeoutOpt = None,
-    retries: RetriesOpt = None,
-    price_in: PriceInOpt = None,
-    price_out: PriceOutOpt = None,
-    budget: BudgetOpt = None,
+    endpoint: EndpointOpt = None, questions: QuestionsOpt = None, api_key_env: KeyOpt = None,
+    image_side: SideOpt = None, choices: ChoicesOpt = None, answer_tokens: AnswerTokensOpt = None,
+    concurrency: ConcurrencyOpt = None, rate: RateOpt = None, timeout: TimeoutOpt = None, retries: RetriesOpt = None,
+    price_in: PriceInOpt = None, price_out: PriceOutOpt = None, budget: BudgetOpt = None,
     as_json: JsonOpt = False,
-) -> None:
+) -> None:  # fmt: skip
     """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
     from zerolabel import tables
     from zerolabel.estimate import estimate

@@ -7,6 +7,7 @@ from zerolabel.learners.cavl import CAVL
 from zerolabel.learners.cc import CC
 from zerolabel.learners.coreg import CoReg
 from zerolabel.learners.coteaching import CoTeaching
+from zerolabel.learners.cpl import CPL
 from zerolabel.learners.crdpll import CRDPLL
 from zerolabel.learners.cross_entropy import CrossEntropy
 from zerolabel.learners.dirk import DIRK
@@ -18,6 +19,7 @@ from zerolabel.learners.fixmatch import FixMatch
 from zerolabel.learners.flexmatch import FlexMatch
 from zerolabel.learners.fredis import FREDIS
 from zerolabel.learners.gce import GCE
+from zerolabel.learners.grip import GRIP
 from zerolabel.learners.irnet import IRNet
 from zerolabel.learners.lwc import LWC
 from zerolabel.learners.lws import LWS
@@ -30,9 +32,12 @@ from zerolabel.learners.promix import ProMix
 from zerolabel.learners.rc import RC
 from zerolabel.learners.sce import SCE
 from zerolabel.learners.solar import SoLar
+from zerolabel.learners.tent import Tent
 from zerolabel.learners.transductive_clip import TransductiveCLIP
 from zerolabel.learners.truncated_gce import TruncatedGCE
+from zerolabel.learners.ueo import UEO
 from zerolabel.learners.unicon import UNICON
+from zerolabel.learners.upl import UPL
 
 LEARNERS: dict[str, type[Learner]] = {
     "coreg": CoReg,
@@ -67,6 +72,11 @@ LEARNERS: dict[str, type[Learner]] = {
     "transductive_clip": TransductiveCLIP,
     "irnet": IRNet,
     "alim": ALIM,
+    "grip": GRIP,
+    "cpl": CPL,
+    "upl": UPL,
+    "ueo": UEO,
+    "tent": Tent,
 }
 
 __all__ = ["LEARNERS", "Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]

@@ -95,6 +95,10 @@ class Learner(nn.Module, ABC):
         """The networks that could be deployed."""
         return (self.network,)
 
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """What is trained, in groups: the share of the learning rate that each trains at, and its parameters."""
+        return [(1.0, list(self.parameters()))]
+
     @property
     def labelled(self) -> Int[Tensor, " M"]:
         """Images with at least one candidate."""

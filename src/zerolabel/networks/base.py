@@ -78,6 +78,10 @@ class Network(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
+    def image_parameters(self) -> list[nn.Parameter]:
+        """What is trained below the head."""
+        return [p for p in self.backbone.parameters() if p.requires_grad]
+
     def features(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
         """What the head reads, and what a projector for contrastive learning may read."""
         if x.shape[0] == 0:  # len() would fix the batch size of an exported graph

@@ -34,7 +34,7 @@ much as the latter and needs the package transformers; the weights of MobileCLIP
 _OFFLINE = "choose --vlm glyphs, which is built in, or --vlm open_clip:FOLDER with a downloaded model"
 _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _TOKENIZER = ["tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model"]
-_KINDS = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME")
+_KINDS = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME", "adapted:FOLDER")
 
 
 def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
@@ -46,7 +46,8 @@ def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
             - ``"glyphs"``: the small one inside this package, which reads written characters;
             - ``"open_clip:ARCH/PRETRAINED"``: a model of open_clip's list, downloaded once;
             - ``"open_clip:FOLDER"``: a folder with ``open_clip_config.json`` and weights, or the weights file in it;
-            - ``"hf-hub:ORG/NAME"``: an open_clip model on the Hugging Face hub, downloaded once.
+            - ``"hf-hub:ORG/NAME"``: an open_clip model on the Hugging Face hub, downloaded once;
+            - ``"adapted:FOLDER"``: one of these with what `zerolabel adapt` learnt of it.
         device: where to put it.
 
     Raises:
@@ -59,6 +60,10 @@ def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
         return _open_clip(spec, rest, device)
     if kind == "hf-hub" and rest:
         return _from_folder(spec, _download(rest, spec), device)
+    if kind == "adapted" and rest:
+        from zerolabel.vlms import adapted
+
+        return adapted.load(spec, Path(rest).expanduser(), lambda name: load(name, device))
     raise InputError(f"--vlm {spec}: there is no such model{nearest(spec, _KINDS)}")
 
 
@@ -73,6 +78,10 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
         from zerolabel.vlms import glyphs
 
         return glyphs.TEMPLATES
+    if spec.startswith("adapted:") and source is None:
+        from zerolabel.vlms import adapted
+
+        return adapted.templates(Path(spec.partition(":")[2]).expanduser())
     if spec.startswith("chat:"):
         from zerolabel.vlms import chat
 
@@ -87,6 +96,10 @@ def at_hand(spec: str) -> bool:
         return True
     if kind == "chat":
         return False
+    if kind == "adapted":
+        from zerolabel.vlms import adapted
+
+        return at_hand(str(adapted.record(Path(rest).expanduser())["base"]))
     name = rest if kind == "hf-hub" else _repository(rest)
     return name is not None and all(isinstance(try_to_load_from_cache(name, f), str) for f in (_CONFIG, _WEIGHTS))
 

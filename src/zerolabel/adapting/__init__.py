@@ -1,0 +1,7 @@
+"""A small part of a vision-language model is learnt on unlabelled images, checked without labels, and written."""
+
+from zerolabel.adapting.checking import Check, check
+from zerolabel.adapting.methods import METHODS, Request
+from zerolabel.adapting.run import Adapted, adapt
+
+__all__ = ["METHODS", "Adapted", "Check", "Request", "adapt", "check"]

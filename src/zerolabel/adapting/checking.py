@@ -1,0 +1,54 @@
+"""Whether adapting a model helped, as far as it shows without a true label."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import evaluation, health, selection
+from zerolabel.annotations import Annotations
+
+
+@dataclass(frozen=True)
+class Check:
+    """What can be said without a true label of a model before and after it was adapted.
+
+    Attributes:
+        kept: share of the images that keep their class.
+        confidence: mean of the best probability, before and after.
+        dispersity: `zerolabel.selection.nuclear_norm` of the predictions, before and after; high where they are sure
+            and spread over the classes.
+        alarms: what `zerolabel.health.check` finds wrong with the predictions after.
+    """
+
+    kept: float
+    confidence: tuple[float, float]
+    dispersity: tuple[float, float]
+    alarms: tuple[str, ...]
+
+    @property
+    def helped(self) -> bool:
+        """Whether dispersity did not fall and nothing is wrong."""
+        return self.dispersity[1] >= self.dispersity[0] and not self.alarms
+
+    @property
+    def reason(self) -> str | None:
+        """Why the model is left as it was; None where it is not."""
+        if self.helped:
+            return None
+        return " ".join(self.alarms) or "the predictions became less sure, or less spread over the classes."
+
+
+def check(annotations: Annotations, after: Float[Tensor, "N C"]) -> Check:
+    """Compare the predictions of a model after it was adapted with its annotations before."""
+    before = annotations.scores
+    alarms = health.check(after.argmax(1), annotations)
+    return Check(
+        evaluation.agreement(before.argmax(1), after.argmax(1)),
+        (float(before.amax(1).mean()), float(after.amax(1).mean())),
+        (selection.nuclear_norm(before), selection.nuclear_norm(after)),
+        tuple(alarm.text.replace("the student", "the adapted model") for alarm in alarms),
+    )
+
+
+__all__ = ["Check", "check"]

@@ -1,0 +1,130 @@
+"""The command that makes a vision-language model better on the user's images, without labels."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Annotated as Arg
+
+import typer
+
+from zerolabel.cli.arguments import (
+    CacheOpt,
+    ClassesOpt,
+    DeviceOpt,
+    EpochsOpt,
+    FewShotOpt,
+    FlipOpt,
+    ImagesArg,
+    JsonOpt,
+    ResumeOpt,
+    SeedOpt,
+    SetOpt,
+    TemplatesOpt,
+)
+from zerolabel.cli.screen import display, show
+from zerolabel.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from zerolabel.adapting import Adapted
+    from zerolabel.prompts import Classes
+
+
+def adapt(
+    images: ImagesArg,
+    classes: ClassesOpt,
+    output: Arg[Path, typer.Option("--output", "-o", help="Folder of what is learnt.")],
+    vlm: Arg[
+        str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
+    ] = None,
+    method: Arg[
+        str, typer.Option(help="grip, fpl, ifpl, cpl, upl, ueo, tent, infomax, coop, clip-lora, or any learner.")
+    ] = "grip",
+    prompt: Arg[
+        str | None,
+        typer.Option(help="text, visual, both, norm, lora or adapter, or several with a plus; else the method's own."),
+    ] = None,
+    templates: TemplatesOpt = None,
+    few_shot: FewShotOpt = None,
+    seen_classes: Arg[
+        str | None,
+        typer.Option(help="grip, fpl, ifpl: classes of which --few-shot labels all images; the others get no label."),
+    ] = None,
+    propagate: Arg[
+        bool, typer.Option("--propagate/--no-propagate", help="Spread scores over neighbours before training.")
+    ] = True,
+    options: SetOpt = None,
+    epochs: EpochsOpt = None,
+    seed: SeedOpt = 0,
+    flip: FlipOpt = None,
+    device: DeviceOpt = "auto",
+    cache: CacheOpt = None,
+    resume: ResumeOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Learn a small part of a model on unlabelled images; `annotate --vlm adapted:OUTPUT` uses it."""
+    from zerolabel import tables, vlms
+    from zerolabel.adapting import Request, adapt
+    from zerolabel.feature_cache import default_folder
+    from zerolabel.images import ImageSet
+    from zerolabel.options import check_device, parse
+    from zerolabel.prompts import load_classes
+    from zerolabel.training import best_device
+    from zerolabel.transducing import save_skipped
+    from zerolabel.truth import Labels
+
+    check_device(device)
+    model = vlm or vlms.DEFAULT_PHOTO_VLM
+    names, asked = load_classes(classes), vlms.templates(model, templates)
+    chosen = parse(Request(model, method).learner, options or ())
+    if seen_classes is not None:
+        chosen.learner["seen"] = seen_ids(seen_classes, names, method, few_shot)
+    settings = {**chosen.settings, "seed": seed, "device": device, **({"epochs": epochs} if epochs else {})}
+    mirrored = model != "glyphs" if flip is None else flip
+    request = Request(model, method, prompt, chosen.learner, settings, mirrored, propagate)
+    found, human = ImageSet.open(images), Labels.read(few_shot, names) if few_shot else None
+    encoder = vlms.load(model, best_device(device))
+    done = adapt(
+        found, encoder, names, asked, request, output, cache=default_folder(cache), resume=resume,
+        labels=None if human is None else lambda a: human.match(a.file_names, a.sha256), progress=display(),
+    )  # fmt: skip
+    save_skipped(done.skipped, output / "adapted.json")
+    show(tables.pairs(outcome(done)), {"output": str(output), **facts(done)}, as_json)
+
+
+def facts(done: "Adapted") -> dict[str, object]:
+    """What was found, as plain data."""
+    from dataclasses import asdict
+
+    counts = {"n_images": len(done.annotations), "n_skipped": len(done.skipped)}
+    return {**counts, **asdict(done.check), "helped": done.check.helped, "reason": done.check.reason}
+
+
+def outcome(done: "Adapted") -> list[tuple[str, str]]:
+    """The same, in words."""
+    found = done.check
+    return [
+        ("images", f"{len(done.annotations)}, {len(done.skipped)} unreadable"),
+        ("best class", f"the same as before on {found.kept:.1%}"),
+        ("confidence", "{:.3f}, now {:.3f}".format(*found.confidence)),
+        ("dispersity", "{:.3f}, now {:.3f}".format(*found.dispersity)),
+        ("used", "what was learnt" if found.helped else f"the model as it was: {found.reason}"),
+        ("written", f"{done.folder}; annotate with --vlm adapted:{done.folder}"),
+    ]
+
+
+def seen_ids(text: str, classes: "Classes", method: str, few_shot: str | None) -> tuple[int, ...]:
+    """Ids of the classes of ``--seen-classes``.
+
+    Raises:
+        InputError: a class is unknown, the method knows no such classes, or there are no labels of them.
+    """
+    from zerolabel.adapting import METHODS
+
+    if METHODS.get(method, ("", {}))[0] != "grip":
+        raise InputError(f"--seen-classes goes with grip, ifpl and fpl, not with --method {method}; leave it out.")
+    if few_shot is None:
+        raise InputError("--seen-classes needs --few-shot, the labels of all images of these classes.")
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in classes.names]
+    if unknown or not names:
+        raise InputError(f"--seen-classes {text}: there is no such class{nearest(text, classes.names)}")
+    return tuple(classes.names.index(name) for name in names)

@@ -1,0 +1,103 @@
+"""FPL, IFPL and GRIP. Menghini, Delworth, Bach. Enhancing CLIP with CLIP: Exploring Pseudolabeling for Limited-Label
+Prompt Tuning. NeurIPS 2023 (arXiv 2306.01669).
+
+    L = CE(labelled) + CE(pseudo-labelled),    pseudo-labelled: the K most probable images of each class
+
+FPL chooses K = 16 once, from the annotators' scores (``rounds=1, growing=false``); IFPL chooses anew in each of ten
+rounds, with the trained network (``growing=false``); GRIP lets K grow by rounds until all images are used.
+
+Where the paper and its code are silent or at odds: an image is chosen for one class at most; the first round takes
+the annotators' scores and the next ones the network's predictions; what was learnt goes on from round to round; both
+terms are means over a batch with weight 1, where the code has two different ratios; a class's share of the images
+follows a prior, the paper's being uniform. No part of the pseudo-labels is set aside: the last epoch counts.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zerolabel import labels, losses, pseudo_labels
+from zerolabel.annotations import Annotations
+from zerolabel.errors import InputError
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class GRIP(Learner):
+    """The most probable images of each class are its pseudo-labels, more of them in every round.
+
+    Args:
+        rounds: how often pseudo-labels are chosen; the epochs are shared out among them.
+        k: images per class where the number does not grow.
+        growing: off keeps the number: IFPL, and FPL with one round.
+        prior: the class prior that decides how many images a class gets: "uniform", as in the paper, "estimated" from
+            the scores, or one weight per class.
+        seen: ids of the classes whose images a person labelled, all of them: pseudo-labels are for the others alone
+            (transductive zero-shot learning).
+        human_weight: of the cross-entropy on images that a person labelled.
+    """
+
+    views = ("weak",)
+    chosen: Int[Tensor, " N"]
+    round: Int[Tensor, ""]
+    prior: Float[Tensor, " C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        rounds: int = 10,
+        k: int = 16,
+        growing: bool = True,
+        prior: str | tuple[float, ...] = "uniform",
+        seen: tuple[int, ...] = (),
+        human_weight: float = 1.0,
+    ) -> None:
+        super().__init__(network, annotations)
+        if not set(seen) < set(range(len(annotations.classes))):
+            raise InputError(f"seen holds some, not all, of the ids 0 to {len(annotations.classes) - 1}, not {seen}.")
+        if rounds < 1 or k < 1:
+            raise InputError(f"rounds and k are at least 1, not {rounds} and {k}.")
+        self.seen = list(seen)
+        self.rounds, self.k, self.growing, self.human_weight = rounds, k, growing, human_weight
+        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        self.register_buffer("chosen", torch.full_like(self.labels, -1))
+        self.register_buffer("round", torch.tensor(0))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the pseudo-labelled images, with those that a person labelled beside them."""
+        now = int(epoch.progress * self.rounds + 1e-9) + 1
+        if now > self.round:
+            p = self.scores if self.round == 0 else epoch.predict(self.network)
+            self.chosen.copy_(self.choose(p, now))
+            self.round.fill_(now)
+        human = self.labels >= 0
+        pseudo = (self.chosen >= 0).nonzero().squeeze(1)
+        self.figures = {"pseudo_labelled": float(len(pseudo))}
+        yield Pass(self.training_step, (pseudo, human.nonzero().squeeze(1)))
+
+    def choose(self, p: Float[Tensor, "N C"], now: int) -> Int[Tensor, " N"]:
+        """Pseudo-labels for a round; images without any probability, or with a person's label, get none."""
+        rows = ((self.labels < 0) & p.any(1)).nonzero().squeeze(1)
+        counts, unseen = torch.zeros_like(self.prior, dtype=torch.long), torch.ones_like(self.prior, dtype=torch.bool)
+        unseen[self.seen] = False
+        prior = self.prior[unseen] / self.prior[unseen].sum()
+        counts[unseen] = pseudo_labels.counts_for(
+            prior, len(rows), k=self.k, round_=now, rounds=self.rounds, growing=self.growing
+        )
+        chosen = torch.full_like(self.labels, -1)
+        chosen[rows] = pseudo_labels.top_per_class(p[rows], counts)
+        return chosen
+
+    def training_step(self, pseudo: Batch, human: Batch) -> Losses:
+        """Both cross-entropies, in one forward pass."""
+        logits = self.network(torch.cat([pseudo.views[0], human.views[0]]))
+        n, n_classes = len(pseudo.index), logits.shape[1]
+        return {
+            "pseudo": losses.cross_entropy(logits[:n], labels.one_hot(self.chosen[pseudo.index], n_classes)),
+            "human": self.human_weight
+            * losses.cross_entropy(logits[n:], labels.one_hot(self.labels[human.index], n_classes)),
+        }

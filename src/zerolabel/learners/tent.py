@@ -1,0 +1,75 @@
+"""TENT and information maximisation. Wang, Shelhamer, Liu, Olshausen, Darrell. Tent: Fully Test-Time Adaptation by
+Entropy Minimization. ICLR 2021 (arXiv 2006.10726); Krause, Perona, Gomes. Discriminative Clustering by Regularized
+Information Maximization. NIPS 2010.
+
+    L = mean_i H(p_i) + spread KL(prior || mean_i p_i)
+
+TENT is the first term alone, on scales and shifts of normalisations, image batch by image batch as they come; here it
+is trained by epochs. With the second, which under a uniform prior keeps the mean prediction from one class, it is
+information maximisation in the form that takes a prior; the entropy of the mean is the other direction of it.
+
+Ours: a person's labels add their cross-entropy; a network that does not know the classes yet learns the scores first.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class Tent(Learner):
+    """Be sure of every image, and not of one class for all.
+
+    Args:
+        spread: weight of the second term; 0 is TENT.
+        prior: of the classes: "uniform", "estimated" from the scores, or one weight per class.
+        human_weight: of the cross-entropy on images that a person labelled.
+        warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
+    """
+
+    views = ("weak",)
+    prior: Float[Tensor, " C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        spread: float = 0.0,
+        prior: str | tuple[float, ...] = "estimated",
+        human_weight: float = 1.0,
+        warm_up: int = 0,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.spread, self.human_weight, self.warm_up = spread, human_weight, warm_up
+        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over all images, with those that a person labelled beside them."""
+        if epoch.number < self.warm_up:
+            yield Pass(self.warm_up_step, (self.labelled,))
+            return
+        yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
+
+    def warm_up_step(self, batch: Batch) -> Losses:
+        """Cross-entropy with the scores, or with a person's label."""
+        human = (self.labels >= 0)[:, None]
+        target = torch.where(human, labels.one_hot(self.labels, self.scores.shape[1]), self.scores)
+        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target[batch.index])}
+
+    def training_step(self, batch: Batch, human: Batch) -> Losses:
+        """Entropy, divergence of the mean prediction, and the cross-entropy of a person's labels."""
+        logits = self.network(torch.cat([batch.views[0], human.views[0]]))
+        n = len(batch.index)
+        target = labels.one_hot(self.labels[human.index], logits.shape[1])
+        return {
+            "entropy": -losses.negative_entropy(logits[:n]),
+            "spread": self.spread * losses.prior_divergence(logits[:n], self.prior),
+            "human": self.human_weight * losses.cross_entropy(logits[n:], target),
+        }

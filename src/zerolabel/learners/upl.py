@@ -1,0 +1,46 @@
+"""UPL. Huang, Chu, Wei. Unsupervised Prompt Learning for Vision-Language Models. arXiv 2204.03649.
+
+    L = CE(c, p(x_w)) on the K most probable images of those that the annotators predict as class c
+
+The paper averages pseudo-labels over several CLIP models, which several annotating models do here, and predictions
+over 16 seeds, which one run does not. A person's label overrules the annotators and is always among the images.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from zerolabel import labels, losses, pseudo_labels
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class UPL(Learner):
+    """Believe the annotators on the images of each predicted class that they are surest of.
+
+    Args:
+        k: images of each predicted class.
+    """
+
+    views = ("weak",)
+    chosen: Int[Tensor, " N"]
+
+    def __init__(self, network: Network, annotations: Annotations, *, k: int = 16) -> None:
+        super().__init__(network, annotations)
+        counts = torch.full((len(annotations.classes),), k)
+        spoken = self.scores.any(1) & (self.labels < 0)
+        best = torch.full_like(self.labels, -1)
+        best[spoken] = pseudo_labels.top_of_predicted(self.scores[spoken], counts)
+        self.register_buffer("chosen", self.labels.where(self.labels >= 0, best))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the chosen images."""
+        yield Pass(self.training_step, ((self.chosen >= 0).nonzero().squeeze(1),))
+
+    def training_step(self, batch: Batch) -> Losses:
+        """Cross-entropy with the pseudo-label."""
+        logits = self.network(batch.views[0])
+        return {"pseudo": losses.cross_entropy(logits, labels.one_hot(self.chosen[batch.index], logits.shape[1]))}

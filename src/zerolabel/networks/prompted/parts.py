@@ -1,0 +1,155 @@
+"""What is learnt beside frozen encoders: prompts of the text and of the image, low-rank changes, a feature adapter."""
+
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+class Prompts(nn.Module):
+    """Tokens in front of a text or beside the patches of an image, learnt.
+
+    Args:
+        start: their values at the start.
+    """
+
+    def __init__(self, start: Float[Tensor, "K W"]) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(start.detach().clone())
+
+    def forward(self) -> Float[Tensor, "K W"]:
+        """The tokens."""
+        return self.tokens
+
+
+class Coupled(nn.Module):
+    """One side of prompts that a small transformer makes of both sides' tokens (UPT, Zang et al., arXiv 2210.07225).
+
+    Both are projected to a common width, pass one layer of one head, and are projected back. Ours: the result is added
+    to the tokens and the projections back start at zero, so that training starts from the tokens themselves.
+
+    Args:
+        own: prompts of this side.
+        other: prompts of the other.
+        mixer: shared by both sides, see `mixer`.
+        side: which of its projections is this side's, 0 or 1.
+    """
+
+    def __init__(self, own: Prompts, other: Prompts, mixer: nn.ModuleDict, side: int) -> None:
+        super().__init__()
+        self.own, self.other, self.mixer, self.side = own, other, mixer, side
+
+    def forward(self) -> Float[Tensor, "K W"]:
+        """The tokens of this side, changed by those of the other."""
+        into, back = cast(nn.ModuleList, self.mixer["into"]), cast(nn.ModuleList, self.mixer["back"])
+        own, other = into[self.side](self.own()), into[1 - self.side](self.other())
+        mixed = self.mixer["layer"](torch.cat([own, other])[None])[0, : len(own)]
+        return cast(Tensor, self.own() + back[self.side](mixed))
+
+
+def mixer(widths: tuple[int, int], width: int = 128) -> nn.ModuleDict:
+    """What both sides of coupled prompts share: projections into a common width, a layer, projections back."""
+    back = nn.ModuleList(nn.Linear(width, side) for side in widths)
+    for projection in back:
+        nn.init.zeros_(cast(nn.Linear, projection).weight)
+        nn.init.zeros_(cast(nn.Linear, projection).bias)
+    layer = nn.TransformerEncoderLayer(width, 1, width, dropout=0.0, batch_first=True)
+    return nn.ModuleDict(
+        {"into": nn.ModuleList(nn.Linear(side, width) for side in widths), "layer": layer, "back": back}
+    )
+
+
+class PromptedEmbedding(nn.Module):
+    """Token ids -> embeddings, those of K places overwritten by prompts.
+
+    Args:
+        embedding: of the text encoder.
+        prompts: K tokens, learnt.
+        place: the first of the places.
+    """
+
+    def __init__(self, embedding: nn.Module, prompts: nn.Module, place: int) -> None:
+        super().__init__()
+        self.embedding, self.prompts, self.place = embedding, prompts, place
+
+    def forward(self, ids: Int[Tensor, "M T"]) -> Float[Tensor, "M T W"]:
+        """The first tokens, the prompts, and what comes after the places that they take."""
+        x, tokens = self.embedding(ids), self.prompts()
+        after = x[:, self.place + len(tokens) :]
+        return torch.cat([x[:, : self.place], tokens.to(x).expand(len(x), -1, -1), after], 1)
+
+
+class PromptedPatches(nn.Module):
+    """Embedded patches with prompts after the class token (VPT-shallow, Jia et al., ECCV 2022).
+
+    Args:
+        before: the module after which they are put in.
+        prompts: K tokens, learnt.
+        place: number of class tokens.
+    """
+
+    def __init__(self, before: nn.Module, prompts: nn.Module, place: int) -> None:
+        super().__init__()
+        self.before, self.prompts, self.place = before, prompts, place
+
+    def forward(self, x: Float[Tensor, "B P W"]) -> Float[Tensor, "B Q W"]:
+        """The class tokens, the prompts, the patches."""
+        x, tokens = self.before(x), self.prompts()
+        return torch.cat([x[:, : self.place], tokens.to(x).expand(len(x), -1, -1), x[:, self.place :]], 1)
+
+
+class LowRank(nn.Module):
+    """``W + B A / rank`` for each of the blocks that a weight holds one above the other (LoRA, Hu et al., ICLR 2022).
+
+    Starts at W: B is zero. CLIP-LoRA (Zanella, Ben Ayed, CVPR workshops 2024) takes rank 2 and alpha 1, on queries,
+    keys and values. It drops inputs of A at random, which a change of the weight itself cannot do.
+
+    Args:
+        weight: W, not changed.
+        blocks: 3 where queries, keys and values share one weight.
+        rank: of each change.
+    """
+
+    def __init__(self, weight: Float[Tensor, "O I"], blocks: int, rank: int = 2) -> None:
+        super().__init__()
+        rows, columns = weight.shape
+        self.down = nn.Parameter(torch.empty(blocks, rank, columns).to(weight))
+        self.up = nn.Parameter(torch.zeros(blocks, rows // blocks, rank).to(weight))
+        nn.init.kaiming_uniform_(self.down, a=5**0.5)
+
+    def forward(self, weight: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
+        """The changed weight."""
+        return weight + (self.up @ self.down).flatten(0, 1) / self.down.shape[1]
+
+
+def add_low_rank(tower: nn.Module) -> None:
+    """Give the queries, keys and values of every attention in a tower a low-rank change."""
+    for module in list(tower.modules()):
+        if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            parametrize.register_parametrization(module, "in_proj_weight", LowRank(module.in_proj_weight, 3))
+            continue
+        for name, blocks in (("qkv", 3), ("q", 1), ("kv", 2), ("q_proj", 1), ("k_proj", 1), ("v_proj", 1)):
+            linear: Any = getattr(module, name, None)
+            if isinstance(linear, nn.Linear):
+                parametrize.register_parametrization(linear, "weight", LowRank(linear.weight, blocks))
+
+
+class Adapter(nn.Module):
+    """``share A(x) + (1 - share) x``; A has two layers without bias, a quarter of the width between, each with ReLU.
+
+    CLIP-Adapter: Gao et al., arXiv 2110.04544.
+    """
+
+    def __init__(self, width: int, share: float = 0.2) -> None:
+        super().__init__()
+        hidden = max(1, width // 4)
+        self.layers = nn.Sequential(
+            nn.Linear(width, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, width, bias=False), nn.ReLU()
+        )
+        self.share = share
+
+    def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Adapted features."""
+        return cast(Tensor, self.share * self.layers(x) + (1 - self.share) * x)

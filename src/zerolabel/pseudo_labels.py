@@ -1,0 +1,62 @@
+"""Which images get a pseudo-label, and which one: pure functions of probabilities."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zerolabel.labels import smallest_per_class
+
+
+def top_per_class(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Tensor, " N"]:
+    """The most probable images of each class, every image in at most one of them.
+
+    Images ask for their classes from the most probable on; a class keeps those of its askers that are most probable, as
+    many as it may, and the others ask on (GRIP, NeurIPS 2023; one image per class is ours). What comes out is what
+    a greedy choice over all pairs in order of probability gives, but for ties, where the first image goes first.
+
+    Args:
+        p: probabilities.
+        counts: most images of each class.
+
+    Returns:
+        The class that each image is chosen for, -1 where it is for none.
+    """
+    n, n_classes = p.shape
+    order = p.argsort(dim=1, descending=True, stable=True)
+    asked = torch.zeros(n, dtype=torch.long, device=p.device)
+    while True:
+        active = asked < n_classes
+        wanted = order.gather(1, asked.clamp_max(n_classes - 1)[:, None])
+        chosen = torch.where(active, wanted.squeeze(1), -1)
+        kept = smallest_per_class(-p.gather(1, wanted).squeeze(1), chosen, counts)
+        refused = active & ~kept
+        if not bool(refused.any()):
+            return torch.where(kept, chosen, -1)
+        asked = asked + refused.long()
+
+
+def top_of_predicted(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Tensor, " N"]:
+    """The most probable images among those predicted as each class (UPL, arXiv 2204.03649), -1 for the others."""
+    value, predicted = p.max(1)
+    return torch.where(smallest_per_class(-value, predicted, counts), predicted, -1)
+
+
+def counts_for(
+    prior: Float[Tensor, " C"], n_images: int, *, k: int, round_: int, rounds: int, growing: bool
+) -> Int[Tensor, " C"]:
+    """How many images of each class are chosen in a round, at least one.
+
+    ``K_t = floor(t floor(N / T) / C)`` where the number grows, else ``K = min(k, floor(N / C))``; a class gets
+    ``K C prior_c``, which is K under a uniform prior. The last round of growing takes all images that K C holds.
+
+    Args:
+        prior: of the classes, sums to 1.
+        n_images: N to choose from.
+        k: images of each class where the number does not grow.
+        round_: t, from 1.
+        rounds: T.
+        growing: whether the number grows.
+    """
+    n_classes = len(prior)
+    per_class = round_ * (n_images // rounds) // n_classes if growing else min(k, n_images // n_classes)
+    return (max(per_class, 1) * n_classes * prior).round().long().clamp_min(1)

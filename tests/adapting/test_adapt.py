@@ -1,0 +1,212 @@
+"""`zerolabel adapt` on real digits with the built-in model: what it writes, uses, refuses, and survives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zerolabel import vlms
+from zerolabel.adapting import METHODS, Request, check
+from zerolabel.adapting.run import adapt, build
+from zerolabel.annotate import annotate
+from zerolabel.annotations import Annotations
+from zerolabel.cli import main
+from zerolabel.demo import write_digits
+from zerolabel.errors import InputError
+from zerolabel.images import ImageSet
+from zerolabel.prompts import Classes
+from zerolabel.truth import Labels
+
+CLASSES = ["--classes", ",".join("0123456789"), "--vlm", "glyphs"]
+N = 150
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """150 real digits, a list of them, their truth, and a label of two images of each class."""
+    folder = tmp_path_factory.mktemp("pool")
+    write_digits(folder)
+    names = sorted(path.name for path in (folder / "train").glob("*.png"))[:N]
+    (folder / "pool.txt").write_text("".join(f"train/{name}\n" for name in names))
+    truth = pd.read_csv(folder / "truth.csv", dtype=str)
+    truth = truth[truth["file_name"].isin(names)]
+    truth.to_csv(folder / "pool.csv", index=False)
+    truth.groupby("label").head(2).to_csv(folder / "few.csv", index=False)
+    seen = truth[truth["label"].isin(list("012345"))]
+    seen.to_csv(folder / "seen.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZEROLABEL_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments):
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def accuracy(annotations: Annotations, truth: Path) -> float:
+    labels = pd.read_csv(truth, dtype=str).set_index("file_name")["label"]
+    best = [annotations.classes[c] for c in annotations.scores.argmax(1).tolist()]
+    return float(np.mean([a == labels[Path(f).name] for a, f in zip(best, annotations.file_names, strict=True)]))
+
+
+@pytest.mark.parametrize("method", ["grip", "fpl", "ifpl", "cpl", "upl", "ueo", "tent", "infomax", "proden"])
+def test_what_is_learnt_annotates(method, pool, call, tmp_path):
+    out = tmp_path / "adapted"
+    code, printed, said = call(
+        "adapt", pool / "pool.txt", *CLASSES, "--method", method, "-o", out, "--epochs", 3, "--json"
+    )
+    assert code == 0, said
+    told = json.loads(printed)
+    assert told["n_images"] == N and told["helped"] == (told["reason"] is None)
+    record = json.loads((out / "adapted.json").read_text())
+    assert record["method"] == method and record["used"] == told["helped"]
+    again = ["annotate", pool / "pool.txt", *CLASSES[:2], "--vlm", f"adapted:{out}", "-o", tmp_path / "again"]
+    assert call(*again)[0] == 0
+    annotations = Annotations.load(tmp_path / "again" / "annotations.parquet")
+    assert annotations.annotators[0].model == f"adapted:{out}"
+    assert accuracy(annotations, pool / "pool.csv") > 0.9
+
+
+@pytest.mark.parametrize("prompt", ["text", "visual", "both", "norm", "lora", "adapter"])
+@pytest.mark.parametrize("strategy", ["fpl", "ifpl", "grip"])
+@pytest.mark.parametrize("setting", ["no labels", "few labels", "labels of some classes"])
+def test_every_prompt_strategy_and_setting(setting, strategy, prompt, pool, tmp_path):
+    encoder, names = vlms.load("glyphs"), Classes(tuple("0123456789"))
+    images = ImageSet.open(str(pool / "pool.txt"))
+    given = {"no labels": None, "few labels": "few.csv", "labels of some classes": "seen.csv"}[setting]
+    own = {"seen": tuple(range(6))} if setting == "labels of some classes" else {}
+    human = None if given is None else Labels.read(str(pool / given), names)
+    request = Request("glyphs", strategy, prompt, own, {"epochs": 2, "device": "cpu"}, flip=False)
+    done = adapt(
+        images, encoder, names, ("a handwritten {}", "{}"), request, tmp_path / "out", cache=pool / "features",
+        labels=None if human is None else lambda a: human.match(a.file_names, a.sha256),
+    )  # fmt: skip
+    assert done.trained.shape == (N, 10) and bool(torch.isfinite(done.trained).all())
+    assert load_file(tmp_path / "out" / "adapted.safetensors")
+
+
+def test_the_folder_holds_what_was_learnt_and_no_more(pool, call, tmp_path):
+    out = tmp_path / "adapted"
+    assert call("adapt", pool / "pool.txt", *CLASSES, "-o", out, "--epochs", 2)[0] == 0
+    learnt = load_file(out / "adapted.safetensors")
+    assert [tuple(tensor.shape)[1] for tensor in learnt.values()] == [vlms.load("glyphs").model.transformer.width]
+    assert (out / "adapted.safetensors").stat().st_size < 100_000
+
+
+def test_adapting_that_does_not_help_leaves_the_model_as_it_was(pool, call, tmp_path):
+    out = tmp_path / "adapted"
+    code, printed, _ = call(
+        "adapt", pool / "pool.txt", *CLASSES, "--method", "tent", "-o", out, "--set", "lr=30", "--epochs", 4, "--json"
+    )
+    told = json.loads(printed)
+    assert code == 0 and not told["helped"] and told["reason"]
+    for vlm, folder in ((f"adapted:{out}", "a"), ("glyphs", "b")):
+        assert call("annotate", pool / "pool.txt", *CLASSES[:2], "--vlm", vlm, "-o", tmp_path / folder)[0] == 0
+    a, b = (Annotations.load(tmp_path / folder / "annotations.parquet") for folder in "ab")
+    assert torch.equal(a.scores, b.scores)
+
+
+def test_the_check_sees_a_collapse(pool):
+    names = tuple("0123456789")
+    encoder, images = vlms.load("glyphs"), ImageSet.open(str(pool / "pool.txt"))
+    before = annotate(images, encoder, Classes(names), ("{}",), cache=pool / "features").annotations
+    collapsed = torch.full((N, 10), 1e-3).index_fill(1, torch.tensor([3]), 0.991)
+    found = check(before, collapsed)
+    assert not found.helped and "hardly ever answers" in str(found.reason)
+    assert check(before, before.scores).helped
+
+
+def test_killed_and_resumed_is_as_if_it_had_not_been(pool, tmp_path):
+    environment = {**os.environ, "ZEROLABEL_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+
+    def command(out, *more):
+        call = ["adapt", pool / "pool.txt", *CLASSES, "--prompt", "norm", "--epochs", 6, "-o", out, *more]
+        return [sys.executable, "-m", "zerolabel", *map(str, call)]
+
+    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    assert subprocess.run(command(tmp_path / "whole"), **quiet).returncode == 0
+    process = subprocess.Popen(command(tmp_path / "cut"), **quiet)
+    checkpoint = tmp_path / "cut" / "checkpoint.safetensors"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "cut" / "adapted.json").exists()
+    assert subprocess.run(command(tmp_path / "cut", "--resume"), **quiet).returncode == 0
+    whole, cut = (load_file(tmp_path / folder / "adapted.safetensors") for folder in ("whole", "cut"))
+    assert set(whole) == set(cut) and all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+WRONG = {
+    "--method grib": "--method grib: there is no such method; did you mean 'grip'?",
+    "--prompt txt": "--prompt txt: there is no prompt 'txt'; did you mean 'text'?",
+    "--prompt both+text": "a part is named twice",
+    "--set rounds=0": "rounds and k are at least 1",
+    "--set speed=2": "--set speed: grip has no such option",
+    "--seen-classes 0,1": "--seen-classes needs --few-shot",
+    "--method ueo --seen-classes 0": "--seen-classes goes with grip, ifpl and fpl",
+    "--method coop": "--method coop learns from labels; give --few-shot",
+}
+
+
+@pytest.mark.parametrize("options", WRONG)
+def test_mistakes_are_one_sentence(options, pool, call, tmp_path):
+    code, _, err = call("adapt", pool / "pool.txt", *CLASSES, "-o", tmp_path / "out", *options.split())
+    told = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2 and len(told) == 1 and WRONG[options] in told[0], err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_was_adapted_is_kept_and_a_damaged_one_named(pool, call, tmp_path):
+    out = tmp_path / "adapted"
+    command = ["adapt", pool / "pool.txt", *CLASSES, "-o", out, "--epochs", 1]
+    assert call(*command)[0] == 0
+    assert "give --resume to finish it" in call(*command)[2]
+    assert "with other options" in call(*command, "--resume", "--seed", 1)[2]
+    use = ["annotate", pool / "pool.txt", *CLASSES[:2], "-o", tmp_path / "again", "--vlm"]
+    assert "there is no adapted.json in it" in call(*use, f"adapted:{tmp_path}")[2]
+    (out / "adapted.json").write_text("{")
+    assert "adapted.json is damaged" in call(*use, f"adapted:{out}")[2]
+
+
+def test_few_labels_are_what_coop_learns_from(pool, call, tmp_path):
+    out = tmp_path / "adapted"
+    code, _, err = call(
+        "adapt", pool / "pool.txt", *CLASSES, "--method", "coop", "--few-shot", pool / "few.csv", "-o", out,
+        "--epochs", 5,
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads((out / "adapted.json").read_text())["method"] == "coop"
+
+
+def test_learnt_text_starts_from_the_words_of_the_first_template_that_has_any():
+    encoder = vlms.load("glyphs")
+    network, words, used = build(encoder, Classes(("1", "2")), ("{}", "a handwritten {} here"), ("text",))
+    assert (words, used) == ("a handwritten ", ["{} here"]) and len(network.learnt) == 1
+    assert build(encoder, Classes(("1", "2")), ("{}", "a {}"), ("norm",))[1:] == ("", ["{}", "a {}"])
+
+
+def test_methods_name_learners():
+    for method in METHODS:
+        assert Request("glyphs", method).learner
+    with pytest.raises(InputError, match="did you mean 'ueo'"):
+        _ = Request("glyphs", "ueoo").learner

@@ -1,0 +1,194 @@
+"""A vision-language model with learnt parts: what moves, what stays, and that it starts as the model is."""
+
+from copy import deepcopy
+
+import open_clip
+import pytest
+import torch
+from torch import Tensor
+
+from zerolabel import vlms
+from zerolabel.annotate import text_features
+from zerolabel.errors import InputError
+from zerolabel.learners import LEARNERS
+from zerolabel.memory import Momentum
+from zerolabel.networks import Embedder, projector, twin
+from zerolabel.networks.prompted import KINDS, Encoders, PromptedNetwork, kinds
+from zerolabel.prompts import Classes
+from zerolabel.training import Settings, settle, train
+from zerolabel.views import Features, characters
+
+CLASSES = Classes(("3", "7", "letter a"), ((), (), ("a",)))
+TEXT = {"context_length": 16, "vocab_size": 300, "width": 32, "heads": 2, "layers": 2}
+VISION = {
+    "vit": {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
+    "resnet": {"image_size": 32, "patch_size": None, "width": 8, "layers": [1, 1, 1, 1], "head_width": 16},
+}
+SIGLIP = {**TEXT, "no_causal_mask": True, "pool_type": "last", "proj_type": "linear"}
+
+
+def tokenize(texts: list[str]) -> Tensor:
+    """A start token, the bytes, an end token, padding."""
+    rows = torch.zeros(len(texts), 16, dtype=torch.long)
+    for row, text in zip(rows, texts, strict=True):
+        row[: len(text) + 2] = torch.tensor([257, *(b + 1 for b in text.encode()), 258])
+    return rows
+
+
+def tokenize_siglip(texts: list[str]) -> Tensor:
+    """The bytes, then padding that is the end token, too."""
+    rows = torch.ones(len(texts), 16, dtype=torch.long)
+    for row, text in zip(rows, texts, strict=True):
+        row[: len(text)] = torch.tensor([b + 2 for b in text.encode()], dtype=torch.long)
+    return rows
+
+
+def tiny(tower: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    if tower != "siglip":
+        return open_clip.CLIP(24, VISION[tower], TEXT).eval().requires_grad_(False)
+    vision = {"image_size": 224, "timm_model_name": "vit_tiny_patch16_siglip_gap_224", "timm_proj": "linear"}
+    vision["timm_model_name"] = "vit_tiny_patch16_224"
+    return open_clip.CustomTextCLIP(24, vision, SIGLIP, init_logit_bias=-10.0).eval().requires_grad_(False)
+
+
+def make(model: torch.nn.Module, prompt: str, words: str = "", tokenizer=tokenize) -> PromptedNetwork:  # type: ignore[no-untyped-def]
+    encoders = Encoders(model, tokenizer, prompt, words)
+    side = getattr(model.visual, "image_size", 32)
+    size = side[0] if isinstance(side, tuple) else side
+    return PromptedNetwork(encoders, tokenizer(["cat", "dog"])[None], torch.tensor([0, 1]), size)
+
+
+@pytest.mark.parametrize(
+    ("tower", "prompt"),
+    [("vit", kind) for kind in KINDS]
+    + [("resnet", kind) for kind in ("text", "norm", "lora", "adapter")]
+    + [("siglip", kind) for kind in ("text", "visual", "both", "norm", "lora")],
+)
+def test_only_what_is_learnt_gets_a_gradient(tower: str, prompt: str) -> None:
+    model = tiny(tower)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    words = "a " if prompt == "text" else ""
+    network = make(model, prompt, words, tokenize_siglip if tower == "siglip" else tokenize).train()
+    logits = network(torch.rand(2, 3, network.spec.size, network.spec.size))
+    assert logits.shape == (2, 2) and logits.dtype == torch.float32
+    logits.square().sum().backward()
+    assert network.learnt
+    for name, p in network.named_parameters():
+        assert (p.grad is not None) == p.requires_grad == (name in network.learnt), name
+    with torch.no_grad():
+        for p in network.parameters():
+            if p.requires_grad:
+                p.add_(1.0)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(p.requires_grad for p in model.parameters())
+    assert not any(module.training for module in network.encoders.model.modules())
+
+
+@pytest.mark.parametrize("prompt", ["text", "norm", "lora"])
+@pytest.mark.parametrize("tower", ["vit", "resnet", "siglip"])
+def test_starts_as_the_model_is(tower: str, prompt: str) -> None:
+    model, read = tiny(tower), tokenize_siglip if tower == "siglip" else tokenize
+    words = "a big " if prompt == "text" else ""
+    network = make(model, prompt, words, read)
+    ids = read(["a big cat", "a big dog"] if prompt == "text" else ["cat", "dog"])
+    x = torch.rand(3, 3, network.spec.size, network.spec.size)
+    with torch.no_grad():
+        image, text = model.encode_image(x, normalize=True), model.encode_text(ids, normalize=True)
+    torch.testing.assert_close(network(x), model.logit_scale.exp() * image @ text.T, atol=1e-4, rtol=1e-4)
+
+
+def test_several_templates_start_as_the_mean_of_the_annotators() -> None:
+    encoder, templates = vlms.load("glyphs"), ("a handwritten {}", "{} by hand", "{}")
+    encoders = Encoders(encoder.model, encoder.tokenizer, "norm")
+    ids = torch.stack([encoder.tokenizer([t.format(w) for w in CLASSES.words]) for t in templates])
+    levels = encoder.config["characters"]
+    network = PromptedNetwork(encoders, ids, torch.tensor(CLASSES.owners), 32, levels)
+    x = torch.rand(4, 3, 32, 32)
+    features = encoder.encode_images(characters.read(x, *levels))
+    p = torch.stack([encoder.probabilities(features, t) for t in text_features(encoder, CLASSES, templates)]).mean(0)
+    torch.testing.assert_close(network(x).softmax(1), p, atol=1e-5, rtol=1e-4)
+
+
+def test_text_features_follow_what_is_learnt() -> None:
+    network = make(tiny("vit"), "text", "a ").eval()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        first = network(x)
+        assert torch.equal(network(x), first)
+        next(p for p in network.parameters() if p.requires_grad).mul_(-1)
+        assert not torch.allclose(network(x), first)
+    with_graph = network(x)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), with_graph.detach())
+
+
+def test_random_context_and_a_text_that_is_too_long() -> None:
+    network = Encoders(tiny("vit"), tokenize, "text", context=4)
+    assert network.context == 4
+    with pytest.raises(InputError, match="too long to follow 4 learnt tokens"):
+        network.encode_text(tokenize(["a long text ab"]))
+    with pytest.raises(InputError, match="vision transformer"):
+        Encoders(tiny("resnet"), tokenize, "visual")
+    with pytest.raises(InputError, match="did you mean"):
+        kinds("txt")
+    with pytest.raises(InputError, match="named twice"):
+        kinds("both+text")
+
+
+def test_copies_share_what_is_frozen_and_states_hold_what_is_learnt() -> None:
+    network = make(tiny("vit"), "text+norm", "a ")
+    other = twin(network)
+    own, its = dict(network.named_parameters()), dict(other.named_parameters())
+    for name, p in own.items():
+        assert (p is its[name]) == (name not in network.learnt)
+        assert name not in network.learnt or not torch.equal(p, its[name])
+    assert set(network.state_dict()) == network.learnt
+    other.load_state_dict(network.state_dict())
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(other(x), network(x))
+    embedder = Embedder(network, projector(network.feature_dim, 4))
+    momentum = Momentum(deepcopy(embedder), 0.9)
+    frozen = {name: p.clone() for name, p in own.items() if name not in network.learnt}
+    momentum.follow(embedder)
+    momentum.reset(embedder)
+    assert all(torch.equal(own[name], value) for name, value in frozen.items())
+
+
+def test_statistics_of_a_frozen_encoder_stay() -> None:
+    from lightning_fabric import Fabric
+
+    network = make(tiny("resnet"), "norm")
+    before = network(torch.ones(1, 3, 32, 32))
+
+    class Source:
+        def __len__(self) -> int:
+            return 4
+
+        def views(self, names: tuple[str, ...], index: Tensor) -> tuple[Tensor, ...]:
+            return (torch.rand(len(index), 3, 32, 32),)
+
+    settle(network, Source(), Fabric(accelerator="cpu", devices=1), 2)
+    assert torch.equal(network(torch.ones(1, 3, 32, 32)), before)
+
+
+def test_no_image_has_a_gradient_of_zero() -> None:
+    network = make(tiny("vit"), "visual").train()
+    out = network(torch.rand(0, 3, 32, 32))
+    assert out.shape == (0, 2)
+    out.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["coreg", "proden", "dividemix", "grip", "ueo"])
+def test_any_learner_trains_prompts_on_features(name: str, world) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    features = torch.nn.functional.normalize(torch.randn(len(world.features), 24), dim=1)
+    encoders = Encoders(tiny("vit"), tokenize, "text", "a ")
+    ids = tokenize(["cat", "dog", "cow", "hen"])[None]
+    network = PromptedNetwork(encoders, ids, torch.arange(4), 32)
+    small = {"coreg": {"warm_up": 1, "queue": 16, "embedding": 4}, "dividemix": {"warm_up": 1}, "grip": {"rounds": 2}}
+    learner = LEARNERS[name](network, world.annotations, **small.get(name, {}))
+    start = {key: value.clone() for key, value in network.state_dict().items()}
+    logs = list(train(learner, Features(features), Settings(epochs=2, batch_size=64, device="cpu", lr=0.01)))
+    assert len(logs) == 2
+    assert all(not torch.equal(value, start[key]) for key, value in network.state_dict().items())
