@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import evaluation
+from zerolabel import adapting, evaluation
 from zerolabel.annotations import writing
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
@@ -18,15 +18,18 @@ from zerolabel.options import check_device
 from zerolabel.prompts import Classes
 from zerolabel.training import best_device
 from zerolabel.truth import Labels
+from zerolabel.vlms import adapted
 
 
 def open_classifier(folder: Path, device: str = "cpu") -> Classifier:
-    """The classifier in a folder, or in a run's folder.
+    """The classifier in a folder, in a run's folder, or of an adapted model.
 
     Raises:
         InputError: there is none.
     """
     check_device(device)
+    if (folder / adapted.RECORD).is_file():
+        return adapting.classifier(folder, best_device(device))
     inner = folder / "classifier"
     if not inner.is_dir() and (folder / "stages.json").is_file():
         raise InputError(f"the run in {folder} has no classifier yet; finish it with --resume.")

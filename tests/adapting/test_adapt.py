@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from zerolabel import vlms
-from zerolabel.adapting import METHODS, Request, check
+from zerolabel.adapting import METHODS, Request, check, classifier
 from zerolabel.adapting.run import adapt, build
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
+from zerolabel.classifier import Classifier
 from zerolabel.cli import main
 from zerolabel.demo import write_digits
 from zerolabel.errors import InputError
@@ -186,6 +187,27 @@ def test_a_folder_that_was_adapted_is_kept_and_a_damaged_one_named(pool, call, t
     assert "there is no adapted.json in it" in call(*use, f"adapted:{tmp_path}")[2]
     (out / "adapted.json").write_text("{")
     assert "adapted.json is damaged" in call(*use, f"adapted:{out}")[2]
+
+
+@pytest.mark.parametrize("prompt", ["text", "visual", "both", "norm", "lora", "adapter", "text+norm"])
+def test_an_adapted_model_is_exported_and_says_what_it_annotates(prompt, pool, call, tmp_path):
+    out = tmp_path / "adapted"
+    command = ["adapt", pool / "pool.txt", *CLASSES, "--prompt", prompt, "-o", out, "--epochs", 2, "--set", "lr=0.01"]
+    assert call(*command)[0] == 0
+    record = json.loads((out / "adapted.json").read_text())
+    (out / "adapted.json").write_text(json.dumps({**record, "used": True}))
+    use = ["annotate", pool / "pool.txt", *CLASSES[:2], "--vlm", f"adapted:{out}", "-o", tmp_path / "again"]
+    assert call(*use)[0] == 0
+    scores = Annotations.load(tmp_path / "again" / "annotations.parquet").scores
+    made = classifier(out)
+    images = ImageSet.open(str(pool / "pool.txt"))
+    torch.testing.assert_close(made.predict_proba(images), scores, atol=5e-3, rtol=0)
+    made.save(tmp_path / "saved")
+    torch.testing.assert_close(
+        Classifier.load(tmp_path / "saved").predict_proba(images), made.predict_proba(images), atol=1e-6, rtol=0
+    )
+    code, printed, err = call("export", out, "-o", tmp_path / "c.onnx", "--images", pool / "pool.txt", "--json")
+    assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
 
 
 def test_few_labels_are_what_coop_learns_from(pool, call, tmp_path):

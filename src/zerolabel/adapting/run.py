@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zerolabel import calibration
 from zerolabel.adapting.checking import Check, check
 from zerolabel.adapting.methods import SUPERVISED, Request
 from zerolabel.annotate import annotate
@@ -25,6 +26,7 @@ from zerolabel.networks.prompted import Encoders, PromptedNetwork
 from zerolabel.prompts import Classes, prompts
 from zerolabel.propagation import propagate
 from zerolabel.runs import write_text
+from zerolabel.students import KEPT
 from zerolabel.training import Source, launch, predict, train
 from zerolabel.views import Features, Pixels
 from zerolabel.vlms import adapted
@@ -130,12 +132,14 @@ def adapt(
     save(output, learner.network)
     record = {
         "base": request.vlm, "revision": encoder.revision, "prompt": "+".join(parts),
-        "method": request.method, "classes": list(classes.names), "base_templates": list(templates), "words": words,
+        "method": request.method, "classes": list(classes.names), "aliases": [list(a) for a in classes.aliases],
+        "base_templates": list(templates), "words": words,
         "templates": used, "check": asdict(found), "used": found.helped, "reason": found.reason,
         "settings": asdict(settings), "options": request.options(), "log": [log.to_dict() for log in logs[-1:]],
     }  # fmt: skip
-    write_text(output / adapted.RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     chosen = after if found.helped else done.annotations.scores
+    record["threshold"] = calibration.threshold_for_share(chosen.amax(1), KEPT)
+    write_text(output / adapted.RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return Adapted(output, annotations, chosen, after, found, done.skipped)
 
 

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from zerolabel.errors import InputError
 from zerolabel.networks.base import Network, NetworkSpec
+from zerolabel.networks.prompted import parts
+from zerolabel.networks.prompted.encoders import patches, put_tokens
 from zerolabel.views import characters
 
 
@@ -19,15 +21,15 @@ class ImageEncoder(nn.Module):
         visual: the tower, `model.visual`.
         config: the model's configuration as open_clip stores it: `embed_dim`, `vision_cfg`, and where it has it
             `quick_gelu`; its text side is ignored and may be left out. `characters`, a mean and a standard
-            deviation, says that the model reads images as `zerolabel.views.characters` prepares them.
+            deviation, says that the model reads images as `zerolabel.views.characters` prepares them; `tokens` and
+            `adapter` say what an adapted model has beside, see `zerolabel.networks.prompted`.
     """
 
     def __init__(self, visual: nn.Module, config: dict[str, Any]) -> None:
         super().__init__()
         self.visual = visual.requires_grad_(False).eval()
-        self.config: dict[str, Any] = {
-            name: config[name] for name in ("embed_dim", "vision_cfg", "quick_gelu", "characters") if name in config
-        }
+        known = ("embed_dim", "vision_cfg", "quick_gelu", "characters", "tokens", "adapter")
+        self.config: dict[str, Any] = {name: config[name] for name in known if name in config}
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> "ImageEncoder":
@@ -46,7 +48,12 @@ class ImageEncoder(nn.Module):
             raise InputError(
                 f"open_clip cannot build this image encoder ({error}); install a newer open_clip."
             ) from None
-        return cls(whole.visual, config)
+        visual = whole.visual
+        if config.get("tokens"):
+            put_tokens(visual, parts.Prompts(torch.zeros(config["tokens"], patches(visual)[2])))
+        if config.get("adapter"):
+            visual = parts.AdaptedTower(visual, parts.Adapter(config["embed_dim"]))
+        return cls(visual, config)
 
     @property
     def feature_dim(self) -> int:

@@ -70,4 +70,5 @@ def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEnc
     with torch.no_grad():
         for name, p in known.items():
             p.copy_(state[name])
-    return replace(encoder, name=spec, model=encoders.requires_grad_(False))
+    beside = encoders.settle()
+    return replace(encoder, name=spec, model=encoders, config={**encoder.config, **beside})

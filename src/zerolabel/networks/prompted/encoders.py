@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from zerolabel.errors import InputError, nearest
 from zerolabel.networks.prompted import parts
@@ -88,8 +89,30 @@ class Encoders(nn.Module):
 
     @property
     def visual(self) -> nn.Module:
-        """The image encoder; `zerolabel.vlms.clip.DualEncoder` reads its input size."""
-        return cast(nn.Module, self.model.visual)
+        """The image encoder with all that was learnt of it."""
+        if isinstance(self.adapter, nn.Identity):
+            return cast(nn.Module, self.model.visual)
+        return parts.AdaptedTower(self.model.visual, self.adapter)
+
+    @torch.no_grad()
+    def settle(self) -> dict[str, Any]:
+        """Make plain weights of what was learnt by way of others, when nothing is learnt any more.
+
+        Returns:
+            What the image encoder has beside its architecture: the number of ``tokens``, whether an ``adapter``.
+        """
+        for module in self.model.modules():
+            for name in list(getattr(module, "parametrizations", ())):
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+        beside: dict[str, Any] = {} if isinstance(self.adapter, nn.Identity) else {"adapter": True}
+        prompted = [m for m in self.model.modules() if isinstance(m, parts.PromptedPatches | parts.PromptedEmbedding)]
+        plain = [parts.Prompts(module.prompts()) for module in prompted]
+        for module, prompts in zip(prompted, plain, strict=True):
+            module.prompts = prompts
+            if isinstance(module, parts.PromptedPatches):
+                beside["tokens"] = len(prompts.tokens)
+        self.requires_grad_(False)
+        return beside
 
     @property
     def logit_scale(self) -> Tensor:
@@ -172,8 +195,7 @@ class Encoders(nn.Module):
         if text is not None:
             side.token_embedding = parts.PromptedEmbedding(side.token_embedding, text, self.place)
         if visual is not None:
-            owner, name, _, place = patches(self.model.visual)
-            setattr(owner, name, parts.PromptedPatches(getattr(owner, name), visual, place))
+            put_tokens(self.model.visual, visual)
 
 
 def text_side(model: Any) -> Any:
@@ -202,10 +224,16 @@ def patches(visual: Any) -> tuple[Any, str, int, int]:
     raise InputError("--prompt: tokens beside patches need a vision transformer; choose text, norm, lora or adapter.")
 
 
+def put_tokens(visual: Any, prompts: nn.Module) -> None:
+    """Put prompts beside the patches."""
+    owner, name, _, place = patches(visual)
+    setattr(owner, name, parts.PromptedPatches(getattr(owner, name), prompts, place))
+
+
 def reads_to_the_end(model: Any) -> bool:
     """Whether a text is what its end token says, and no token sees those after it: CLIP's own text encoder."""
     known = hasattr(model, "token_embedding") and getattr(model, "text_pool_type", None) == "argmax"
     return known and isinstance(getattr(model, "attn_mask", None), Tensor)
 
 
-__all__ = ["KINDS", "Encoders", "Tokenizer", "copy_shared", "kinds", "patches", "reads_to_the_end", "text_side"]
+__all__ = ["KINDS", "Encoders", "Tokenizer", "kinds", "patches", "put_tokens", "text_side"]

@@ -5,6 +5,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 
@@ -78,7 +79,7 @@ class PromptedEmbedding(nn.Module):
         """The first tokens, the prompts, and what comes after the places that they take."""
         x, tokens = self.embedding(ids), self.prompts()
         after = x[:, self.place + len(tokens) :]
-        return torch.cat([x[:, : self.place], tokens.to(x).expand(len(x), -1, -1), after], 1)
+        return torch.cat([x[:, : self.place], tokens.to(x).expand(x.shape[0], -1, -1), after], 1)
 
 
 class PromptedPatches(nn.Module):
@@ -97,7 +98,7 @@ class PromptedPatches(nn.Module):
     def forward(self, x: Float[Tensor, "B P W"]) -> Float[Tensor, "B Q W"]:
         """The class tokens, the prompts, the patches."""
         x, tokens = self.before(x), self.prompts()
-        return torch.cat([x[:, : self.place], tokens.to(x).expand(len(x), -1, -1), x[:, self.place :]], 1)
+        return torch.cat([x[:, : self.place], tokens.to(x).expand(x.shape[0], -1, -1), x[:, self.place :]], 1)
 
 
 class LowRank(nn.Module):
@@ -153,3 +154,27 @@ class Adapter(nn.Module):
     def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """Adapted features."""
         return cast(Tensor, self.share * self.layers(x) + (1 - self.share) * x)
+
+
+class AdaptedTower(nn.Module):
+    """An image encoder with an adapter over its features.
+
+    Args:
+        visual: the encoder.
+        adapter: over features of length 1.
+    """
+
+    def __init__(self, visual: nn.Module, adapter: nn.Module) -> None:
+        super().__init__()
+        self.visual, self.adapter = visual, adapter
+
+    @property
+    def image_size(self) -> Any:
+        """Side of the input in pixels, or both sides."""
+        return self.visual.image_size
+
+    def forward(self, x: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B D"]:
+        """Adapted features, of any length."""
+        features = self.visual(x)
+        features = features[0] if isinstance(features, tuple) else features
+        return cast(Tensor, self.adapter(F.normalize(features.float(), dim=1)))
