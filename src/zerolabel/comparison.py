@@ -295,7 +295,7 @@ def accuracies(p: Tensor | None, truth: Tensor | None, classes: Sequence[str]) -
     if truth is None or p is None:
         return {}
     judged = evaluation.evaluate(p, truth, classes)
-    each = {f"accuracy of {name}": share for name, share in dict(judged["per_class"]).items()}  # type: ignore[call-overload]
+    each = {f"accuracy of {name}": share for name, share in dict(judged["per_class"]).items()}
     return {"accuracy": judged["accuracy"], "mean_per_class_accuracy": judged["mean_per_class_accuracy"], **each}
 
 

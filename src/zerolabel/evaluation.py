@@ -5,6 +5,7 @@ left to average, a mean is not a number.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -86,9 +87,7 @@ def confidence_histogram(probabilities: Float[Tensor, "N C"], bins: int = 20) ->
     return torch.bincount(_bin(probabilities.amax(1), bins), minlength=bins)
 
 
-def evaluate(
-    probabilities: Float[Tensor, "N C"], truth: Int[Tensor, " N"], classes: Sequence[str]
-) -> dict[str, object]:
+def evaluate(probabilities: Float[Tensor, "N C"], truth: Int[Tensor, " N"], classes: Sequence[str]) -> dict[str, Any]:
     """All of it at once, as data for JSON: numbers that do not exist are None.
 
     Args:

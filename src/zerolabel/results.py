@@ -17,6 +17,7 @@ from zerolabel import evaluation, health
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
 from zerolabel.classifier import Classifier
+from zerolabel.equity import equity
 from zerolabel.errors import InputError
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder, write_text
@@ -106,6 +107,7 @@ class Outcome:
             "zero_shot_confusion": zero_shot["confusion"],
             "zero_shot_per_class": zero_shot["per_class"],
             "zero_shot_ece": zero_shot["ece"],
+            "equity": equity(zero_shot["per_class"], student["per_class"]).to_dict(),
         }
 
     @property

@@ -137,6 +137,19 @@ def test_a_worse_student_is_called_worse(run_copy: Path) -> None:
     assert "too small for this number of images" in words(Page(build(run_copy)))
 
 
+def test_it_says_whom_the_student_helps(run_copy: Path) -> None:
+    path = run_copy / "evaluation.json"
+    told = json.loads(path.read_text())
+    names = told["classes"]
+    before = {name: i / len(names) for i, name in enumerate(names)}
+    after = {name: share + (0.05 if share < 0.5 else -0.02) for name, share in before.items()}
+    path.write_text(json.dumps({**told, "zero_shot_per_class": before, "per_class": after}))
+    text = words(Page(build(run_copy)))
+    assert re.search(r"\+5\.0 for the half of the classes that zero-shot knows worst, .2\.0 for the half", text)
+    path.write_text(json.dumps({**told, "zero_shot_per_class": {}}))
+    assert "knows worst" not in words(Page(build(run_copy)))
+
+
 def test_names_that_are_markup_stay_text(run_of_odd_names: Path) -> None:
     page = Page(build(run_of_odd_names))
     text = " ".join(page.text)

@@ -1,5 +1,6 @@
 """Against the true labels; made only where they were given."""
 
+from zerolabel.equity import equity
 from zerolabel.report.formats import percent, signed
 from zerolabel.report.heatmap import heat_table
 from zerolabel.report.markup import (
@@ -31,7 +32,7 @@ def section(run: Run) -> Section | None:
     if error is not None:
         intro += f" Expected calibration error of the student: {percent(error)}."
     names = [str(name) for name in run.evaluation.get("classes", run.classes)]
-    parts = [paragraph(intro), figure("Accuracy per class", _per_class(run, names), size="wide")]
+    parts = [paragraph(intro), figure("Accuracy per class", _per_class(run, names), size="wide"), *_gains(run)]
     confusions = []
     for key, title in (("confusion", "Confusions of the student"), ("zero_shot_confusion", "Confusions of zero-shot")):
         counts = run.evaluation.get(key)
@@ -41,6 +42,20 @@ def section(run: Run) -> Section | None:
             )
     parts.append(grid(confusions))
     return Section("truth", "Against the truth", join(parts))
+
+
+def _gains(run: Run) -> list[Html]:
+    """Whom the student helps, in a sentence; nothing where it cannot be said."""
+    found = equity(run.evaluation.get("zero_shot_per_class") or {}, run.evaluation.get("per_class") or {})
+    if found.poorer is None or found.richer is None:
+        return []
+    return [
+        paragraph(
+            "Mean change of accuracy from zero-shot to the student, in points: "
+            f"{signed(100 * found.poorer, 1)} for the half of the classes that zero-shot knows worst, "
+            f"{signed(100 * found.richer, 1)} for the half that it knows best."
+        )
+    ]
 
 
 def _per_class(run: Run, names: list[str]) -> Html:

@@ -1,0 +1,114 @@
+"""Few-shot methods on cached features: a few labelled images and the class names in, a posterior of any images out.
+
+No option is ever chosen on test images: it is a fixed default, or chosen by leaving shots out, as each method says.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zerolabel.errors import InputError, nearest
+from zerolabel.few_shot.clip_adapter import clip_adapter
+from zerolabel.few_shot.linear_probe import linear_probe
+from zerolabel.few_shot.lp_plus_plus import lp_plus_plus
+from zerolabel.few_shot.tip_adapter import tip_adapter
+from zerolabel.few_shot.tip_adapter_f import tip_adapter_f
+
+FewShot = Callable[..., Float[Tensor, "N C"]]
+"""Of features (N D), shots (M D), their class ids (M), text features (C D) and the logit scale."""
+
+FEW_SHOT: dict[str, FewShot] = {
+    "clip-adapter": clip_adapter,
+    "tip-adapter": tip_adapter,
+    "tip-adapter-f": tip_adapter_f,
+    "linear-probe": linear_probe,
+    "lp++": lp_plus_plus,
+}
+
+RANGES: dict[str, tuple[float, float]] = {
+    "alpha": (0, 1e3),
+    "beta": (1e-3, 1e3),
+    "decay": (0, 1e3),
+    "iterations": (0, 1e4),
+    "penalty": (1e-6, 1e6),
+    "ratio": (0, 1),
+    "reduction": (1, 64),
+    "seed": (0, 2**31),
+}
+"""Least and largest value of each option."""
+
+__all__ = ["FEW_SHOT", "RANGES", "FewShot", "check", "defaults", "find", "learn"]
+
+
+def find(name: str) -> FewShot:
+    """The method of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in FEW_SHOT:
+        raise InputError(f"--method {name}: there is no such few-shot method{nearest(name, FEW_SHOT)}")
+    return FEW_SHOT[name]
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The options of a method and their defaults."""
+    parameters = inspect.signature(find(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def check(name: str, options: dict[str, Any]) -> None:
+    """See that a method takes these options.
+
+    Raises:
+        InputError: it has none of a name, or a number is out of its range.
+    """
+    known = defaults(name)
+    for option, value in options.items():
+        if option not in known:
+            raise InputError(f"--set {option}: {name} has no such option{nearest(option, known)}")
+        low, high = RANGES[option]
+        if value is not None and not low <= value <= high:
+            raise InputError(f"--set {option}={value}: it is out of range; give a number from {low:g} to {high:g}.")
+
+
+def learn(
+    name: str,
+    features: Float[Tensor, "N D"],
+    labels: Int[Tensor, " N"],
+    texts: Float[Tensor, "C E"],
+    scale: float,
+    **options: Any,
+) -> Float[Tensor, "N C"]:
+    """Posterior of the classes for all images, learnt on those that a person labelled.
+
+    Args:
+        name: of the method, see `FEW_SHOT`.
+        features: of length 1.
+        labels: class ids, -1 where a person gave none.
+        texts: text features of length 1. E must be D.
+        scale: the factor of the cosine in the model's softmax.
+        options: of the method, see `defaults`.
+
+    Returns:
+        Rows that sum to 1.
+
+    Raises:
+        InputError: there is no such method or option, nothing is labelled, a label is no class, or the sizes differ.
+    """
+    method = find(name)
+    check(name, options)
+    given = labels >= 0
+    if features.shape[1] != texts.shape[1]:
+        raise InputError(
+            f"image features have {features.shape[1]} dimensions and text features {texts.shape[1]}; "
+            "take both of one model."
+        )
+    if not bool(given.any()):
+        raise InputError(f"--method {name} learns from labelled images; give some by --few-shot.")
+    if int(labels.max()) >= len(texts):
+        raise InputError(f"a few-shot label is class {int(labels.max())}, but there are {len(texts)} classes.")
+    return method(features, features[given], labels[given], texts, scale, **options)

@@ -1,0 +1,27 @@
+"""Gains of the poorer and the richer classes."""
+
+import math
+
+import pytest
+
+from zerolabel.equity import equity
+
+
+def test_classes_are_sorted_and_halves_averaged():
+    before = {"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.7, "e": 0.3}
+    found = equity(before, {"a": 0.8, "b": 0.4, "c": 0.0, "d": 0.9, "e": 0.4})
+    assert found.classes == ("b", "e", "c", "d", "a") and found.before == (0.1, 0.3, 0.5, 0.7, 0.9)
+    assert found.poorer == pytest.approx((0.3 + 0.1) / 2) and found.richer == pytest.approx((0.2 - 0.1) / 2)
+    assert found.to_dict()["classes"][0] == {"name": "b", "before": 0.1, "after": 0.4}
+
+
+def test_classes_without_images_are_left_out():
+    found = equity({"a": None, "b": math.nan, "c": 0.5, "d": 0.2}, {"a": 1.0, "b": 1.0, "c": 0.6})
+    assert found.classes == ("c",) and found.poorer is None and found.richer is None
+    assert equity({}, {}).to_dict() == {"poorer_half_gain": None, "richer_half_gain": None, "classes": []}
+
+
+def test_nothing_changes_nothing():
+    same = {"a": 0.2, "b": 0.2, "c": 0.8, "d": 0.9}
+    found = equity(same, same)
+    assert found.classes == ("a", "b", "c", "d") and found.poorer == found.richer == 0
