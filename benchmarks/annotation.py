@@ -57,6 +57,10 @@ def photographs(folder: Path, count: int) -> ImageSet:
     return ImageSet.open(folder)
 
 
+RANGE = 64
+"""Images that a worker of Ray takes at once."""
+
+
 def small_images(folder: Path, count: int) -> None:
     """Distinct PNGs of 12 x 12 pixels, a thousand to a folder."""
     rng = np.random.default_rng(0)
@@ -161,18 +165,19 @@ def seconds_of(work: Callable[[], object]) -> float:
 def cluster(work: Path, count: int) -> dict[str, Any]:
     """Images per second of Ray with two workers and with one, each of one thread, once their processes are up.
 
-    Photographs by the small model inside the package, in ranges of 256; both take turns twice.
+    Photographs by a ViT-B/32, in ranges of `RANGE`; both take turns twice.
     """
-    images = photographs(work / "for-ray", count)
+    images, model = photographs(work / "for-ray", count), vit(work / "vit-for-ray").name
     seconds: dict[str, list[float]] = {"1": [], "2": []}
     for _ in range(2):
         for workers in ("1", "2"):
-            process = [sys.executable, "-m", "benchmarks.annotation", "--worker", str(images.root), workers]
+            process = [sys.executable, "-m", "benchmarks.annotation", "--worker", str(images.root), workers, model]
             out = subprocess.run(process, check=True, capture_output=True, text=True).stdout
             seconds[workers].append(float(out.split()[-1]))
     rates = {workers: count / statistics.median(times) for workers, times in seconds.items()}
     return {
         "images": count,
+        "model": "ViT-B/32",
         "one_worker_images_per_second": rates["1"],
         "two_workers_images_per_second": rates["2"],
         "times_one_worker": rates["2"] / rates["1"],
@@ -180,14 +185,14 @@ def cluster(work: Path, count: int) -> dict[str, Any]:
     }
 
 
-def pass_on_ray(folder: Path, workers: int) -> float:
+def pass_on_ray(folder: Path, workers: int, model: str) -> float:
     """Seconds of a pass by so many workers, after a short one that starts them."""
     import ray
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    images, encoder = ImageSet.open(folder), vlms.load("glyphs")
-    with tempfile.TemporaryDirectory() as work, patch.object(feature_cache, "SHARD", 256):
-        for name, part in (("first", images.select(range(512))), ("all", images)):
+    images, encoder = ImageSet.open(folder), vlms.load(model)
+    with tempfile.TemporaryDirectory() as work, patch.object(feature_cache, "SHARD", RANGE):
+        for name, part in (("first", images.select(range(4 * RANGE))), ("all", images)):
             done = write(part, encoder, CLASSES, ("{}",), Path(work) / name, engine="ray")
     ray.shutdown()
     return done.seconds
@@ -228,12 +233,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--naive", type=int, default=100, help="how many of them the naive way gets")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--memory", type=int, nargs="*", default=[1000, 10_000, 100_000], help="numbers of images")
-    parser.add_argument("--ray", type=int, default=4096, help="photographs for the workers of Ray; 0 leaves them out")
+    parser.add_argument("--ray", type=int, default=1024, help="photographs for the workers of Ray; 0 leaves them out")
     parser.add_argument("--out", type=Path, default=RESULT, help="JSON file; what is left out stays as it is there")
-    parser.add_argument("--worker", nargs=2, metavar=("FOLDER", "WORKERS"), help="one pass on Ray; prints its seconds")
+    parser.add_argument(
+        "--worker", nargs=3, metavar=("FOLDER", "WORKERS", "MODEL"), help="one pass on Ray; prints its seconds"
+    )
     options = parser.parse_args(arguments)
     if options.worker:
-        print(pass_on_ray(Path(options.worker[0]), int(options.worker[1])))
+        print(pass_on_ray(Path(options.worker[0]), int(options.worker[1]), options.worker[2]))
         return
     command = "python -m benchmarks.annotation " + " ".join(sys.argv[1:] if arguments is None else arguments)
     report = json.loads(options.out.read_text()) if options.out.exists() else {}
