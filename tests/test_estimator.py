@@ -61,7 +61,8 @@ def truth(place: Path) -> list[str]:
 
 def test_arguments_are_those_of_the_command() -> None:
     only_the_command = {"images", "truth", "test", "few_shot", "resume", "overwrite", "dry_run", "as_json"}
-    only_the_command |= {"endpoint", "api_key_env"}
+    only_the_command |= {"endpoint", "questions", "api_key_env", "image_side", "choices", "answer_tokens"}
+    only_the_command |= {"concurrency", "rate", "timeout", "retries", "price_in", "price_out", "budget"}
     command = {p.name: p.default for p in inspect.signature(main_job.run).parameters.values()}
     own = {p.name: p.default for p in inspect.signature(ZeroLabel).parameters.values()}
     assert own.pop("verbose") is False and own.pop("output") is None
