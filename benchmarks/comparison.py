@@ -68,6 +68,7 @@ CELLS = {
     "digits": Cell(pools.digits, 20, 32, flip=False),
     "fashion": Cell(pools.fashion, 20, 28),
     "fer2013": Cell(pools.fer2013, 20, 32),
+    "fashion, 60 epochs": Cell(pools.fashion, 60, 28, FEW),
     "cifar10n": Cell(pools.cifar10n, 10, 32, FEW),
     "grid q=0.1 eta=0.2": Cell(pools.drawn(0.1, 0.2), 20, 32, FEW),
     "grid q=0.3 eta=0": Cell(pools.drawn(0.3, 0.0), 20, 32, FEW),
