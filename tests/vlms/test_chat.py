@@ -307,7 +307,7 @@ def test_cost_is_told_before_and_kept_to(images, serve, call, tmp_path):
 def test_the_key_is_in_no_file_and_on_no_screen(images, serve, call, tmp_path):
     server = serve(lambda request, nth: wrong(400, f"bad key {KEY}"))
     code, out, err = call(*ask(images, tmp_path / "out", server))
-    assert code == 0 and KEY not in out + err
+    assert code == 2 and "answered no question" in err and KEY not in out + err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.name == "answers.csv" for path in files)
     assert not [path for path in files if KEY.encode() in path.read_bytes()]

@@ -170,8 +170,8 @@ def annotate_in_words(
         progress: wraps the steps.
 
     Raises:
-        InputError: nothing answers at the endpoint, or not any more, it refuses the key, the budget is spent (all
-            answers are kept), no image is readable, or a template or the rule is wrong.
+        InputError: nothing answers at the endpoint, or not any more, it refuses the key or every question, the budget is
+            spent (all answers are kept), no image is readable, or a template or the rule is wrong.
     """
     build, start = candidates.parse_rule(rule), time.perf_counter()
     store = AnswerStore(answers)
@@ -196,6 +196,8 @@ def annotate_in_words(
         _save_answers(out, images, interview, rows)
     if not rows:
         raise InputError(none_readable(images, skipped))
+    if (reason := _unanswered(rows)) is not None:
+        raise InputError(f"{chat.endpoint} answered no question ({reason}); mend that, and go on with --resume.")
     annotations = _annotations(images, interview, rows, rule)
     annotations = annotations.with_candidates(build(annotations), rule)
     if out is not None:
@@ -232,6 +234,12 @@ def _steps(
     finally:
         interview.client.stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _unanswered(rows: Mapping[int, _Row]) -> str | None:
+    """The first reason where the server refused or failed every question; None where it answered any."""
+    said = [one for i in sorted(rows) for one in rows[i].said]
+    return said[0][1] if all(answer.reason in ("refused", "failed") for answer, _ in said) else None
 
 
 def _annotations(images: ImageSet, interview: Interview, rows: dict[int, _Row], rule: str) -> Annotations:
