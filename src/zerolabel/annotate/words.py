@@ -170,8 +170,8 @@ def annotate_in_words(
         progress: wraps the steps.
 
     Raises:
-        InputError: nothing answers at the endpoint, or not any more, it refuses the key or every question, the budget is
-            spent (all answers are kept), no image is readable, or a template or the rule is wrong.
+        InputError: nothing answers at the endpoint, or not any more, it refuses the key or every question, the budget
+            is spent (all answers are kept), no image is readable, or a template or the rule is wrong.
     """
     build, start = candidates.parse_rule(rule), time.perf_counter()
     store = AnswerStore(answers)
