@@ -50,10 +50,12 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         student: ``"light"``, ``"preact_resnet18"``, a timm model; or ``"features"``, ``"linear"``, ``"mlp"``.
         size: side of the student's input, in pixels.
         pretrained: whether a timm student starts from published weights.
+        adapt: adapts the annotating model first, by a method such as ``"grip"``, see `zerolabel.adapting.METHODS`.
         via: ``"features"`` learns on frozen features first, then trains a student that reads pixels.
         propagate: whether scores spread over neighbours in feature space before training; by default where features
             are read.
         deploy: ``"one"`` network, or ``"both"``.
+        open_set: whether images may be of no class; the classifier's threshold then is where confidences part in two.
         epochs: of training.
         seed: of weights, order and views.
         flip: whether an image and its mirror image mean the same.
@@ -82,9 +84,11 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         student: str | None = None,
         size: int | None = None,
         pretrained: bool | None = None,
+        adapt: str | None = None,
         via: str | None = None,
         propagate: bool | None = None,
         deploy: str = "one",
+        open_set: bool = False,
         epochs: int | None = None,
         seed: int = 0,
         flip: bool | None = None,
@@ -95,8 +99,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     ) -> None:
         self.classes, self.vlm, self.templates, self.candidates = classes, vlm, templates, candidates
         self.learner, self.options, self.student, self.size = learner, options, student, size
-        self.pretrained, self.via, self.propagate = pretrained, via, propagate
-        self.deploy, self.epochs = deploy, epochs
+        self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
+        self.deploy, self.open_set, self.epochs = deploy, open_set, epochs
         self.seed, self.flip, self.device, self.cache = seed, flip, device, cache
         self.output, self.verbose = output, verbose
 
@@ -132,7 +136,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             raise InputError("resume=True needs the folder of the run to finish; give ZeroLabel(output=FOLDER).")
         config = self._plan(os.fspath(images), None if few_shot is None else os.fspath(few_shot))
         cache = default_folder(None if self.cache is None else Path(self.cache))
-        progress = Display(Console(stderr=True)) if self.verbose else _silent
+        progress = Display(Console(stderr=True, emoji=False)) if self.verbose else _silent
         with _place(self.output) as path:
             folder = Folder.open(path, config, resume=resume, overwrite=overwrite)
             self.metrics_ = Job(config, folder, progress, cache).run()
@@ -215,8 +219,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
 
 _SAME = (
-    *("candidates", "learner", "student", "size", "pretrained", "via", "propagate"),
-    *("deploy", "epochs", "seed", "flip", "device"),
+    *("candidates", "learner", "student", "size", "pretrained", "adapt", "via", "propagate"),
+    *("deploy", "open_set", "epochs", "seed", "flip", "device"),
 )
 """Arguments that the planner takes as they are."""
 

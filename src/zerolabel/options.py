@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 
-from zerolabel import transduction
+from zerolabel import few_shot, transduction
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.training import Settings
@@ -70,7 +70,29 @@ def parse_solver(method: str, assignments: Iterable[str]) -> dict[str, Any]:
     Raises:
         InputError: there is no such method, a text has no ``=``, a name is unknown, or a value cannot be.
     """
-    types, values = keyword_types(transduction.find_solver(method)), {}
+    values = keywords(method, transduction.find_solver(method), assignments)
+    transduction.check(method, values)
+    return values
+
+
+def parse_few_shot(method: str, assignments: Iterable[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` texts for a method of `zerolabel.few_shot`.
+
+    Raises:
+        InputError: there is no such method, a text has no ``=``, a name is unknown, or a value cannot be.
+    """
+    values = keywords(method, few_shot.find(method), assignments)
+    few_shot.check(method, values)
+    return values
+
+
+def keywords(method: str, function: Callable[..., Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` texts for the keyword-only arguments of a function.
+
+    Raises:
+        InputError: a text has no ``=``, a name is unknown, or a value is of another type.
+    """
+    types, values = keyword_types(function), {}
     for text in assignments:
         name, equals, value = text.partition("=")
         name = name.strip()
@@ -79,7 +101,6 @@ def parse_solver(method: str, assignments: Iterable[str]) -> dict[str, Any]:
         if name not in types:
             raise InputError(f"--set {name}: {method} has no such option{nearest(name, types)}")
         values[name] = convert(name, value.strip(), types[name])
-    transduction.check(method, values)
     return values
 
 

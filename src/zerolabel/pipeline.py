@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import health, report, results, vlms
+from zerolabel import calibration, health, report, results, vlms
+from zerolabel.adapting import Request as Adaptation
+from zerolabel.adapting import adapt
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotate.asking import Preview
 from zerolabel.annotate.writing import save_skipped
@@ -26,9 +28,10 @@ from zerolabel.merging import merge, merge_all
 from zerolabel.planning import is_chat, is_encoder
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder
-from zerolabel.students import Trained, make_classifier, needs_features, train_student, zero_shot
+from zerolabel.students import KEPT, Trained, make_classifier, needs_features, train_student, zero_shot
 from zerolabel.training import best_device
 from zerolabel.truth import Labels
+from zerolabel.vlms import adapted
 from zerolabel.vlms.chat import SHORTLIST, Chat
 from zerolabel.vlms.clip import DualEncoder
 
@@ -95,6 +98,8 @@ class Job:
         Returns:
             What ``metrics.json`` holds.
         """
+        if self.config.adapt is not None:
+            return self.after_adapting().run()
         annotated = self.annotate()
         held_out = self.annotate_test()
         if self.config.truth is not None:
@@ -108,6 +113,34 @@ class Job:
         self.report()
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
         return metrics
+
+    def after_adapting(self) -> "Job":
+        """The same with the model adapted, which lies in ``adapted/``.
+
+        Raises:
+            InputError: what is there is another adaptation.
+        """
+        config, place, name = self.config, self.folder / "adapted", str(self.config.encoder)
+        asked = dict(zip(config.vlm, config.templates, strict=True))
+        if not (place / adapted.RECORD).is_file():
+            settings, names = config.settings, Classes(config.classes, config.aliases)
+            request = Adaptation.parse(
+                name, str(config.adapt), seed=settings.get("seed", 0), device=settings.get("device", "auto"),
+                flip=config.flip, open_set=config.open_set,
+            )  # fmt: skip
+            human = Labels.read(config.few_shot, names) if config.few_shot else None
+            with results.timed(self.folder, "adapt") as facts:
+                done = adapt(
+                    ImageSet.open(config.images), self.model(name), names, asked[name], request, place,
+                    labels=None if human is None else lambda a: human.match(a.file_names, a.sha256),
+                    cache=self.cache, resume=True, progress=self.progress,
+                )  # fmt: skip
+                facts |= {"method": request.method, "helped": done.check.helped, "reason": done.check.reason}
+        spec = f"adapted:{place}"
+        asked = {spec if model == name else model: templates for model, templates in asked.items()}
+        asked[spec] = adapted.templates(place)
+        now = replace(config, vlm=tuple(asked), templates=tuple(asked.values()), encoder=spec, adapt=None)
+        return replace(self, config=now)
 
     def annotate(self) -> Annotated:
         """Votes on the training images: ``annotations.parquet``, ``skipped.csv``. Human labels are put in."""
@@ -289,7 +322,8 @@ class Job:
                 results.write_json(self.folder / "evaluation.json", outcome.judged)
         annotation = self.folder.finished().get("annotate", {})
         known = ("images_per_second", "vlm_parameters")
-        return outcome.metrics() | {name: annotation[name] for name in known if name in annotation}
+        adaptation = {"adaptation": done} if (done := self.folder.finished().get("adapt")) else {}
+        return outcome.metrics() | adaptation | {name: annotation[name] for name in known if name in annotation}
 
     def deploy(self, annotated: Annotated, classifier: Classifier, metrics: dict[str, Any]) -> Classifier:
         """The student, or the zero-shot ensemble where alarms call the student worse; the student is in ``student/``.
@@ -306,7 +340,8 @@ class Job:
             return classifier
         names = Classes(config.classes, config.aliases)
         made = provenance(config, annotated) | {"learner": None, "hyper_parameters": {}}
-        fallback = zero_shot(self.encoder, names, config.templates[0], annotated.annotations, made)
+        kept = calibration.threshold_for_share(annotated.annotations.scores.amax(1), KEPT)
+        fallback = zero_shot(self.encoder, names, config.templates[0], kept, made)
         classifier.save(self.folder / "student")
         fallback.save(self.folder / "classifier")
         metrics |= {"deployed": "zero-shot", "fallback_reason": bad[0]}

@@ -8,6 +8,8 @@ from statistics import median
 from typing import Any
 
 from zerolabel import __version__, networks, options, presets, prompts, vlms
+from zerolabel.adapting import SUPERVISED
+from zerolabel.adapting import Request as Adaptation
 from zerolabel.candidates import known_rule, parse_rule
 from zerolabel.errors import InputError, nearest
 from zerolabel.estimate import blank
@@ -44,9 +46,11 @@ class Request:
         student: name of the network; "features" means an MLP on the model's frozen features.
         size: side of the student's input in pixels.
         pretrained: whether a timm student starts from pretrained weights.
+        adapt: method by which the model is adapted before it annotates.
         via: "features" to learn on frozen features first.
         propagate: whether scores spread over neighbours before training.
         deploy: "one" network or "both".
+        open_set: whether images may be of no class.
         epochs: of training.
         seed: of everything random.
         flip: whether an image and its mirror image mean the same.
@@ -71,9 +75,11 @@ class Request:
     student: str | None = None
     size: int | None = None
     pretrained: bool | None = None
+    adapt: str | None = None
     via: str | None = None
     propagate: bool | None = None
     deploy: str = "one"
+    open_set: bool = False
     epochs: int | None = None
     seed: int = 0
     flip: bool | None = None
@@ -110,6 +116,7 @@ def plan(request: Request) -> Config:
     student, size = choose_student(request, images, asked)
     on_features = student in presets.HEADS or request.via == "features"
     check_features(asked, on_features=on_features, request=request)
+    check_adaptation(asked, request)
     return Config(
         images=str(request.images),
         **asked,
@@ -119,11 +126,13 @@ def plan(request: Request) -> Config:
         student=student,
         size=size,
         pretrained=student not in networks.NAMES if request.pretrained is None else request.pretrained,
+        adapt=request.adapt,
         via=one_of("--via", request.via, (None, "features")),
         propagate=on_features and len(images) <= presets.MOST_PROPAGATED
         if request.propagate is None
         else request.propagate,
         deploy=one_of("--deploy", request.deploy, ("one", "both")) or "one",
+        open_set=request.open_set,
         flip="glyphs" not in asked["vlm"] if request.flip is None else request.flip,
         truth=request.truth,
         test_images=request.test_images,
@@ -257,6 +266,21 @@ def check_features(asked: dict[str, Any], *, on_features: bool, request: Request
         raise InputError(
             f"--test images are annotated by the models of {request.annotations}, which names none; leave --test out."
         )
+
+
+def check_adaptation(asked: dict[str, Any], request: Request) -> None:
+    """See that there is one model to adapt, and that the method can, where that is asked.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if request.adapt is None:
+        return
+    models = [name for name in asked["vlm"] if is_encoder(name)]
+    if request.annotations is not None or len(models) != 1:
+        raise InputError(f"--adapt {request.adapt} adapts one model with image features before it annotates; give one.")
+    if Adaptation.parse(models[0], request.adapt).method in SUPERVISED and request.few_shot is None:
+        raise InputError(f"--adapt {request.adapt} learns from labels; give --few-shot a CSV of file_name,label.")
 
 
 def choose_student(request: Request, images: ImageSet, asked: dict[str, Any]) -> tuple[str, int]:

@@ -14,7 +14,7 @@ FRESH = ("chat", "created", "zerolabel", "command", "preset", "truth")
 OWN = (
     *("stages.json", "log.jsonl", "metrics.json", "evaluation.json", "predictions.parquet"),
     *("annotations.parquet", "test_annotations.parquet", "skipped.csv", "features", "cache", "checkpoints"),
-    *("classifier", "student", "classifier.onnx", "predict.py", "report.html", "README.md", "config.json"),
+    *("adapted", "classifier", "student", "classifier.onnx", "predict.py", "report.html", "README.md", "config.json"),
 )
 """Files and folders that a run writes: all that ``--overwrite`` removes."""
 _OPTIONS = {
@@ -45,9 +45,12 @@ class Config:
         size: side of the student's input in pixels.
         pretrained: whether a timm student starts from pretrained weights.
         encoder: which of the models gives the frozen features where training reads them; none where none can.
+        adapt: method by which the encoding model is adapted before it annotates, see `zerolabel.adapting`; none leaves
+            it as it is.
         via: "features" to learn on the model's frozen features first, else None.
         propagate: whether scores spread over the images' neighbours in the model's feature space before training.
         deploy: "one" network or "both".
+        open_set: whether images may be of no class, so that the threshold is where confidences part in two groups.
         flip: whether views may be mirrored.
         truth: true labels for evaluation alone.
         test_images: images held out of training.
@@ -74,9 +77,11 @@ class Config:
     size: int
     pretrained: bool = False
     encoder: str | None = None
+    adapt: str | None = None
     via: str | None = None
     propagate: bool = False
     deploy: str = "one"
+    open_set: bool = False
     flip: bool = True
     truth: str | None = None
     test_images: str | None = None

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from zerolabel import calibration, evaluation, labels, networks
+from zerolabel import calibration, evaluation, labels, networks, open_set
 from zerolabel import images as image_files
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
@@ -22,6 +22,7 @@ from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder, Network
+from zerolabel.networks.feature_head import FeatureHead, HeadedNetwork
 from zerolabel.presets import HEADS, features_settings
 from zerolabel.prompts import Classes
 from zerolabel.propagation import propagate
@@ -193,12 +194,13 @@ def make_classifier(
         target = evaluation.agreement(logits.argmax(1), annotations.scores.argmax(1))
     temperature = calibration.calibrate(logits, target)
     confidence = (logits / temperature).softmax(1).amax(1)
+    parted = open_set.threshold(confidence) if config.open_set else None
     return Classifier(
         trained.networks[:count],
         config.classes,
         trained.preprocess,
         temperature,
-        calibration.threshold_for_share(confidence, KEPT),
+        calibration.threshold_for_share(confidence, KEPT) if parted is None else parted,
         provenance,
     )
 
@@ -207,7 +209,7 @@ def zero_shot(
     encoder: DualEncoder,
     classes: Classes,
     templates: Sequence[str],
-    annotations: Annotations,
+    threshold: float,
     provenance: dict[str, Any],
 ) -> Classifier:
     """The annotating model as a classifier, the baseline that trains nothing: its probabilities are the mean scores.
@@ -219,14 +221,21 @@ def zero_shot(
         encoder: the one model that annotated.
         classes: that it annotated with.
         templates: that it annotated with.
-        annotations: give the confidence below which it may abstain.
+        threshold: confidence below which it may abstain.
         provenance: how it was made, for its files.
+
+    Raises:
+        InputError: the model's texts change with every image.
     """
-    texts = text_features(encoder, classes, templates)
     tower = ImageEncoder(encoder.model.visual, encoder.config)
-    network = networks.ZeroShotNetwork(tower, encoder.logit_scale * texts.to(encoder.device)).cpu()
-    threshold = calibration.threshold_for_share(annotations.scores.amax(1), KEPT)
-    return Classifier((network,), classes.names, encoder.view, 1.0, threshold, provenance)
+    if isinstance(encoder.head, FeatureHead):
+        network: networks.Network = HeadedNetwork(tower, encoder.head)
+    elif encoder.head is not None:
+        raise InputError(f"{encoder.name}: texts that each image changes are too slow to deploy; train a student.")
+    else:
+        texts = text_features(encoder, classes, templates)
+        network = networks.ZeroShotNetwork(tower, encoder.logit_scale * texts.to(encoder.device))
+    return Classifier((network.cpu(),), classes.names, encoder.view, 1.0, threshold, provenance)
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -56,7 +56,11 @@ def plan(config: Config, cost: Estimate | None = None) -> Table:
 
 def annotators(config: Config) -> str:
     """The models and their numbers of prompts."""
-    each = [f"{model} x {len(asked)} prompts" for model, asked in zip(config.vlm, config.templates, strict=True)]
+    adapted = f", adapted by {config.adapt} first" if config.adapt else ""
+    each = [
+        f"{model} x {len(asked)} prompts{adapted if model == config.encoder else ''}"
+        for model, asked in zip(config.vlm, config.templates, strict=True)
+    ]
     return " + ".join(each) or "none, human labels alone"
 
 

@@ -16,13 +16,15 @@ from safetensors.torch import load_file
 
 from zerolabel import vlms
 from zerolabel.adapting import METHODS, Request, check, classifier
-from zerolabel.adapting.run import adapt, build
+from zerolabel.adapting.methods import SUPERVISED
+from zerolabel.adapting.run import adapt, wording
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
 from zerolabel.cli import main
 from zerolabel.demo import write_digits
 from zerolabel.errors import InputError
+from zerolabel.few_shot import FEW_SHOT
 from zerolabel.images import ImageSet
 from zerolabel.prompts import Classes
 from zerolabel.truth import Labels
@@ -166,6 +168,11 @@ WRONG = {
     "--seen-classes 0,1": "--seen-classes needs --few-shot",
     "--method ueo --seen-classes 0": "--seen-classes goes with grip, ifpl and fpl",
     "--method coop": "--method coop learns from labels; give --few-shot",
+    "--method tip-adapter": "--method tip-adapter learns from labelled images; give some by --few-shot",
+    "--method lp++ --epochs 3": "learns no prompt by epochs",
+    "--method tip-adapter --set beta=0": "--set beta=0.0: it is out of range",
+    "--method tip-adaptor": "there is no such method; did you mean 'tip-adapter'",
+    "--prompt deep+visual": "a part is named twice",
 }
 
 
@@ -189,7 +196,13 @@ def test_a_folder_that_was_adapted_is_kept_and_a_damaged_one_named(pool, call, t
     assert "adapted.json is damaged" in call(*use, f"adapted:{out}")[2]
 
 
-@pytest.mark.parametrize("prompt", ["text", "visual", "both", "norm", "lora", "adapter", "text+norm"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("text", "classwise", "classifier", "visual", "deep", "both", "norm", "lora", "adapter"),
+        *("text+norm", "classifier+deep+norm"),
+    ],
+)
 def test_an_adapted_model_is_exported_and_says_what_it_annotates(prompt, pool, call, tmp_path):
     out = tmp_path / "adapted"
     command = ["adapt", pool / "pool.txt", *CLASSES, "--prompt", prompt, "-o", out, "--epochs", 2, "--set", "lr=0.01"]
@@ -210,21 +223,41 @@ def test_an_adapted_model_is_exported_and_says_what_it_annotates(prompt, pool, c
     assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
 
 
-def test_few_labels_are_what_coop_learns_from(pool, call, tmp_path):
+@pytest.mark.parametrize("method", SUPERVISED)
+def test_few_labels_are_what_supervised_methods_learn_from(method, pool, call, tmp_path):
     out = tmp_path / "adapted"
+    epochs = [] if method in FEW_SHOT else ["--epochs", 2]
     code, _, err = call(
-        "adapt", pool / "pool.txt", *CLASSES, "--method", "coop", "--few-shot", pool / "few.csv", "-o", out,
-        "--epochs", 5,
-    )  # fmt: skip
+        "adapt", pool / "pool.txt", *CLASSES, "--method", method, "--few-shot", pool / "few.csv", "-o", out, *epochs
+    )
     assert code == 0, err
-    assert json.loads((out / "adapted.json").read_text())["method"] == "coop"
+    record = json.loads((out / "adapted.json").read_text())
+    assert record["method"] == method
+    (out / "adapted.json").write_text(json.dumps({**record, "used": True}))
+    use = ["annotate", pool / "pool.txt", *CLASSES[:2], "--vlm", f"adapted:{out}", "-o", tmp_path / "again"]
+    assert call(*use)[0] == 0
+    annotations = Annotations.load(tmp_path / "again" / "annotations.parquet")
+    assert accuracy(annotations, pool / "pool.csv") > (0.75 if method == "linear-probe" else 0.93)
+    if method == "cocoop":
+        assert "too slow to deploy" in call("export", out, "-o", tmp_path / "c.onnx")[2]
+        return
+    images = ImageSet.open(str(pool / "pool.txt"))
+    torch.testing.assert_close(classifier(out).predict_proba(images), annotations.scores, atol=5e-3, rtol=0)
+    code, printed, err = call("export", out, "-o", tmp_path / "c.onnx", "--images", pool / "pool.txt", "--json")
+    assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
+
+
+def test_a_model_that_learnt_classes_knows_no_others(pool, call, tmp_path):
+    out = tmp_path / "adapted"
+    few = ["--method", "lp++", "--few-shot", pool / "few.csv"]
+    assert call("adapt", pool / "pool.txt", *CLASSES, *few, "-o", out)[0] == 0
+    command = ["annotate", pool / "pool.txt", "--classes", "0,1", "--vlm", f"adapted:{out}", "-o", tmp_path / "again"]
+    assert "has learnt its own classes (0, 1, 2, 3, 4 ...)" in call(*command)[2]
 
 
 def test_learnt_text_starts_from_the_words_of_the_first_template_that_has_any():
-    encoder = vlms.load("glyphs")
-    network, words, used = build(encoder, Classes(("1", "2")), ("{}", "a handwritten {} here"), ("text",))
-    assert (words, used) == ("a handwritten ", ["{} here"]) and len(network.learnt) == 1
-    assert build(encoder, Classes(("1", "2")), ("{}", "a {}"), ("norm",))[1:] == ("", ["{}", "a {}"])
+    assert wording(("{}", "a handwritten {} here"), ("text",)) == ("a handwritten ", ["{} here"])
+    assert wording(("{}", "a {}"), ("norm",)) == ("", ["{}", "a {}"])
 
 
 def test_methods_name_learners():

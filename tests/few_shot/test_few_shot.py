@@ -9,14 +9,16 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
+from zerolabel import few_shot
 from zerolabel.errors import InputError
-from zerolabel.few_shot import FEW_SHOT, RANGES, check, defaults, learn
-from zerolabel.few_shot.clip_adapter import adapted, random_start
+from zerolabel.few_shot import FEW_SHOT, RANGES, check, defaults
+from zerolabel.few_shot.clip_adapter import random_start
 from zerolabel.few_shot.fitting import minimised
 from zerolabel.few_shot.linear_probe import SINGLE, cross_validated
 from zerolabel.few_shot.lp_plus_plus import fit
 from zerolabel.few_shot.tip_adapter import ALPHAS, BETAS, chosen
 from zerolabel.few_shot.tip_adapter_f import left_out_loss
+from zerolabel.networks.feature_head import adapted
 
 SCALE = 10.0
 every_method = pytest.mark.parametrize("name", FEW_SHOT)
@@ -24,6 +26,10 @@ every_method = pytest.mark.parametrize("name", FEW_SHOT)
 
 def unit(*shape):
     return F.normalize(torch.randn(*shape, dtype=torch.float64), dim=-1)
+
+
+def learn(name, features, labels, texts, scale, **options):
+    return few_shot.learn(name, features, labels, texts, scale, **options)(features).softmax(1)
 
 
 @pytest.fixture

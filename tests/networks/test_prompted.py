@@ -13,7 +13,8 @@ from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS
 from zerolabel.memory import Momentum
 from zerolabel.networks import Embedder, projector, twin
-from zerolabel.networks.prompted import KINDS, Encoders, PromptedNetwork, kinds
+from zerolabel.networks.prompted import KINDS, TEXTS, Encoders, PromptedNetwork, kinds
+from zerolabel.networks.prompted import encoders as encoders_module
 from zerolabel.prompts import Classes
 from zerolabel.training import Settings, settle, train
 from zerolabel.views import Features, characters
@@ -53,22 +54,21 @@ def tiny(tower: str) -> torch.nn.Module:
 
 
 def make(model: torch.nn.Module, prompt: str, words: str = "", tokenizer=tokenize) -> PromptedNetwork:  # type: ignore[no-untyped-def]
-    encoders = Encoders(model, tokenizer, prompt, words)
     side = getattr(model.visual, "image_size", 32)
     size = side[0] if isinstance(side, tuple) else side
-    return PromptedNetwork(encoders, tokenizer(["cat", "dog"])[None], torch.tensor([0, 1]), size)
+    return PromptedNetwork.of(model, tokenizer, prompt, words, Classes(("cat", "dog")), ("{}",), size)
 
 
 @pytest.mark.parametrize(
     ("tower", "prompt"),
     [("vit", kind) for kind in KINDS]
-    + [("resnet", kind) for kind in ("text", "norm", "lora", "adapter")]
-    + [("siglip", kind) for kind in ("text", "visual", "both", "norm", "lora")],
+    + [("resnet", kind) for kind in ("text", "classwise", "conditional", "classifier", "norm", "lora", "adapter")]
+    + [("siglip", kind) for kind in ("text", "classwise", "conditional", "visual", "deep", "both", "norm", "lora")],
 )
 def test_only_what_is_learnt_gets_a_gradient(tower: str, prompt: str) -> None:
     model = tiny(tower)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    words = "a " if prompt == "text" else ""
+    words = "a " if prompt in TEXTS else ""
     network = make(model, prompt, words, tokenize_siglip if tower == "siglip" else tokenize).train()
     logits = network(torch.rand(2, 3, network.spec.size, network.spec.size))
     assert logits.shape == (2, 2) and logits.dtype == torch.float32
@@ -85,17 +85,18 @@ def test_only_what_is_learnt_gets_a_gradient(tower: str, prompt: str) -> None:
     assert not any(module.training for module in network.encoders.model.modules())
 
 
-@pytest.mark.parametrize("prompt", ["text", "norm", "lora"])
+@pytest.mark.parametrize("prompt", ["text", "classwise", "conditional", "classifier", "norm", "lora"])
 @pytest.mark.parametrize("tower", ["vit", "resnet", "siglip"])
 def test_starts_as_the_model_is(tower: str, prompt: str) -> None:
     model, read = tiny(tower), tokenize_siglip if tower == "siglip" else tokenize
-    words = "a big " if prompt == "text" else ""
+    words = "a big " if prompt in TEXTS else ""
     network = make(model, prompt, words, read)
-    ids = read(["a big cat", "a big dog"] if prompt == "text" else ["cat", "dog"])
+    ids = read(["a big cat", "a big dog"] if words else ["cat", "dog"])
     x = torch.rand(3, 3, network.spec.size, network.spec.size)
     with torch.no_grad():
         image, text = model.encode_image(x, normalize=True), model.encode_text(ids, normalize=True)
-    torch.testing.assert_close(network(x), model.logit_scale.exp() * image @ text.T, atol=1e-4, rtol=1e-4)
+    wanted = (model.logit_scale.exp() * image @ text.T).log_softmax(1)
+    torch.testing.assert_close(network(x).log_softmax(1), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_several_templates_start_as_the_mean_of_the_annotators() -> None:
@@ -121,6 +122,56 @@ def test_text_features_follow_what_is_learnt() -> None:
     with_graph = network(x)
     with torch.no_grad():
         torch.testing.assert_close(network(x), with_graph.detach())
+
+
+def test_each_class_has_tokens_of_its_own() -> None:
+    network = make(tiny("vit"), "classwise", "a ").eval()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        before = network(x)
+        next(p for p in network.parameters() if p.requires_grad)[1].mul_(-1)
+        after = network(x)
+    torch.testing.assert_close(after[:, 0], before[:, 0])
+    assert not torch.allclose(after[:, 1], before[:, 1])
+
+
+def test_an_image_moves_the_texts_it_is_compared_with() -> None:
+    network = make(tiny("vit"), "conditional", "a ").eval()
+    features, ids = torch.nn.functional.normalize(torch.randn(3, 24), dim=1), network.head.ids
+    prompts = network.encoders.text_prompts
+    torch.nn.init.normal_(prompts.net[2].weight)
+    with torch.no_grad():
+        together = network.head(features)
+        for row, feature in zip(together, features, strict=True):
+            hidden = (prompts.net[0].weight @ feature + prompts.net[0].bias).relu()
+            prompts.shift = (prompts.net[2].weight @ hidden + prompts.net[2].bias).expand(2, -1)
+            texts = torch.nn.functional.normalize(network.encoders.encode_prepared(ids), dim=1)
+            logits = network.encoders.logit_scale.exp() * texts @ feature
+            torch.testing.assert_close(row.softmax(0), logits.softmax(0), atol=1e-5, rtol=1e-4)
+    prompts.shift = None
+
+
+def test_every_block_has_tokens_of_its_own() -> None:
+    network = make(tiny("vit"), "deep").eval()
+    tokens = [p for p in network.parameters() if p.requires_grad]
+    assert [tuple(p.shape) for p in tokens] == [(16, 32), (16, 32)]
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        before = network(x)
+        tokens[-1].mul_(-1)
+        assert not torch.allclose(network(x), before)
+
+
+def test_activations_that_are_computed_again_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, gradients = torch.rand(2, 3, 32, 32), []
+    for large in (10**9, 1):
+        monkeypatch.setattr(encoders_module, "LARGE", large)
+        torch.manual_seed(0)
+        network = make(tiny("vit"), "visual")
+        assert bool(network.encoders.model.visual.transformer.grad_checkpointing) == (large == 1)
+        network(x).square().sum().backward()
+        gradients.append([p.grad for p in network.parameters() if p.requires_grad])
+    torch.testing.assert_close(*gradients)
 
 
 def test_random_context_and_a_text_that_is_too_long() -> None:

@@ -2,7 +2,7 @@
 
 from zerolabel.adapting.checking import Check, check
 from zerolabel.adapting.deploying import classifier
-from zerolabel.adapting.methods import METHODS, Request
+from zerolabel.adapting.methods import METHODS, SUPERVISED, Request
 from zerolabel.adapting.run import Adapted, adapt
 
-__all__ = ["METHODS", "Adapted", "Check", "Request", "adapt", "check", "classifier"]
+__all__ = ["METHODS", "SUPERVISED", "Adapted", "Check", "Request", "adapt", "check", "classifier"]

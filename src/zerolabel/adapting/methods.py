@@ -1,11 +1,14 @@
 """What can be learnt of a model, how, and with which defaults."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from zerolabel.errors import InputError, nearest
+from zerolabel.few_shot import FEW_SHOT
 from zerolabel.learners import LEARNERS
-from zerolabel.networks.prompted import kinds
+from zerolabel.networks.prompted import OF_CLASSES, kinds
+from zerolabel.options import check_device, make_settings, parse, parse_few_shot
 from zerolabel.training import Settings
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -15,6 +18,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "ueo": ("ueo", {"image_rate": 10.0}),
     "infomax": ("tent", {"spread": 1.0}),
     "coop": ("cross_entropy", {}),
+    "cocoop": ("cross_entropy", {}),
     "clip-lora": ("cross_entropy", {}),
 }
 """Methods that are a learner with other defaults; any learner is a method under its own name.
@@ -23,10 +27,10 @@ The papers share pseudo-labels out evenly over the classes. Real pools are not e
 annotations (``--set prior=uniform`` is the paper's).
 """
 
-PROMPT = {"ueo": "text+norm", "tent": "norm", "infomax": "norm", "clip-lora": "lora"}
+PROMPT = {"ueo": "text+norm", "tent": "norm", "infomax": "norm", "cocoop": "conditional", "clip-lora": "lora"}
 """What a method learns where nothing is asked; of the others, text."""
 
-SUPERVISED = ("coop", "clip-lora")
+SUPERVISED = ("coop", "cocoop", "clip-lora", *FEW_SHOT)
 """Methods that learn the images that a person labelled, and those alone."""
 
 SETTINGS: dict[str, Any] = {"epochs": 50, "batch_size": 64, "lr": 0.1, "weight_decay": 0.0, "final_lr": 0.0}
@@ -36,9 +40,10 @@ OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "ueo": {"lr": 0.01, "epochs": 20},
     "tent": {"lr": 0.01, "epochs": 10},
     "infomax": {"lr": 0.1, "epochs": 10},
+    "cocoop": {"batch_size": 16, "epochs": 10},
     "clip-lora": {"lr": 2e-4, "optimizer": "adamw", "weight_decay": 1e-2},
 }
-"""Of single methods: CLIP-LoRA has the paper's; the others are ours, for pools of a thousand images."""
+"""Of single methods: CLIP-LoRA has the paper's, CoCoOp its epochs; the others are ours, for a thousand images."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,14 @@ class Request:
 
     Attributes:
         vlm: how the model is named.
-        method: a learner, or one of `METHODS`.
+        method: a learner, or one of `METHODS` or of `zerolabel.few_shot.FEW_SHOT`.
         prompt: what is learnt, see `zerolabel.networks.prompted.kinds`.
-        hyper_parameters: of the learner, over the method's.
+        hyper_parameters: of the learner or the few-shot method, over the method's.
         settings: of the training, over the method's.
         flip: whether views may be mirrored.
         propagate: whether scores spread over neighbours (`zerolabel.propagation`) before pseudo-labels are chosen;
             ours, for no paper does.
+        open_set: whether images may be of no class, so that the threshold is where confidences part in two groups.
     """
 
     vlm: str
@@ -63,6 +69,41 @@ class Request:
     settings: dict[str, Any] = field(default_factory=dict)
     flip: bool = True
     propagate: bool = True
+    open_set: bool = False
+
+    @classmethod
+    def parse(
+        cls,
+        vlm: str,
+        method: str,
+        assignments: Sequence[str] = (),
+        *,
+        prompt: str | None = None,
+        epochs: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        flip: bool | None = None,
+        propagate: bool = True,
+        open_set: bool = False,
+    ) -> "Request":
+        """From what a user says, ``NAME=VALUE`` texts among it.
+
+        Raises:
+            InputError: there is no such method, part, option or device.
+        """
+        check_device(device)
+        mirrored = vlm != "glyphs" if flip is None else flip
+        if method in FEW_SHOT:
+            if prompt is not None or epochs is not None:
+                raise InputError(f"--method {method} learns no prompt by epochs; leave --prompt and --epochs out.")
+            options, fixed = parse_few_shot(method, assignments), {"seed": seed, "device": device}
+            return cls(vlm, method, None, options, fixed, mirrored, open_set=open_set)
+        chosen = parse(cls(vlm, method).learner, assignments)
+        settings = {**chosen.settings, "seed": seed, "device": device, **({"epochs": epochs} if epochs else {})}
+        request = cls(vlm, method, prompt, chosen.learner, settings, mirrored, propagate, open_set)
+        kinds(request.prompt or "text")
+        make_settings(settings)
+        return request
 
     @property
     def learner(self) -> str:
@@ -72,9 +113,8 @@ class Request:
             InputError: there is no such method.
         """
         if self.method not in METHODS and self.method not in LEARNERS:
-            raise InputError(
-                f"--method {self.method}: there is no such method{nearest(self.method, {**METHODS, **LEARNERS})}"
-            )
+            known = {**METHODS, **LEARNERS, **FEW_SHOT}
+            raise InputError(f"--method {self.method}: there is no such method{nearest(self.method, known)}")
         return METHODS.get(self.method, (self.method, {}))[0]
 
     @property
@@ -89,7 +129,7 @@ class Request:
     @property
     def on_features(self) -> bool:
         """Whether the images' features stay as they are, so that one pass over the images is enough."""
-        return set(self.parts) <= {"text", "adapter"}
+        return set(self.parts) <= {"text", "adapter"} | OF_CLASSES
 
     def options(self) -> dict[str, Any]:
         """Hyper-parameters of the learner."""

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ import torch
 from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 
-from zerolabel import calibration
+from zerolabel import calibration, few_shot, open_set
 from zerolabel.adapting.checking import Check, check
 from zerolabel.adapting.methods import SUPERVISED, Request
-from zerolabel.annotate import annotate
+from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations, replacing
 from zerolabel.errors import InputError
+from zerolabel.few_shot import FEW_SHOT
 from zerolabel.images import ImageSet, decode
 from zerolabel.learners import LEARNERS
-from zerolabel.networks.prompted import Encoders, PromptedNetwork
-from zerolabel.prompts import Classes, prompts
+from zerolabel.networks.prompted import TEXTS
+from zerolabel.prompts import Classes
 from zerolabel.propagation import propagate
 from zerolabel.runs import write_text
 from zerolabel.students import KEPT
@@ -57,24 +60,32 @@ class Adapted:
     skipped: tuple[tuple[str, str], ...]
 
 
-def build(
-    encoder: DualEncoder, classes: Classes, templates: Sequence[str], parts: Sequence[str]
-) -> tuple[PromptedNetwork, str, list[str]]:
-    """The network that is trained, the words that its learnt text starts from, and the templates it is asked with.
+@dataclass(frozen=True)
+class Learnt:
+    """What training or a few-shot method gave.
+
+    Attributes:
+        probabilities: of the training images.
+        state: its tensors.
+        facts: what the folder says of it: ``prompt``, ``words``, ``templates`` and the ``log``.
+    """
+
+    probabilities: Float[Tensor, "N C"]
+    state: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def wording(templates: Sequence[str], parts: Sequence[str]) -> tuple[str, list[str]]:
+    """The words that a learnt text starts from, and the templates that the adapted model is asked with.
 
     A learnt text starts from the words before the class name in the first template that has any.
     """
     with_words = [t for t in templates if t.partition("{}")[0].strip()] or list(templates[:1])
-    used = with_words[:1] if {"text", "both", "lora"} & set(parts) else list(templates)
-    words = ""
-    if {"text", "both"} & set(parts):
-        words, _, after = used[0].partition("{}")
-        used = ["{}" + after]
-    encoders = Encoders(encoder.model, encoder.tokenizer, "+".join(parts), words)
-    ids = torch.stack([encoder.tokenizer(prompts(t, classes.words)) for t in used])
-    size, levels = encoder.view.size, encoder.config.get("characters")
-    network = PromptedNetwork(encoders, ids, torch.tensor(classes.owners), size, levels)
-    return network, words, used
+    used = with_words[:1] if (TEXTS | {"lora"}) & set(parts) else list(templates)
+    if not TEXTS & set(parts):
+        return "", used
+    words, _, after = used[0].partition("{}")
+    return words, ["{}" + after]
 
 
 def adapt(
@@ -110,7 +121,7 @@ def adapt(
         InputError: the folder holds something else, the model has no place for what is to be learnt, or a method of
             labels has none.
     """
-    settings, parts = request.training(), request.parts
+    settings = request.training()
     about = {"classes": [classes.names, list(classes.words)], "templates": list(templates)}
     told = json.dumps({**asdict(request), **about}, indent=2, default=list) + "\n"
     look(output, told, resume=resume)
@@ -119,28 +130,73 @@ def adapt(
         progress=lambda steps: progress("annotate", steps),
     )  # fmt: skip
     annotations = done.annotations if labels is None else done.annotations.with_labels(labels(done.annotations))
-    taught = lessons(request, annotations, done.features)
-    torch.manual_seed(settings.seed)
-    network, words, used = build(encoder, classes, templates, parts)
-    learner = LEARNERS[request.learner](network, taught, **request.options())
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / REQUEST, told)
-    source = views(request, done, encoder, launch(settings).device)
-    logs = list(progress("adapt", train(learner, source, settings, output / "checkpoint.safetensors")))
-    after = predict(learner.network, source, launch(settings), settings.batch_size * 4).cpu()
-    found = check(done.annotations, after)
-    save(output, learner.network)
+    done = replace(done, annotations=annotations)
+    if request.method in FEW_SHOT:
+        learnt = fitted(request, done, encoder, classes, templates)
+    else:
+        training = Training(request, done, encoder, classes, templates)
+        write_request(output, told)
+        learnt = training.run(output / "checkpoint.safetensors", partial(progress, "adapt"))
+    write_request(output, told)
+    found = check(done.annotations, learnt.probabilities)
+    save(output, learnt.state)
     record = {
-        "base": request.vlm, "revision": encoder.revision, "prompt": "+".join(parts),
-        "method": request.method, "classes": list(classes.names), "aliases": [list(a) for a in classes.aliases],
-        "base_templates": list(templates), "words": words,
-        "templates": used, "check": asdict(found), "used": found.helped, "reason": found.reason,
-        "settings": asdict(settings), "options": request.options(), "log": [log.to_dict() for log in logs[-1:]],
+        "base": request.vlm, "revision": encoder.revision, "method": request.method, **learnt.facts,
+        "classes": list(classes.names), "aliases": [list(a) for a in classes.aliases],
+        "base_templates": list(templates), "check": asdict(found), "used": found.helped, "reason": found.reason,
+        "settings": asdict(settings), "options": request.options(),
     }  # fmt: skip
-    chosen = after if found.helped else done.annotations.scores
-    record["threshold"] = calibration.threshold_for_share(chosen.amax(1), KEPT)
+    chosen = learnt.probabilities if found.helped else done.annotations.scores
+    confidence = chosen.amax(1)
+    parted = open_set.threshold(confidence) if request.open_set else None
+    record["threshold"] = calibration.threshold_for_share(confidence, KEPT) if parted is None else parted
     write_text(output / adapted.RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    return Adapted(output, annotations, chosen, after, found, done.skipped)
+    return Adapted(output, annotations, chosen, learnt.probabilities, found, done.skipped)
+
+
+class Training:
+    """Parts of the model, and the learner that trains them; made before anything is written, so that mistakes show.
+
+    Raises:
+        InputError: the model has no such parts, or the learner does not take its hyper-parameters or the labels.
+    """
+
+    def __init__(
+        self, request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
+    ) -> None:
+        self.settings = request.training()
+        taught = lessons(request, done.annotations, done.features)
+        torch.manual_seed(self.settings.seed)
+        prompt = "+".join(request.parts)
+        words, used = wording(templates, request.parts)
+        network = adapted.prompted(encoder, classes, prompt, words, used)
+        self.learner = LEARNERS[request.learner](network, taught, **request.options())
+        self.source = views(request, done, encoder, launch(self.settings).device)
+        self.facts = {"prompt": prompt, "words": words, "templates": used}
+
+    def run(self, checkpoint: Path, progress: Callable[[Iterator[Any]], Iterable[Any]]) -> Learnt:
+        """Train, from the checkpoint where there is one."""
+        logs = list(progress(train(self.learner, self.source, self.settings, checkpoint)))
+        network = self.learner.network
+        after = predict(network, self.source, launch(self.settings), self.settings.batch_size * 4).cpu()
+        return Learnt(after, network.state_dict(), {**self.facts, "log": [log.to_dict() for log in logs[-1:]]})
+
+
+def fitted(
+    request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
+) -> Learnt:
+    """A head over features that a few-shot method made of the images that a person labelled.
+
+    Raises:
+        InputError: no image has such a label.
+    """
+    texts = functional.normalize(text_features(encoder, classes, templates).mean(0), dim=1)
+    labels, options = done.annotations.labels, request.options()
+    if "seed" in few_shot.defaults(request.method):
+        options = {"seed": request.training().seed, **options}
+    head = few_shot.learn(request.method, done.features, labels, texts, encoder.logit_scale, **options)
+    facts = {"prompt": "", "words": "", "templates": list(templates[:1]), "log": []}
+    return Learnt(head(done.features).softmax(1), head.state_dict(), facts)
 
 
 def views(request: Request, done: Annotated, encoder: DualEncoder, device: torch.device) -> Source:
@@ -175,11 +231,17 @@ def only_labelled(annotations: Annotations, request: Request) -> Annotations:
     return annotations.with_candidates(annotations.candidates & human[:, None], annotations.rule)
 
 
-def save(output: Path, network: torch.nn.Module) -> None:
+def write_request(output: Path, told: str) -> None:
+    """Make the folder and note what is asked, for `look`."""
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / REQUEST, told)
+
+
+def save(output: Path, state: dict[str, Tensor]) -> None:
     """Write what was learnt."""
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    with replacing(output / adapted.WEIGHTS) as partial:
-        save_file(state, partial)
+    kept = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    with replacing(output / adapted.WEIGHTS) as partial_file:
+        save_file(kept, partial_file)
 
 
 def look(output: Path, told: str, *, resume: bool) -> None:

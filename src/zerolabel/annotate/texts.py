@@ -22,8 +22,11 @@ def text_features(encoder: DualEncoder, classes: Classes, templates: Sequence[st
     """Features of every class under every template, of length 1; the names of one class are averaged.
 
     Raises:
-        InputError: there is no template, or one lacks ``{}``.
+        InputError: there is no template, or one lacks ``{}``, or the model has learnt other classes.
     """
+    if encoder.classes not in ((), classes.names):
+        known = ", ".join(encoder.classes[:5])
+        raise InputError(f"--vlm {encoder.name} has learnt its own classes ({known} ...); give --classes these.")
     if not templates:
         raise InputError("there is no prompt template; give at least one, such as: a photo of a {}")
     for template in templates:

@@ -15,6 +15,7 @@ from zerolabel.cli.arguments import (
     FlipOpt,
     ImagesArg,
     JsonOpt,
+    OpenSetOpt,
     ResumeOpt,
     SeedOpt,
     SetOpt,
@@ -36,11 +37,18 @@ def adapt(
         str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
     ] = None,
     method: Arg[
-        str, typer.Option(help="grip, fpl, ifpl, cpl, upl, ueo, tent, infomax, coop, clip-lora, or any learner.")
+        str,
+        typer.Option(
+            help="grip, fpl, ifpl, cpl, upl, ueo, tent, infomax, or any learner; of a few labels coop, cocoop, "
+            "clip-lora, clip-adapter, tip-adapter, tip-adapter-f, linear-probe, lp++."
+        ),
     ] = "grip",
     prompt: Arg[
         str | None,
-        typer.Option(help="text, visual, both, norm, lora or adapter, or several with a plus; else the method's own."),
+        typer.Option(
+            help="text, classwise, conditional, classifier, visual, deep, both, norm, lora or adapter, or several with "
+            "a plus; else the method's own."
+        ),
     ] = None,
     templates: TemplatesOpt = None,
     few_shot: FewShotOpt = None,
@@ -51,6 +59,7 @@ def adapt(
     propagate: Arg[
         bool, typer.Option("--propagate/--no-propagate", help="Spread scores over neighbours before training.")
     ] = True,
+    open_set: OpenSetOpt = False,
     options: SetOpt = None,
     epochs: EpochsOpt = None,
     seed: SeedOpt = 0,
@@ -65,21 +74,19 @@ def adapt(
     from zerolabel.adapting import Request, adapt
     from zerolabel.feature_cache import default_folder
     from zerolabel.images import ImageSet
-    from zerolabel.options import check_device, parse
     from zerolabel.prompts import load_classes
     from zerolabel.training import best_device
     from zerolabel.transducing import save_skipped
     from zerolabel.truth import Labels
 
-    check_device(device)
     model = vlm or vlms.DEFAULT_PHOTO_VLM
     names, asked = load_classes(classes), vlms.templates(model, templates)
-    chosen = parse(Request(model, method).learner, options or ())
+    request = Request.parse(
+        model, method, options or (), prompt=prompt, epochs=epochs, seed=seed, device=device, flip=flip,
+        propagate=propagate, open_set=open_set,
+    )  # fmt: skip
     if seen_classes is not None:
-        chosen.learner["seen"] = seen_ids(seen_classes, names, method, few_shot)
-    settings = {**chosen.settings, "seed": seed, "device": device, **({"epochs": epochs} if epochs else {})}
-    mirrored = model != "glyphs" if flip is None else flip
-    request = Request(model, method, prompt, chosen.learner, settings, mirrored, propagate)
+        request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
     found, human = ImageSet.open(images), Labels.read(few_shot, names) if few_shot else None
     encoder = vlms.load(model, best_device(device))
     done = adapt(

@@ -29,6 +29,10 @@ SizeOpt = Arg[int | None, typer.Option(help="Side of the student's input in pixe
 PretrainedOpt = Arg[bool | None, typer.Option(help="Start a timm student from pretrained weights.")]
 ViaOpt = Arg[str | None, typer.Option(help="features: learn on frozen features first, then a pixel student.")]
 PropagateOpt = Arg[bool | None, typer.Option(help="Spread scores over like images first; the default on features.")]
+AdaptOpt = Arg[str | None, typer.Option(help="Adapt the model first: grip, ueo, cpl, upl, ... as in `adapt --method`.")]
+OpenSetOpt = Arg[
+    bool, typer.Option("--open-set", help="Images may be of no class: the threshold below which it answers 'unknown'.")
+]
 DeployOpt = Arg[str, typer.Option(help="one network, or both (their logits are added).")]
 EpochsOpt = Arg[int | None, typer.Option(min=1, help="Epochs of training.")]
 TruthOpt = Arg[str | None, typer.Option(help="CSV of file_name,label or folder class/image; for evaluation alone.")]

@@ -6,6 +6,7 @@ from typing import Annotated as Arg
 import typer
 
 from zerolabel.cli.arguments import (
+    AdaptOpt,
     AnswerTokensOpt,
     BudgetOpt,
     CacheOpt,
@@ -23,6 +24,7 @@ from zerolabel.cli.arguments import (
     JsonOpt,
     KeyOpt,
     LearnerOpt,
+    OpenSetOpt,
     OutOpt,
     OverwriteOpt,
     PretrainedOpt,
@@ -62,9 +64,11 @@ def run(
     student: StudentOpt = None,
     size: SizeOpt = None,
     pretrained: PretrainedOpt = None,
+    adapt: AdaptOpt = None,
     via: ViaOpt = None,
     propagate: PropagateOpt = None,
     deploy: DeployOpt = "one",
+    open_set: OpenSetOpt = False,
     epochs: EpochsOpt = None,
     truth: TruthOpt = None,
     test: TestOpt = None,
@@ -97,9 +101,9 @@ def run(
     )  # fmt: skip
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
-        student=student, size=size, pretrained=pretrained, via=via, propagate=propagate,
-        deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth, test_images=test,
-        few_shot=few_shot, chat=chat, command=command_line(),
+        student=student, size=size, pretrained=pretrained, adapt=adapt, via=via, propagate=propagate,
+        deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth,
+        test_images=test, few_shot=few_shot, chat=chat, command=command_line(),
     )  # fmt: skip
     config = plan(request)
     if dry_run:

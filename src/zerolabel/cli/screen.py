@@ -24,8 +24,8 @@ def show(table: Any, data: Any, as_json: bool) -> None:
 
 def wide(*, stderr: bool = False) -> Console:
     """The terminal, or lines of `PLAIN_WIDTH` where there is none, so that paths stay whole in files and logs."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
+    console = Console(stderr=stderr, emoji=False)
+    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH, emoji=False)
 
 
 def display() -> "Display":
@@ -42,4 +42,4 @@ def command_line() -> list[str]:
 
 def say(mark: str, text: str) -> None:
     """One line on standard error, whatever is in it."""
-    Console(stderr=True).print(mark, escape(text), soft_wrap=True, highlight=False)
+    Console(stderr=True, emoji=False).print(mark, escape(text), soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""Few-shot methods on cached features: a few labelled images and the class names in, a posterior of any images out.
+"""Few-shot methods on cached features: a few labelled images and the class names in, a head over features out.
 
 No option is ever chosen on test images: it is a fixed default, or chosen by leaving shots out, as each method says.
 """
@@ -16,9 +16,10 @@ from zerolabel.few_shot.linear_probe import linear_probe
 from zerolabel.few_shot.lp_plus_plus import lp_plus_plus
 from zerolabel.few_shot.tip_adapter import tip_adapter
 from zerolabel.few_shot.tip_adapter_f import tip_adapter_f
+from zerolabel.networks.feature_head import FeatureHead
 
-FewShot = Callable[..., Float[Tensor, "N C"]]
-"""Of features (N D), shots (M D), their class ids (M), text features (C D) and the logit scale."""
+FewShot = Callable[..., FeatureHead]
+"""Of shots (M D), their class ids (M), text features (C D) and the logit scale."""
 
 FEW_SHOT: dict[str, FewShot] = {
     "clip-adapter": clip_adapter,
@@ -82,8 +83,8 @@ def learn(
     texts: Float[Tensor, "C E"],
     scale: float,
     **options: Any,
-) -> Float[Tensor, "N C"]:
-    """Posterior of the classes for all images, learnt on those that a person labelled.
+) -> FeatureHead:
+    """A head over features, learnt on the images that a person labelled.
 
     Args:
         name: of the method, see `FEW_SHOT`.
@@ -92,9 +93,6 @@ def learn(
         texts: text features of length 1. E must be D.
         scale: the factor of the cosine in the model's softmax.
         options: of the method, see `defaults`.
-
-    Returns:
-        Rows that sum to 1.
 
     Raises:
         InputError: there is no such method or option, nothing is labelled, a label is no class, or the sizes differ.
@@ -111,4 +109,4 @@ def learn(
         raise InputError(f"--method {name} learns from labelled images; give some by --few-shot.")
     if int(labels.max()) >= len(texts):
         raise InputError(f"a few-shot label is class {int(labels.max())}, but there are {len(texts)} classes.")
-    return method(features, features[given], labels[given], texts, scale, **options)
+    return method(features[given], labels[given], texts, scale, **options)

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from zerolabel.few_shot.fitting import minimised
+from zerolabel.networks.feature_head import FeatureHead, adapted
 
 
 def clip_adapter(
-    features: Float[Tensor, "N D"],
     shots: Float[Tensor, "M D"],
     labels: Int[Tensor, " M"],
     texts: Float[Tensor, "C D"],
@@ -29,12 +29,11 @@ def clip_adapter(
     decay: float = 0.01,
     iterations: int = 50,
     seed: int = 0,
-) -> Float[Tensor, "N C"]:
+) -> FeatureHead:
     """Two small layers change the image features a little.
 
     Args:
-        features: of the images that are asked about, of length 1.
-        shots: of the labelled images.
+        shots: features of the labelled images, of length 1.
         labels: their class ids.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
@@ -44,20 +43,14 @@ def clip_adapter(
         iterations: of L-BFGS.
         seed: of the start.
     """
-    width = max(1, features.shape[1] // reduction)
-    start = random_start(features.shape[1], width, seed).to(features)
+    width = max(1, shots.shape[1] // reduction)
+    start = random_start(shots.shape[1], width, seed).to(shots)
 
     def loss(weights: Float[Tensor, "2 H D"]) -> Tensor:
         logits = scale * adapted(shots, weights, ratio) @ texts.T
         return functional.cross_entropy(logits, labels) + decay * (weights - start).square().sum()
 
-    return (scale * adapted(features, minimised(loss, start, iterations), ratio) @ texts.T).softmax(1)
-
-
-def adapted(features: Float[Tensor, "N D"], weights: Float[Tensor, "2 H D"], ratio: float) -> Float[Tensor, "N D"]:
-    """Features after the layers ``W_1`` and the transpose of ``W_2``, of length 1."""
-    changed = ((features @ weights[0].T).relu() @ weights[1]).relu()
-    return functional.normalize(ratio * changed + (1 - ratio) * features, dim=1)
+    return FeatureHead(scale * texts, layers=minimised(loss, start, iterations), ratio=ratio)
 
 
 def random_start(dimensions: int, width: int, seed: int) -> Float[Tensor, "2 H D"]:

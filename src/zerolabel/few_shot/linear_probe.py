@@ -14,42 +14,45 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from torch import Tensor
 
+from zerolabel.networks.feature_head import FeatureHead
+
 PENALTIES = (0.316, 3.16, 31.6, 316.0)
 SINGLE = 31.6
 PARTS = 5
 ROUNDS = 1000
 """Iterations at most."""
+NEVER = -1e4
+"""Logit of a class without shots."""
 
 
 def linear_probe(
-    features: Float[Tensor, "N D"],
     shots: Float[Tensor, "M D"],
     labels: Int[Tensor, " M"],
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
     penalty: float | None = None,
-) -> Float[Tensor, "N C"]:
+) -> FeatureHead:
     """Logistic regression on the shots' features.
 
     Args:
-        features: of the images that are asked about, of length 1.
-        shots: of the labelled images.
+        shots: features of the labelled images, of length 1.
         labels: their class ids.
         texts: of the C classes; only their number is used.
         scale: not used; as all methods take it.
         penalty: inverse strength of the regularisation; by cross-validation on the shots where none is given.
     """
-    posterior = features.new_zeros(len(features), len(texts))
+    weights, bias = torch.zeros_like(texts), texts.new_full((len(texts),), NEVER)
     x, y = shots.double().numpy(), labels.numpy()
-    present = np.unique(y)
-    if len(present) == 1:
-        posterior[:, int(present[0])] = 1
-        return posterior
-    fitted = LogisticRegression(C=cross_validated(x, y) if penalty is None else penalty, max_iter=ROUNDS).fit(x, y)
-    found = torch.from_numpy(fitted.predict_proba(features.double().numpy()))
-    posterior[:, torch.from_numpy(present)] = found.to(posterior)
-    return posterior
+    present = torch.from_numpy(np.unique(y))
+    bias[present] = 0
+    if len(present) > 1:
+        fitted = LogisticRegression(C=cross_validated(x, y) if penalty is None else penalty, max_iter=ROUNDS).fit(x, y)
+        slopes, offsets = torch.from_numpy(fitted.coef_).to(texts), torch.from_numpy(fitted.intercept_).to(texts)
+        if len(present) == 2:  # scikit-learn keeps the second class alone
+            slopes, offsets = torch.cat([-slopes, slopes]) / 2, torch.cat([-offsets, offsets]) / 2
+        weights[present], bias[present] = slopes, offsets
+    return FeatureHead(weights, bias=bias)
 
 
 def cross_validated(x: Float[np.ndarray, "M D"], y: Int[np.ndarray, " M"]) -> float:

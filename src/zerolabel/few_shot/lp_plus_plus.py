@@ -17,27 +17,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from zerolabel.networks.feature_head import FeatureHead
+
 
 def lp_plus_plus(
-    features: Float[Tensor, "N D"],
     shots: Float[Tensor, "M D"],
     labels: Int[Tensor, " M"],
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
     iterations: int = 300,
-) -> Float[Tensor, "N C"]:
+) -> FeatureHead:
     """A linear probe that blends a visual prototype and the text of each class.
 
     Args:
-        features: of the images that are asked about, of length 1.
-        shots: of the labelled images.
+        shots: features of the labelled images, of length 1.
         labels: their class ids.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
         iterations: of both blocks; 0 is zero-shot.
     """
-    return (features @ fit(shots, labels, texts, scale, iterations).T).softmax(1)
+    return FeatureHead(fit(shots, labels, texts, scale, iterations))
 
 
 def fit(

@@ -15,6 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from zerolabel.networks.feature_head import FeatureHead
+
 ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 BETAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SINGLE = (1.0, 1.0)
@@ -22,7 +24,6 @@ SINGLE = (1.0, 1.0)
 
 
 def tip_adapter(
-    features: Float[Tensor, "N D"],
     shots: Float[Tensor, "M D"],
     labels: Int[Tensor, " M"],
     texts: Float[Tensor, "C D"],
@@ -30,12 +31,11 @@ def tip_adapter(
     *,
     alpha: float | None = None,
     beta: float | None = None,
-) -> Float[Tensor, "N C"]:
+) -> FeatureHead:
     """Zero-shot logits plus the labels of like shots; nothing is trained.
 
     Args:
-        features: of the images that are asked about, of length 1.
-        shots: of the labelled images.
+        shots: features of the labelled images, of length 1.
         labels: their class ids.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
@@ -44,7 +44,7 @@ def tip_adapter(
     """
     values = functional.one_hot(labels, len(texts)).to(shots)
     weight, sharpness = chosen(shots, labels, texts, scale, alpha, beta)
-    return (scale * features @ texts.T + cached(features @ shots.T, values, weight, sharpness)).softmax(1)
+    return FeatureHead(scale * texts, keys=shots, values=weight * values, beta=sharpness)
 
 
 def cached(

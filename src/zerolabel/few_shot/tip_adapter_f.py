@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from zerolabel.few_shot.fitting import minimised
-from zerolabel.few_shot.tip_adapter import cached, chosen
+from zerolabel.few_shot.tip_adapter import chosen
+from zerolabel.networks.feature_head import FeatureHead
 
 
 def tip_adapter_f(
-    features: Float[Tensor, "N D"],
     shots: Float[Tensor, "M D"],
     labels: Int[Tensor, " M"],
     texts: Float[Tensor, "C D"],
@@ -30,12 +30,11 @@ def tip_adapter_f(
     beta: float | None = None,
     decay: float = 1.0,
     iterations: int = 20,
-) -> Float[Tensor, "N C"]:
+) -> FeatureHead:
     """Tip-Adapter whose keys are learnt.
 
     Args:
-        features: of the images that are asked about, of length 1.
-        shots: of the labelled images.
+        shots: features of the labelled images, of length 1.
         labels: their class ids.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
@@ -51,7 +50,7 @@ def tip_adapter_f(
     hidden = torch.diag(~alone)
     loss = partial(left_out_loss, shots, labels, values, scale * shots @ texts.T, hidden, weight, sharpness, decay)
     keys = minimised(loss, shots, iterations)
-    return (scale * features @ texts.T + cached(features @ keys.T, values, weight, sharpness)).softmax(1)
+    return FeatureHead(scale * texts, keys=keys, values=weight * values, beta=sharpness)
 
 
 def left_out_loss(

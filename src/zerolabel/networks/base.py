@@ -23,6 +23,7 @@ class NetworkSpec:
         size: side of the input in pixels, or number of features for "linear" and "mlp" without an encoder.
         encoder: configuration of the frozen `ImageEncoder` below the head; none where all is learned.
         n_prompts: of a "zero_shot" network, whose head is its prompts; else none.
+        head: shapes of the tensors of a "feature_head" network; else none.
     """
 
     name: str
@@ -30,6 +31,7 @@ class NetworkSpec:
     size: int
     encoder: dict[str, Any] | None = None
     n_prompts: int | None = None
+    head: dict[str, list[int]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -6,7 +6,7 @@ from copy import deepcopy
 from torch import nn
 
 from zerolabel.errors import InputError
-from zerolabel.networks import zero_shot
+from zerolabel.networks import feature_head, zero_shot
 from zerolabel.networks.base import NAMES, Network, NetworkSpec
 from zerolabel.networks.encoded import EncodedNetwork, ImageEncoder
 from zerolabel.networks.residual import light, preact_resnet18
@@ -68,6 +68,8 @@ def rebuild(spec: NetworkSpec) -> Network:
         return build(spec.name, spec.n_classes, spec.size)
     if spec.name == zero_shot.NAME:
         return zero_shot.ZeroShotNetwork.build(spec)
+    if spec.name == feature_head.NAME:
+        return feature_head.HeadedNetwork.build(spec)
     encoder = ImageEncoder.build(spec.encoder)
     return EncodedNetwork(encoder, build(spec.name, spec.n_classes, encoder.feature_dim))
 

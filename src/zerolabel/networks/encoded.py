@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from zerolabel.errors import InputError
 from zerolabel.networks.base import Network, NetworkSpec
 from zerolabel.networks.prompted import parts
-from zerolabel.networks.prompted.encoders import patches, put_tokens
+from zerolabel.networks.prompted.encoders import add_deep_tokens, patches, put_tokens
 from zerolabel.views import characters
 
 
@@ -21,14 +21,14 @@ class ImageEncoder(nn.Module):
         visual: the tower, `model.visual`.
         config: the model's configuration as open_clip stores it: `embed_dim`, `vision_cfg`, and where it has it
             `quick_gelu`; its text side is ignored and may be left out. `characters`, a mean and a standard
-            deviation, says that the model reads images as `zerolabel.views.characters` prepares them; `tokens` and
-            `adapter` say what an adapted model has beside, see `zerolabel.networks.prompted`.
+            deviation, says that the model reads images as `zerolabel.views.characters` prepares them; `tokens`, `deep`
+            and `adapter` say what an adapted model has beside, see `zerolabel.networks.prompted`.
     """
 
     def __init__(self, visual: nn.Module, config: dict[str, Any]) -> None:
         super().__init__()
         self.visual = visual.requires_grad_(False).eval()
-        known = ("embed_dim", "vision_cfg", "quick_gelu", "characters", "tokens", "adapter")
+        known = ("embed_dim", "vision_cfg", "quick_gelu", "characters", "tokens", "deep", "adapter")
         self.config: dict[str, Any] = {name: config[name] for name in known if name in config}
 
     @classmethod
@@ -51,6 +51,8 @@ class ImageEncoder(nn.Module):
         visual = whole.visual
         if config.get("tokens"):
             put_tokens(visual, parts.Prompts(torch.zeros(config["tokens"], patches(visual)[2])))
+        if config.get("deep"):
+            add_deep_tokens(visual, config["tokens"])
         if config.get("adapter"):
             visual = parts.AdaptedTower(visual, parts.Adapter(config["embed_dim"]))
         return cls(visual, config)

@@ -1,7 +1,8 @@
 """The sentences that the report and the model card share."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from zerolabel.presets import HEADS
 from zerolabel.report.formats import count, percent, plural
@@ -48,6 +49,8 @@ def request(run: Run) -> str:
     parts = [f"Sort {plural(n_images(run), 'unlabelled image')} into {plural(len(run.classes), 'class', 'classes')}."]
     if config.get("vlm"):
         parts.append(_who_read(config["vlm"], config.get("templates", ())))
+    if config.get("adapt"):
+        parts.append(_adapted(config["adapt"], run.metrics.get("adaptation", {})))
     if config.get("learner"):
         asked = run.setting("epochs") or len(run.log)
         epochs = f" in {plural(int(asked), 'epoch')}" if asked else ""
@@ -71,6 +74,12 @@ def student(run: Run) -> str | None:
     reads = "frozen features" if config["student"] in HEADS else f"{config['size']} pixels"
     way = ", by way of frozen features" if config.get("via") else ""
     return f"{config['student']} on {reads}{way}"
+
+
+def _adapted(method: str, done: Mapping[str, Any]) -> str:
+    if done.get("helped") is False:
+        return f"Before, {method} was to adapt it, which by a check without labels did not help: {done['reason']}"
+    return f"Before, it was adapted to these images by {method}."
 
 
 def _who_read(models: Sequence[str], templates: Sequence[Sequence[str]]) -> str:

@@ -1,21 +1,22 @@
 """A vision-language model with what was learnt of it: ``adapted:FOLDER``."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from zerolabel.errors import InputError
-from zerolabel.networks.prompted import Encoders
+from zerolabel.networks.feature_head import FeatureHead
+from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, TextSide, kinds
+from zerolabel.prompts import Classes
 from zerolabel.vlms.clip import DualEncoder
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"
-PREFIX = "backbone.encoders."
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -26,7 +27,11 @@ def record(folder: Path) -> dict[str, Any]:
     """
     try:
         data: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        missing = [key for key in ("base", "revision", "prompt", "words", "templates", "used") if key not in data]
+        missing = [
+            key
+            for key in ("base", "revision", "prompt", "words", "templates", "classes", "aliases", "used")
+            if key not in data
+        ]
     except FileNotFoundError:
         raise InputError(f"--vlm adapted:{folder}: there is no {RECORD} in it; `zerolabel adapt` makes one.") from None
     except (ValueError, OSError) as error:
@@ -59,16 +64,77 @@ def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEnc
         raise InputError(f"--vlm {spec}: {data['base']} is no longer the model that was adapted; adapt it again.")
     if not data["used"]:
         return replace(encoder, name=spec)
-    encoders = Encoders(encoder.model, encoder.tokenizer, data["prompt"], data["words"])
-    known = {name: p for name, p in encoders.named_parameters() if p.requires_grad}
+    if not data["prompt"]:
+        return replace(encoder, name=spec, head=read_head(spec, folder), classes=tuple(data["classes"]))
+    names = Classes(tuple(data["classes"]), tuple(map(tuple, data["aliases"])))
+    network = prompted(encoder, names, data["prompt"], data["words"], data["templates"])
+    fill(spec, folder, network)
+    encoders = network.encoders
+    chosen = set(kinds(data["prompt"]))
+    if not chosen & OF_CLASSES:
+        beside = encoders.settle()
+        return replace(encoder, name=spec, model=encoders, config={**encoder.config, **beside})
+    texts = cast(TextSide, network.head)
+    head = texts.eval() if "conditional" in chosen else FeatureHead(texts.blended())
+    head.requires_grad_(False)
+    images = without_texts(encoder, encoders, chosen - OF_CLASSES)
+    return replace(images, name=spec, head=head, classes=names.names)
+
+
+def prompted(
+    encoder: DualEncoder, classes: Classes, prompt: str, words: str, templates: Sequence[str]
+) -> PromptedNetwork:
+    """The network that is trained: a model with the parts that are learnt.
+
+    Raises:
+        InputError: the model has no place for them.
+    """
+    size, levels = encoder.view.size, encoder.config.get("characters")
+    return PromptedNetwork.of(encoder.model, encoder.tokenizer, prompt, words, classes, templates, size, levels)
+
+
+def fill(spec: str, folder: Path, network: PromptedNetwork) -> None:
+    """Put in what was learnt.
+
+    Raises:
+        InputError: the file is damaged, or of another network.
+    """
     try:
-        state = {name.removeprefix(PREFIX): value for name, value in load_file(folder / WEIGHTS).items()}
+        state = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise InputError(f"--vlm {spec}: {WEIGHTS} is damaged ({error}); adapt again.") from None
-    if set(state) != set(known) or any(state[name].shape != p.shape for name, p in known.items()):
+    learnt = {name: p for name, p in network.named_parameters() if name in network.learnt}
+    if set(state) != set(learnt) or any(state[name].shape != p.shape for name, p in learnt.items()):
         raise InputError(f"--vlm {spec}: {WEIGHTS} does not fit {RECORD}; adapt again.")
     with torch.no_grad():
-        for name, p in known.items():
+        for name, p in learnt.items():
             p.copy_(state[name])
+
+
+def without_texts(encoder: DualEncoder, learnt: Encoders, parts: set[str]) -> DualEncoder:
+    """A model with the learnt parts of its image side alone."""
+    if not parts:
+        return encoder
+    encoders = Encoders(encoder.model, encoder.tokenizer, "+".join(sorted(parts)))
+    state = dict(learnt.named_parameters())
+    with torch.no_grad():
+        for name, p in encoders.named_parameters():
+            if p.requires_grad:
+                p.copy_(state[name])
     beside = encoders.settle()
-    return replace(encoder, name=spec, model=encoders, config={**encoder.config, **beside})
+    return replace(encoder, model=encoders, config={**encoder.config, **beside})
+
+
+def read_head(spec: str, folder: Path) -> FeatureHead:
+    """The head that a few-shot method left behind.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        state = load_file(folder / WEIGHTS)
+        head = FeatureHead.blank({name: tensor.shape for name, tensor in state.items()})
+        head.load_state_dict(state)
+    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError) as error:
+        raise InputError(f"--vlm {spec}: {WEIGHTS} is damaged ({error}); adapt again.") from None
+    return head.requires_grad_(False)

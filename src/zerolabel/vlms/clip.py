@@ -32,6 +32,8 @@ class DualEncoder:
         tokenizer: from M texts to token ids (M T).
         config: the architecture as open_clip stores it: ``embed_dim``, ``vision_cfg`` and so on.
         view: the preprocessing as tensor operations, for a student that keeps the image encoder.
+        head: from image features to logits, where an adapted model has learnt its classes in place of their texts.
+        classes: the names of these classes; empty where any class can be asked about.
     """
 
     name: str
@@ -40,6 +42,8 @@ class DualEncoder:
     tokenizer: Callable[[list[str]], Int[Tensor, "M T"]]
     config: dict[str, Any]
     view: Preprocess
+    head: torch.nn.Module | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -72,7 +76,8 @@ class DualEncoder:
     def revision(self) -> str:
         """Hash of the architecture and the weights, 16 hexadecimal digits."""
         digest = hashlib.sha256(repr(self.model).encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
+        learnt = {} if self.head is None else self.head.state_dict()
+        for name, tensor in sorted({**self.model.state_dict(), **learnt}.items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
@@ -159,6 +164,9 @@ class DualEncoder:
 
         Args:
             images: image features of length 1.
-            texts: text features of length 1.
+            texts: text features of length 1; not used where the model has a head.
         """
+        if self.head is not None:
+            with torch.inference_mode():
+                return cast(Tensor, self.head(images.to(self.device)).softmax(dim=1).cpu())
         return (self.logit_scale * images @ texts.T).softmax(dim=1)

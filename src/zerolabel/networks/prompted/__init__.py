@@ -1,6 +1,6 @@
 """Vision-language models of which a small part is learnt: prompts, normalisations, low-rank changes, adapters."""
 
-from zerolabel.networks.prompted.encoders import KINDS, Encoders, kinds
-from zerolabel.networks.prompted.network import PromptedNetwork
+from zerolabel.networks.prompted.encoders import KINDS, OF_CLASSES, TEXTS, Encoders, kinds
+from zerolabel.networks.prompted.network import PromptedNetwork, TextSide
 
-__all__ = ["KINDS", "Encoders", "PromptedNetwork", "kinds"]
+__all__ = ["KINDS", "OF_CLASSES", "TEXTS", "Encoders", "PromptedNetwork", "TextSide", "kinds"]

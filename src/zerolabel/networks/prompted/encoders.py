@@ -13,9 +13,15 @@ from torch.nn.utils import parametrize
 from zerolabel.errors import InputError, nearest
 from zerolabel.networks.prompted import parts
 
-KINDS = ("text", "visual", "both", "norm", "lora", "adapter")
+KINDS = ("text", "classwise", "conditional", "classifier", "visual", "deep", "both", "norm", "lora", "adapter")
+TEXTS = frozenset(("text", "classwise", "conditional", "both"))
+"""Kinds that put tokens before a text."""
+OF_CLASSES = frozenset(("classwise", "conditional", "classifier"))
+"""Kinds that know the classes they were learnt with, and no other."""
 N_VISUAL, N_COUPLED = 16, 4
 SPREAD = 0.02
+LARGE = 200_000_000
+"""Weights of an image encoder from which its activations are computed again in the backward pass."""
 
 Tokenizer = Callable[[list[str]], Int[Tensor, "M T"]]
 
@@ -30,8 +36,9 @@ def kinds(text: str) -> tuple[str, ...]:
     for word in words:
         if word not in KINDS:
             raise InputError(f"--prompt {text}: there is no prompt '{word}'{nearest(word, KINDS)}")
-    if len(set(words)) < len(words) or ("both" in words and {"text", "visual"} & set(words)):
-        raise InputError(f"--prompt {text}: a part is named twice; both is text and visual, coupled.")
+    sides = (TEXTS | {"classifier"}, {"visual", "deep", "both"})
+    if len(set(words)) < len(words) or any(len(side & set(words)) > 1 for side in sides):
+        raise InputError(f"--prompt {text}: a part is named twice; name one of the text and one of the image.")
     return words
 
 
@@ -49,17 +56,28 @@ class Encoders(nn.Module):
     Args:
         model: CLIP or CustomTextCLIP of open_clip.
         tokenizer: from M texts to token ids.
-        prompt: what is learnt, see `kinds`: ``text``, tokens before a text; ``visual``, 16 tokens beside the patches;
-            ``both``, 4 of each, coupled; ``norm``, scales and shifts of the image encoder's normalisations; ``lora``,
+        prompt: what is learnt, see `kinds`: ``text``, tokens before a text; ``classwise``, the same with tokens of each
+            class's own; ``conditional``, tokens that an image moves; ``classifier``, a weight of each class in place
+            of its text; ``visual``, 16 tokens beside the patches; ``deep``, such tokens before every block; ``both``,
+            4 of each side, coupled; ``norm``, scales and shifts of the image encoder's normalisations; ``lora``,
             low-rank changes of both encoders' attention; ``adapter``, two layers over the image features.
         words: the text whose embeddings the tokens before a text start from (CoOp); empty draws `context` at random.
         context: number of random tokens.
+        owners: class of each row of the texts that will be encoded, for ``classwise``.
 
     Raises:
         InputError: the model has no place for such a part.
     """
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, prompt: str, words: str = "", context: int = 16) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        prompt: str,
+        words: str = "",
+        context: int = 16,
+        owners: Int[Tensor, " M"] | None = None,
+    ) -> None:
         super().__init__()
         chosen, device = set(kinds(prompt)), next(model.parameters()).device
         model.requires_grad_(False)
@@ -68,11 +86,20 @@ class Encoders(nn.Module):
         self.place, self.context, self.pad = 0, 0, 0
         text = self._text_prompts(tokenizer, words, N_COUPLED if "both" in chosen else context, chosen)
         visual = self._visual_prompts(chosen)
-        if text is not None and visual is not None and "both" in chosen:
+        width = (
+            0 if not {"conditional", "adapter"} & chosen else model.encode_text(tokenizer(["a"]).to(device)).shape[1]
+        )
+        if text is not None and "classwise" in chosen and owners is not None:
+            text = parts.ClasswisePrompts(text.tokens, owners.cpu())
+        if text is not None and "conditional" in chosen:
+            text = parts.ConditionalPrompts(text.tokens, width)
+        if isinstance(text, parts.Prompts) and visual is not None and "both" in chosen:
             mixer = parts.mixer((text.tokens.shape[1], visual.tokens.shape[1]))
             self._insert(parts.Coupled(text, visual, mixer, 0), parts.Coupled(visual, text, mixer, 1))
         else:
             self._insert(text, visual)
+        if "deep" in chosen:
+            add_deep_tokens(self.model.visual, N_VISUAL)
         if "norm" in chosen:  # copies, since the frozen ones are the given model's
             for module in self.model.visual.modules():
                 if isinstance(module, nn.LayerNorm | nn.modules.batchnorm._BatchNorm):
@@ -82,8 +109,9 @@ class Encoders(nn.Module):
             for tower in (self.model.visual, text_side(self.model)):
                 parts.add_low_rank(tower if tower is not self.model else self.model.transformer)
         if "adapter" in chosen:
-            width = model.encode_text(tokenizer(["a"]).to(device)).shape[1]
             self.adapter = parts.Adapter(width)
+        if sum(p.numel() for p in self.model.visual.parameters()) >= LARGE and hasattr(model, "set_grad_checkpointing"):
+            self.model.set_grad_checkpointing(True)
         self.to(device)
         self.train(False)
 
@@ -99,13 +127,17 @@ class Encoders(nn.Module):
         """Make plain weights of what was learnt by way of others, when nothing is learnt any more.
 
         Returns:
-            What the image encoder has beside its architecture: the number of ``tokens``, whether an ``adapter``.
+            What the image encoder has beside its architecture: the number of ``tokens``, whether they are ``deep``,
+            whether there is an ``adapter``.
         """
         for module in self.model.modules():
             for name in list(getattr(module, "parametrizations", ())):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         beside: dict[str, Any] = {} if isinstance(self.adapter, nn.Identity) else {"adapter": True}
-        prompted = [m for m in self.model.modules() if isinstance(m, parts.PromptedPatches | parts.PromptedEmbedding)]
+        if "deep" in self.prompt.split("+"):
+            beside["deep"] = True
+        modules = [m for m in self.model.modules() if isinstance(m, parts.PromptedPatches | parts.PromptedEmbedding)]
+        prompted = [m for m in modules if not isinstance(m.prompts, parts.ClasswisePrompts | parts.ConditionalPrompts)]
         plain = [parts.Prompts(module.prompts()) for module in prompted]
         for module, prompts in zip(prompted, plain, strict=True):
             module.prompts = prompts
@@ -113,6 +145,12 @@ class Encoders(nn.Module):
                 beside["tokens"] = len(prompts.tokens)
         self.requires_grad_(False)
         return beside
+
+    @property
+    def text_prompts(self) -> nn.Module | None:
+        """What makes the tokens before a text; none where there are none."""
+        embedding = getattr(getattr(self.model, "text", self.model), "token_embedding", None)
+        return embedding.prompts if isinstance(embedding, parts.PromptedEmbedding) else None
 
     @property
     def logit_scale(self) -> Tensor:
@@ -169,9 +207,9 @@ class Encoders(nn.Module):
         room = ids.new_ones(len(ids), self.context)
         return torch.cat([ids[:, : self.place], room, ids[:, self.place : -self.context]], 1)
 
-    def _text_prompts(self, tokenizer: Tokenizer, words: str, context: int, chosen: set[str]) -> parts.Prompts | None:
+    def _text_prompts(self, tokenizer: Tokenizer, words: str, context: int, chosen: set[str]) -> Any:
         """Tokens that start from words, or at random where there are none."""
-        if not chosen & {"text", "both"}:
+        if not chosen & TEXTS:
             return None
         embedding = text_side(self.model).token_embedding
         empty, one, other, given = tokenizer(["", "a", "b", words])
@@ -185,7 +223,7 @@ class Encoders(nn.Module):
         return parts.Prompts(start)
 
     def _visual_prompts(self, chosen: set[str]) -> parts.Prompts | None:
-        if not chosen & {"visual", "both"}:
+        if not chosen & {"visual", "deep", "both"}:
             return None
         width = patches(self.model.visual)[2]
         return parts.Prompts(SPREAD * torch.randn(N_COUPLED if "both" in chosen else N_VISUAL, width))
@@ -230,10 +268,30 @@ def put_tokens(visual: Any, prompts: nn.Module) -> None:
     setattr(owner, name, parts.PromptedPatches(getattr(owner, name), prompts, place))
 
 
+def add_deep_tokens(visual: Any, count: int) -> None:
+    """Give every block but the first tokens of its own, in the places of those beside the patches (VPT-deep)."""
+    owner, _, width, place = patches(visual)
+    blocks = owner.transformer.resblocks if hasattr(owner, "transformer") else owner.blocks
+    for i in range(1, len(blocks)):
+        start = SPREAD * torch.randn(count, width)
+        blocks[i] = parts.PromptedBlock(blocks[i], parts.Prompts(start), place)
+
+
 def reads_to_the_end(model: Any) -> bool:
     """Whether a text is what its end token says, and no token sees those after it: CLIP's own text encoder."""
     known = hasattr(model, "token_embedding") and getattr(model, "text_pool_type", None) == "argmax"
     return known and isinstance(getattr(model, "attn_mask", None), Tensor)
 
 
-__all__ = ["KINDS", "Encoders", "Tokenizer", "kinds", "patches", "put_tokens", "text_side"]
+__all__ = [
+    "KINDS",
+    "OF_CLASSES",
+    "TEXTS",
+    "Encoders",
+    "Tokenizer",
+    "add_deep_tokens",
+    "kinds",
+    "patches",
+    "put_tokens",
+    "text_side",
+]

@@ -1,5 +1,6 @@
 """A vision-language model with learnt prompts, as a network that any learner can train."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from math import log
 from typing import Any, cast
@@ -10,11 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zerolabel.networks.base import Network, NetworkSpec
-from zerolabel.networks.prompted.encoders import Encoders
+from zerolabel.networks.prompted.encoders import TEXTS, Encoders, Tokenizer
+from zerolabel.networks.prompted.parts import ConditionalPrompts
+from zerolabel.prompts import Classes, prompts
 from zerolabel.views import characters
 
 NAME = "prompted"
 JITTER, LEAST = 0.1, 0.02
+ROWS = 1024
+"""Texts that are encoded at once where each image has texts of its own."""
 
 
 class ImageSide(nn.Module):
@@ -41,7 +46,9 @@ class ImageSide(nn.Module):
 class TextSide(nn.Module):
     """Features of length 1 -> logits: the scaled cosines to the classes; of several templates the log of mean softmax.
 
-    Text features are computed again only where a parameter that they rest on has changed since.
+    Text features are computed again only where a parameter that they rest on has changed since. In their place there
+    may be learnt weights of the classes (``classifier``); or an image moves the texts that it is compared with
+    (``conditional``).
 
     Args:
         encoders: hold the text encoder; shared with the image side.
@@ -60,6 +67,9 @@ class TextSide(nn.Module):
         self.register_buffer("owners", owners, persistent=False)
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.seen: tuple[tuple[int, int], ...] = ()
+        self.classifier: nn.Parameter | None = None
+        if "classifier" in encoders.prompt.split("+"):
+            self.classifier = nn.Parameter(self.blended())
 
     def text_features(self) -> Float[Tensor, "A C D"]:
         """Of length 1, times the model's scale."""
@@ -72,17 +82,41 @@ class TextSide(nn.Module):
                 self.texts, self.seen = self._encode(), seen
         return self.texts
 
+    def blended(self) -> Float[Tensor, "C D"]:
+        """One row of each class: its learnt weights, or the mean direction of its texts times the model's scale."""
+        if self.classifier is not None:
+            return self.classifier.detach()
+        texts = self.text_features().detach()
+        scaled: Tensor = texts[0].norm(dim=1).mean() * F.normalize(texts.mean(0), dim=1)
+        return scaled
+
     @property
     def _moves(self) -> bool:
-        return bool({"text", "both", "lora"} & set(self.encoders.prompt.split("+")))
+        return bool((TEXTS | {"lora"}) & set(self.encoders.prompt.split("+")))
 
-    def _encode(self) -> Float[Tensor, "A C D"]:
-        words = F.normalize(self.encoders.encode_prepared(self.ids).float(), dim=1).unflatten(0, (self.n_templates, -1))
-        total = words.new_zeros(self.n_templates, self.n_classes, words.shape[2]).index_add(1, self.owners, words)
+    def _encode(self, images: int = 1) -> Float[Tensor, "A C D"]:
+        """Of several images, for each of which all texts are encoded: (B A C D), with B and A as one."""
+        words = F.normalize(self.encoders.encode_prepared(self.ids.repeat(images, 1)).float(), dim=1)
+        words = words.unflatten(0, (images * self.n_templates, -1))
+        total = words.new_zeros(len(words), self.n_classes, words.shape[2]).index_add(1, self.owners, words)
         return self.encoders.logit_scale.exp() * F.normalize(total, dim=2)
+
+    def _conditional(self, prompts: ConditionalPrompts, features: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
+        rows, logits = len(self.ids), []
+        for some in features.split(max(1, ROWS // rows)):
+            with prompts.moved(some, rows):
+                texts = self._encode(len(some)).unflatten(0, (len(some), self.n_templates))
+            each = torch.einsum("bd,bacd->bac", some, texts)
+            logits.append(each.log_softmax(2).logsumexp(1) - log(self.n_templates))
+        return torch.cat(logits)
 
     def forward(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
         """Logits."""
+        if self.classifier is not None:
+            return features @ self.classifier.T
+        prompts = self.encoders.text_prompts
+        if isinstance(prompts, ConditionalPrompts) and len(features):
+            return self._conditional(prompts, features)
         texts = self.text_features()
         if self.n_templates == 1:
             return features @ texts[0].T
@@ -118,6 +152,38 @@ class PromptedNetwork(Network):
         super().__init__(ImageSide(encoders, levels), width, NetworkSpec(NAME, head.n_classes, size), pretrained=True)
         self.head = head  # type: ignore[assignment]  # callers only call it
         self.learnt = frozenset(name for name, p in self.named_parameters() if p.requires_grad)
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        tokenizer: Tokenizer,
+        prompt: str,
+        words: str,
+        classes: Classes,
+        templates: Sequence[str],
+        size: int,
+        levels: tuple[float, float] | None = None,
+    ) -> "PromptedNetwork":
+        """The network of a model and class names.
+
+        Args:
+            model: of open_clip.
+            tokenizer: from texts to token ids.
+            prompt: what is learnt, see `Encoders`.
+            words: that its tokens before a text start from.
+            classes: C names with aliases.
+            templates: A prompts, without those words.
+            size: side of the input in pixels.
+            levels: see `ImageSide`.
+
+        Raises:
+            InputError: the model has no place for what is to be learnt, or a class name none for the tokens.
+        """
+        owners = torch.tensor(classes.owners)
+        encoders = Encoders(model, tokenizer, prompt, words, owners=owners.repeat(len(templates)))
+        ids = torch.stack([tokenizer(prompts(template, classes.words)) for template in templates])
+        return cls(encoders, ids, owners, size, levels)
 
     @property
     def encoders(self) -> Encoders:

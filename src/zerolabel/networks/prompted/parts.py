@@ -1,5 +1,7 @@
 """What is learnt beside frozen encoders: prompts of the text and of the image, low-rank changes, a feature adapter."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -23,6 +25,60 @@ class Prompts(nn.Module):
     def forward(self) -> Float[Tensor, "K W"]:
         """The tokens."""
         return self.tokens
+
+
+class ClasswisePrompts(nn.Module):
+    """Tokens of each class's own (CoOp's class-specific context, Zhou et al., arXiv 2109.01134).
+
+    Args:
+        start: where the tokens of every class start.
+        owners: class of each row of the texts that are encoded.
+    """
+
+    owners: Int[Tensor, " M"]
+
+    def __init__(self, start: Float[Tensor, "K W"], owners: Int[Tensor, " M"]) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(start.detach().repeat(int(owners.max()) + 1, 1, 1))
+        self.register_buffer("owners", owners, persistent=False)
+
+    def forward(self) -> Float[Tensor, "M K W"]:
+        """The tokens of each row."""
+        return self.tokens[self.owners]
+
+
+class ConditionalPrompts(nn.Module):
+    """Tokens that an image moves, all by the same vector (CoCoOp, Zhou et al., CVPR 2022).
+
+    ``v_m + W_2 relu(W_1 r)``, with a sixteenth of the features' width between. Ours: the second layer starts at zero,
+    so that training starts from the tokens.
+
+    Args:
+        start: their values at the start.
+        width: of the image features.
+    """
+
+    def __init__(self, start: Float[Tensor, "K W"], width: int) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(start.detach().clone())
+        hidden = max(1, width // 16)
+        self.net = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, start.shape[1]))
+        nn.init.zeros_(cast(nn.Linear, self.net[2]).weight)
+        nn.init.zeros_(cast(nn.Linear, self.net[2]).bias)
+        self.shift: Float[Tensor, "R W"] | None = None
+
+    def forward(self) -> Float[Tensor, "*R K W"]:
+        """The tokens, moved for each row of the texts where `moved` says by what."""
+        return self.tokens if self.shift is None else self.tokens + self.shift[:, None]
+
+    @contextmanager
+    def moved(self, features: Float[Tensor, "B D"], rows: int) -> Iterator[None]:
+        """Meanwhile, the first ``rows`` texts are about the first image, the next about the second, and so on."""
+        self.shift = self.net(features).repeat_interleave(rows, 0)
+        try:
+            yield
+        finally:
+            self.shift = None
 
 
 class Coupled(nn.Module):
@@ -78,7 +134,7 @@ class PromptedEmbedding(nn.Module):
     def forward(self, ids: Int[Tensor, "M T"]) -> Float[Tensor, "M T W"]:
         """The first tokens, the prompts, and what comes after the places that they take."""
         x, tokens = self.embedding(ids), self.prompts()
-        after = x[:, self.place + len(tokens) :]
+        after = x[:, self.place + tokens.shape[-2] :]
         return torch.cat([x[:, : self.place], tokens.to(x).expand(x.shape[0], -1, -1), after], 1)
 
 
@@ -99,6 +155,27 @@ class PromptedPatches(nn.Module):
         """The class tokens, the prompts, the patches."""
         x, tokens = self.before(x), self.prompts()
         return torch.cat([x[:, : self.place], tokens.to(x).expand(x.shape[0], -1, -1), x[:, self.place :]], 1)
+
+
+class PromptedBlock(nn.Module):
+    """A block of a vision transformer whose prompts are its own, in place of those that come from the block before.
+
+    Args:
+        block: of the transformer.
+        prompts: K tokens, learnt.
+        place: number of class tokens.
+    """
+
+    def __init__(self, block: nn.Module, prompts: nn.Module, place: int) -> None:
+        super().__init__()
+        self.block, self.prompts, self.place = block, prompts, place
+
+    def forward(self, x: Float[Tensor, "B P W"], *args: Any, **kwargs: Any) -> Float[Tensor, "B P W"]:
+        """The block's output."""
+        tokens = self.prompts()
+        after = x[:, self.place + len(tokens) :]
+        x = torch.cat([x[:, : self.place], tokens.to(x).expand(x.shape[0], -1, -1), after], 1)
+        return cast(Tensor, self.block(x, *args, **kwargs))
 
 
 class LowRank(nn.Module):
