@@ -1,0 +1,346 @@
+"""Adapting ``glyphs`` to scikit-learn's handwritten digits without labels: ``python -m benchmarks.adaptation``.
+
+Every figure is of one call of ``zerolabel adapt``, judged on the 500 held-out digits by what ``adapted:FOLDER`` means:
+the unadapted model where the check without labels saw no help. Parts:
+
+- ``methods``: every method on all 1,297 digits; those of a few labels get four of each class, drawn anew by each seed;
+- ``skewed``: the methods without labels on pools whose class sizes fall to a tenth and to a fiftieth, with the prior
+  estimated, the default, and with the papers' uniform prior;
+- ``open``: digits 0 to 5 have names; pools hold all of them, some, or others, too (UEO's four scenarios);
+- ``loop``: Co-Reg on what the adapted model annotates, against Co-Reg on what it annotated before;
+- ``cost``: seconds and memory of each kind of prompt on a ViT-B/32 of random weights.
+
+Finished calls are kept under ``build/benchmarks/adaptation`` and not repeated. The tables go to the screen and to
+``benchmarks/results/adaptation.json``.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from zerolabel import open_set, vlms
+from zerolabel.adapting import METHODS, SUPERVISED
+from zerolabel.annotate import score, text_features
+from zerolabel.demo import write_digits
+from zerolabel.images import ImageSet
+from zerolabel.prompts import Classes
+
+WORK = Path("build/benchmarks/adaptation")
+RESULTS = Path("benchmarks/results/adaptation.json")
+SEEDS = (0, 1, 2)
+DIGITS = tuple("0123456789")
+NAMED, ABSENT = 6, 2
+SHOTS = 4
+UNLABELLED = tuple(name for name in METHODS if name not in SUPERVISED)
+LEARNERS = ("cpl", "upl", "proden", "coreg")
+"""Learners that are methods under their own names, here with prompts."""
+UNIFORM = ("grip", "ifpl", "fpl", "infomax")
+"""Methods whose papers share images out evenly over the classes."""
+OPEN = ("ueo", "infomax", "grip")
+LOOP = ("ueo", "grip", "infomax")
+KINDS = ("text", "classifier", "adapter", "visual", "deep", "both", "norm", "lora", "text+norm")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One adaptation.
+
+    Attributes:
+        part: of the benchmark.
+        pool: list of unlabelled images.
+        method: of ``zerolabel adapt``.
+        seed: of training, of the few labels, and of the pool where that is drawn.
+        options: further ones.
+        classes: names.
+    """
+
+    part: str
+    pool: str
+    method: str
+    seed: int
+    options: tuple[str, ...] = ()
+    classes: tuple[str, ...] = DIGITS
+
+    @property
+    def name(self) -> str:
+        """How its row is called."""
+        return " ".join((self.method, *(o for o in self.options if "=" in o)))
+
+    @property
+    def folder(self) -> Path:
+        """Where it is done."""
+        return WORK / "runs" / "-".join((self.part, self.pool, self.name, str(self.seed))).replace(" ", "-")
+
+    def labels(self) -> list[str]:
+        """Options that give the few labels, where the method wants any."""
+        return ["--few-shot", str(few_labels(self.seed))] if self.method in SUPERVISED else []
+
+    def command(self) -> list[str]:
+        """The call."""
+        return [
+            "zerolabel", "adapt", str(pool_file(self.pool, self.seed)), "--classes", ",".join(self.classes),
+            "--vlm", "glyphs", "--method", self.method, "--seed", str(self.seed), "--cache", str(WORK / "cache"),
+            "-o", str(self.folder), *self.options, *self.labels(),
+        ]  # fmt: skip
+
+
+def call(command: list[str], threads: int = 1) -> None:
+    """One call of the command line.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    program = str(Path(sys.executable).with_name(command[0]))
+    done = subprocess.run([program, *command[1:]], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
+
+
+def truth() -> pd.DataFrame:
+    """True labels of all digits, and whether they are held out."""
+    images = WORK / "images"
+    table = pd.read_csv(images / "truth.csv", dtype=str)
+    return table.assign(test=[(images / "test" / name).exists() for name in table["file_name"]])
+
+
+def few_labels(seed: int) -> Path:
+    """Four labels of each class of the pool."""
+    file = WORK / "images" / f"few-{seed}.csv"
+    if file.is_file():
+        return file
+    table = truth()
+    drawn = table[~table["test"]].groupby("label").sample(SHOTS, random_state=seed)
+    drawn[["file_name", "label"]].to_csv(file, index=False)
+    return file
+
+
+def pool_file(pool: str, seed: int) -> Path:
+    """A list of unlabelled digits: ``all``, ``ratio R``, or a scenario of `open_set.SCENARIOS`."""
+    file = WORK / "images" / f"{pool.replace(' ', '-')}-{seed}.txt"
+    if file.is_file():
+        return file
+    table = truth()
+    table = table[~table["test"]]
+    if pool.startswith("ratio"):
+        table = skewed(table, float(pool.split()[1]), seed)
+    elif pool != "all":
+        ids = torch.tensor(table["label"].map(DIGITS.index).to_numpy())
+        table = table[open_set.pool(ids, pool, NAMED, ABSENT).numpy()]
+    file.write_text("".join(f"train/{name}\n" for name in sorted(table["file_name"])))
+    return file
+
+
+def skewed(table: pd.DataFrame, ratio: float, seed: int) -> pd.DataFrame:
+    """Class sizes that fall geometrically; the seed draws which class is the largest, and the images."""
+    order = pd.Series(DIGITS).sample(frac=1, random_state=seed).tolist()
+    largest = table["label"].value_counts().min()
+    counts = {label: max(1, round(largest * ratio ** (-i / 9))) for i, label in enumerate(order)}
+    return pd.concat([g.sample(counts[str(label)], random_state=seed) for label, g in table.groupby("label")])
+
+
+def probabilities(spec: str, classes: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of the held-out digits: probabilities, logits of the best template's kind, and cosines without the scale."""
+    encoder, names = vlms.load(spec), Classes(classes)
+    images = ImageSet.open(str(WORK / "images" / "test"))
+    pixels = torch.stack([encoder.preprocess(images.read(i)) for i in range(len(images))])
+    features, texts = encoder.encode_images(pixels), text_features(encoder, names, vlms.templates(spec, None))
+    cosines = features @ torch.nn.functional.normalize(texts.mean(0), dim=1).T
+    return score(encoder, features, texts)[1], encoder.logit_scale * cosines, cosines
+
+
+def judge(spec: str, classes: tuple[str, ...] = DIGITS) -> dict[str, float]:
+    """Accuracies on held-out digits of named classes and, where others are among them, how well these are told."""
+    p, logits, cosines = probabilities(spec, classes)
+    images = ImageSet.open(str(WORK / "images" / "test"))
+    labels = truth().set_index("file_name")["label"].loc[list(images.file_names)]
+    ids = open_set.named(torch.tensor(labels.map(DIGITS.index).to_numpy()), len(classes))
+    known = ids >= 0
+    right = (p.argmax(1) == ids)[known].double()
+    each = [float(right[ids[known] == c].mean()) for c in range(len(classes))]
+    found = {"accuracy": float(right.mean()), "mean_per_class_accuracy": sum(each) / len(each)}
+    if bool(known.all()):
+        return found
+    scores = {"mcm": open_set.mcm(cosines), "max_logit": open_set.max_logit(logits), "energy": open_set.energy(logits)}
+    scores["confidence"] = p.amax(1)
+    for name, values in scores.items():
+        found[f"auroc_{name}"] = open_set.auroc(values, known)
+        found[f"hos_{name}"] = open_set.hos(open_set.answers(p, values, open_set.threshold(values)), ids)
+    return found
+
+
+def adapt(run: Run) -> dict[str, Any]:
+    """The figures of one run, from its folder where it was finished before."""
+    file = run.folder / "judged.json"
+    if file.is_file():
+        return dict(json.loads(file.read_text()))
+    start = time.perf_counter()
+    call([*run.command(), "--resume"])
+    seconds = time.perf_counter() - start
+    record = json.loads((run.folder / "adapted.json").read_text())
+    row = {
+        "part": run.part, "pool": run.pool, "method": run.name, "prompt": record["prompt"], "seed": run.seed,
+        "used": record["used"], "wall_seconds": round(seconds, 1), "command": " ".join(run.command()),
+        **judge(f"adapted:{run.folder}", run.classes),
+    }  # fmt: skip
+    file.write_text(json.dumps(row) + "\n")
+    return row
+
+
+def runs(parts: list[str]) -> Iterator[Run]:
+    """All adaptations of the parts, seed by seed."""
+    for seed in SEEDS:
+        if "methods" in parts:
+            yield from (Run("methods", "all", method, seed) for method in (*UNLABELLED, *LEARNERS, *SUPERVISED))
+        if "skewed" in parts:
+            for ratio in ("ratio 10", "ratio 50"):
+                yield from (Run("skewed", ratio, method, seed) for method in (*UNLABELLED, "cpl", "upl"))
+                yield from (Run("skewed", ratio, m, seed, ("--set", "prior=uniform")) for m in UNIFORM)
+        if "open" in parts:
+            for scenario in open_set.SCENARIOS:
+                yield from (Run("open", scenario, method, seed, classes=DIGITS[:NAMED]) for method in OPEN)
+
+
+def loop(seed: int, adapt: str | None, student: str) -> dict[str, Any]:
+    """Co-Reg by ``zerolabel run``, on what the model annotates before or after it was adapted."""
+    folder = WORK / "runs" / f"loop-{adapt}-{student}-{seed}"
+    command = [
+        "zerolabel", "run", str(WORK / "images" / "train"), "--classes", ",".join(DIGITS), "--vlm", "glyphs",
+        "--student", student, "--test", str(WORK / "images" / "test"), "--truth", str(WORK / "images" / "truth.csv"),
+        "--seed", str(seed), "--cache", str(WORK / "cache"), "-o", str(folder), "--resume",
+        *(["--adapt", adapt] if adapt else []),
+    ]  # fmt: skip
+    if not (folder / "metrics.json").is_file():
+        call(command)
+    found = json.loads((folder / "metrics.json").read_text())
+    keys = ("zero_shot_accuracy", "student_accuracy", "student_mean_per_class_accuracy", "seconds")
+    row = {"adapt": adapt or "none", "student": student, "seed": seed, **{key: found[key] for key in keys}}
+    return {**row, "command": " ".join(command)}
+
+
+COST = """
+import json, resource, sys, time
+import open_clip, torch
+from zerolabel.networks.prompted import PromptedNetwork
+from zerolabel.prompts import Classes
+kind = sys.argv[1]
+torch.manual_seed(0)
+model = open_clip.create_model("ViT-B-32", pretrained=None).eval()
+words = "a photo of a " if {"text", "both"} & set(kind.split("+")) else ""
+classes = Classes(tuple(f"class number {i}" for i in range(100)))
+network = PromptedNetwork.of(model, open_clip.get_tokenizer("ViT-B-32"), kind, words, classes, ("{}",), 224)
+on_features = set(kind.split("+")) <= {"text", "adapter", "classifier"}
+x = torch.nn.functional.normalize(torch.randn(32, 512), dim=1) if on_features else torch.rand(32, 3, 224, 224)
+optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 1e-6)
+times = []
+for _ in range(4):
+    start = time.perf_counter()
+    network(x).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    times.append(time.perf_counter() - start)
+learnt = sum(p.numel() for p in network.parameters() if p.requires_grad)
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with torch.no_grad():
+    start = time.perf_counter()
+    model.encode_image(torch.rand(32, 3, 224, 224))
+    forward = time.perf_counter() - start
+print(json.dumps({"seconds": min(times[1:]), "forward": forward, "memory": memory * 1024, "learnt": learnt}))
+"""
+
+
+def cost(kind: str) -> dict[str, Any]:
+    """A step of 32 images and 100 classes on ViT-B/32, in units of a forward pass of the images, and peak memory."""
+    done = subprocess.run([sys.executable, "-c", COST, kind], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    share = round(found["seconds"] / found["forward"], 2)
+    return {"prompt": kind, "forwards": share, "memory": found["memory"], "learnt": found["learnt"]}
+
+
+def percent(values: pd.Series) -> str:
+    """Mean and standard deviation over seeds, in per cent."""
+    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
+    return f"{100 * values.mean():.1f}{spread}"
+
+
+def shown(title: str, rows: list[dict[str, Any]], by: list[str], figures: list[str]) -> Table:
+    """A row per setting, a mean over its seeds."""
+    table = Table(*by, *figures, title=title)
+    for key, group in pd.DataFrame(rows).groupby(by, sort=False):
+        table.add_row(*map(str, key), *(percent(group[name]) if name in group else "" for name in figures))
+    return table
+
+
+def results(rows: list[dict[str, Any]], loops: list[dict[str, Any]], costs: list[dict[str, Any]]) -> dict[str, Any]:
+    """All figures, and the unadapted model beside them."""
+    named = DIGITS[:NAMED]
+    return {
+        "command": "python -m benchmarks.adaptation",
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": f"{os.cpu_count()} cores, {platform.machine()}; other programs ran beside it",
+        "torch": torch.__version__,
+        "zero_shot": {"all classes": judge("glyphs"), "six named classes": judge("glyphs", named)},
+        "adapted": rows,
+        "loop": loops,
+        "cost": costs,
+    }
+
+
+def finished(parts: list[str]) -> list[dict[str, Any]]:
+    """The figures of all runs that are there."""
+    return [adapt(run) for run in runs(parts) if (run.folder / "judged.json").is_file()]
+
+
+def main() -> None:
+    """Run what is not there yet, and write the tables."""
+    every = ["methods", "skewed", "open", "loop", "cost"]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="*", default=every, choices=every, help="only these")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, a thread each")
+    options = parser.parse_args()
+    write_digits(WORK / "images")
+    for run in runs(options.parts):
+        run.command()  # writes the lists, before two runs need the same
+    tasks: list[Callable[[], Any]] = [lambda run=run: adapt(run) for run in runs(options.parts)]
+    wanted = [(s, a, student) for s in SEEDS for a in (None, *LOOP) for student in ("light", "features")]
+    if "loop" in options.parts:
+        tasks += [lambda one=one: loop(*one) for one in wanted]
+    with ThreadPoolExecutor(options.jobs) as workers:
+        for done in [workers.submit(task) for task in tasks]:
+            done.result()
+    rows = finished(every)
+    ready = [one for one in wanted if (WORK / "runs" / "loop-{1}-{2}-{0}".format(*one) / "metrics.json").is_file()]
+    loops = [loop(*one) for one in ready]
+    before = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"cost": []}
+    costs = [cost(kind) for kind in KINDS] if "cost" in options.parts else before["cost"]
+    RESULTS.write_text(json.dumps(results(rows, loops, costs), indent=1) + "\n")
+    console, figures = Console(width=150), ["accuracy", "mean_per_class_accuracy", "used"]
+    for part in ("methods", "skewed"):
+        mine = [row for row in rows if row["part"] == part]
+        if mine:
+            console.print(shown(part, mine, ["pool", "method"], figures))
+    opened = [row for row in rows if row["part"] == "open"]
+    if opened:
+        console.print(shown("open", opened, ["pool", "method"], ["accuracy", "auroc_mcm", "auroc_energy", "hos_mcm"]))
+    if loops:
+        console.print(shown("loop", loops, ["student", "adapt"], ["zero_shot_accuracy", "student_accuracy"]))
+    console.print(pd.DataFrame(costs).to_string())
+
+
+if __name__ == "__main__":
+    main()
