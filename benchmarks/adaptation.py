@@ -47,9 +47,9 @@ DIGITS = tuple("0123456789")
 NAMED, ABSENT = 6, 2
 SHOTS = 4
 UNLABELLED = tuple(name for name in METHODS if name not in SUPERVISED)
-LEARNERS = ("cpl", "upl", "proden", "coreg")
-"""Learners that are methods under their own names, here with prompts."""
-UNIFORM = ("grip", "ifpl", "fpl", "infomax")
+LEARNERS = ("cpl", "upl", "tent", "pouf", "must", "dpa", "lafter", "proden", "coreg")
+"""Learners that are methods under their own names."""
+UNIFORM = ("grip", "ifpl", "fpl", "infomax", "pouf", "must", "dpa")
 """Methods whose papers share images out evenly over the classes."""
 OPEN = ("ueo", "infomax", "grip")
 LOOP = ("ueo", "grip", "infomax")
@@ -209,7 +209,7 @@ def runs(parts: list[str]) -> Iterator[Run]:
             yield from (Run("methods", "all", method, seed) for method in (*UNLABELLED, *LEARNERS, *SUPERVISED))
         if "skewed" in parts:
             for ratio in ("ratio 10", "ratio 50"):
-                yield from (Run("skewed", ratio, method, seed) for method in (*UNLABELLED, "cpl", "upl"))
+                yield from (Run("skewed", ratio, method, seed) for method in (*UNLABELLED, *LEARNERS[:-2]))
                 yield from (Run("skewed", ratio, m, seed, ("--set", "prior=uniform")) for m in UNIFORM)
         if "open" in parts:
             for scenario in open_set.SCENARIOS:

@@ -34,7 +34,9 @@ BATCH = 32
 """Images in a batch: small, so that few epochs of few images are many steps."""
 WANTS_LABELS = ("fixmatch", "flexmatch")
 """Learners that need a few human labels, which no cell has."""
-ALL = tuple(name for name in LEARNERS if name not in WANTS_LABELS)
+ADAPTING = ("grip", "cpl", "upl", "ueo", "tent", "pouf", "must", "dpa", "lafter")
+"""Learners that are meant for the annotating model itself, see `benchmarks.adaptation`."""
+ALL = tuple(name for name in LEARNERS if name not in (*WANTS_LABELS, *ADAPTING))
 MAIN = ("digits", "fashion", "fer2013")
 """The cells of every learner."""
 FEW = ("cross_entropy", "distillation", "coreg", "proden", "rc", "pico", "papi", "elr", "dividemix", "promix")

@@ -49,6 +49,11 @@ def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
     return rows.scatter_(1, ids.clamp_min(0)[:, None], (ids >= 0).float()[:, None])
 
 
+def told(p: Float[Tensor, "N C"], human: Int[Tensor, " N"]) -> Float[Tensor, "N C"]:
+    """The distribution of each image; of one that a person labelled, that class alone."""
+    return torch.where((human >= 0)[:, None], one_hot(human, p.shape[1]).to(p.dtype), p)
+
+
 def given(scores: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
     """The one label that noisy-label learning starts from: a person's, else the best score; -1 without a candidate."""
     return human.where(human >= 0, scores.argmax(1).where(candidates.any(1), -1))

@@ -153,6 +153,28 @@ def prior_divergence(logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -
     return total
 
 
+def transport(
+    logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"], scale: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Cost ``1 - cos`` from images to classes and from classes to images, each weighted by a softmax (POUF).
+
+    Args:
+        logits: scaled cosines of images and classes.
+        prior: how much each class counts on the way back.
+        scale: of the cosines.
+
+    Returns:
+        ``mean_i sum_c softmax_c(z_ic) d_ic`` and ``sum_c prior_c sum_i softmax_i(z_ic) d_ic``, where d is
+        ``1 - z / scale``; zero where there is no image.
+    """
+    if len(logits) == 0:
+        return logits.sum(), logits.sum()
+    z = logits.float()
+    cost = 1 - z / scale
+    there, back = (z.softmax(1) * cost).sum(1), (z.softmax(0) * cost).sum(0)
+    return there.mean(), (prior * back).sum()
+
+
 def supervised_contrastive(
     similarity: Float[Tensor, "N M"],
     positive: Bool[Tensor, "N M"],

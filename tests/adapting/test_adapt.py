@@ -71,7 +71,13 @@ def accuracy(annotations: Annotations, truth: Path) -> float:
     return float(np.mean([a == labels[Path(f).name] for a, f in zip(best, annotations.file_names, strict=True)]))
 
 
-@pytest.mark.parametrize("method", ["grip", "fpl", "ifpl", "cpl", "upl", "ueo", "tent", "infomax", "proden"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("grip", "fpl", "ifpl", "cpl", "upl", "ueo", "tent", "infomax", "pouf", "must", "dpa", "lafter"),
+        *("proden", "coreg"),
+    ],
+)
 def test_what_is_learnt_annotates(method, pool, call, tmp_path):
     out = tmp_path / "adapted"
     code, printed, said = call(

@@ -7,8 +7,12 @@ import torch
 from torch import Tensor
 
 from zerolabel import losses, pseudo_labels
+from zerolabel.learners.base import Batch
 from zerolabel.learners.cpl import CPL
+from zerolabel.learners.dpa import DPA
 from zerolabel.learners.grip import GRIP
+from zerolabel.learners.lafter import LaFTer, text_classifier
+from zerolabel.learners.must import MUST
 from zerolabel.learners.ueo import UEO
 from zerolabel.learners.upl import UPL
 from zerolabel.networks import build
@@ -94,6 +98,84 @@ def test_entropies_of_ueo_against_loops() -> None:
     equal = torch.ones(6, dtype=torch.double)
     mean = -losses.negative_entropy(logits).item()
     assert losses.weighted_entropy(logits, equal).item() == pytest.approx(mean)
+
+
+def test_transport_of_pouf_against_loops() -> None:
+    z, prior = torch.randn(5, 3, dtype=torch.double) * 4, [0.5, 0.3, 0.2]
+    e = z.exp().tolist()
+    cost = (1 - z / 10).tolist()
+    there = sum(sum(e[i][c] / sum(e[i]) * cost[i][c] for c in range(3)) for i in range(5)) / 5
+    column = [sum(e[i][c] for i in range(5)) for c in range(3)]
+    back = sum(prior[c] * sum(e[i][c] / column[c] * cost[i][c] for i in range(5)) for c in range(3))
+    found = losses.transport(z, torch.tensor(prior), 10.0)
+    assert [float(one) for one in found] == pytest.approx([there, back], rel=1e-5)
+    assert [float(one) for one in losses.transport(torch.zeros(0, 3), torch.tensor(prior), 10.0)] == [0, 0]
+
+
+def test_must_learns_what_its_teacher_is_sure_of(world) -> None:  # type: ignore[no-untyped-def]
+    labels = torch.full((len(world.truth),), -1)
+    labels[0] = 2
+    learner = MUST(build("linear", 4, 12), world.annotations.with_labels(labels), threshold=0.9)
+    weak, strong = world.features[:6], world.features[6:12]
+    torch.nn.init.normal_(learner.teacher.copy.head.weight, std=0.8)
+    logits, q = learner.network(strong), learner.teacher(weak).softmax(1).tolist()
+    p = logits.softmax(1).tolist()
+    wanted, sure = 0.0, 0
+    for i in range(6):
+        label = 2 if i == 0 else max(range(4), key=lambda c, i=i: q[i][c])
+        if i == 0 or q[i][label] > 0.9:
+            wanted, sure = wanted - math.log(p[i][label]), sure + 1
+    assert 1 < sure < 6
+    terms = learner.training_step(Batch(torch.arange(6), (weak, strong)))
+    assert float(terms["self_training"]) == pytest.approx(wanted / 6, rel=1e-4)
+    prior, mean = learner.prior.tolist(), [sum(p[i][c] for i in range(6)) / 6 for c in range(4)]
+    fair = sum(prior[c] * math.log(prior[c] / mean[c]) for c in range(4))
+    assert float(terms["fairness"]) == pytest.approx(fair, rel=1e-4)
+
+
+def test_dpa_against_loops(world) -> None:  # type: ignore[no-untyped-def]
+    learner = DPA(build("linear", 4, 12), world.annotations, share=0.4, scale=3.0)
+    weak = world.features[:6]
+    learner.vectors.copy_(torch.nn.functional.normalize(torch.randn(4, 12), dim=1))
+    raw = learner.network.features(weak).detach()
+    f = (raw / raw.norm(dim=1, keepdim=True)).tolist()
+    p = learner.network.head(raw).softmax(1).tolist()
+    prior, vectors = learner.prior.tolist(), learner.vectors.tolist()
+    mean = [0.99 * prior[c] + 0.01 * sum(row[c] for row in p) / 6 for c in range(4)]
+    text, image, labels = [], [], []
+    for i in range(6):
+        row = [p[i][c] * prior[c] / mean[c] for c in range(4)]
+        text.append([x / sum(row) for x in row])
+        row = [math.exp(3 * sum(a * b for a, b in zip(f[i], v, strict=True))) for v in vectors]
+        image.append([x / sum(row) for x in row])
+        labels.append(max(range(4), key=lambda c, i=i: 0.6 * text[i][c] + 0.4 * image[i][c]))
+    weight = [1.0] * 6
+    for q in (text, image):
+        own = [q[i][labels[i]] for i in range(6)]
+        weight = [w * min(1.0, x / (sum(own) / 6)) for w, x in zip(weight, own, strict=True)]
+    y, found = learner.pseudo_labels(weak, Batch(torch.arange(6), (weak, weak)))
+    assert y.argmax(1).tolist() == labels
+    assert found.tolist() == pytest.approx(weight, rel=1e-3)
+    for c in range(4):
+        mine = [f[i] for i in range(6) if labels[i] == c]
+        total = [sum(column) for column in zip(*mine, strict=True)] if mine else [0.0] * 12
+        assert learner.sums[c].tolist() == pytest.approx(total, abs=1e-5)
+
+
+def test_lafter_learns_smoothed_labels_and_texts_alone_make_a_classifier(world) -> None:  # type: ignore[no-untyped-def]
+    learner, x = LaFTer(build("linear", 4, 12), world.annotations), world.features[:5]
+    log_p = learner.network(x).log_softmax(1).tolist()
+    best = world.annotations.scores[:5].argmax(1).tolist()
+    wanted = -sum((0.9 * (c == best[i]) + 0.025) * log_p[i][c] for i in range(5) for c in range(4)) / 5
+    found = learner.training_step(Batch(torch.arange(5), (x,)))["smoothed"]
+    assert float(found) == pytest.approx(wanted, rel=1e-5)
+    centres = torch.nn.functional.normalize(torch.randn(3, 16), dim=1)
+    owners = torch.arange(3).repeat(5)
+    texts = torch.nn.functional.normalize(centres[owners] + 0.05 * torch.randn(15, 16), dim=1)
+    weights = text_classifier(texts, owners, 10.0, steps=200)
+    images = torch.nn.functional.normalize(centres.repeat(10, 1) + 0.2 * torch.randn(30, 16), dim=1)
+    right = ((images @ weights.T).argmax(1) == torch.arange(3).repeat(10)).float().mean()
+    assert float(right) > 0.9 and torch.equal(weights, text_classifier(texts, owners, 10.0, steps=200))
 
 
 def test_weights_of_ueo_are_the_softmax_of_unscaled_cosines(make_annotations) -> None:  # type: ignore[no-untyped-def]

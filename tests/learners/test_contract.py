@@ -42,6 +42,9 @@ SMALL: dict[str, dict[str, object]] = {
     "cpl": {"rounds": 3},
     "ueo": {"warm_up": 4},
     "tent": {"warm_up": 7},
+    "pouf": {"warm_up": 7, "scale": 1.0},
+    "must": {"warm_up": 4, "momentum": 0.9},
+    "dpa": {"warm_up": 4, "scale": 10.0},
 }
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)

@@ -27,7 +27,16 @@ The papers share pseudo-labels out evenly over the classes. Real pools are not e
 annotations (``--set prior=uniform`` is the paper's).
 """
 
-PROMPT = {"ueo": "text+norm", "tent": "norm", "infomax": "norm", "cocoop": "conditional", "clip-lora": "lora"}
+PROMPT = {
+    "ueo": "text+norm",
+    "tent": "norm",
+    "infomax": "norm",
+    "must": "norm",
+    "dpa": "norm",
+    "lafter": "classifier+visual+norm",
+    "cocoop": "conditional",
+    "clip-lora": "lora",
+}
 """What a method learns where nothing is asked; of the others, text."""
 
 SUPERVISED = ("coop", "cocoop", "clip-lora", *FEW_SHOT)
@@ -40,6 +49,10 @@ OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "ueo": {"lr": 0.01, "epochs": 20},
     "tent": {"lr": 0.01, "epochs": 10},
     "infomax": {"lr": 0.1, "epochs": 10},
+    "pouf": {"lr": 0.01, "epochs": 20},
+    "must": {"lr": 0.01, "epochs": 10},
+    "dpa": {"lr": 0.01, "epochs": 10},
+    "lafter": {"lr": 5e-4, "epochs": 10, "optimizer": "adamw"},
     "cocoop": {"batch_size": 16, "epochs": 10},
     "clip-lora": {"lr": 2e-4, "optimizer": "adamw", "weight_decay": 1e-2},
 }

@@ -24,9 +24,10 @@ from zerolabel.annotations import Annotations, replacing
 from zerolabel.errors import InputError
 from zerolabel.few_shot import FEW_SHOT
 from zerolabel.images import ImageSet, decode
-from zerolabel.learners import LEARNERS
-from zerolabel.networks.prompted import TEXTS
-from zerolabel.prompts import Classes
+from zerolabel.learners import LEARNERS, hyper_parameters
+from zerolabel.learners.lafter import text_classifier
+from zerolabel.networks.prompted import TEXTS, PromptedNetwork
+from zerolabel.prompts import Classes, prompts
 from zerolabel.propagation import propagate
 from zerolabel.runs import write_text
 from zerolabel.students import KEPT
@@ -170,7 +171,12 @@ class Training:
         prompt = "+".join(request.parts)
         words, used = wording(templates, request.parts)
         network = adapted.prompted(encoder, classes, prompt, words, used)
-        self.learner = LEARNERS[request.learner](network, taught, **request.options())
+        if request.method == "lafter":
+            taught = taught_by_texts(taught, done.features, network, encoder, classes, templates, self.settings.seed)
+        hyper = request.options()
+        if "scale" in hyper_parameters(LEARNERS[request.learner]):
+            hyper = {"scale": encoder.logit_scale, **hyper}
+        self.learner = LEARNERS[request.learner](network, taught, **hyper)
         self.source = views(request, done, encoder, launch(self.settings).device)
         self.facts = {"prompt": prompt, "words": words, "templates": used}
 
@@ -180,6 +186,26 @@ class Training:
         network = self.learner.network
         after = predict(network, self.source, launch(self.settings), self.settings.batch_size * 4).cpu()
         return Learnt(after, network.state_dict(), {**self.facts, "log": [log.to_dict() for log in logs[-1:]]})
+
+
+def taught_by_texts(
+    annotations: Annotations,
+    features: Float[Tensor, "N D"],
+    network: PromptedNetwork,
+    encoder: DualEncoder,
+    classes: Classes,
+    templates: Sequence[str],
+    seed: int,
+) -> Annotations:
+    """The scores of a classifier that learnt texts alone, from which the network's own starts: LaFTer's first step."""
+    texts = torch.cat([encoder.encode_texts(prompts(template, classes.words)) for template in templates])
+    owners = torch.tensor(classes.owners).repeat(len(templates))
+    weights = text_classifier(texts, owners, encoder.logit_scale, seed=seed)
+    head = network.head.classifier
+    if isinstance(head, Tensor):
+        with torch.no_grad():
+            head.copy_(weights)
+    return replace(annotations, scores=(features @ weights.T).softmax(1))
 
 
 def fitted(

@@ -13,6 +13,7 @@ from zerolabel.learners.cross_entropy import CrossEntropy
 from zerolabel.learners.dirk import DIRK
 from zerolabel.learners.distillation import Distillation
 from zerolabel.learners.dividemix import DivideMix
+from zerolabel.learners.dpa import DPA
 from zerolabel.learners.elr import ELR
 from zerolabel.learners.elr_plus import ELRPlus
 from zerolabel.learners.fixmatch import FixMatch
@@ -21,12 +22,15 @@ from zerolabel.learners.fredis import FREDIS
 from zerolabel.learners.gce import GCE
 from zerolabel.learners.grip import GRIP
 from zerolabel.learners.irnet import IRNet
+from zerolabel.learners.lafter import LaFTer
 from zerolabel.learners.lwc import LWC
 from zerolabel.learners.lws import LWS
+from zerolabel.learners.must import MUST
 from zerolabel.learners.papi import PaPi
 from zerolabel.learners.pico import PiCO
 from zerolabel.learners.pico_plus import PiCOPlus
 from zerolabel.learners.pop import POP
+from zerolabel.learners.pouf import POUF
 from zerolabel.learners.proden import PRODEN
 from zerolabel.learners.promix import ProMix
 from zerolabel.learners.rc import RC
@@ -77,6 +81,10 @@ LEARNERS: dict[str, type[Learner]] = {
     "upl": UPL,
     "ueo": UEO,
     "tent": Tent,
+    "pouf": POUF,
+    "must": MUST,
+    "dpa": DPA,
+    "lafter": LaFTer,
 }
 
 __all__ = ["LEARNERS", "Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]

@@ -69,9 +69,8 @@ class UEO(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a person's label."""
-        human = (self.labels >= 0)[:, None]
-        target = torch.where(human, labels.one_hot(self.labels, self.scores.shape[1]), self.scores)
-        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target[batch.index])}
+        target = labels.told(self.scores[batch.index], self.labels[batch.index])
+        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:
         """The weighted entropies, and the cross-entropy of a person's labels."""

@@ -1,0 +1,93 @@
+"""LaFTer. Mirza, Karlinsky, Lin, Kozinski, Possegger, Feris, Bischof. LaFTer: Label-Free Tuning of Zero-shot Classifier
+using Language and Unlabeled Image Collections. NeurIPS 2023 (arXiv 2305.18287).
+
+    L = CE(smooth(argmax y_i), p(x_s)),   smooth(t) = (1 - s) t + s / C
+
+The labels y are those of a frozen model on the plain image. In the paper that is a classifier which was trained on
+texts, `text_classifier`, and what learns are 50 tokens beside the patches, the normalisations, and that classifier;
+``zerolabel adapt --method lafter`` does so with 16 tokens. The authors report the best epoch on the test images; here
+it is the last. The paper's texts are descriptions by a language model; here they are the prompts of the annotation.
+
+A person's label takes the place of the model's, and an image on which nobody spoke is left out.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
+from zerolabel.networks import Network
+
+
+class LaFTer(Learner):
+    """Learn the frozen model's labels of plain images on changed ones.
+
+    Args:
+        smoothing: s.
+        view: what is learnt from.
+    """
+
+    given: Int[Tensor, " N"]
+
+    def __init__(
+        self, network: Network, annotations: Annotations, *, smoothing: float = 0.1, view: View = "strong"
+    ) -> None:
+        super().__init__(network, annotations)
+        self.views, self.smoothing = (view,), smoothing
+        self.register_buffer("given", labels.given(self.scores, self.candidates, self.labels))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over the images that have a label."""
+        yield Pass(self.training_step, ((self.given >= 0).nonzero().squeeze(1),))
+
+    def training_step(self, batch: Batch) -> Losses:
+        """Cross-entropy with the smoothed label."""
+        logits = self.network(batch.views[0])
+        n_classes = logits.shape[1]
+        target = labels.one_hot(self.given[batch.index], n_classes)
+        return {
+            "smoothed": losses.cross_entropy(logits, (1 - self.smoothing) * target + self.smoothing / n_classes),
+        }
+
+
+def text_classifier(
+    texts: Float[Tensor, "M D"],
+    owners: Int[Tensor, " M"],
+    scale: float,
+    *,
+    noise: float = 0.1,
+    smoothing: float = 0.1,
+    steps: int = 1000,
+    rate: float = 5e-4,
+    seed: int = 0,
+) -> Float[Tensor, "C D"]:
+    """A linear classifier of image features that was trained on text features alone, with noise upon them.
+
+    Ours: it starts from the mean text of each class times the scale, and sees all texts in every step.
+
+    Args:
+        texts: features of length 1.
+        owners: class of each.
+        scale: the factor of the cosine in the model's softmax.
+        noise: standard deviation of what is added to the features' directions.
+        smoothing: of the labels.
+        steps: of AdamW.
+        rate: its learning rate.
+        seed: of the noise.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    target = functional.one_hot(owners).to(texts)
+    weights = (scale * functional.normalize(target.T @ texts, dim=1)).requires_grad_()
+    optimizer = torch.optim.AdamW([weights], lr=rate)
+    for _ in range(steps):
+        moved = functional.normalize(texts + noise * torch.randn(texts.shape, generator=generator).to(texts), dim=1)
+        loss = functional.cross_entropy(moved @ weights.T, owners, label_smoothing=smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return weights.detach()

@@ -1,0 +1,82 @@
+"""MUST. Li, Savarese, Hoi. Masked Unsupervised Self-training for Label-free Image Classification. ICLR 2023 (arXiv
+2206.02967).
+
+    L = 1[max q > threshold] CE(argmax q, p(x_s)) - fairness sum_c prior_c log mean_i p_c(x_s),   q = teacher(x_w)
+
+The teacher is a slow copy of the network. This is the self-training part of the method: its masked image modelling and
+the alignment of masked patches need a decoder of pixels, which other networks than its own have not.
+
+Ours: the prior of the second term, which the paper has uniform, is an argument; a person's label takes the teacher's
+place; a network that does not know the classes yet learns the scores first.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.memory import Momentum
+from zerolabel.networks import Network
+
+
+class MUST(Learner):
+    """Learn what a slow copy is sure of, and do not go to few classes.
+
+    Args:
+        threshold: confidence of the teacher above which it is believed.
+        momentum: of the teacher.
+        fairness: weight of the second term.
+        prior: of the classes: "uniform", "estimated" from the scores, or one weight per class.
+        warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
+    """
+
+    views = ("weak", "strong")
+    prior: Float[Tensor, " C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        threshold: float = 0.7,
+        momentum: float = 0.99,
+        fairness: float = 1.0,
+        prior: str | tuple[float, ...] = "estimated",
+        warm_up: int = 0,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.threshold, self.fairness, self.warm_up = threshold, fairness, warm_up
+        self.teacher = Momentum(deepcopy(network), momentum)
+        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over all images."""
+        if epoch.number < self.warm_up:
+            yield Pass(self.warm_up_step, (self.labelled,))
+            return
+        if epoch.number == self.warm_up:
+            self.teacher.reset(self.network)
+        yield Pass(self.training_step)
+
+    def warm_up_step(self, batch: Batch) -> Losses:
+        """Cross-entropy with the scores, or with a person's label."""
+        target = labels.told(self.scores[batch.index], self.labels[batch.index])
+        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
+
+    def training_step(self, batch: Batch) -> Losses:
+        """Cross-entropy with what the teacher is sure of, and fairness; the teacher then follows."""
+        weak, strong = batch.views
+        with torch.no_grad():
+            q = labels.told(self.teacher(weak).float().softmax(1), self.labels[batch.index])
+        logits, sure = self.network(strong), q.amax(1) > self.threshold
+        terms = {
+            "self_training": losses.cross_entropy(logits, sure[:, None] * labels.one_hot(q.argmax(1), q.shape[1])),
+            "fairness": self.fairness * losses.prior_divergence(logits, self.prior),
+        }
+        self.teacher.follow(self.network)
+        return terms

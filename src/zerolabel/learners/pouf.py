@@ -1,0 +1,80 @@
+"""POUF. Tanwisuth, Zhang, Zheng, He, Zhou. POUF: Prompt-oriented Unsupervised Fine-tuning for Large Pre-trained Models.
+ICML 2023 (arXiv 2305.00350).
+
+    L = mean_i sum_c softmax_c(z_ic) d_ic + sum_c prior_c sum_i softmax_i(z_ic) d_ic
+        + weight (mean_i H(p_i) + KL(prior || mean_i p_i)),   d = 1 - cos,  z = scale cos,  p_i = softmax_c(z_ic)
+
+Images are moved to classes and classes to the images of the batch, each at the least cost; images become surer and do
+not all go to one class. The paper has a uniform prior and the entropy of the mean, the other direction of its
+divergence.
+
+Ours: the prior is an argument; cosines are the logits over the scale, so that any network can be trained; a person's
+labels add their cross-entropy; a network that does not know the classes yet learns the scores first.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations
+from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
+from zerolabel.networks import Network
+
+
+class POUF(Learner):
+    """Move images and classes towards each other, and be sure of every image.
+
+    Args:
+        weight: of the entropies.
+        scale: of the network's cosines; CLIP's 100.
+        prior: of the classes: "uniform", "estimated" from the scores, or one weight per class.
+        human_weight: of the cross-entropy on images that a person labelled.
+        warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
+    """
+
+    views = ("weak",)
+    prior: Float[Tensor, " C"]
+
+    def __init__(
+        self,
+        network: Network,
+        annotations: Annotations,
+        *,
+        weight: float = 0.3,
+        scale: float = 100.0,
+        prior: str | tuple[float, ...] = "estimated",
+        human_weight: float = 1.0,
+        warm_up: int = 0,
+    ) -> None:
+        super().__init__(network, annotations)
+        self.weight, self.scale, self.human_weight, self.warm_up = weight, scale, human_weight, warm_up
+        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+
+    def passes(self, epoch: Epoch) -> Iterable[Pass]:
+        """One pass over all images, with those that a person labelled beside them."""
+        if epoch.number < self.warm_up:
+            yield Pass(self.warm_up_step, (self.labelled,))
+            return
+        yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
+
+    def warm_up_step(self, batch: Batch) -> Losses:
+        """Cross-entropy with the scores, or with a person's label."""
+        target = labels.told(self.scores[batch.index], self.labels[batch.index])
+        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
+
+    def training_step(self, batch: Batch, human: Batch) -> Losses:
+        """Both ways of transport, both entropies, and the cross-entropy of a person's labels."""
+        logits = self.network(torch.cat([batch.views[0], human.views[0]]))
+        n = len(batch.index)
+        there, back = losses.transport(logits[:n], self.prior, self.scale)
+        target = labels.one_hot(self.labels[human.index], logits.shape[1])
+        return {
+            "to_classes": there,
+            "to_images": back,
+            "entropy": -self.weight * losses.negative_entropy(logits[:n]),
+            "spread": self.weight * losses.prior_divergence(logits[:n], self.prior),
+            "human": self.human_weight * losses.cross_entropy(logits[n:], target),
+        }
