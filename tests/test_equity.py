@@ -3,8 +3,9 @@
 import math
 
 import pytest
+import torch
 
-from zerolabel.equity import equity
+from zerolabel.equity import equity, estimated
 
 
 def test_classes_are_sorted_and_halves_averaged():
@@ -19,6 +20,30 @@ def test_classes_without_images_are_left_out():
     found = equity({"a": None, "b": math.nan, "c": 0.5, "d": 0.2}, {"a": 1.0, "b": 1.0, "c": 0.6})
     assert found.classes == ("c",) and found.poorer is None and found.richer is None
     assert equity({}, {}).to_dict() == {"poorer_half_gain": None, "richer_half_gain": None, "classes": []}
+
+
+def test_estimates_of_calibrated_probabilities_are_right():
+    """Labels are drawn from what both models hold together, so that it is calibrated; the estimate then is unbiased."""
+    generator = torch.Generator().manual_seed(0)
+    before = torch.randn(20_000, 4, generator=generator).mul(2).softmax(1)
+    after = torch.randn(20_000, 4, generator=generator).mul(3).add(2 * before.log()).softmax(1)
+    truth = ((before + after) / 2).multinomial(1, generator=generator).squeeze(1)
+    names = ("a", "b", "c", "d")
+
+    def shares(p):
+        return {name: float((p.argmax(1) == truth)[truth == c].float().mean()) for c, name in enumerate(names)}
+
+    exact, found = equity(shares(before), shares(after)), estimated(before, after, names)
+    for name in names:
+        i, j = found.classes.index(name), exact.classes.index(name)
+        assert found.before[i] == pytest.approx(exact.before[j], abs=0.02)
+        assert found.after[i] == pytest.approx(exact.after[j], abs=0.02)
+    assert estimated(before[:, :1] * 0 + 1, after[:, :1] * 0 + 1, ("one",)).poorer is None
+
+
+def test_classes_that_nobody_sees_are_left_out_of_estimates():
+    p = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]])
+    assert set(estimated(p, p, ("a", "b", "c")).classes) <= {"a", "b"}
 
 
 def test_nothing_changes_nothing():

@@ -5,9 +5,16 @@ Tuning. NeurIPS 2023.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+LEAST = 1.0
+"""Images that a class must hold for its accuracy to be estimated."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,28 @@ def equity(before: Mapping[str, float | None], after: Mapping[str, float | None]
     both = [(name, _known(share), _known(after.get(name))) for name, share in before.items()]
     rows = sorted([(n, a, b) for n, a, b in both if a is not None and b is not None], key=lambda row: row[1])
     return Equity(tuple(n for n, _, _ in rows), tuple(a for _, a, _ in rows), tuple(b for _, _, b in rows))
+
+
+def estimated(before: Float[Tensor, "N C"], after: Float[Tensor, "N C"], classes: Sequence[str]) -> Equity:
+    """The same where no label is known: by what both models together hold to be true.
+
+    An image counts for class c with the mean of both probabilities of c; of these images, the accuracy of a model is
+    the share that it gives class c. It is as right as the probabilities are: a mistake that both models are sure of
+    does not show, so that accuracies come out too high.
+
+    Args:
+        before: probabilities of the one model.
+        after: of the other.
+        classes: C names.
+    """
+    held = (before + after) / 2
+    total = held.sum(0)
+    shares = []
+    for p in (before, after):
+        right = functional.one_hot(p.argmax(1), len(classes)).to(held) * held
+        each = (right.sum(0) / total.clamp_min(1e-12)).tolist()
+        shares.append({name: share for name, share, n in zip(classes, each, total.tolist(), strict=True) if n >= LEAST})
+    return equity(*shares)
 
 
 def _known(share: float | None) -> float | None:

@@ -55,7 +55,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         propagate: whether scores spread over neighbours in feature space before training; by default where features
             are read.
         deploy: ``"one"`` network, or ``"both"``.
-        open_set: whether images may be of no class; the classifier's threshold then is where confidences part in two.
+        open_set: whether images may be of no class; the classifier then has a class ``"unknown"`` beside the others.
         epochs: of training.
         seed: of weights, order and views.
         flip: whether an image and its mirror image mean the same.
@@ -143,8 +143,9 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             self.annotations_ = Annotations.load(folder / "annotations.parquet")
             self.classifier_ = Classifier.load(folder / "classifier", best_device(self.device))
             self.log_ = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-        self.classes_ = np.array(config.classes)
-        self._names = Classes(config.classes, config.aliases)
+        self.classes_ = np.array(self.classifier_.classes)
+        more = ((),) * (len(self.classifier_.classes) - len(config.classes))
+        self._names = Classes(self.classifier_.classes, (*config.aliases, *more))
         return self
 
     def predict(self, images: Images) -> Shaped[np.ndarray, " N"]:

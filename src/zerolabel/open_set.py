@@ -4,16 +4,23 @@ Of every score, larger means more likely one of the named classes. Protocol: Lia
 Unsupervised CLIP Fine-tuning with Universal Entropy Optimization. ICML 2024.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
+from torch.nn import functional
 
+from zerolabel import labels
+from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
 
 UNKNOWN = -1
 """Answer where an image is called one of no class."""
+NAME = "unknown"
+"""The class of such images, where a classifier has one for them."""
 
 SCENARIOS = ("closed", "partial", "open", "open-partial")
 
@@ -26,6 +33,16 @@ def mcm(cosines: Float[Tensor, "N C"], temperature: float = 1.0) -> Float[Tensor
         temperature: 1 is the paper's, and UEO's.
     """
     return (cosines / temperature).softmax(1).amax(1)
+
+
+def mcm_of_scores(p: Float[Tensor, "N C"], scale: float) -> Float[Tensor, " N"]:
+    """The same at temperature 1 from a model's probabilities: exact for one prompt, for the mean of several nearly.
+
+    Args:
+        p: softmax of the scaled cosines.
+        scale: of the cosines.
+    """
+    return labels.sharpen(p, scale).amax(1)
 
 
 def max_logit(logits: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
@@ -89,6 +106,27 @@ def hos(predicted: Int[Tensor, " N"], truth: Int[Tensor, " N"]) -> float:
     right = predicted == truth
     a, b = float(right[known].double().mean()), float(right[~known].double().mean())
     return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def with_unknown(annotations: Annotations, strange: Bool[Tensor, " N"]) -> Annotations:
+    """Annotations with one class more, `NAME`, of which the strange images are sure; human labels stay.
+
+    Raises:
+        InputError: a class has that name already.
+    """
+    if NAME in annotations.classes:
+        raise InputError(f"with --open-set the name '{NAME}' is for images of no class; rename that class.")
+    strange = (strange & ~annotations.human)[:, None]
+    c = len(annotations.classes)
+    own = torch.arange(c + 1) == c
+    scores, candidates = (functional.pad(one, (0, 1)) for one in (annotations.scores, annotations.candidates))
+    return replace(
+        annotations,
+        classes=(*annotations.classes, NAME),
+        scores=torch.where(strange, own.to(scores), scores),
+        candidates=torch.where(strange, own, candidates),
+        votes=torch.where(strange & (annotations.votes >= 0), c, annotations.votes),
+    )
 
 
 def pool(truth: Int[Tensor, " N"], scenario: str, known: int, absent: int = 0) -> Bool[Tensor, " N"]:

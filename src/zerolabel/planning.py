@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from zerolabel import __version__, networks, options, presets, prompts, vlms
+from zerolabel import __version__, networks, open_set, options, presets, prompts, vlms
 from zerolabel.adapting import SUPERVISED
 from zerolabel.adapting import Request as Adaptation
 from zerolabel.candidates import known_rule, parse_rule
@@ -117,6 +117,10 @@ def plan(request: Request) -> Config:
     on_features = student in presets.HEADS or request.via == "features"
     check_features(asked, on_features=on_features, request=request)
     check_adaptation(asked, request)
+    if request.open_set and (asked["encoder"] is None or request.annotations is not None):
+        raise InputError("--open-set needs an annotating model with image features, such as open_clip; add one.")
+    if request.open_set and open_set.NAME in asked["classes"]:
+        raise InputError(f"with --open-set the name '{open_set.NAME}' is for images of no class; rename that class.")
     return Config(
         images=str(request.images),
         **asked,

@@ -17,7 +17,7 @@ from zerolabel import evaluation, health
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
 from zerolabel.classifier import Classifier
-from zerolabel.equity import equity
+from zerolabel.equity import equity, estimated
 from zerolabel.errors import InputError
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder, write_text
@@ -131,6 +131,9 @@ class Outcome:
             "threshold": self.classifier.threshold,
             "alarms": [asdict(alarm) for alarm in self.alarms],
         }
+        said, p = (self.train, self.p_train) if self.test is None or self.p_test is None else (self.test, self.p_test)
+        found = estimated(said.scores, p, train.classes)
+        facts["estimated_gains"] = {"poorer_half": found.poorer, "richer_half": found.richer}
         judged = self.judged
         if judged is None or self.truth_train is None:
             return facts
@@ -151,6 +154,23 @@ class Outcome:
             "both_networks_accuracy": evaluation.accuracy(self.both.argmax(1), truth),
             "student_ece": judged["ece"],
         }
+
+    def unadapted(self, before: Annotations) -> tuple[dict[str, float], dict[str, Any]]:
+        """Figures of the annotating model before it was adapted, and whom adapting helped; none without truth.
+
+        Args:
+            before: what it says of the images that accuracies are about.
+        """
+        if self.truth_train is None:
+            return {}, {}
+        after, _, truth = self.judged_parts
+        old, new = (evaluation.evaluate(one.scores, truth, after.classes) for one in (before, after))
+        figures = {
+            "unadapted_accuracy": float(old["accuracy"]),
+            "unadapted_mean_per_class_accuracy": float(old["mean_per_class_accuracy"]),
+        }
+        gains = equity(dict(old["per_class"]), dict(new["per_class"])).to_dict()
+        return figures, {"unadapted_per_class": old["per_class"], "equity_of_adapting": gains}
 
     def coverage(self) -> float | None:
         """Share of training images whose candidates hold the truth; none where truth names no training image."""

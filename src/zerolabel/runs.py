@@ -50,7 +50,7 @@ class Config:
         via: "features" to learn on the model's frozen features first, else None.
         propagate: whether scores spread over the images' neighbours in the model's feature space before training.
         deploy: "one" network or "both".
-        open_set: whether images may be of no class, so that the threshold is where confidences part in two groups.
+        open_set: whether images may be of no class, so that the student learns a class "unknown" beside the others.
         flip: whether views may be mirrored.
         truth: true labels for evaluation alone.
         test_images: images held out of training.

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from zerolabel import calibration, evaluation, labels, networks, open_set
+from zerolabel import calibration, evaluation, labels, networks
 from zerolabel import images as image_files
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
@@ -194,13 +194,12 @@ def make_classifier(
         target = evaluation.agreement(logits.argmax(1), annotations.scores.argmax(1))
     temperature = calibration.calibrate(logits, target)
     confidence = (logits / temperature).softmax(1).amax(1)
-    parted = open_set.threshold(confidence) if config.open_set else None
     return Classifier(
         trained.networks[:count],
         config.classes,
         trained.preprocess,
         temperature,
-        calibration.threshold_for_share(confidence, KEPT) if parted is None else parted,
+        calibration.threshold_for_share(confidence, KEPT),
         provenance,
     )
 

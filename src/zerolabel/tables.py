@@ -88,6 +88,8 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     same = f"same class as torch on {metrics['onnx']['agreement']:.2%} of {metrics['onnx']['n_checked']} images"
     rows.append(("ONNX", f"{same}, probabilities within {metrics['onnx']['max_difference']:.1e}"))
     rows.append(("time", ", ".join(f"{stage} {spent:.0f} s" for stage, spent in metrics["seconds"].items())))
+    if "adaptation" in metrics:
+        rows.append(("adapting", adaptation(metrics["adaptation"])))
     if metrics.get("fallback_reason"):
         rows.append(("deployed", f"{metrics['deployed']}: {metrics['fallback_reason']}"))
     parts: list[RenderableType] = [pairs(rows)]
@@ -96,6 +98,12 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     else:
         parts += ["", Text("No truth was given, so nothing is known of the accuracy; see report.html.", style="dim")]
     return Group(*parts, "", Text(f"{folder}/report.html", style="bold"))
+
+
+def adaptation(done: dict[str, Any]) -> str:
+    """Whether adapting helped, by the check without labels."""
+    used = "the model is used as adapted" if done["helped"] else f"the model is used as it was: {done['reason']}"
+    return f"{done['method']}, {used}"
 
 
 def annotator(metrics: dict[str, Any]) -> str:
@@ -110,6 +118,8 @@ def accuracies(metrics: dict[str, Any]) -> Table:
     table.add_column("accuracy", justify="right")
     table.add_column("mean over classes", justify="right")
     names = {"zero_shot": "zero-shot prompt ensemble", "student": "student"}
+    if "unadapted_accuracy" in metrics:
+        names = {"unadapted": "before adapting", "zero_shot": "adapted model", "student": "student"}
     for key, name in names.items():
         values = (metrics[f"{key}_accuracy"], metrics[f"{key}_mean_per_class_accuracy"])
         table.add_row(name, *(share(value) for value in values))

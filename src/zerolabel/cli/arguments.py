@@ -31,7 +31,7 @@ ViaOpt = Arg[str | None, typer.Option(help="features: learn on frozen features f
 PropagateOpt = Arg[bool | None, typer.Option(help="Spread scores over like images first; the default on features.")]
 AdaptOpt = Arg[str | None, typer.Option(help="Adapt the model first: grip, ueo, cpl, upl, ... as in `adapt --method`.")]
 OpenSetOpt = Arg[
-    bool, typer.Option("--open-set", help="Images may be of no class: the threshold below which it answers 'unknown'.")
+    bool, typer.Option("--open-set", help="Images may be of no class: they are told apart and called 'unknown'.")
 ]
 DeployOpt = Arg[str, typer.Option(help="one network, or both (their logits are added).")]
 EpochsOpt = Arg[int | None, typer.Option(min=1, help="Epochs of training.")]

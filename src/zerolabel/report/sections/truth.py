@@ -1,6 +1,7 @@
 """Against the true labels; made only where they were given."""
 
 from zerolabel.equity import equity
+from zerolabel.report.charts import Line, lines
 from zerolabel.report.formats import percent, signed
 from zerolabel.report.heatmap import heat_table
 from zerolabel.report.markup import (
@@ -49,12 +50,20 @@ def _gains(run: Run) -> list[Html]:
     found = equity(run.evaluation.get("zero_shot_per_class") or {}, run.evaluation.get("per_class") or {})
     if found.poorer is None or found.richer is None:
         return []
+    ranks = range(1, len(found.classes) + 1)
+    curves = [
+        Line("zero-shot", list(zip(ranks, found.before, strict=True)), "zero"),
+        Line("student", list(zip(ranks, found.after, strict=True))),
+    ]
+    title = "Accuracy of the classes, the one that zero-shot knows worst first"
+    chart = lines(curves, title=title, x_name="class", x_range=(1, len(ranks)))
     return [
+        figure(title, chart),
         paragraph(
             "Mean change of accuracy from zero-shot to the student, in points: "
             f"{signed(100 * found.poorer, 1)} for the half of the classes that zero-shot knows worst, "
             f"{signed(100 * found.richer, 1)} for the half that it knows best."
-        )
+        ),
     ]
 
 
