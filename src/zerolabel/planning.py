@@ -103,9 +103,10 @@ def plan(request: Request) -> Config:
     if request.test_images is not None:
         ImageSet.open(request.test_images)
     asked = what_was_asked(request)
-    for path in (request.truth, request.few_shot):
+    more = (open_set.NAME,) if request.open_set else ()
+    for path, beside in ((request.truth, more), (request.few_shot, ())):
         if path is not None:
-            Labels.read(path, Classes(asked["classes"], asked["aliases"]))
+            Labels.read(path, Classes((*asked["classes"], *beside), (*asked["aliases"], *((),) * len(beside))))
     chosen = options.parse(request.learner, request.options)
     wanted = chosen.settings if request.epochs is None else {**chosen.settings, "epochs": request.epochs}
     preset = presets.choose(len(images), wanted.get("epochs"))

@@ -172,10 +172,10 @@ def test_lafter_learns_smoothed_labels_and_texts_alone_make_a_classifier(world) 
     centres = torch.nn.functional.normalize(torch.randn(3, 16), dim=1)
     owners = torch.arange(3).repeat(5)
     texts = torch.nn.functional.normalize(centres[owners] + 0.05 * torch.randn(15, 16), dim=1)
-    weights = text_classifier(texts, owners, 10.0, steps=200)
+    weights = text_classifier(texts, owners, 10.0)
     images = torch.nn.functional.normalize(centres.repeat(10, 1) + 0.2 * torch.randn(30, 16), dim=1)
     right = ((images @ weights.T).argmax(1) == torch.arange(3).repeat(10)).float().mean()
-    assert float(right) > 0.9 and torch.equal(weights, text_classifier(texts, owners, 10.0, steps=200))
+    assert float(right) > 0.9 and torch.equal(weights, text_classifier(texts, owners, 10.0))
 
 
 def test_weights_of_ueo_are_the_softmax_of_unscaled_cosines(make_annotations) -> None:  # type: ignore[no-untyped-def]

@@ -123,8 +123,8 @@ def adapt(
             labels has none.
     """
     settings = request.training()
-    about = {"classes": [classes.names, list(classes.words)], "templates": list(templates)}
-    told = json.dumps({**asdict(request), **about}, indent=2, default=list) + "\n"
+    asked = {"classes": [classes.names, list(classes.words)], "templates": list(templates)}
+    told = json.dumps({**asdict(request), **asked}, indent=2, default=list) + "\n"
     look(output, told, resume=resume)
     done = annotate(
         images, encoder, classes, templates, cache=cache,
@@ -141,18 +141,21 @@ def adapt(
     write_request(output, told)
     found = check(done.annotations, learnt.probabilities)
     save(output, learnt.state)
-    record = {
+    chosen = learnt.probabilities if found.helped else done.annotations.scores
+    about = {
         "base": request.vlm, "revision": encoder.revision, "method": request.method, **learnt.facts,
         "classes": list(classes.names), "aliases": [list(a) for a in classes.aliases],
         "base_templates": list(templates), "check": asdict(found), "used": found.helped, "reason": found.reason,
-        "settings": asdict(settings), "options": request.options(),
+        "settings": asdict(settings), "options": request.options(), "threshold": threshold(request, chosen),
     }  # fmt: skip
-    chosen = learnt.probabilities if found.helped else done.annotations.scores
-    confidence = chosen.amax(1)
-    parted = open_set.threshold(confidence) if request.open_set else None
-    record["threshold"] = calibration.threshold_for_share(confidence, KEPT) if parted is None else parted
-    write_text(output / adapted.RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(output / adapted.RECORD, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
     return Adapted(output, annotations, chosen, learnt.probabilities, found, done.skipped)
+
+
+def threshold(request: Request, probabilities: Float[Tensor, "N C"]) -> float:
+    """Confidence below which a classifier may abstain: where the images part in two, or that most of them reach."""
+    confidence = probabilities.amax(1)
+    return open_set.threshold(confidence) if request.open_set else calibration.threshold_for_share(confidence, KEPT)
 
 
 class Training:

@@ -29,6 +29,22 @@ if TYPE_CHECKING:
     from zerolabel.prompts import Classes
 
 
+MethodOpt = Arg[
+    str,
+    typer.Option(
+        help="grip, fpl, ifpl, cpl, upl, ueo, tent, infomax, pouf, must, dpa, lafter, or any learner; of a few labels "
+        "coop, cocoop, clip-lora, clip-adapter, tip-adapter, tip-adapter-f, linear-probe, lp++."
+    ),
+]
+PromptOpt = Arg[
+    str | None,
+    typer.Option(
+        help="text, classwise, conditional, classifier, visual, deep, both, norm, lora or adapter, or several with a "
+        "plus; else the method's own."
+    ),
+]
+
+
 def adapt(
     images: ImagesArg,
     classes: ClassesOpt,
@@ -36,20 +52,8 @@ def adapt(
     vlm: Arg[
         str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
     ] = None,
-    method: Arg[
-        str,
-        typer.Option(
-            help="grip, fpl, ifpl, cpl, upl, ueo, tent, infomax, or any learner; of a few labels coop, cocoop, "
-            "clip-lora, clip-adapter, tip-adapter, tip-adapter-f, linear-probe, lp++."
-        ),
-    ] = "grip",
-    prompt: Arg[
-        str | None,
-        typer.Option(
-            help="text, classwise, conditional, classifier, visual, deep, both, norm, lora or adapter, or several with "
-            "a plus; else the method's own."
-        ),
-    ] = None,
+    method: MethodOpt = "grip",
+    prompt: PromptOpt = None,
     templates: TemplatesOpt = None,
     few_shot: FewShotOpt = None,
     seen_classes: Arg[

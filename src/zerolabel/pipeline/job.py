@@ -12,9 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import calibration, health, open_set, report, results, vlms
-from zerolabel.adapting import Request as Adaptation
-from zerolabel.adapting import adapt
+from zerolabel import calibration, health, report, results, vlms
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotate.asking import Preview
 from zerolabel.annotate.writing import save_skipped
@@ -25,13 +23,13 @@ from zerolabel.export import export, write_script
 from zerolabel.images import ImageSet
 from zerolabel.inspection.files import open_annotations
 from zerolabel.merging import merge, merge_all
+from zerolabel.pipeline import before
 from zerolabel.planning import is_chat, is_encoder
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder
 from zerolabel.students import KEPT, Trained, make_classifier, needs_features, train_student, zero_shot
 from zerolabel.training import best_device
 from zerolabel.truth import Labels
-from zerolabel.vlms import adapted
 from zerolabel.vlms.chat import SHORTLIST, Chat
 from zerolabel.vlms.clip import DualEncoder
 
@@ -99,11 +97,11 @@ class Job:
             What ``metrics.json`` holds.
         """
         if self.config.adapt is not None:
-            return self.after_adapting().run()
+            return before.after_adapting(self).run()
         annotated = self.annotate()
         held_out = self.annotate_test()
         if self.config.open_set:
-            return self.with_unknown().finish(*self.told_apart(annotated, held_out))
+            return before.with_unknown(self).finish(*before.told_apart(self, annotated, held_out))
         return self.finish(annotated, held_out)
 
     def finish(self, annotated: Annotated, held_out: Annotated | None) -> dict[str, Any]:
@@ -119,77 +117,6 @@ class Job:
         self.report()
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
         return metrics
-
-    def with_unknown(self) -> "Job":
-        """The same with a class for images of no class."""
-        config = self.config
-        return replace(
-            self, config=replace(config, classes=(*config.classes, open_set.NAME), aliases=(*config.aliases, ()))
-        )
-
-    def told_apart(self, annotated: Annotated, held_out: Annotated | None) -> tuple[Annotated, Annotated | None]:
-        """Annotations in which strange images are of the class "unknown": those below where the scores part in two."""
-        familiar = self.familiarity(annotated.images)
-        least = open_set.threshold(familiar)
-        told = replace(annotated, annotations=open_set.with_unknown(annotated.annotations, familiar < least))
-        told.annotations.save(self.folder / "annotations.parquet")
-        if held_out is None:
-            return told, None
-        strange = self.familiarity(held_out.images) < least
-        beside = replace(held_out, annotations=open_set.with_unknown(held_out.annotations, strange))
-        beside.annotations.save(self.folder / "test_annotations.parquet")
-        return told, beside
-
-    def familiar(self, images: ImageSet) -> ImageSet:
-        """The images that are not strange."""
-        readable = self._annotate("annotate", images, None).images
-        known = self.familiarity(readable)
-        kept = (known >= open_set.threshold(known)).nonzero().squeeze(1).tolist()
-        return readable.named(tuple(readable.file_names[i] for i in kept))
-
-    def familiarity(self, images: ImageSet) -> Float[Tensor, " N"]:
-        """How likely each image is of a named class, by the model as it was before it was adapted (MCM)."""
-        config, place = self.config, self.folder / "adapted"
-        asked = dict(zip(config.vlm, config.templates, strict=True))
-        name = str(config.encoder)
-        templates = asked[name]
-        if name == f"adapted:{place}":
-            data = adapted.record(place)
-            name, templates = data["base"], tuple(data["base_templates"])
-        encoder, names = self.model(name), Classes(config.classes, config.aliases)
-        done = annotate(images, encoder, names, templates, cache=self.cache)
-        return open_set.mcm_of_scores(done.annotations.scores, encoder.logit_scale)
-
-    def after_adapting(self) -> "Job":
-        """The same with the model adapted, which lies in ``adapted/``.
-
-        Raises:
-            InputError: what is there is another adaptation.
-        """
-        config, place, name = self.config, self.folder / "adapted", str(self.config.encoder)
-        asked = dict(zip(config.vlm, config.templates, strict=True))
-        if not (place / adapted.RECORD).is_file():
-            settings, names = config.settings, Classes(config.classes, config.aliases)
-            request = Adaptation.parse(
-                name, str(config.adapt), seed=settings.get("seed", 0), device=settings.get("device", "auto"),
-                flip=config.flip, open_set=config.open_set,
-            )  # fmt: skip
-            human = Labels.read(config.few_shot, names) if config.few_shot else None
-            images = ImageSet.open(config.images)
-            if config.open_set:
-                images = self.familiar(images)
-            with results.timed(self.folder, "adapt") as facts:
-                done = adapt(
-                    images, self.model(name), names, asked[name], request, place,
-                    labels=None if human is None else lambda a: human.match(a.file_names, a.sha256),
-                    cache=self.cache, resume=True, progress=self.progress,
-                )  # fmt: skip
-                facts |= {"method": request.method, "helped": done.check.helped, "reason": done.check.reason}
-        spec = f"adapted:{place}"
-        asked = {spec if model == name else model: templates for model, templates in asked.items()}
-        asked[spec] = adapted.templates(place)
-        now = replace(config, vlm=tuple(asked), templates=tuple(asked.values()), encoder=spec, adapt=None)
-        return replace(self, config=now)
 
     def annotate(self) -> Annotated:
         """Votes on the training images: ``annotations.parquet``, ``skipped.csv``. Human labels are put in."""
@@ -367,24 +294,18 @@ class Job:
         with results.timed(self.folder, "evaluate"):
             outcome = results.Outcome.of(self.config, annotated, held_out, trained, classifier)
             outcome.predictions().to_parquet(self.folder / "predictions.parquet", index=False)
-            before, gains = self.unadapted(outcome, (held_out or annotated).images)
+            unadapted, gains = before.of_unadapted(self, outcome, (held_out or annotated).images)
             if outcome.judged is not None:
                 results.write_json(self.folder / "evaluation.json", outcome.judged | gains)
         annotation = self.folder.finished().get("annotate", {})
         known = ("images_per_second", "vlm_parameters")
         adaptation = {"adaptation": done} if (done := self.folder.finished().get("adapt")) else {}
         return (
-            outcome.metrics() | adaptation | before | {name: annotation[name] for name in known if name in annotation}
+            outcome.metrics()
+            | adaptation
+            | unadapted
+            | {name: annotation[name] for name in known if name in annotation}
         )
-
-    def unadapted(self, outcome: results.Outcome, images: ImageSet) -> tuple[dict[str, float], dict[str, Any]]:
-        """How right the model was before it was adapted; nothing where it was not, or truth is unknown."""
-        config, place = self.config, self.folder / "adapted"
-        if config.encoder != f"adapted:{place}" or outcome.judged is None or config.open_set:
-            return {}, {}
-        data, names = adapted.record(place), Classes(config.classes, config.aliases)
-        done = annotate(images, self.model(data["base"]), names, data["base_templates"], cache=self.cache)
-        return outcome.unadapted(done.annotations)
 
     def deploy(self, annotated: Annotated, classifier: Classifier, metrics: dict[str, Any]) -> Classifier:
         """The student, or the zero-shot ensemble where alarms call the student worse; the student is in ``student/``.
