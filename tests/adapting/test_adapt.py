@@ -113,6 +113,23 @@ def test_every_prompt_strategy_and_setting(setting, strategy, prompt, pool, tmp_
     assert load_file(tmp_path / "out" / "adapted.safetensors")
 
 
+def test_truth_says_whom_it_helped_and_without_it_estimates_do(pool, call, tmp_path):
+    command = ["adapt", pool / "pool.txt", *CLASSES, "--method", "infomax", "--epochs", 3, "-o"]
+    code, printed, err = call(*command, tmp_path / "a", "--json")
+    assert code == 0 and "accuracy" not in json.loads(printed), err
+    gains = json.loads(printed)["estimated_gains"]
+    code, printed, err = call(*command, tmp_path / "b", "--truth", pool / "pool.csv", "--json")
+    told = json.loads(printed)
+    assert code == 0 and told["estimated_gains"] == gains, err
+    before = annotate(
+        ImageSet.open(str(pool / "pool.txt")), vlms.load("glyphs"), Classes(tuple("0123456789")),
+        vlms.templates("glyphs", None),
+    ).annotations  # fmt: skip
+    assert told["accuracy"][0] == pytest.approx(accuracy(before, pool / "pool.csv"))
+    assert len(told["equity"]["classes"]) == 10
+    assert "points for the poorer half" in call(*command, tmp_path / "c", "--truth", pool / "pool.csv")[1]
+
+
 def test_the_folder_holds_what_was_learnt_and_no_more(pool, call, tmp_path):
     out = tmp_path / "adapted"
     assert call("adapt", pool / "pool.txt", *CLASSES, "-o", out, "--epochs", 2)[0] == 0

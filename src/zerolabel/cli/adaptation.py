@@ -1,7 +1,7 @@
 """The command that makes a vision-language model better on the user's images, without labels."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from typing import Annotated as Arg
 
 import typer
@@ -20,6 +20,7 @@ from zerolabel.cli.arguments import (
     SeedOpt,
     SetOpt,
     TemplatesOpt,
+    TruthOpt,
 )
 from zerolabel.cli.screen import display, show
 from zerolabel.errors import InputError, nearest
@@ -27,6 +28,7 @@ from zerolabel.errors import InputError, nearest
 if TYPE_CHECKING:
     from zerolabel.adapting import Adapted
     from zerolabel.prompts import Classes
+    from zerolabel.truth import Labels
 
 
 MethodOpt = Arg[
@@ -56,6 +58,7 @@ def adapt(
     prompt: PromptOpt = None,
     templates: TemplatesOpt = None,
     few_shot: FewShotOpt = None,
+    truth: TruthOpt = None,
     seen_classes: Arg[
         str | None,
         typer.Option(help="grip, fpl, ifpl: classes of which --few-shot labels all images; the others get no label."),
@@ -92,34 +95,69 @@ def adapt(
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
     found, human = ImageSet.open(images), Labels.read(few_shot, names) if few_shot else None
+    judges = Labels.read(truth, names) if truth else None
     encoder = vlms.load(model, best_device(device))
     done = adapt(
         found, encoder, names, asked, request, output, cache=default_folder(cache), resume=resume,
         labels=None if human is None else lambda a: human.match(a.file_names, a.sha256), progress=display(),
     )  # fmt: skip
     save_skipped(done.skipped, output / "adapted.json")
-    show(tables.pairs(outcome(done)), {"output": str(output), **facts(done)}, as_json)
+    told = facts(done) | (judged(done, judges) if judges else {})
+    show(tables.pairs(outcome(done, told)), {"output": str(output), **told}, as_json)
 
 
-def facts(done: "Adapted") -> dict[str, object]:
+def facts(done: "Adapted") -> dict[str, Any]:
     """What was found, as plain data."""
     from dataclasses import asdict
 
+    from zerolabel.equity import estimated
+
     counts = {"n_images": len(done.annotations), "n_skipped": len(done.skipped)}
-    return {**counts, **asdict(done.check), "helped": done.check.helped, "reason": done.check.reason}
+    gains = estimated(done.annotations.scores, done.probabilities, done.annotations.classes)
+    halves = {"poorer_half": gains.poorer, "richer_half": gains.richer}
+    checked = {**asdict(done.check), "helped": done.check.helped, "reason": done.check.reason}
+    return {**counts, **checked, "estimated_gains": halves}
 
 
-def outcome(done: "Adapted") -> list[tuple[str, str]]:
+def judged(done: "Adapted", truth: "Labels") -> dict[str, Any]:
+    """Accuracy before and after on the images of the training, and whom it helped."""
+    from zerolabel import evaluation
+    from zerolabel.equity import equity
+
+    said = done.annotations
+    labels = truth.match(said.file_names, said.sha256, [name for name, _ in done.skipped])
+    before, after = (evaluation.evaluate(p, labels, said.classes) for p in (said.scores, done.probabilities))
+    gains = equity(dict(before["per_class"]), dict(after["per_class"]))
+    return {"accuracy": [before["accuracy"], after["accuracy"]], "equity": gains.to_dict()}
+
+
+def outcome(done: "Adapted", told: dict[str, Any]) -> list[tuple[str, str]]:
     """The same, in words."""
     found = done.check
+    gains = told["estimated_gains"]
+    rows = [("estimated", in_points(gains["poorer_half"], gains["richer_half"], "without labels, "))]
+    if "accuracy" in told:
+        equity = told["equity"]
+        rows = [
+            ("accuracy", "{:.2%}, now {:.2%}".format(*told["accuracy"])),
+            ("gains", in_points(equity["poorer_half_gain"], equity["richer_half_gain"])),
+        ]
     return [
         ("images", f"{len(done.annotations)}, {len(done.skipped)} unreadable"),
         ("best class", f"the same as before on {found.kept:.1%}"),
         ("confidence", "{:.3f}, now {:.3f}".format(*found.confidence)),
         ("dispersity", "{:.3f}, now {:.3f}".format(*found.dispersity)),
+        *rows,
         ("used", "what was learnt" if found.helped else f"the model as it was: {found.reason}"),
         ("written", f"{done.folder}; annotate with --vlm adapted:{done.folder}"),
     ]
+
+
+def in_points(poorer: float | None, richer: float | None, how: str = "") -> str:
+    """The gains of both halves of the classes, in words."""
+    if poorer is None or richer is None:
+        return "nothing can be said of one class"
+    return f"{how}{100 * poorer:+.1f} points for the poorer half of the classes, {100 * richer:+.1f} for the richer"
 
 
 def seen_ids(text: str, classes: "Classes", method: str, few_shot: str | None) -> tuple[int, ...]:
