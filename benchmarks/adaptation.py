@@ -7,7 +7,8 @@ the unadapted model where the check without labels saw no help. Parts:
 - ``skewed``: the methods without labels on pools whose class sizes fall to a tenth and to a fiftieth, with the prior
   estimated, the default, and with the papers' uniform prior;
 - ``open``: digits 0 to 5 have names; pools hold all of them, some, or others, too (UEO's four scenarios);
-- ``loop``: Co-Reg on what the adapted model annotates, against Co-Reg on what it annotated before;
+- ``loop``: Co-Reg on what the adapted model annotates, against Co-Reg on what it annotated before; also on a pool in
+  which digits 6 to 9 have no name, with ``--open-set``;
 - ``cost``: seconds and memory of each kind of prompt on a ViT-B/32 of random weights.
 
 Finished calls are kept under ``build/benchmarks/adaptation`` and not repeated. The tables go to the screen and to
@@ -53,6 +54,7 @@ UNIFORM = ("grip", "ifpl", "fpl", "infomax", "pouf", "must", "dpa")
 """Methods whose papers share images out evenly over the classes."""
 OPEN = ("ueo", "infomax", "grip")
 LOOP = ("ueo", "grip", "infomax")
+STUDENTS = ("light", "features")
 KINDS = ("text", "classifier", "adapter", "visual", "deep", "both", "norm", "lora", "text+norm")
 
 
@@ -216,21 +218,65 @@ def runs(parts: list[str]) -> Iterator[Run]:
                 yield from (Run("open", scenario, method, seed, classes=DIGITS[:NAMED]) for method in OPEN)
 
 
-def loop(seed: int, adapt: str | None, student: str) -> dict[str, Any]:
-    """Co-Reg by ``zerolabel run``, on what the model annotates before or after it was adapted."""
-    folder = WORK / "runs" / f"loop-{adapt}-{student}-{seed}"
-    command = [
-        "zerolabel", "run", str(WORK / "images" / "train"), "--classes", ",".join(DIGITS), "--vlm", "glyphs",
-        "--student", student, "--test", str(WORK / "images" / "test"), "--truth", str(WORK / "images" / "truth.csv"),
-        "--seed", str(seed), "--cache", str(WORK / "cache"), "-o", str(folder), "--resume",
-        *(["--adapt", adapt] if adapt else []),
-    ]  # fmt: skip
-    if not (folder / "metrics.json").is_file():
-        call(command)
-    found = json.loads((folder / "metrics.json").read_text())
-    keys = ("zero_shot_accuracy", "student_accuracy", "student_mean_per_class_accuracy", "seconds")
-    row = {"adapt": adapt or "none", "student": student, "seed": seed, **{key: found[key] for key in keys}}
-    return {**row, "command": " ".join(command)}
+@dataclass(frozen=True)
+class Loop:
+    """Co-Reg by ``zerolabel run``, on what the model annotates before or after it was adapted.
+
+    Attributes:
+        seed: of all.
+        adapt: method; none leaves the model as it is.
+        student: network.
+        open: whether digits 6 to 9 have no name, and are told apart.
+    """
+
+    seed: int
+    adapt: str | None
+    student: str
+    open: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where it is done."""
+        return WORK / "runs" / f"loop-{self.adapt}-{self.student}{'-open' if self.open else ''}-{self.seed}"
+
+    def command(self) -> list[str]:
+        """The call."""
+        names, truth_file = (DIGITS[:NAMED], open_truth()) if self.open else (DIGITS, WORK / "images" / "truth.csv")
+        return [
+            "zerolabel", "run", str(WORK / "images" / "train"), "--classes", ",".join(names), "--vlm", "glyphs",
+            "--student", self.student, "--test", str(WORK / "images" / "test"), "--truth", str(truth_file),
+            "--seed", str(self.seed), "--cache", str(WORK / "cache"), "-o", str(self.folder), "--resume",
+            *(["--adapt", self.adapt] if self.adapt else []), *(["--open-set"] if self.open else []),
+        ]  # fmt: skip
+
+    def run(self) -> dict[str, Any]:
+        """Its figures."""
+        if not (self.folder / "metrics.json").is_file():
+            call(self.command())
+        found = json.loads((self.folder / "metrics.json").read_text())
+        keys = ("zero_shot_accuracy", "student_accuracy", "student_mean_per_class_accuracy", "seconds")
+        about = {"pool": "open" if self.open else "all", "adapt": self.adapt or "none", "student": self.student}
+        of_unknown = {"unknown": found["student_per_class"]["unknown"]} if self.open else {}
+        return {
+            **about, "seed": self.seed, **{key: found[key] for key in keys}, **of_unknown,
+            "command": " ".join(self.command()),
+        }  # fmt: skip
+
+
+def loops() -> list[Loop]:
+    """All of them, seed by seed."""
+    closed = [Loop(s, a, student) for s in SEEDS for a in (None, *LOOP) for student in STUDENTS]
+    return closed + [Loop(s, a, student, True) for s in SEEDS for a in (None, "ueo") for student in STUDENTS]
+
+
+def open_truth() -> Path:
+    """True labels where every digit from 6 on is "unknown"."""
+    file = WORK / "images" / "open-truth.csv"
+    if not file.is_file():
+        table = truth()[["file_name", "label"]]
+        named = table["label"].isin(DIGITS[:NAMED])
+        table.assign(label=table["label"].where(named, open_set.NAME)).to_csv(file, index=False)
+    return file
 
 
 COST = """
@@ -286,7 +332,7 @@ def shown(title: str, rows: list[dict[str, Any]], by: list[str], figures: list[s
     return table
 
 
-def results(rows: list[dict[str, Any]], loops: list[dict[str, Any]], costs: list[dict[str, Any]]) -> dict[str, Any]:
+def results(rows: list[dict[str, Any]], trained: list[dict[str, Any]], costs: list[dict[str, Any]]) -> dict[str, Any]:
     """All figures, and the unadapted model beside them."""
     named = DIGITS[:NAMED]
     return {
@@ -296,7 +342,7 @@ def results(rows: list[dict[str, Any]], loops: list[dict[str, Any]], costs: list
         "torch": torch.__version__,
         "zero_shot": {"all classes": judge("glyphs"), "six named classes": judge("glyphs", named)},
         "adapted": rows,
-        "loop": loops,
+        "loop": trained,
         "cost": costs,
     }
 
@@ -317,18 +363,17 @@ def main() -> None:
     for run in runs(options.parts):
         run.command()  # writes the lists, before two runs need the same
     tasks: list[Callable[[], Any]] = [lambda run=run: adapt(run) for run in runs(options.parts)]
-    wanted = [(s, a, student) for s in SEEDS for a in (None, *LOOP) for student in ("light", "features")]
     if "loop" in options.parts:
-        tasks += [lambda one=one: loop(*one) for one in wanted]
+        open_truth()
+        tasks += [one.run for one in loops()]
     with ThreadPoolExecutor(options.jobs) as workers:
         for done in [workers.submit(task) for task in tasks]:
             done.result()
     rows = finished(every)
-    ready = [one for one in wanted if (WORK / "runs" / "loop-{1}-{2}-{0}".format(*one) / "metrics.json").is_file()]
-    loops = [loop(*one) for one in ready]
+    trained = [one.run() for one in loops() if (one.folder / "metrics.json").is_file()]
     before = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"cost": []}
     costs = [cost(kind) for kind in KINDS] if "cost" in options.parts else before["cost"]
-    RESULTS.write_text(json.dumps(results(rows, loops, costs), indent=1) + "\n")
+    RESULTS.write_text(json.dumps(results(rows, trained, costs), indent=1) + "\n")
     console, figures = Console(width=150), ["accuracy", "mean_per_class_accuracy", "used"]
     for part in ("methods", "skewed"):
         mine = [row for row in rows if row["part"] == part]
@@ -337,8 +382,9 @@ def main() -> None:
     opened = [row for row in rows if row["part"] == "open"]
     if opened:
         console.print(shown("open", opened, ["pool", "method"], ["accuracy", "auroc_mcm", "auroc_energy", "hos_mcm"]))
-    if loops:
-        console.print(shown("loop", loops, ["student", "adapt"], ["zero_shot_accuracy", "student_accuracy"]))
+    if trained:
+        figures = ["zero_shot_accuracy", "student_accuracy", "student_mean_per_class_accuracy"]
+        console.print(shown("loop", trained, ["pool", "student", "adapt"], figures))
     console.print(pd.DataFrame(costs).to_string())
 
 
