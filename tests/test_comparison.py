@@ -1,12 +1,18 @@
 """Learners compared on real digits through the command line: once, resumed, and told apart with and without truth."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from zerolabel import cli, comparison
 from zerolabel.annotations import Annotations
@@ -70,10 +76,48 @@ def test_what_was_finished_is_not_done_again_and_truth_may_be_left_out(done, dig
     assert "No truth was given" in (done / "comparison.html").read_text()
 
 
+def test_a_killed_comparison_goes_on_where_it_was(digits, tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+    def command(out):
+        given = ["compare", digits / "train", digits / "train.parquet", "-o", out, "--learners", "proden,cross_entropy"]
+        more = ["--seeds", 2, "--epochs", 6, "--no-flip", "--test", digits / "test", "--jobs", 2]
+        return [sys.executable, "-m", "zerolabel", *map(str, [*given, *more])]
+
+    assert subprocess.run(command(tmp_path / "whole"), **quiet).returncode == 0
+    process = subprocess.Popen(command(tmp_path / "cut"), start_new_session=True, **quiet)
+    while not list(tmp_path.glob("cut/runs/*/run.json")) and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cut/runs/*/run.json")}
+    assert 0 < len(finished) < 4 and not (tmp_path / "cut" / "results.parquet").exists()
+    assert subprocess.run(command(tmp_path / "cut"), **quiet).returncode == 0
+    assert all(path.stat().st_mtime_ns == then for path, then in finished.items())
+    for file in sorted(tmp_path.glob("whole/runs/*/probabilities.safetensors")):
+        whole, cut = load_file(file), load_file(tmp_path / "cut" / file.relative_to(tmp_path / "whole"))
+        assert set(whole) == set(cut) and all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_the_adapted_annotator_is_a_row(digits, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = ["--learners", "cross_entropy,adapt:ueo", "--set", "adapt:ueo.gamma=0.5", "--test", digits / "test"]
+    compare(digits, out, *more, "--truth", digits / "truth.csv")
+    rows = {row["learner"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["adapt:ueo"]["accuracy"] > 0.85 and rows["adapt:ueo"]["accuracy"] > rows["cross_entropy"]["accuracy"]
+    assert (
+        json.loads((out / "runs" / "adapt-ueo-0" / "adapted" / "adapted.json").read_text())["options"]["gamma"] == 0.5
+    )
+    assert "adapt:ueo" in (out / "comparison.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
         (["--learners", "prodne"], "proden"),
+        (["--learners", "adapt:grib"], "did you mean 'grip'"),
+        (["--learners", "adapt:coop"], "learns from labels of a person"),
         (["--set", "elr.beta=0.5"], "elr is not among"),
         (["--test-annotations", "x.parquet"], "--test"),
         (["--student", "mlp"], "reads pixels"),

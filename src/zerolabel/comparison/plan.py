@@ -1,0 +1,102 @@
+"""What is compared: one configuration for each row, from what is asked."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from zerolabel.adapting import SUPERVISED
+from zerolabel.adapting import Request as Adaptation
+from zerolabel.errors import InputError
+from zerolabel.inspection.files import open_annotations
+from zerolabel.options import find_learner
+from zerolabel.planning import Request, plan
+from zerolabel.presets import HEADS
+from zerolabel.runs import Config
+
+ADAPT = "adapt:"
+"""Before the name of a method, a row of the annotating model itself, adapted by it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        configs: of each learner, with seed 0.
+        seeds: from 0, of each.
+        truth: true labels, read after the runs; none where they are unknown.
+        test: images held out of training; their annotations, where there are any, judge without labels.
+        test_annotations: of the held-out images.
+    """
+
+    configs: dict[str, Config]
+    seeds: int
+    truth: str | None = None
+    test: str | None = None
+    test_annotations: str | None = None
+
+    def to_json(self) -> str:
+        """What must be the same where runs are taken up again; truth may come later."""
+        data = {name: {k: v for k, v in asdict(c).items() if k not in _FREE} for name, c in self.configs.items()}
+        return json.dumps({"learners": data, "test": self.test, "test_annotations": self.test_annotations}, indent=1)
+
+
+_FREE = ("created", "command", "preset", "zerolabel", "truth")
+
+
+def compare_plan(
+    request: Request, learners: Sequence[str], seeds: int, test: str | None, test_annotations: str | None
+) -> Comparison:
+    """Fill in what was not said, once for all learners.
+
+    Args:
+        request: what all share; its options are ``NAME=VALUE`` for the training, ``LEARNER.NAME=VALUE`` for one.
+        learners: names.
+        seeds: runs of each.
+        test: held-out images.
+        test_annotations: of these.
+
+    Raises:
+        InputError: something cannot be.
+    """
+    wanted = tuple(dict.fromkeys(name.strip() for name in learners if name.strip()))
+    if not wanted:
+        raise InputError("give --learners, names with commas between; `zerolabel learners` lists them.")
+    if test_annotations is not None and test is None:
+        raise InputError("--test-annotations are of the images of --test; give both.")
+    for name in wanted:
+        if not name.startswith(ADAPT):
+            find_learner(name)
+    own = {text: text.partition("=")[0].partition(".") for text in request.options}
+    for text, (learner, dot, _) in own.items():
+        if dot and learner not in wanted:
+            raise InputError(f"--set {text}: {learner} is not among --learners {','.join(wanted)}.")
+    configs = {}
+    for name in wanted:
+        mine = [
+            text.partition(".")[2] if dot else text for text, (who, dot, _) in own.items() if not dot or who == name
+        ]
+        if name.startswith(ADAPT):
+            only = [text.partition(".")[2] for text, (who, dot, _) in own.items() if dot and who == name]
+            configs[name] = adapting_plan(request, name.removeprefix(ADAPT), only)
+        else:
+            configs[name] = plan(replace(request, learner=name, options=mine))
+    first = next(iter(configs.values()))
+    if first.student in HEADS:
+        raise InputError(f"--student {first.student} reads features; compare takes one that reads pixels, as light.")
+    return Comparison(configs, seeds, request.truth, test, test_annotations)
+
+
+def adapting_plan(request: Request, method: str, options: Sequence[str]) -> Config:
+    """What a method that adapts the annotating model does; its prompts are those of the annotations.
+
+    Raises:
+        InputError: there is no such method or option, no model that gives features, or no label where it wants some.
+    """
+    shared = plan(replace(request, learner="cross_entropy", options=()))
+    if shared.encoder is None:
+        raise InputError(f"{ADAPT}{method} adapts a model with image features, and the annotations have none of any.")
+    asked = Adaptation.parse(shared.encoder, method, options, device=request.device, flip=shared.flip)
+    if method in SUPERVISED and not bool(open_annotations(str(request.annotations)).human.any()):
+        raise InputError(f"{ADAPT}{method} learns from labels of a person, and the annotations have none.")
+    return replace(shared, adapt=method, hyper_parameters=asked.hyper_parameters, settings=asked.settings)

@@ -1,0 +1,158 @@
+"""What the runs of a comparison came to: a table of them all, means over seeds, and files."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jaxtyping import Float, Int
+from rich.table import Table
+from safetensors.torch import load_file
+from torch import Tensor
+
+from zerolabel import calibration, evaluation, health, selection
+from zerolabel.annotations import Annotations, replacing
+from zerolabel.comparison.plan import Comparison
+from zerolabel.comparison.runs import run_folder
+from zerolabel.images import ImageSet
+from zerolabel.images import sha256 as hash_content
+from zerolabel.inspection.files import open_annotations
+from zerolabel.prompts import Classes
+from zerolabel.truth import Labels
+
+ANNOTATOR = "annotator"
+"""The row of the annotators' mean scores, which trains nothing."""
+
+
+def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
+    """A row per finished run, and one of the annotators; columns of accuracy only where truth was given.
+
+    ``accuracy`` is that on held-out images where there are any, ``pool_accuracy`` that on the images of the training.
+    """
+    config = next(iter(comparison.configs.values()))
+    annotations = open_annotations(str(config.annotations))
+    on_test = comparison.test_annotations is not None
+    judges = open_annotations(str(comparison.test_annotations)) if on_test else annotations
+    pool, truth = true_labels(comparison, annotations)
+    rows = [
+        label_free(judges.scores, judges)
+        | accuracies(judges.scores if on_test or comparison.test is None else None, truth, config.classes)
+        | on_pool(annotations.scores, pool)
+    ]
+    rows[0] |= {"learner": ANNOTATOR, "seed": 0, **coverage(annotations, pool)}
+    predicted: dict[str, list[Tensor]] = {}
+    for name in comparison.configs:
+        for seed in range(comparison.seeds):
+            place = run_folder(folder, name, seed)
+            if not (place / "run.json").is_file():
+                continue
+            p = load_file(place / "probabilities.safetensors")
+            mine = p["test"] if on_test else p["train"]
+            predicted.setdefault(name, []).append(mine.argmax(1))
+            facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
+            target = facts["network_agreement"]
+            if target is None:
+                target = evaluation.agreement(p["train"].argmax(1), annotations.scores.argmax(1))
+            log_p = p["train"].clamp_min(1e-12).log()
+            confidence = selection.average_confidence(mine.clamp_min(1e-12).log(), calibration.calibrate(log_p, target))
+            judged = p.get("test", p["train"])
+            rows.append(
+                {"learner": name, "seed": seed, **label_free(mine, judges), "average_confidence": confidence}
+                | {key: facts[key] for key in ("network_agreement", "seconds", "peak_memory", "parameters")}
+                | {"views": ",".join(facts["views"])}
+                | accuracies(judged, truth, config.classes)
+                | on_pool(p["train"], pool)
+            )
+    found = pd.DataFrame(rows)
+    stable = {name: selection.stability(seeds) for name, seeds in predicted.items()}
+    return found.assign(stability=found["learner"].map(stable))
+
+
+def label_free(p: Float[Tensor, "N C"], annotations: Annotations) -> dict[str, Any]:
+    """Criteria and alarms of one student."""
+    alarms = [alarm.kind for alarm in health.check(p.argmax(1), annotations)]
+    return {**selection.criteria(p, annotations), "alarms": ",".join(alarms)}
+
+
+def true_labels(
+    comparison: Comparison, annotations: Annotations
+) -> tuple[Int[Tensor, " N"] | None, Int[Tensor, " K"] | None]:
+    """True classes of the images of the training, and of those that accuracies are about; none without truth."""
+    if comparison.truth is None:
+        return None, None
+    names, digests = list(annotations.file_names), list(annotations.sha256)
+    if comparison.test is not None:
+        held_out = ImageSet.open(comparison.test)
+        names += held_out.file_names
+        digests += [hash_content(held_out.read_bytes(i)) for i in range(len(held_out))]
+    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests)
+    pool = found[: len(annotations)]
+    return pool, pool if comparison.test is None else found[len(annotations) :]
+
+
+def on_pool(p: Float[Tensor, "N C"], truth: Int[Tensor, " N"] | None) -> dict[str, float]:
+    """The column of the accuracy on the images of the training; none where the truth says nothing of them."""
+    if truth is None or not bool((truth >= 0).any()):
+        return {}
+    return {"pool_accuracy": evaluation.accuracy(p.argmax(1), truth)}
+
+
+def coverage(annotations: Annotations, truth: Int[Tensor, " N"] | None) -> dict[str, float]:
+    """Columns of the annotations: how many candidates there are, and how often the true class is one of them."""
+    known = {"mean_candidates": evaluation.mean_candidates(annotations.candidates)}
+    if truth is None or not bool((truth >= 0).any()):
+        return known
+    return known | {"candidate_coverage": evaluation.candidate_coverage(annotations.candidates, truth)}
+
+
+def accuracies(p: Tensor | None, truth: Tensor | None, classes: Sequence[str]) -> dict[str, Any]:
+    """Columns of accuracy; none without truth."""
+    if truth is None or p is None:
+        return {}
+    judged = evaluation.evaluate(p, truth, classes)
+    each = {f"accuracy of {name}": share for name, share in dict(judged["per_class"]).items()}
+    return {"accuracy": judged["accuracy"], "mean_per_class_accuracy": judged["mean_per_class_accuracy"], **each}
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row per learner: mean and standard deviation over seeds of every number, best first by the criterion."""
+    numbers = [c for c in runs.select_dtypes("number").columns if c != "seed"]
+    grouped = runs.groupby("learner", sort=False)[numbers]
+    means, spread = grouped.mean(), grouped.std(ddof=1).add_suffix(" spread")
+    order = means[selection.DEFAULT].where(means.index != ANNOTATOR).sort_values(ascending=False).index
+    together = pd.concat([means, spread, runs.groupby("learner")["seed"].count().rename("runs")], axis=1)
+    return together.loc[order]
+
+
+def shown(means: pd.DataFrame) -> Table:
+    """Learners side by side: means over their seeds."""
+    wanted = ("accuracy", "approximated_accuracy", "covering_rate", "nuclear_norm", "stability", "seconds")
+    here = [name for name in wanted if name in means]
+    table = Table("learner", *(name.replace("_", " ") for name in here))
+    for learner in means.index:
+        cells = []
+        for name in here:
+            value, spread = float(means.loc[learner, name]), means.loc[learner].get(f"{name} spread")
+            text = f"{value:.0f}" if name == "seconds" else f"{value:.2%}"
+            text += "" if name == "seconds" or spread is None or spread != spread else f" ± {100 * float(spread):.2f}"
+            cells.append("" if value != value else text)
+        table.add_row(str(learner), *cells)
+    return table
+
+
+def first_logs(comparison: Comparison, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The epochs of each learner's first run."""
+    files = {name: run_folder(folder, name, 0) / "log.jsonl" for name, c in comparison.configs.items() if not c.adapt}
+    return {
+        name: [json.loads(line) for line in f.read_text(encoding="utf-8").splitlines()] for name, f in files.items()
+    }
+
+
+def save(runs: pd.DataFrame, path: Path) -> None:
+    """Write the table, whole or not at all."""
+    with replacing(path) as partial:
+        runs.to_parquet(partial, index=False)
+
+
+__all__ = ["ANNOTATOR", "first_logs", "save", "shown", "summary", "table"]
