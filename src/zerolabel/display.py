@@ -95,14 +95,14 @@ class Display:
         )
         with Progress(*columns, console=self.console) as progress:
             task = progress.add_task(stage, total=1.0, note="")
-            for step in steps:
+            for step in self.warned(steps):
                 progress.update(task, completed=share(step), note=note(step))
                 yield step
 
     def lines(self, stage: str, steps: Iterator[Any]) -> Iterator[Any]:
         """A line now and then, with the time that is left."""
         start, shown, last = time.monotonic(), float("-inf"), None
-        for step in steps:
+        for step in self.warned(steps):
             last = step
             if time.monotonic() - shown >= LINES_EVERY:
                 shown = time.monotonic()
@@ -111,6 +111,16 @@ class Display:
             yield step
         if last is not None:
             self.line(stage, last, time.monotonic() - start)
+
+    def warned(self, steps: Iterator[Any]) -> Iterator[Any]:
+        """Pass the steps on, and tell each alarm of a training the first time it is seen."""
+        told: set[str] = set()
+        for step in steps:
+            for kind, text in getattr(step, "alarms", {}).items():
+                if kind not in told:
+                    self.console.print(f"alarm after epoch {step.epoch + 1}: {text}", soft_wrap=True, highlight=False)
+                told.add(kind)
+            yield step
 
     def line(self, stage: str, step: Any, seconds: float) -> None:
         """One plain line."""

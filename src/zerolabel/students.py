@@ -30,6 +30,7 @@ from zerolabel.runs import Config, Folder, write_text
 from zerolabel.training import EpochLog, Settings, Source, launch, predict, train
 from zerolabel.views import Features, Pixels, Preprocess
 from zerolabel.vlms.clip import DualEncoder
+from zerolabel.watching import watched
 
 Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
 KEPT = 0.95
@@ -95,7 +96,7 @@ def on_features(
     torch.manual_seed(settings.seed)
     network = networks.build(config.student, len(config.classes), annotated.features.shape[1])
     learner = LEARNERS[config.learner](network, annotated.annotations, **config.hyper_parameters)
-    heads = fit(learner, source, settings, encoder.view, folder, progress, "train on features")
+    heads = fit(learner, annotated.annotations, source, settings, encoder.view, folder, progress, "train on features")
     tower = ImageEncoder(encoder.model.visual, encoder.config)
     return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
 
@@ -113,7 +114,8 @@ def on_pixels(
     preprocess = Preprocess(config.size, *(IMAGENET if network.pretrained else statistics(rows)))
     source = Pixels(rows, preprocess, flip=config.flip, device=launch(settings).device)
     kind, hyper = (LEARNERS["distillation"], {}) if config.via else (LEARNERS[config.learner], config.hyper_parameters)
-    return fit(kind(network, annotations, **hyper), source, settings, preprocess, folder, progress, "train")
+    learner = kind(network, annotations, **hyper)
+    return fit(learner, annotations, source, settings, preprocess, folder, progress, "train")
 
 
 def make_room(file: Path, n_bytes: int) -> None:
@@ -130,6 +132,7 @@ def make_room(file: Path, n_bytes: int) -> None:
 
 def fit(
     learner: Learner,
+    annotations: Annotations,
     source: Source,
     settings: Settings,
     preprocess: Preprocess,
@@ -140,7 +143,8 @@ def fit(
     """Run the loop, keep its log, and put the network first that agrees best with the annotators."""
     log = LogFile(folder / "log.jsonl", stage)
     checkpoint = folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
-    for epoch in progress(stage, train(learner, source, settings, checkpoint)):
+    steps = train(learner, source, settings, checkpoint)
+    for epoch in progress(stage, watched(steps, learner, source, settings, annotations, log.before)):
         log.add(epoch)
     fabric, size = launch(settings), settings.batch_size * 4
     torch.manual_seed(settings.seed)
@@ -264,6 +268,10 @@ class LogFile:
             return
         except ValueError:
             raise InputError(f"{path} is damaged; remove it, and --resume goes on without its lines.") from None
+
+    def before(self, epoch: int) -> list[dict[str, Any]]:
+        """The lines of the stage's epochs before one."""
+        return [line for line in self.lines if line["stage"] == self.stage and line["epoch"] < epoch]
 
     def add(self, log: EpochLog) -> None:
         """Append an epoch's line."""

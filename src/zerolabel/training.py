@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -81,6 +81,7 @@ class EpochLog:
         learning_rate: of this epoch.
         images_per_second: images drawn, not views.
         seconds: duration.
+        alarms: what was seen to go wrong after it, by kind; see `zerolabel.watching`.
     """
 
     epoch: int
@@ -90,6 +91,7 @@ class EpochLog:
     learning_rate: float
     images_per_second: float
     seconds: float
+    alarms: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a line of JSON."""

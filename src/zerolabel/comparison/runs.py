@@ -104,7 +104,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
     place = Folder(run_folder(folder, name, seed))
     place.path.mkdir(parents=True, exist_ok=True)
     learner = LEARNERS[name](network, annotations, **config.hyper_parameters)
-    trained = fit(learner, source, settings, preprocess, place, lambda _, steps: steps, "train")
+    trained = fit(learner, annotations, source, settings, preprocess, place, lambda _, steps: steps, "train")
     kept = {"train": trained.log_probabilities[0].exp()}
     if len(trained.log_probabilities) > 1:
         kept["second"] = trained.log_probabilities[1].exp()

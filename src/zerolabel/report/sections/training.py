@@ -22,6 +22,7 @@ def section(run: Run) -> Section | None:
         paragraph(
             "None of these numbers reads a true label. Each loss is shown as it enters the sum that is minimised."
         ),
+        *_alarms(run),
         _losses(run),
     ]
     figures = _figures(run)
@@ -29,6 +30,15 @@ def section(run: Run) -> Section | None:
         parts += [html("<h3>Splits and other figures</h3>"), figures]
     parts += [html("<h3>Pace</h3>"), _pace(run)]
     return Section("training", "Training", join(parts))
+
+
+def _alarms(run: Run) -> list[Html]:
+    """What was seen to go wrong, each kind the first time."""
+    first: dict[str, str] = {}
+    for record in run.log:
+        for kind, text in (record.get("alarms") or {}).items():
+            first.setdefault(str(kind), f"After epoch {record['epoch'] + 1} {text}")
+    return [paragraph(" ".join(first.values()))] if first else []
 
 
 def _losses(run: Run) -> Html:
