@@ -47,10 +47,10 @@ def request(run: Run) -> str:
     """What was asked, in words."""
     config = run.config
     parts = [f"Sort {plural(n_images(run), 'unlabelled image')} into {plural(len(run.classes), 'class', 'classes')}."]
-    if config.get("vlm"):
-        parts.append(_who_read(config["vlm"], config.get("templates", ())))
     if config.get("adapt"):
         parts.append(_adapted(config["adapt"], run.metrics.get("adaptation", {})))
+    if config.get("vlm"):
+        parts.append(_who_read(config["vlm"], config.get("templates", ())))
     if config.get("learner"):
         asked = run.setting("epochs") or len(run.log)
         epochs = f" in {plural(int(asked), 'epoch')}" if asked else ""
@@ -78,8 +78,8 @@ def student(run: Run) -> str | None:
 
 def _adapted(method: str, done: Mapping[str, Any]) -> str:
     if done.get("helped") is False:
-        return f"Before, {method} was to adapt it, which by a check without labels did not help: {done['reason']}"
-    return f"Before, it was adapted to these images by {method}."
+        return f"By a check without labels, adapting the model by {method} did not help: {done['reason']}"
+    return f"First the model was adapted to these images by {method}; zero-shot below means the adapted model."
 
 
 def _who_read(models: Sequence[str], templates: Sequence[Sequence[str]]) -> str:

@@ -58,7 +58,7 @@ def _gains(run: Run) -> list[Html]:
     title = "Accuracy of the classes, the one that zero-shot knows worst first"
     chart = lines(curves, title=title, x_name="class", x_range=(1, len(ranks)))
     return [
-        figure(title, chart),
+        figure(title, chart, size="narrow"),
         paragraph(
             "Mean change of accuracy from zero-shot to the student, in points: "
             f"{signed(100 * found.poorer, 1)} for the half of the classes that zero-shot knows worst, "
