@@ -30,6 +30,10 @@ benchmarks: $(INSTALLED)
 	$(BIN)/python -m benchmarks.digits
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.annotation
+	$(BIN)/python -m benchmarks.transduction
+	$(BIN)/python -m benchmarks.adaptation
+	$(BIN)/python -m benchmarks.comparison --cells digits
+	$(BIN)/python -m benchmarks.selection
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -174,6 +174,37 @@ def test_activations_that_are_computed_again_change_nothing(monkeypatch: pytest.
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [("ViT-B-32", kind) for kind in ("text", "conditional", "deep", "both", "norm", "lora")]
+    + [("RN50", kind) for kind in ("text", "classifier", "norm", "lora")]
+    + [("ViT-B-16-SigLIP", kind) for kind in ("text", "visual", "deep", "norm", "lora")],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_models_of_full_size(architecture: str, kind: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = open_clip.create_model(architecture, pretrained=None, pretrained_text=False).eval()
+
+    def words(texts: list[str]) -> Tensor:
+        siglip, length = "SigLIP" in architecture, 64 if "SigLIP" in architecture else 77
+        rows = torch.full((len(texts), length), 1 if siglip else 0)
+        for row, text in zip(rows, texts, strict=True):
+            ids = [b + 2 for b in text.encode()]
+            ids = ids if siglip else [49406, *ids, 49407]
+            row[: len(ids)] = torch.tensor(ids)
+        return rows
+
+    start = "a photo of a " if kind in TEXTS else ""
+    network = PromptedNetwork.of(model, words, kind, start, Classes(("cat", "dog")), ("{}",), 224).train()
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        logits = network(torch.rand(2, 3, 224, 224))
+    assert logits.shape == (2, 2) and bool(logits.isfinite().all())
+    logits.float().log_softmax(1)[:, 0].sum().backward()
+    learnt = [p for p in network.parameters() if p.requires_grad]
+    assert learnt and all(p.grad is not None and bool(p.grad.isfinite().all()) for p in learnt)
+
+
 def test_random_context_and_a_text_that_is_too_long() -> None:
     network = Encoders(tiny("vit"), tokenize, "text", context=4)
     assert network.context == 4

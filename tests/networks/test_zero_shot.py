@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from zerolabel import vlms
 from zerolabel.annotate import annotate
+from zerolabel.calibration import threshold_for_share
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.export import export
@@ -60,8 +61,9 @@ def test_probabilities_are_the_mean_scores_and_survive_saving_and_export(
     encoder = vlms.load("glyphs" if kind == "glyphs" else tiny(tmp_path / "model", **more))
     images, templates = digits(tmp_path / "images", size), glyphs.TEMPLATES[:n_prompts]
     done = annotate(images, encoder, Classes(NAMES), templates)
-    classifier = zero_shot(encoder, Classes(NAMES), templates, done.annotations, {"vlm": encoder.name})
     scores = done.annotations.scores
+    least = threshold_for_share(scores.amax(1), 0.95)
+    classifier = zero_shot(encoder, Classes(NAMES), templates, least, {"vlm": encoder.name})
     assert scores.std(0).max() > 1e-3  # the images differ
     torch.testing.assert_close(classifier.predict_proba(images), scores, atol=1e-4, rtol=0)
     assert (scores.amax(1) >= classifier.threshold).float().mean() >= 0.95
