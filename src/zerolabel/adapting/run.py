@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,8 @@ from zerolabel.vlms.clip import DualEncoder
 
 Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
 REQUEST = "request.json"
+BLOCK = 1024
+"""Images that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def adapt(
     else:
         training = Training(request, done, encoder, classes, templates)
         write_request(output, told)
-        learnt = training.run(output / "checkpoint.safetensors", partial(progress, "adapt"))
+        learnt = training.run(output, partial(progress, "adapt"))
     write_request(output, told)
     found = check(done.annotations, learnt.probabilities)
     save(output, learnt.state)
@@ -180,14 +183,17 @@ class Training:
         if "scale" in hyper_parameters(LEARNERS[request.learner]):
             hyper = {"scale": encoder.logit_scale, **hyper}
         self.learner = LEARNERS[request.learner](network, taught, **hyper)
-        self.source = views(request, done, encoder, launch(self.settings).device)
+        self.open = partial(views, request, done, encoder, launch(self.settings).device)
         self.facts = {"prompt": prompt, "words": words, "templates": used}
 
-    def run(self, checkpoint: Path, progress: Callable[[Iterator[Any]], Iterable[Any]]) -> Learnt:
-        """Train, from the checkpoint where there is one."""
-        logs = list(progress(train(self.learner, self.source, self.settings, checkpoint)))
+    def run(self, folder: Path, progress: Callable[[Iterator[Any]], Iterable[Any]]) -> Learnt:
+        """Train, from the checkpoint in the folder where there is one."""
+        pixels = folder / "pixels.npy"
+        source = self.open(pixels)
+        logs = list(progress(train(self.learner, source, self.settings, folder / "checkpoint.safetensors")))
         network = self.learner.network
-        after = predict(network, self.source, launch(self.settings), self.settings.batch_size * 4).cpu()
+        after = predict(network, source, launch(self.settings), self.settings.batch_size * 4).cpu()
+        pixels.unlink(missing_ok=True)
         return Learnt(after, network.state_dict(), {**self.facts, "log": [log.to_dict() for log in logs[-1:]]})
 
 
@@ -228,11 +234,11 @@ def fitted(
     return Learnt(head(done.features).softmax(1), head.state_dict(), facts)
 
 
-def views(request: Request, done: Annotated, encoder: DualEncoder, device: torch.device) -> Source:
-    """What training reads: features where these stay as they are, else the images."""
+def views(request: Request, done: Annotated, encoder: DualEncoder, device: torch.device, store: Path) -> Source:
+    """What training reads: features where these stay as they are, else the images, whose pixels are put into a file."""
     if request.on_features:
         return Features(done.features, device)
-    return Pixels(squares(done.images, encoder), encoder.view, flip=request.flip, device=device)
+    return Pixels(squares(done.images, encoder, store), encoder.view, flip=request.flip, device=device)
 
 
 def lessons(request: Request, annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
@@ -291,13 +297,21 @@ def look(output: Path, told: str, *, resume: bool) -> None:
         raise InputError(f"{output} holds an adaptation with other options; give -o another folder.")
 
 
-def squares(images: ImageSet, encoder: DualEncoder) -> np.ndarray:
-    """All images as the model's own preprocessing resizes and crops them, rounded to whole values (N 3 S S)."""
+def squares(images: ImageSet, encoder: DualEncoder, store: Path) -> np.ndarray:
+    """All images as the model's own preprocessing resizes and crops them, rounded to whole values (N 3 S S).
+
+    They are mapped from a file, so that memory stays bounded.
+    """
     side = encoder.view.size
-    rows = np.empty((len(images), 3, side, side), np.uint8)
-    for i in range(len(images)):
+    rows = np.lib.format.open_memmap(store, "w+", np.uint8, (len(images), 3, side, side))
+
+    def fill(i: int) -> None:
         image = torch.from_numpy(np.array(decode(images.read_bytes(i))))
         rows[i] = encoder.view.resize(image).round().byte().numpy()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(images), BLOCK):
+            list(pool.map(fill, range(start, min(start + BLOCK, len(images)))))
     return rows
 
 
