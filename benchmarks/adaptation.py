@@ -55,7 +55,7 @@ LEARNERS = ("cpl", "upl", "tent", "pouf", "must", "dpa", "lafter", "proden", "co
 UNIFORM = ("grip", "ifpl", "fpl", "infomax", "pouf", "must", "dpa")
 """Methods whose papers share images out evenly over the classes."""
 OPEN = ("ueo", "infomax", "grip")
-LOOP = ("ueo", "grip", "infomax")
+LOOP = ("ueo", "grip")
 STUDENTS = ("light", "features")
 KINDS = ("text", "classifier", "adapter", "visual", "deep", "both", "norm", "lora", "text+norm")
 
