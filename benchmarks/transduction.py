@@ -3,7 +3,8 @@
 Accuracy is on all digits and on pools whose class sizes fall geometrically, which class is largest drawn with three
 seeds; nothing else is random. Cost is at made-up features, each solver in a process of its own, with one thread: the
 processor's seconds, which other programs on the machine change little, beside the clock's. The table goes to the screen
-and to ``benchmarks/results/transduction.json``.
+and to ``benchmarks/results/transduction.json``, which keeps the costs at other sizes: ``--only cost --size 100000 1000
+512`` adds some.
 """
 
 import argparse
@@ -39,6 +40,7 @@ SEEDS = (0, 1, 2)
 RATIOS = (1, 10, 50)
 WORK = Path("build/benchmarks/transduction")
 RESULTS = Path("benchmarks/results/transduction.json")
+SIZE = ("n_images", "n_classes", "dimensions")
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "stata": ("stata", {}),
     "stata, prior estimated": ("stata", {"prior": "estimated"}),
@@ -134,7 +136,7 @@ def costs(images: int, classes: int, dimensions: int) -> Iterator[dict[str, Any]
         size = [str(images), str(classes), str(dimensions)]
         command = [sys.executable, "-m", "benchmarks.transduction", "--one", name, "--size", *size]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        yield {"method": name, "n_images": images, "n_classes": classes, "dimensions": dimensions, **json.loads(told)}
+        yield {"method": name, **dict(zip(SIZE, (images, classes, dimensions), strict=True)), **json.loads(told)}
 
 
 def table(found: list[dict[str, Any]], spent: list[dict[str, Any]]) -> Iterator[Table]:
@@ -145,10 +147,10 @@ def table(found: list[dict[str, Any]], spent: list[dict[str, Any]]) -> Iterator[
         mine = {cell["pool"]: cell for cell in found if cell["row"] == row}
         first.add_row(row, *(f"{100 * mean(mine[key]['accuracy']):.2f}" for key in pools))
     yield first
-    second = Table("method", "processor s", "s", "peak MiB", title="cost")
+    second = Table("method", *SIZE, "processor s", "s", "peak MiB", title="cost")
     for one in spent:
         numbers = (one["processor_seconds"], one["seconds"], one["peak_mib"])
-        second.add_row(one["method"], *(f"{number:.0f}" for number in numbers))
+        second.add_row(one["method"], *(f"{one[key]:,}" for key in SIZE), *(f"{number:.0f}" for number in numbers))
     yield second
 
 
@@ -164,7 +166,10 @@ def main() -> None:
         return
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"accuracy": [], "cost": []}
     found = before["accuracy"] if arguments.only == "cost" else list(accuracies())
-    spent = before["cost"] if arguments.only == "accuracy" else list(costs(*arguments.size))
+    spent = before["cost"]
+    if arguments.only != "accuracy":
+        new = list(costs(*arguments.size))
+        spent = [one for one in spent if not all(one[key] == new[0][key] for key in SIZE)] + new
     facts = {
         "command": "python -m benchmarks.transduction",
         "date": datetime.now(UTC).date().isoformat(),

@@ -8,11 +8,10 @@ import textwrap
 import time
 
 import numpy as np
-import open_clip
 import pytest
+import tiny_clip
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from torch.nn import functional
 
@@ -23,11 +22,6 @@ from zerolabel.errors import InputError
 from zerolabel.images import ImageSet, sha256
 from zerolabel.prompts import Classes
 
-CONFIG = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
 CLASSES = Classes(("zero", "one", "two", "three"), ((), ("uno", "eins"), (), ()))
 TEMPLATES = ("a {}", "the number {}", "{}", "graffiti of a small {}")
 
@@ -35,13 +29,13 @@ TEMPLATES = ("a {}", "the number {}", "{}", "graffiti of a small {}")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A CLIP of random weights, with a scale at which its templates disagree."""
+
+    def loud(model):
+        model.visual.conv1.weight.data.mul_(20)
+        model.logit_scale.data.fill_(4.6)
+
     folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
-    weights = dict(open_clip.create_model(f"local-dir:{folder}", load_weights=False).state_dict())
-    weights["visual.conv1.weight"] = weights["visual.conv1.weight"] * 20
-    weights["logit_scale"] = torch.tensor(4.6)
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "open_clip_model.safetensors")
+    tiny_clip.write(folder, change=loud)
     return folder
 
 
@@ -206,7 +200,7 @@ def test_the_same_content_is_encoded_once_however_often_it_lies_there(encoder, t
 
 def test_another_model_or_preprocessing_shares_no_features(digits, encoder, model, tmp_path, monkeypatch):
     annotate(digits, encoder, CLASSES, TEMPLATES, cache=tmp_path / "cache")
-    config = {"model_cfg": CONFIG, "preprocess_cfg": {"mean": [0.1, 0.1, 0.1]}}
+    config = {"model_cfg": tiny_clip.TINY, "preprocess_cfg": {"mean": [0.1, 0.1, 0.1]}}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "open_clip_config.json").write_text(json.dumps(config))
     (tmp_path / "other" / "open_clip_model.safetensors").write_bytes(
@@ -341,16 +335,7 @@ def test_the_pass_is_lazy_and_looks_only_a_little_ahead(encoder, tmp_path, monke
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["ViT-B-32", "ViT-B-16-SigLIP"])
 def test_full_size_models_annotate_real_images(architecture, tmp_path):
-    config = open_clip.get_model_config(architecture)
-    if "SigLIP" in architecture:  # its vocabulary is not on this machine; CLIP's has other ids
-        config["text_cfg"] = {**config["text_cfg"], "vocab_size": 49408}
-        del config["text_cfg"]["hf_tokenizer_name"], config["text_cfg"]["tokenizer_kwargs"]
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / vlms._WEIGHTS)
-    encoder = vlms.load(f"open_clip:{folder}")
+    encoder = vlms.load(tiny_clip.write(tmp_path / "model", tiny_clip.full_size(architecture)))
     images = ImageSet.open(write_digits(tmp_path / "digits", 200))
     result = annotate(images, encoder, CLASSES, TEMPLATES, out=tmp_path / "out")
     assert len(result.annotations) == 200

@@ -3,12 +3,11 @@
 import csv
 import json
 
-import open_clip
 import pandas as pd
 import pytest
+import tiny_clip
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from zerolabel import candidates
@@ -16,11 +15,6 @@ from zerolabel.annotations import Annotations
 from zerolabel.cli import main
 
 CLASSES = ["--classes", "0,1,2,3,4,5,6,7,8,9"]
-TINY = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
 N = 24
 
 
@@ -33,13 +27,7 @@ def world(tmp_path_factory):
         for i in rows:
             Image.fromarray((load_digits().images[i] * 15.9).astype("uint8")).save(root / name / f"{i:02d}.png")
     (root / "images" / "broken.png").write_bytes(b"no image")
-    folder = root / "model"
-    folder.mkdir()
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": {}}))
-    torch.manual_seed(0)
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors")
+    tiny_clip.write(root / "model")
     return root
 
 
@@ -147,6 +135,7 @@ def test_corrections_come_back_as_human_labels(annotated, call, world):
 
 def test_a_pixel_student_trains_on_several_models_and_needs_none_of_them(annotated, call, monkeypatch):
     monkeypatch.setattr("zerolabel.vlms.load", None)
+    monkeypatch.setattr("zerolabel.vlms.at_hand", lambda model: False)
     few = ["--learner", "cross_entropy", "--epochs", 1, "--student", "light", "--size", 16, "-o", "pixels"]
     code, _, said = call("train", "images", "both", *few)
     assert code == 0, said

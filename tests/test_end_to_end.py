@@ -11,13 +11,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pandas as pd
 import pytest
+import tiny_clip
 import torch
 from huggingface_hub import constants
 from PIL import Image
-from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from zerolabel.classifier import Classifier
@@ -356,22 +355,12 @@ def test_a_full_disk_is_told_and_what_was_done_stays(done, digits, call, monkeyp
 
 # --- other models
 
-TINY = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
-SIGLIP = {"init_logit_bias": -10, "custom_text": True}
-
 
 def architecture(kind):
-    """The configuration of a model of open_clip; its own tokenizer instead of one that has to be downloaded."""
+    """The configuration of a model of open_clip."""
     if kind.startswith("tiny"):
-        return {**TINY, **(SIGLIP if kind == "tiny-siglip" else {})}
-    config = open_clip.get_model_config(kind)
-    text = {key: value for key, value in config["text_cfg"].items() if "hf_tokenizer" not in key}
-    text.pop("tokenizer_kwargs", None)
-    return {**config, "text_cfg": {**text, "vocab_size": 49408}}
+        return {**tiny_clip.TINY, **(tiny_clip.SIGLIP if kind == "tiny-siglip" else {})}
+    return tiny_clip.full_size(kind)
 
 
 @pytest.mark.parametrize(
@@ -382,16 +371,8 @@ def architecture(kind):
     ],
 )
 def test_models_of_open_clip_with_random_weights_annotate(kind, digits, call, tmp_path):
-    folder = tmp_path / kind
-    folder.mkdir()
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": architecture(kind), "preprocess_cfg": {}}))
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors")
-    out = tmp_path / "out"
-    code, printed, said = call(
-        "annotate", digits / "train", *CLASSES, "-o", out, "--vlm", f"open_clip:{folder}", "--json"
-    )
+    model, out = tiny_clip.write(tmp_path / kind, architecture(kind)), tmp_path / "out"
+    code, printed, said = call("annotate", digits / "train", *CLASSES, "-o", out, "--vlm", model, "--json")
     assert code == 0, said
     assert json.loads(printed)["n_images"] == N_TRAIN - 2
     table = pd.read_parquet(out / "annotations.parquet")

@@ -230,15 +230,20 @@ def zero_shot(
     Raises:
         InputError: the model's texts change with every image.
     """
+    if not is_deployable(encoder):
+        raise InputError(f"{encoder.name}: texts that each image changes are too slow to deploy; train a student.")
     tower = ImageEncoder(encoder.model.visual, encoder.config)
     if isinstance(encoder.head, FeatureHead):
         network: networks.Network = HeadedNetwork(tower, encoder.head)
-    elif encoder.head is not None:
-        raise InputError(f"{encoder.name}: texts that each image changes are too slow to deploy; train a student.")
     else:
         texts = text_features(encoder, classes, templates)
         network = networks.ZeroShotNetwork(tower, encoder.logit_scale * texts.to(encoder.device))
     return Classifier((network.cpu(),), classes.names, encoder.view, 1.0, threshold, provenance)
+
+
+def is_deployable(encoder: DualEncoder) -> bool:
+    """Whether a model can be a classifier: not where its texts change with every image."""
+    return encoder.head is None or isinstance(encoder.head, FeatureHead)
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -280,4 +285,4 @@ class LogFile:
         write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in self.lines))
 
 
-__all__ = ["Trained", "make_classifier", "train_student", "zero_shot"]
+__all__ = ["Trained", "is_deployable", "make_classifier", "train_student", "zero_shot"]

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from sklearn.datasets import load_digits
+from tiny_clip import PIXELS, SIGLIP, TINY, write
 
 from zerolabel import vlms
 from zerolabel.annotate import annotate
@@ -24,24 +23,12 @@ from zerolabel.prompts import Classes
 from zerolabel.students import zero_shot
 from zerolabel.vlms import glyphs
 
-TINY = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
-PIXELS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "interpolation": "bicubic", "resize_mode": "squash"}
 NAMES = tuple("0123456789")
 
 
 def tiny(folder: Path, **more: object) -> str:
     """A model of random weights whose softmax is as steep as a trained one's."""
-    torch.manual_seed(0)
-    folder.mkdir()
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {**TINY, **more}, "preprocess_cfg": PIXELS}))
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    model.logit_scale.data.fill_(np.log(100))
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / vlms._WEIGHTS)
-    return f"open_clip:{folder}"
+    return write(folder, {**TINY, **more}, PIXELS, lambda model: model.logit_scale.data.fill_(np.log(100)))
 
 
 def digits(folder: Path, size: int) -> ImageSet:
@@ -57,7 +44,7 @@ def digits(folder: Path, size: int) -> ImageSet:
 def test_probabilities_are_the_mean_scores_and_survive_saving_and_export(
     kind: str, size: int, n_prompts: int, tmp_path: Path
 ) -> None:
-    more = {"init_logit_bias": -10, "custom_text": True} if kind == "siglip" else {}
+    more = SIGLIP if kind == "siglip" else {}
     encoder = vlms.load("glyphs" if kind == "glyphs" else tiny(tmp_path / "model", **more))
     images, templates = digits(tmp_path / "images", size), glyphs.TEMPLATES[:n_prompts]
     done = annotate(images, encoder, Classes(NAMES), templates)

@@ -8,35 +8,22 @@ from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
+from tiny_clip import PIXELS, SIGLIP, TINY, write
 from torch.nn import functional
 
 from zerolabel import vlms
 from zerolabel.errors import InputError
 from zerolabel.prompts import TEMPLATES
 
-TINY = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
-KINDS = {"clip": TINY, "siglip": {**TINY, "init_logit_bias": -10, "custom_text": True}}
-MEAN = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "interpolation": "bicubic", "resize_mode": "squash"}
-
-
-def build(folder, config):
-    """An open_clip model of random weights, written as the hub holds them."""
-    torch.manual_seed(0)
-    folder.mkdir(parents=True)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": MEAN}))
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / vlms._WEIGHTS)
-    return folder
+KINDS = {"clip": TINY, "siglip": {**TINY, **SIGLIP}}
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    return {kind: build(root / kind, config) for kind, config in KINDS.items()}
+    for kind, config in KINDS.items():
+        write(root / kind, config, PIXELS)
+    return {kind: root / kind for kind in KINDS}
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -91,7 +78,7 @@ def test_revision_follows_the_weights_and_the_architecture(folders, tmp_path):
     assert vlms.load(f"open_clip:{copy}").revision != first.revision
     config = {**TINY, "quick_gelu": True}
     shutil.copy(folders["clip"] / vlms._WEIGHTS, copy)
-    (copy / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": MEAN}))
+    (copy / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": PIXELS}))
     assert vlms.load(f"open_clip:{copy}").revision != first.revision
     (copy / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": {"mean": [0, 0, 0]}}))
     other = vlms.load(f"open_clip:{copy}")

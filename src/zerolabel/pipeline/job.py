@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import calibration, health, report, results, vlms
+from zerolabel import report, results, vlms
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotate.asking import Preview
 from zerolabel.annotate.writing import save_skipped
@@ -23,11 +23,11 @@ from zerolabel.export import export, write_script
 from zerolabel.images import ImageSet
 from zerolabel.inspection.files import open_annotations
 from zerolabel.merging import merge, merge_all
-from zerolabel.pipeline import before
+from zerolabel.pipeline import before, deploying
 from zerolabel.planning import is_chat, is_encoder
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder
-from zerolabel.students import KEPT, Trained, make_classifier, needs_features, train_student, zero_shot
+from zerolabel.students import Trained, make_classifier, needs_features, train_student
 from zerolabel.training import best_device
 from zerolabel.truth import Labels
 from zerolabel.vlms.chat import SHORTLIST, Chat
@@ -110,7 +110,7 @@ class Job:
             results.check_truth(self.config, annotated, held_out)
         trained, classifier = self.train(annotated)
         metrics = self.evaluate(annotated, held_out, trained, classifier)
-        classifier = self.deploy(annotated, classifier, metrics)
+        classifier = deploying.deploy(self, annotated, classifier, metrics)
         metrics["onnx"] = self.export(classifier, (held_out or annotated).images)
         metrics["seconds"] = results.seconds(self.folder)
         results.write_json(self.folder / "metrics.json", metrics)
@@ -283,7 +283,9 @@ class Job:
     def train(self, annotated: Annotated) -> tuple[Trained, Classifier]:
         """The networks and the classifier made of them: ``checkpoints/``, ``log.jsonl``, ``classifier/``."""
         trained = train_student(self.config, self.folder, annotated, lambda: self.encoder, self.progress)
-        classifier = make_classifier(self.config, trained, annotated.annotations, provenance(self.config, annotated))
+        classifier = make_classifier(
+            self.config, trained, annotated.annotations, deploying.provenance(self.config, annotated)
+        )
         classifier.save(self.folder / "classifier")
         return trained, classifier
 
@@ -307,28 +309,6 @@ class Job:
             | {name: annotation[name] for name in known if name in annotation}
         )
 
-    def deploy(self, annotated: Annotated, classifier: Classifier, metrics: dict[str, Any]) -> Classifier:
-        """The student, or the zero-shot ensemble where alarms call the student worse; the student is in ``student/``.
-
-        Puts into the metrics which one it is, and why.
-        """
-        metrics |= {"deployed": "student", "fallback_reason": None}
-        bad = [alarm.text for alarm in (health.Alarm(**one) for one in metrics["alarms"]) if alarm.condemns]
-        if not bad:
-            return classifier
-        config = self.config
-        if len(config.vlm) != 1 or config.encoder is None or config.open_set:
-            metrics["fallback_reason"] = f"{bad[0]} There is no single model that knows all classes to fall back on."
-            return classifier
-        names = Classes(config.classes, config.aliases)
-        made = provenance(config, annotated) | {"learner": None, "hyper_parameters": {}}
-        kept = calibration.threshold_for_share(annotated.annotations.scores.amax(1), KEPT)
-        fallback = zero_shot(self.encoder, names, config.templates[0], kept, made)
-        classifier.save(self.folder / "student")
-        fallback.save(self.folder / "classifier")
-        metrics |= {"deployed": "zero-shot", "fallback_reason": bad[0]}
-        return fallback
-
     def export(self, classifier: Classifier, images: ImageSet) -> dict[str, float]:
         """``classifier.onnx``, checked against torch, and the script that runs it."""
         with results.timed(self.folder, "export"):
@@ -351,18 +331,3 @@ def shortlists(others: Sequence[Annotations]) -> dict[str, tuple[int, ...]] | No
         for digest, ids in zip(one.sha256, best, strict=True):
             found[digest] = tuple(dict.fromkeys((*found.get(digest, ()), *ids)))
     return found
-
-
-def provenance(config: Config, annotated: Annotated) -> dict[str, Any]:
-    """How a classifier came to be, for its files."""
-    return {
-        "annotators": sorted({f"{one.model}@{one.revision}" for one in annotated.annotations.annotators}),
-        "templates": dict(zip(config.vlm, map(list, config.templates), strict=True)),
-        "rule": config.rule,
-        "learner": config.learner,
-        "hyper_parameters": config.hyper_parameters,
-        "settings": config.settings,
-        "n_images": len(annotated.annotations),
-        "created": config.created,
-        "command": config.command,
-    }

@@ -99,7 +99,8 @@ def at_hand(spec: str) -> bool:
     if kind == "adapted":
         from zerolabel.vlms import adapted
 
-        return at_hand(str(adapted.record(Path(rest).expanduser())["base"]))
+        folder = Path(rest).expanduser()
+        return (folder / adapted.RECORD).is_file() and at_hand(str(adapted.record(folder)["base"]))
     name = rest if kind == "hf-hub" else _repository(rest)
     return name is not None and all(isinstance(try_to_load_from_cache(name, f), str) for f in (_CONFIG, _WEIGHTS))
 
