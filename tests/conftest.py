@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zerolabel import cli
 from zerolabel.annotations import Annotations, Annotator
 
 
@@ -20,6 +21,22 @@ def one_thread() -> None:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str, str]]:
+    """Run a command here: exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[object, str, str]:
+        code: object = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 @dataclass(frozen=True)

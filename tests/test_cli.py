@@ -25,22 +25,6 @@ def offline(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
-@pytest.fixture
-def call(capsys):
-    """Run a command here: exit code, standard output and standard error."""
-
-    def run(*arguments):
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A folder with digits, an empty one, files that are wrong in one way each, and a run that is not finished."""

@@ -12,7 +12,6 @@ from sklearn.datasets import load_digits
 
 from zerolabel import candidates
 from zerolabel.annotations import Annotations
-from zerolabel.cli import main
 
 CLASSES = ["--classes", "0,1,2,3,4,5,6,7,8,9"]
 N = 24
@@ -31,21 +30,9 @@ def world(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def call(capsys, world, monkeypatch):
-    """Run a command in the world's folder: exit code, standard output and standard error."""
+@pytest.fixture(autouse=True)
+def here(world, monkeypatch):
     monkeypatch.chdir(world)
-
-    def run(*arguments):
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 MODELS = {"glyphs": ["glyphs"], "tiny": ["open_clip:model"], "both": ["glyphs", "open_clip:model"]}

@@ -8,7 +8,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel.annotations import Annotations
-from zerolabel.cli import main
 from zerolabel.transduction import SOLVERS
 
 CLASSES = ["--classes", "0,1,2,3,4,5,6,7,8,9", "--vlm", "glyphs", "--cache", "cache"]
@@ -25,21 +24,9 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def call(capsys, folder, monkeypatch):
-    """Run a command in the folder: exit code, standard output and standard error."""
+@pytest.fixture(autouse=True)
+def here(folder, monkeypatch):
     monkeypatch.chdir(folder)
-
-    def run(*arguments):
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

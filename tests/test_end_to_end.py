@@ -20,7 +20,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel.classifier import Classifier
-from zerolabel.cli import main
 from zerolabel.pipeline import Job
 
 N_TRAIN, N_TEST = 200, 60
@@ -88,22 +87,6 @@ def done(digits, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command here: exit code, standard output and standard error."""
-
-    def run(*arguments):
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def deployed_accuracy(metrics):

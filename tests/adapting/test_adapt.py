@@ -21,7 +21,6 @@ from zerolabel.adapting.run import adapt, wording
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
-from zerolabel.cli import main
 from zerolabel.demo import write_digits
 from zerolabel.errors import InputError
 from zerolabel.few_shot import FEW_SHOT
@@ -49,20 +48,9 @@ def pool(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def call(capsys, monkeypatch, tmp_path):
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("ZEROLABEL_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments):
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def accuracy(annotations: Annotations, truth: Path) -> float:

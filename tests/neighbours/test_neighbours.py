@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from zerolabel.annotations import Annotations, Annotator
-from zerolabel.cli import main
 from zerolabel.errors import InputError
 from zerolabel.images import ImageSet
 from zerolabel.neighbours import NEIGHBOURS, export_labels, import_labels
@@ -164,36 +163,25 @@ def test_no_pickle_in_matrices(annotated, tmp_path):
         import_labels(annotated, "snorkel", tmp_path / "a.npy")
 
 
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        return code, capsys.readouterr()
-
-    return run
-
-
 def test_commands(annotated, folder, tmp_path, call):
     annotated.save(tmp_path / "a.parquet")
-    code, said = call("export-labels", tmp_path / "a.parquet", "--to", "crowd-kit", "-o", tmp_path / "t.csv", "--json")
-    assert code == 0 and json.loads(said.out)["n_images"] == 120
+    code, printed, _ = call(
+        "export-labels", tmp_path / "a.parquet", "--to", "crowd-kit", "-o", tmp_path / "t.csv", "--json"
+    )
+    assert code == 0 and json.loads(printed)["n_images"] == 120
     out = tmp_path / "b.parquet"
-    code, _ = call(
+    code, _, _ = call(
         "import-labels", tmp_path / "t.csv", "--from", "crowd-kit", "--into", tmp_path / "a.parquet", "-o", out
     )
     assert code == 0 and Annotations.load(out).votes.shape == (120, 6)
-    code, said = call(
+    code, printed, _ = call(
         *("import-labels", tmp_path / "t.csv", "--from", "crowd-kit", "--into", tmp_path / "a.parquet"),
         *("-o", out, "--replace", "--json"),
     )
-    facts = json.loads(said.out)
+    facts = json.loads(printed)
     assert (facts["n_annotators"], facts["n_human"], facts["n_human_before"]) == (3, 4, 4)
     (tmp_path / "classes.txt").write_text("\n".join(annotated.classes))
-    code, _ = call(
+    code, _, _ = call(
         *("import-labels", tmp_path / "t.csv", "--from", "crowd-kit", "--images", folder),
         *("-c", tmp_path / "classes.txt", "-o", out),
     )
@@ -213,5 +201,5 @@ def test_commands(annotated, folder, tmp_path, call):
         ): "--prefix has no meaning",
         ("export-labels", out, "--to", "cvs", "-o", tmp_path / "x.csv"): "did you mean 'csv'",
     }.items():
-        code, said = call(*wrong)
-        assert code == 2 and message in " ".join(said.err.split())
+        code, _, said = call(*wrong)
+        assert code == 2 and message in " ".join(said.split())

@@ -55,12 +55,14 @@ class ChatServer:
         headers: of the last request.
         answered: how often each (image, prompt) was answered with a completion.
         stop: once set, requests hang until the client goes away.
+        gather: requests that must have come before any is answered.
     """
 
     def __init__(self, behave: Callable[[dict[str, Any], int], Answer]) -> None:
         self.behave, self.requests, self.headers = behave, [], {}
         self.seen, self.answered, self.stop = Counter[str](), Counter[str](), threading.Event()
         self.limit: int | None = None
+        self.gather = 0
         self.lock, self.closing = threading.Lock(), threading.Event()
         server = self
 
@@ -82,6 +84,8 @@ class ChatServer:
                     status, headers, data = server.behave(request, nth)
                     if not held and status == 200 and headers.get("whole", "yes") == "yes":
                         server.answered[name] += 1
+                while len(server.requests) < server.gather and not server.closing.wait(0.01):
+                    pass
                 if held:
                     server.stop.set()
                     server.closing.wait(60)

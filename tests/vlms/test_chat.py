@@ -17,7 +17,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel.annotations import Annotations
-from zerolabel.cli import main
 from zerolabel.errors import InputError
 from zerolabel.prompts import Classes
 from zerolabel.vlms.chat import MOST_CLASSES, Chat
@@ -59,21 +58,10 @@ def serve():
         server.close()
 
 
-@pytest.fixture
-def call(capsys, monkeypatch, tmp_path):
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("ZEROLABEL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-    def run(*arguments):
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def ask(images, out, server, *more):
@@ -429,6 +417,7 @@ def test_a_server_that_drips_is_given_up_in_time(images, serve, call, tmp_path):
 
 def test_a_fatal_answer_does_not_wait_for_the_tries_of_others(images, serve, call, tmp_path):
     server = serve(lambda request, nth: wrong(401) if len(server.requests) == 6 else wrong(503, Retry_After="600"))
+    server.gather = 6
     code, _, err = call(*ask(images, tmp_path / "out", server, "--concurrency", 6))
     assert code == 2 and "refuses the key" in err
 

@@ -3,13 +3,13 @@
 No option is ever chosen on test images: it is a fixed default, or chosen by leaving shots out, as each method says.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from zerolabel import keywords
 from zerolabel.errors import InputError, nearest
 from zerolabel.few_shot.clip_adapter import clip_adapter
 from zerolabel.few_shot.linear_probe import linear_probe
@@ -57,8 +57,7 @@ def find(name: str) -> FewShot:
 
 def defaults(name: str) -> dict[str, Any]:
     """The options of a method and their defaults."""
-    parameters = inspect.signature(find(name)).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return keywords.defaults(find(name))
 
 
 def check(name: str, options: dict[str, Any]) -> None:
@@ -67,13 +66,7 @@ def check(name: str, options: dict[str, Any]) -> None:
     Raises:
         InputError: it has none of a name, or a number is out of its range.
     """
-    known = defaults(name)
-    for option, value in options.items():
-        if option not in known:
-            raise InputError(f"--set {option}: {name} has no such option{nearest(option, known)}")
-        low, high = RANGES[option]
-        if value is not None and not low <= value <= high:
-            raise InputError(f"--set {option}={value}: it is out of range; give a number from {low:g} to {high:g}.")
+    keywords.check(name, find(name), options, RANGES)
 
 
 def learn(

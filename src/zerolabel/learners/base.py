@@ -8,6 +8,7 @@ from typing import Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from zerolabel import keywords
 from zerolabel.annotations import Annotations
 from zerolabel.networks import Network
 
@@ -111,10 +112,7 @@ class Learner(nn.Module, ABC):
 
 def hyper_parameters(learner: type[Learner]) -> dict[str, object]:
     """Name and default of each keyword-only argument of a learner's constructor."""
-    import inspect
-
-    parameters = inspect.signature(learner).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return keywords.defaults(learner)
 
 
 __all__ = ["Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]

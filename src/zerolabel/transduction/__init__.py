@@ -1,12 +1,12 @@
 """Solvers that look at all images at once and train nothing: features in, a posterior of the classes out."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
+from zerolabel import keywords
 from zerolabel.errors import InputError, nearest
 from zerolabel.transduction.em_dirichlet import em_dirichlet
 from zerolabel.transduction.knn import knn
@@ -62,8 +62,7 @@ def find_solver(name: str) -> Solver:
 
 def defaults(name: str) -> dict[str, Any]:
     """The options of a solver and their defaults."""
-    parameters = inspect.signature(find_solver(name)).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return keywords.defaults(find_solver(name))
 
 
 def check(name: str, options: dict[str, Any]) -> None:
@@ -72,13 +71,7 @@ def check(name: str, options: dict[str, Any]) -> None:
     Raises:
         InputError: it has none of a name, or a number is out of its range.
     """
-    known = defaults(name)
-    for option, value in options.items():
-        if option not in known:
-            raise InputError(f"--set {option}: {name} has no such option{nearest(option, known)}")
-        low, high = RANGES.get(option, (0, 1))
-        if isinstance(value, int | float) and not low <= value <= high:
-            raise InputError(f"--set {option}={value}: it is out of range; give a number from {low:g} to {high:g}.")
+    keywords.check(name, find_solver(name), options, RANGES)
 
 
 def solve(
