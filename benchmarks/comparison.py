@@ -40,11 +40,15 @@ ALL = tuple(name for name in LEARNERS if name not in (*WANTS_LABELS, *ADAPTING))
 MAIN = ("digits", "fashion", "fer2013")
 """The cells of every learner."""
 FEW = ("cross_entropy", "distillation", "coreg", "proden", "rc", "pico", "papi", "elr", "dividemix", "promix")
+LONG = ("cross_entropy", "coreg", "solar")
 FRAME = {
     "annotator, on the pool": "annotator_pool_accuracy",
     "candidates hold the truth": "candidate_coverage",
     "supervised bound": "bound_accuracy",
 }
+
+SCORES = ("coreg.evidence=scores", "coreg.align_targets=true", "coreg.warm_up=36")
+"""Co-Reg that hears how many votes a candidate has, and has time after its warm-up."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Cell:
         size: pixels of the students' input.
         learners: that are run.
         flip: whether an image and its mirror image mean the same.
+        options: further ``LEARNER.NAME=VALUE``.
     """
 
     make: Callable[[Path, Path], Pool]
@@ -64,13 +69,15 @@ class Cell:
     size: int
     learners: tuple[str, ...] = ALL
     flip: bool = True
+    options: tuple[str, ...] = ()
 
 
 CELLS = {
     "digits": Cell(pools.digits, 20, 32, flip=False),
     "fashion": Cell(pools.fashion, 20, 28),
     "fer2013": Cell(pools.fer2013, 20, 32),
-    "fashion, 60 epochs": Cell(pools.fashion, 60, 28, FEW),
+    "fashion, 60 epochs": Cell(pools.fashion, 60, 28, LONG),
+    "fashion, 60 epochs, scores": Cell(pools.fashion, 60, 28, ("coreg",), options=SCORES),
     "cifar10n": Cell(pools.cifar10n, 10, 32, FEW),
     "grid q=0.1 eta=0.2": Cell(pools.drawn(0.1, 0.2), 20, 32, FEW),
     "grid q=0.3 eta=0": Cell(pools.drawn(0.3, 0.0), 20, 32, FEW),
@@ -86,8 +93,8 @@ def compare(name: str, cell: Cell, data: Path, learners: tuple[str, ...], seeds:
         "--size", cell.size, "--seeds", seeds, "--jobs", jobs, "--flip" if cell.flip else "--no-flip",
         "--set", f"batch_size={BATCH}",
     ]  # fmt: skip
-    train, out = pool.folder / "train", WORK / name
-    zerolabel("compare", train, pool.annotations, "-o", out, "--learners", ",".join(learners), *shared)
+    train, out, own = pool.folder / "train", WORK / name, [part for one in cell.options for part in ("--set", one)]
+    zerolabel("compare", train, pool.annotations, "-o", out, "--learners", ",".join(learners), *shared, *own)
     zerolabel("compare", train, pool.bound, "-o", WORK / "bounds" / name, "--learners", "cross_entropy", *shared)
 
 

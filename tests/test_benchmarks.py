@@ -76,12 +76,12 @@ def test_plain_loop_takes_the_same_steps_as_the_learner(learner: CoReg, plain: P
         plain_own, plain_peer = (plain.a, plain.b) if turn < 2 else (plain.b, plain.a)
         torch.manual_seed(turn)
         restricted = labels.restrict(p, learner.candidates)
-        batches = Batch(index, x), Batch(rest, u)
+        batches, even = (Batch(index, x), Batch(rest, u)), torch.ones(CLASSES)
         vectorised = step_of(
             learner,
             optimizer,
-            lambda own=own, side=side, peer=peer, r=restricted, b=batches: learner.co_step(
-                own, side, peer, w, r, since, *b
+            lambda own=own, side=side, peer=peer, r=restricted, b=batches, even=even: learner.co_step(
+                own, side, peer, w, r, (even, even), since, *b
             ),
         )
         torch.manual_seed(turn)

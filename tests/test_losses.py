@@ -48,6 +48,11 @@ def test_partial_cross_entropy(dtype: torch.dtype) -> None:
     candidates[2] = False
     terms = [-log(sum(softmax(z[i])[j] for j in range(4) if candidates[i, j])) for i in range(9) if i != 2]
     close(losses.partial_cross_entropy(z, candidates), sum(terms) / 8, dtype)
+    w = soft(9, 4, dtype)
+    terms = [
+        -log(sum(float(w[i, j]) * softmax(z[i])[j] for j in range(4) if candidates[i, j])) for i in range(9) if i != 2
+    ]
+    close(losses.partial_cross_entropy(z, candidates, w), sum(terms) / 8, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

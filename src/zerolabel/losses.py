@@ -22,13 +22,16 @@ def cross_entropy(logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) ->
     return mean(-(target * log_probabilities(logits)).sum(1))
 
 
-def partial_cross_entropy(logits: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, ""]:
-    """``-log sum_{j in S} p_j`` (CC; Co-Reg's warm-up): zero where every class is a candidate.
+def partial_cross_entropy(
+    logits: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], weight: Float[Tensor, "N C"] | None = None
+) -> Float[Tensor, ""]:
+    """``-log sum_{j in S} w_j p_j`` (CC; Co-Reg's warm-up); w is 1 unless given, and the loss zero where S is all.
 
-    An image with no candidate does not count.
+    An image with no candidate does not count; one of another needs a weight above zero.
     """
     rows = candidates.any(1)
     log_p = log_probabilities(logits[rows])
+    log_p = log_p if weight is None else log_p + weight[rows].to(log_p.dtype).log()
     return mean(-log_p.masked_fill(~candidates[rows], -torch.inf).logsumexp(1))
 
 

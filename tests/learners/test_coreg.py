@@ -12,6 +12,8 @@ from zerolabel import labels, losses, training
 from zerolabel.learners import CoReg
 from zerolabel.learners.base import Batch, Epoch, Losses, Pass
 from zerolabel.networks import build
+from zerolabel.training import Settings, train
+from zerolabel.views import Features
 
 SMALL = {"warm_up": 2, "ramp": 4, "delay": 1, "queue": 16, "embedding": 8}
 
@@ -59,13 +61,15 @@ def step(learner: CoReg, trusted: Batch, rest: Batch, since: int = 5) -> tuple[L
     n, c = learner.candidates.shape
     torch.manual_seed(11)
     w, restricted = torch.rand(n), labels.restrict(torch.rand(n, c), learner.candidates)
-    terms = learner.co_step(learner.network, learner.side, learner.peer, w, restricted, since, trusted, rest)
-    return terms, {**seen, "w": w, "restricted": restricted}
+    tilts = (torch.rand(c) + 0.5, torch.rand(c) + 0.5)
+    terms = learner.co_step(learner.network, learner.side, learner.peer, w, restricted, tilts, since, trusted, rest)
+    return terms, {**seen, "w": w, "restricted": restricted, "own_tilt": tilts[0], "peer_tilt": tilts[1]}
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_targets_against_the_loop(world, together: bool) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(world, human_of(world, at1=3, at6=2), co_pseudo_labels=together)
+@pytest.mark.parametrize(("together", "aligned"), [(True, False), (False, False), (True, True), (False, True)])
+def test_targets_against_the_loop(world, together: bool, aligned: bool) -> None:  # type: ignore[no-untyped-def]
+    human = human_of(world, at1=3, at6=2)
+    learner = learner_of(world, human, co_pseudo_labels=together, align_targets=aligned)
     trusted, rest = batch_of(world, 0, 1, 2, 3), batch_of(world, 4, 5, 6)
     _, seen = step(learner, trusted, rest)
     expected = []
@@ -73,6 +77,9 @@ def test_targets_against_the_loop(world, together: bool) -> None:  # type: ignor
         for row, i in enumerate(batch.index.tolist()):
             own = sum(softmax(learner.network, view[row]) for view in batch.views[:2]) / 2
             peer = sum(softmax(learner.peer, view[row]) for view in batch.views[:2]) / 2
+            if aligned:
+                own, peer = own * seen["own_tilt"], peer * seen["peer_tilt"]
+                own, peer = own / own.sum(), peer / peer.sum()
             if partial:
                 p = seen["w"][i] * seen["restricted"][i] + (1 - seen["w"][i]) * own
             else:
@@ -238,7 +245,9 @@ def test_divisions_are_exchanged(world, exchange: bool) -> None:  # type: ignore
     used = ((w_b, q_b), (w_a, q_a)) if exchange else ((w_a, q_a), (w_b, q_b))
     owners = ((learner.network, learner.peer), (learner.peer, learner.network))
     for call, one, (w, q), (own, peer) in zip(calls, passes, used, owners, strict=True):
-        assert call[0] is own and call[2] is peer and call[5:] == (2, "trusted", "rest")
+        assert call[0] is own and call[2] is peer and call[6:] == (2, "trusted", "rest")
+        tilts = [0.25 / (p_a if network is learner.network else p_b).mean(0) for network in (own, peer)]
+        torch.testing.assert_close(call[5], tuple(tilts))
         assert torch.equal(call[3], w)
         torch.testing.assert_close(call[4], labels.restrict(q, learner.candidates))
         assert torch.equal(one.groups[0], (w > 0.5).nonzero().squeeze(1))
@@ -366,3 +375,28 @@ def test_balance_draws_every_class_as_often(make_annotations) -> None:  # type: 
     trusted, rest = learner.groups((torch.arange(22) < 20).float())
     assert sorted(set(trusted.tolist())) == list(range(20)) and rest.tolist() == [20, 21, 0]
     assert int((trusted == 17).sum()) == 4 and int((trusted == 1).sum()) == 1
+
+
+def test_in_warm_up_candidates_weigh_as_much_as_their_scores(world) -> None:  # type: ignore[no-untyped-def]
+    learner, batch = learner_of(world, evidence="scores"), batch_of(world, 0, 1, 2)
+    terms, expected = learner.warm_up_step(learner.network, batch), 0.0
+    for row, i in enumerate(batch.index.tolist()):
+        p = softmax(learner.network, batch.views[0][row])
+        inside = [c for c in range(4) if learner.candidates[i, c]]
+        total = sum(float(learner.scores[i, c]) for c in inside)
+        expected -= log(sum(float(learner.scores[i, c]) / total * float(p[c]) for c in inside)) / 3
+    assert terms["warm_up"].item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("evidence", "told_apart"), [("scores", True), ("sets", False)])
+def test_scores_tell_classes_apart_that_always_come_together(evidence: str, told_apart: bool, make_annotations) -> None:  # type: ignore[no-untyped-def]
+    """Three annotators are right; two name the other of two classes, so that both are candidates of each image."""
+    truth = torch.arange(360) % 3
+    votes = torch.stack([truth] * 3 + [torch.where(truth < 2, 1 - truth, truth)] * 2, 1)
+    features = F.normalize(torch.eye(3)[truth].repeat(1, 4) + 0.4 * torch.randn(360, 12), dim=1)
+    learner = CoReg(build("linear", 3, 12), make_annotations(votes, 3), **(SMALL | {"evidence": evidence}))
+    for _ in train(learner, Features(features), Settings(epochs=6, batch_size=32, lr=0.1, device="cpu")):
+        pass
+    with torch.no_grad():
+        right = learner.network(features).argmax(1) == truth
+    assert (min(float(right[truth == c].float().mean()) for c in range(3)) > 0.9) == told_apart

@@ -15,6 +15,10 @@ may use (partial split) and whose it must forget (unlabelled split).
 Where the paper and its code differ or are silent: squared errors are summed over classes as the paper prints
 them; a set of all classes teaches nothing in warm-up because its loss is zero; prototypes are normalised once
 a batch; an image that a person labelled is always in the partial split, with a one-hot target.
+
+Ours, and off by default: `evidence` and `align_targets`, for classes that the annotators hardly tell apart. Where
+two classes come together in most sets, naming one of them for both costs nothing in warm-up, and co-training then
+forgets the other.
 """
 
 from collections.abc import Iterable
@@ -49,6 +53,7 @@ class CoReg(Learner):
     Args:
         warm_up: E_w, epochs on the candidate sets alone; the paper's 50 or 100.
         entropy_weight: of the negative entropy in warm-up.
+        evidence: "sets" takes candidates as equal in warm-up, as the paper does; "scores" weighs each by its score.
         temperature: T of the sharpening.
         threshold: posterior above which an image is in the partial split.
         history: epochs over which the division loss is averaged.
@@ -70,6 +75,7 @@ class CoReg(Learner):
             each as often, 1 every class as often.
         prior: the class prior that predictions are aligned to: "uniform", "estimated", "none" for no alignment,
             or one weight per class.
+        align_targets: whether pseudo-labels of a batch are aligned to the prior, too, by the same factors.
         co_pseudo_labels: off is the ablation in which each network divides and labels for itself.
         contrast: "noisy", or "supervised" for the ablation with the plain supervised contrastive loss.
         unlabelled_split: off is the ablation that drops it.
@@ -85,6 +91,7 @@ class CoReg(Learner):
         *,
         warm_up: int = 50,
         entropy_weight: float = 1.0,
+        evidence: Literal["sets", "scores"] = "sets",
         temperature: float = 0.5,
         threshold: float = 0.5,
         history: int = 5,
@@ -103,6 +110,7 @@ class CoReg(Learner):
         contrast_temperature: float = 0.07,
         balance: float = 0.0,
         prior: str | tuple[float, ...] = "uniform",
+        align_targets: bool = False,
         co_pseudo_labels: bool = True,
         contrast: Literal["noisy", "supervised"] = "noisy",
         unlabelled_split: bool = True,
@@ -115,7 +123,8 @@ class CoReg(Learner):
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
         self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
         self.restart, self.balance = restart, balance
-        self.aligned = prior != "none"
+        self.evidence, self.aligned = evidence, prior != "none"
+        self.align_targets = align_targets and self.aligned
         self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
         side = partial(Side, history=history, embedding=embedding, queue=queue, momentum=momentum)
@@ -135,7 +144,9 @@ class CoReg(Learner):
                 drawn = self.evenly(self.labelled)
                 yield Pass(partial(self.warm_up_step, network), (drawn,), batches=2, views=("strong",))
             return
-        p_a, p_b = (self.score(epoch.predict(network)) for network in self.networks)
+        raw_a, raw_b = (epoch.predict(network) for network in self.networks)
+        tilt_a, tilt_b = (self.prior / p.mean(0).clamp_min(labels.TINY) for p in (raw_a, raw_b))
+        p_a, p_b = self.score(raw_a), self.score(raw_b)
         w_a, w_b = self.divide(p_a, self.side), self.divide(p_b, self.peer_side)
         self.figures = {
             "partial_a": float((w_a > self.threshold).sum()),
@@ -145,16 +156,17 @@ class CoReg(Learner):
         if not self.co_pseudo_labels:
             p_a, p_b, w_a, w_b = p_b, p_a, w_b, w_a
         since = epoch.number - self.warm_up
-        for own, peer, w, p in ((a, b, w_b, p_b), (b, a, w_a, p_a)):
+        for own, peer, w, p, tilts in ((a, b, w_b, p_b, (tilt_a, tilt_b)), (b, a, w_a, p_a, (tilt_b, tilt_a))):
             own[1].start(own[0])
-            step = partial(self.co_step, *own, peer[0], w, labels.restrict(p, self.candidates), since)
+            step = partial(self.co_step, *own, peer[0], w, labels.restrict(p, self.candidates), tilts, since)
             yield Pass(step, self.groups(w), restart=self.restart)
 
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
         """``-log sum_{j in S} p_j`` and the negative entropy, which resists over-confidence."""
-        logits = network(batch.views[0])
+        logits, candidates = network(batch.views[0]), self.candidates[batch.index]
+        weight = labels.restrict(self.scores[batch.index], candidates) if self.evidence == "scores" else None
         return {
-            "warm_up": losses.partial_cross_entropy(logits, self.candidates[batch.index]),
+            "warm_up": losses.partial_cross_entropy(logits, candidates, weight),
             "entropy": self.entropy_weight * losses.negative_entropy(logits),
         }
 
@@ -189,6 +201,7 @@ class CoReg(Learner):
         peer: Network,
         w: Float[Tensor, " N"],
         restricted: Float[Tensor, "N C"],
+        tilts: tuple[Float[Tensor, " C"], Float[Tensor, " C"]],
         since: int,
         trusted: Batch,
         rest: Batch,
@@ -200,8 +213,8 @@ class CoReg(Learner):
         with torch.no_grad():
             features = own.features(torch.cat([weak_1, weak_2]))
             p_own = own.head(features).float().softmax(1)
-            p_own = (p_own[: len(index)] + p_own[len(index) :]) / 2
-            p_peer = self.peer_labels(peer, p_own[n:], weak_1[n:], weak_2[n:])
+            p_own = self.tilted((p_own[: len(index)] + p_own[len(index) :]) / 2, tilts[0])
+            p_peer = self.peer_labels(peer, p_own[n:], weak_1[n:], weak_2[n:], tilts[1])
             trust = w[trusted.index, None]
             mixed_labels = trust * restricted[trusted.index] + (1 - trust) * p_own[:n]
             target = labels.sharpen(torch.cat([mixed_labels, (p_own[n:] + p_peer) / 2]), self.temperature)
@@ -221,12 +234,18 @@ class CoReg(Learner):
         side.queue.push(keys, pseudo, clean)
         return terms
 
-    def peer_labels(self, peer: Network, p_own: Tensor, weak_1: Tensor, weak_2: Tensor) -> Float[Tensor, "U C"]:
+    def tilted(self, p: Float[Tensor, "B C"], tilt: Float[Tensor, " C"]) -> Float[Tensor, "B C"]:
+        """Predictions of a batch, aligned to the class prior where that is wanted."""
+        return labels.normalise(p * tilt) if self.align_targets else p
+
+    def peer_labels(
+        self, peer: Network, p_own: Tensor, weak_1: Tensor, weak_2: Tensor, tilt: Tensor
+    ) -> Float[Tensor, "U C"]:
         """The peer's mean prediction on the unlabelled split; the network's own where it labels for itself."""
         if not self.co_pseudo_labels or len(weak_1) == 0:
             return p_own
         p: Tensor = peer(torch.cat([weak_1, weak_2])).float().softmax(1)
-        return (p[: len(weak_1)] + p[len(weak_1) :]) / 2
+        return self.tilted((p[: len(weak_1)] + p[len(weak_1) :]) / 2, tilt)
 
     def consistency(
         self, own: Network, side: Side, x: Tensor, target: Float[Tensor, "B C"], clean: Tensor, since: int
