@@ -1,9 +1,9 @@
 """What choosing a learner without labels costs, and what the alarms see: ``python -m benchmarks.selection``.
 
 Reads the runs of ``benchmarks/results/comparison.json``. A criterion's regret in a cell is the accuracy of the best
-learner less that of the learner the criterion puts first, both means over seeds. A learner is below its annotator in a
-cell where its mean accuracy on the pool is; it is alarmed where at least half of its runs are. The tables go to the
-screen and to ``benchmarks/results/selection.json``.
+learner less that of the learner the criterion puts first, both means over seeds; a cell of one learner has nothing to
+choose and is left out. A learner is below its annotator in a cell where its mean accuracy on the pool is; it is alarmed
+where at least half of its runs are. The tables go to the screen and to ``benchmarks/results/selection.json``.
 """
 
 import json
@@ -81,7 +81,7 @@ def main() -> None:
         raise SystemExit(f"{COMPARISON} is not there; run python -m benchmarks.comparison.")
     compared: dict[str, Any] = json.loads(COMPARISON.read_text(encoding="utf-8"))["cells"]
     runs = {name: pd.DataFrame(cell["runs"]) for name, cell in compared.items()}
-    cells = {name: regrets(table) for name, table in runs.items()}
+    cells = {name: regrets(table) for name, table in runs.items() if table["learner"].nunique() > 1}
     warned = {name: alarms(table, compared[name]["annotator_pool_accuracy"]) for name, table in runs.items()}
     found = summarise(cells)
     RESULTS.write_text(json.dumps({"criteria": found, "regret": cells, "alarms": warned}, indent=1) + "\n")
