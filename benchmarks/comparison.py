@@ -71,6 +71,11 @@ class Cell:
     flip: bool = True
     options: tuple[str, ...] = ()
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is said of it beside its figures."""
+        return {"epochs": self.epochs, "size": self.size, "options": list(self.options)}
+
 
 CELLS = {
     "digits": Cell(pools.digits, 20, 32, flip=False),
@@ -81,7 +86,7 @@ CELLS = {
     "cifar10n": Cell(pools.cifar10n, 10, 32, FEW),
     "grid q=0.1 eta=0.2": Cell(pools.drawn(0.1, 0.2), 20, 32, FEW),
     "grid q=0.3 eta=0": Cell(pools.drawn(0.3, 0.0), 20, 32, FEW),
-    "grid q=0.3 eta=0.4": Cell(pools.drawn(0.3, 0.4), 20, 32, FEW),
+    "grid q=0.3 eta=0.4": Cell(pools.drawn(0.3, 0.4), 20, 32, (*FEW, "pico_plus", "alim")),
 }
 
 
@@ -178,7 +183,7 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {options.jobs} runs at a time",
         "torch": torch.__version__,
-        "settings": {name: {"epochs": CELLS[name].epochs, "size": CELLS[name].size} for name in cells},
+        "settings": {name: CELLS[name].settings for name in cells},
         "student": "light",
         "batch": BATCH,
         "cells": cells,
