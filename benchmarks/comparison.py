@@ -47,7 +47,7 @@ FRAME = {
     "supervised bound": "bound_accuracy",
 }
 
-SCORES = ("coreg.evidence=scores", "coreg.align_targets=true", "coreg.warm_up=36")
+SCORES = ("coreg.evidence=scores", "coreg.align_batches=true", "coreg.warm_up=36")
 """Co-Reg that hears how many votes a candidate has, and has time after its warm-up."""
 
 

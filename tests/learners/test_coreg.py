@@ -69,7 +69,7 @@ def step(learner: CoReg, trusted: Batch, rest: Batch, since: int = 5) -> tuple[L
 @pytest.mark.parametrize(("together", "aligned"), [(True, False), (False, False), (True, True), (False, True)])
 def test_targets_against_the_loop(world, together: bool, aligned: bool) -> None:  # type: ignore[no-untyped-def]
     human = human_of(world, at1=3, at6=2)
-    learner = learner_of(world, human, co_pseudo_labels=together, align_targets=aligned)
+    learner = learner_of(world, human, co_pseudo_labels=together, align_batches=aligned)
     trusted, rest = batch_of(world, 0, 1, 2, 3), batch_of(world, 4, 5, 6)
     _, seen = step(learner, trusted, rest)
     expected = []

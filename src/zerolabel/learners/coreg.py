@@ -16,7 +16,7 @@ Where the paper and its code differ or are silent: squared errors are summed ove
 them; a set of all classes teaches nothing in warm-up because its loss is zero; prototypes are normalised once
 a batch; an image that a person labelled is always in the partial split, with a one-hot target.
 
-Ours, and off by default: `evidence` and `align_targets`, for classes that the annotators hardly tell apart. Where
+Ours, and off by default: `evidence` and `align_batches`, for classes that the annotators hardly tell apart. Where
 two classes come together in most sets, naming one of them for both costs nothing in warm-up, and co-training then
 forgets the other.
 """
@@ -75,7 +75,7 @@ class CoReg(Learner):
             each as often, 1 every class as often.
         prior: the class prior that predictions are aligned to: "uniform", "estimated", "none" for no alignment,
             or one weight per class.
-        align_targets: whether pseudo-labels of a batch are aligned to the prior, too, by the same factors.
+        align_batches: whether pseudo-labels of a batch are aligned to the prior, too, by the same factors.
         co_pseudo_labels: off is the ablation in which each network divides and labels for itself.
         contrast: "noisy", or "supervised" for the ablation with the plain supervised contrastive loss.
         unlabelled_split: off is the ablation that drops it.
@@ -110,7 +110,7 @@ class CoReg(Learner):
         contrast_temperature: float = 0.07,
         balance: float = 0.0,
         prior: str | tuple[float, ...] = "uniform",
-        align_targets: bool = False,
+        align_batches: bool = False,
         co_pseudo_labels: bool = True,
         contrast: Literal["noisy", "supervised"] = "noisy",
         unlabelled_split: bool = True,
@@ -124,7 +124,7 @@ class CoReg(Learner):
         self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
         self.restart, self.balance = restart, balance
         self.evidence, self.aligned = evidence, prior != "none"
-        self.align_targets = align_targets and self.aligned
+        self.align_batches = align_batches and self.aligned
         self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
         side = partial(Side, history=history, embedding=embedding, queue=queue, momentum=momentum)
@@ -236,7 +236,7 @@ class CoReg(Learner):
 
     def tilted(self, p: Float[Tensor, "B C"], tilt: Float[Tensor, " C"]) -> Float[Tensor, "B C"]:
         """Predictions of a batch, aligned to the class prior where that is wanted."""
-        return labels.normalise(p * tilt) if self.align_targets else p
+        return labels.normalise(p * tilt) if self.align_batches else p
 
     def peer_labels(
         self, peer: Network, p_own: Tensor, weak_1: Tensor, weak_2: Tensor, tilt: Tensor
