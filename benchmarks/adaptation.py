@@ -36,12 +36,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.prompt_cost import KINDS, apart
 from zerolabel import open_set, vlms
 from zerolabel.adapting import METHODS, SUPERVISED
 from zerolabel.annotate import score, text_features
 from zerolabel.demo import write_digits
 from zerolabel.images import ImageSet
 from zerolabel.prompts import Classes
+from zerolabel.transduction import SOLVERS
 
 WORK = Path("build/benchmarks/adaptation")
 RESULTS = Path("benchmarks/results/adaptation.json")
@@ -57,7 +59,6 @@ UNIFORM = ("grip", "ifpl", "fpl", "infomax", "pouf", "must", "dpa")
 OPEN = ("ueo", "infomax", "grip")
 LOOP = ("ueo", "grip")
 STUDENTS = ("light", "features")
-KINDS = ("text", "classifier", "adapter", "visual", "deep", "both", "norm", "lora", "text+norm")
 
 
 @dataclass(frozen=True)
@@ -224,10 +225,11 @@ def runs(parts: list[str]) -> Iterator[Run]:
     """All adaptations of the parts, seed by seed."""
     for seed in SEEDS:
         if "methods" in parts:
-            yield from (Run("methods", "all", method, seed) for method in (*UNLABELLED, *LEARNERS, *SUPERVISED))
+            of_all = (*UNLABELLED, *LEARNERS, *SOLVERS, *SUPERVISED)
+            yield from (Run("methods", "all", method, seed) for method in of_all)
         if "skewed" in parts:
             for ratio in ("ratio 10", "ratio 50"):
-                yield from (Run("skewed", ratio, method, seed) for method in (*UNLABELLED, *LEARNERS[:-2]))
+                yield from (Run("skewed", ratio, method, seed) for method in (*UNLABELLED, *LEARNERS[:-2], *SOLVERS))
                 yield from (Run("skewed", ratio, m, seed, ("--set", "prior=uniform")) for m in UNIFORM)
         if "open" in parts:
             for scenario in open_set.SCENARIOS:
@@ -295,45 +297,6 @@ def open_truth() -> Path:
     return file
 
 
-COST = """
-import json, resource, sys, time
-import open_clip, torch
-from zerolabel.networks.prompted import PromptedNetwork
-from zerolabel.prompts import Classes
-kind = sys.argv[1]
-torch.manual_seed(0)
-model = open_clip.create_model("ViT-B-32", pretrained=None).eval()
-words = "a photo of a " if {"text", "both"} & set(kind.split("+")) else ""
-classes = Classes(tuple(f"class number {i}" for i in range(100)))
-network = PromptedNetwork.of(model, open_clip.get_tokenizer("ViT-B-32"), kind, words, classes, ("{}",), 224)
-on_features = set(kind.split("+")) <= {"text", "adapter", "classifier"}
-x = torch.nn.functional.normalize(torch.randn(32, 512), dim=1) if on_features else torch.rand(32, 3, 224, 224)
-optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 1e-6)
-times = []
-for _ in range(4):
-    start = time.perf_counter()
-    network(x).square().mean().backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    times.append(time.perf_counter() - start)
-learnt = sum(p.numel() for p in network.parameters() if p.requires_grad)
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-with torch.no_grad():
-    start = time.perf_counter()
-    model.encode_image(torch.rand(32, 3, 224, 224))
-    forward = time.perf_counter() - start
-print(json.dumps({"seconds": min(times[1:]), "forward": forward, "memory": memory * 1024, "learnt": learnt}))
-"""
-
-
-def cost(kind: str) -> dict[str, Any]:
-    """A step of 32 images and 100 classes on ViT-B/32, in units of a forward pass of the images, and peak memory."""
-    done = subprocess.run([sys.executable, "-c", COST, kind], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    share = round(found["seconds"] / found["forward"], 2)
-    return {"prompt": kind, "forwards": share, "memory": found["memory"], "learnt": found["learnt"]}
-
-
 def percent(values: pd.Series) -> str:
     """Mean and standard deviation over seeds, in per cent."""
     spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
@@ -388,7 +351,7 @@ def main() -> None:
     rows = finished(every)
     trained = [one.run() for one in loops() if (one.folder / "metrics.json").is_file()]
     before = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"cost": []}
-    costs = [cost(kind) for kind in KINDS] if "cost" in options.parts else before["cost"]
+    costs = [apart(kind) for kind in KINDS] if "cost" in options.parts else before["cost"]
     RESULTS.write_text(json.dumps(results(rows, trained, costs), indent=1) + "\n")
     console, figures = Console(width=150), ["accuracy", "mean_per_class_accuracy", "learnt_accuracy", "used"]
     for part in ("methods", "skewed"):

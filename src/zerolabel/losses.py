@@ -27,7 +27,7 @@ def partial_cross_entropy(
 ) -> Float[Tensor, ""]:
     """``-log sum_{j in S} w_j p_j`` (CC; Co-Reg's warm-up); w is 1 unless given, and the loss zero where S is all.
 
-    An image with no candidate does not count; one of another needs a weight above zero.
+    An image with no candidate does not count; of any other, some candidate must have a weight above zero.
     """
     rows = candidates.any(1)
     log_p = log_probabilities(logits[rows])

@@ -26,6 +26,8 @@ from zerolabel.errors import InputError
 from zerolabel.few_shot import FEW_SHOT
 from zerolabel.images import ImageSet
 from zerolabel.prompts import Classes
+from zerolabel.transduction import SOLVERS
+from zerolabel.transduction import defaults as solver_defaults
 from zerolabel.truth import Labels
 
 CLASSES = ["--classes", ",".join("0123456789"), "--vlm", "glyphs"]
@@ -232,6 +234,32 @@ def test_an_adapted_model_is_exported_and_says_what_it_annotates(prompt, pool, c
     )
     code, printed, err = call("export", out, "-o", tmp_path / "c.onnx", "--images", pool / "pool.txt", "--json")
     assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
+
+
+@pytest.mark.parametrize("method", SOLVERS)
+def test_what_a_solver_found_answers_for_single_images(method, pool, call, tmp_path):
+    out = tmp_path / "adapted"
+    command = ["adapt", pool / "pool.txt", *CLASSES, "--method", method, "--truth", pool / "pool.csv", "-o", out]
+    code, printed, err = call(*command, "--json")
+    assert code == 0, err
+    before, _ = json.loads(printed)["accuracy"]
+    record = json.loads((out / "adapted.json").read_text())
+    assert record["options"] == ({"prior": "estimated"} if "prior" in solver_defaults(method) else {})
+    (out / "adapted.json").write_text(json.dumps({**record, "used": True}))
+    use = ["annotate", pool / "pool.txt", *CLASSES[:2], "--vlm", f"adapted:{out}", "-o", tmp_path / "again"]
+    assert call(*use)[0] == 0
+    annotations = Annotations.load(tmp_path / "again" / "annotations.parquet")
+    assert accuracy(annotations, pool / "pool.csv") >= before - 0.01
+    assert "leave --prompt and --epochs out" in call(*command[:-1], tmp_path / "other", "--epochs", 2)[2]
+    code, printed, err = call("export", out, "-o", tmp_path / "c.onnx", "--images", pool / "pool.txt", "--json")
+    assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
+
+
+def test_a_truth_of_other_images_is_told_before_anything_is_learnt(pool, call, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("file_name,label\nnowhere.png,1\n")
+    code, _, err = call("adapt", pool / "pool.txt", *CLASSES, "--truth", other, "-o", tmp_path / "adapted")
+    assert code == 2 and "nowhere.png" in err and not (tmp_path / "adapted").exists()
 
 
 @pytest.mark.parametrize("method", SUPERVISED)

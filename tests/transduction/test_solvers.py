@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from zerolabel import propagation
 from zerolabel.errors import InputError
-from zerolabel.transduction import SOLVERS, check, defaults, prototypes, solve, zero_shot
+from zerolabel.transduction import SOLVERS, check, defaults, inductive, prototypes, solve, zero_shot
 from zerolabel.transduction.em_dirichlet import fit
 from zerolabel.transduction.moon import log_bessel
 
@@ -36,6 +36,21 @@ def both(name, f, t, loop_options, **options):
     found = solve(name, f, t, SCALE, **options)
     wanted = getattr(loops, name)(f.numpy(), t.numpy(), SCALE, **loop_options)
     return found, torch.from_numpy(wanted)
+
+
+def test_the_head_of_a_posterior_is_the_discriminant_of_its_gaussians(made_up):
+    f, t = made_up
+    z = (F.one_hot(torch.arange(30) % 3, 4) + 0.1 * torch.rand(30, 4)).double()
+    z[:, 3] = 0  # no image is of the last class: its mean is its text
+    found = inductive(f, z, t, SCALE)(f).log_softmax(1)
+    means = [F.normalize(sum(z[i, k] * f[i] for i in range(30)), dim=0) if k < 3 else t[3] for k in range(4)]
+    variance = sum(z[i, k] * (f[i] - means[k]) ** 2 for i in range(30) for k in range(4)) / 30
+    # the sums over all images have the squares of each image once, which is where rows of z sum to one
+    variance = variance + ((1 - z.sum(1))[:, None] * f**2).sum(0) / 30
+    wanted = torch.stack(
+        [torch.stack([SCALE * x @ t[k] - ((x - means[k]) ** 2 / variance).sum() / 2 / 50 for k in range(4)]) for x in f]
+    )
+    torch.testing.assert_close(found, wanted.log_softmax(1), rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("prior", ["uniform", "estimated", (1.0, 2.0, 3.0, 4.0)])

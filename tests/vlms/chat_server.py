@@ -64,71 +64,7 @@ class ChatServer:
         self.limit: int | None = None
         self.gather = 0
         self.lock, self.closing = threading.Lock(), threading.Event()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self.respond(200, {}, b"{}")
-
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                name = digest(request)
-                with server.lock:
-                    server.headers = dict(self.headers)
-                    server.requests.append(request)
-                    nth = server.seen[name]
-                    server.seen[name] += 1
-                    held = server.limit is not None and server.answered.total() >= server.limit
-                    status, headers, data = server.behave(request, nth)
-                    if not held and status == 200 and headers.get("whole", "yes") == "yes":
-                        server.answered[name] += 1
-                while len(server.requests) < server.gather and not server.closing.wait(0.01):
-                    pass
-                if held:
-                    server.stop.set()
-                    server.closing.wait(60)
-                    return
-                if status == 0:  # hang
-                    server.closing.wait(6)
-                    return
-                if status == -1:
-                    self.drip()
-                    return
-                self.respond(status, headers, data)
-
-            def drip(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", "1000000")
-                self.end_headers()
-                while not server.closing.wait(0.1):
-                    try:
-                        self.wfile.write(b" ")
-                    except OSError:
-                        return
-
-            def respond(self, status: int, headers: dict[str, str], data: bytes) -> None:
-                try:
-                    self.send_response(status)
-                    for header, value in headers.items():
-                        self.send_header(header, value)
-                    self.send_header("Content-Length", str(len(data)))
-                    self.end_headers()
-                    self.wfile.write(data)
-                except OSError:
-                    return
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads, request_queue_size = True, 64
-
-            def handle_error(self, *_: Any) -> None:
-                return
-
-        self.http = Server(("127.0.0.1", 0), Handler)
+        self.http = Server(self)
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     @property
@@ -139,3 +75,77 @@ class ChatServer:
         self.closing.set()
         self.http.shutdown()
         self.http.server_close()
+
+
+class Server(ThreadingHTTPServer):
+    """The sockets of a `ChatServer`."""
+
+    daemon_threads, request_queue_size = True, 64
+
+    def __init__(self, chat: "ChatServer") -> None:
+        self.chat = chat
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def handle_error(self, *_: Any) -> None:
+        return
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection to a `ChatServer`."""
+
+    protocol_version = "HTTP/1.1"
+    server: "Server"
+
+    def do_GET(self) -> None:
+        self.respond(200, {}, b"{}")
+
+    def do_POST(self) -> None:
+        chat = self.server.chat
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = digest(request)
+        with chat.lock:
+            chat.headers = dict(self.headers)
+            chat.requests.append(request)
+            nth = chat.seen[name]
+            chat.seen[name] += 1
+            held = chat.limit is not None and chat.answered.total() >= chat.limit
+            status, headers, data = chat.behave(request, nth)
+            if not held and status == 200 and headers.get("whole", "yes") == "yes":
+                chat.answered[name] += 1
+        while len(chat.requests) < chat.gather and not chat.closing.wait(0.01):
+            pass
+        if held:
+            chat.stop.set()
+            chat.closing.wait(60)
+            return
+        if status == 0:  # hang
+            chat.closing.wait(6)
+            return
+        if status == -1:
+            self.drip()
+            return
+        self.respond(status, headers, data)
+
+    def drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        while not self.server.chat.closing.wait(0.1):
+            try:
+                self.wfile.write(b" ")
+            except OSError:
+                return
+
+    def respond(self, status: int, headers: dict[str, str], data: bytes) -> None:
+        try:
+            self.send_response(status)
+            for header, value in headers.items():
+                self.send_header(header, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        except OSError:
+            return
+
+    def log_message(self, *_: Any) -> None:
+        return

@@ -8,8 +8,10 @@ from zerolabel.errors import InputError, nearest
 from zerolabel.few_shot import FEW_SHOT
 from zerolabel.learners import LEARNERS
 from zerolabel.networks.prompted import OF_CLASSES, kinds
-from zerolabel.options import check_device, make_settings, parse, parse_few_shot
+from zerolabel.options import check_device, make_settings, parse, parse_few_shot, parse_solver
 from zerolabel.training import Settings
+from zerolabel.transduction import SOLVERS
+from zerolabel.transduction import defaults as solver_defaults
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "grip": ("grip", {"prior": "estimated"}),
@@ -42,6 +44,9 @@ PROMPT = {
 SUPERVISED = ("coop", "cocoop", "clip-lora", *FEW_SHOT)
 """Methods that learn the images that a person labelled, and those alone."""
 
+ON_FEATURES = {**FEW_SHOT, **SOLVERS}
+"""Methods that make a head over the images' features, without a loop of training."""
+
 SETTINGS: dict[str, Any] = {"epochs": 50, "batch_size": 64, "lr": 0.1, "weight_decay": 0.0, "final_lr": 0.0}
 """How methods train where nothing is asked: GRIP's learning rate; the papers have 50 to 150 epochs."""
 
@@ -65,9 +70,9 @@ class Request:
 
     Attributes:
         vlm: how the model is named.
-        method: a learner, or one of `METHODS` or of `zerolabel.few_shot.FEW_SHOT`.
+        method: a learner, or one of `METHODS` or of `ON_FEATURES`.
         prompt: what is learnt, see `zerolabel.networks.prompted.kinds`.
-        hyper_parameters: of the learner or the few-shot method, over the method's.
+        hyper_parameters: of the learner, the few-shot method or the solver, over the method's.
         settings: of the training, over the method's.
         flip: whether views may be mirrored.
         propagate: whether scores spread over neighbours (`zerolabel.propagation`) before pseudo-labels are chosen;
@@ -106,10 +111,11 @@ class Request:
         """
         check_device(device)
         mirrored = vlm != "glyphs" if flip is None else flip
-        if method in FEW_SHOT:
+        if method in ON_FEATURES:
             if prompt is not None or epochs is not None:
                 raise InputError(f"--method {method} learns no prompt by epochs; leave --prompt and --epochs out.")
-            options, fixed = parse_few_shot(method, assignments), {"seed": seed, "device": device}
+            read = parse_few_shot if method in FEW_SHOT else parse_solver
+            options, fixed = read(method, assignments), {"seed": seed, "device": device}
             return cls(vlm, method, None, options, fixed, mirrored, open_set=open_set)
         chosen = parse(cls(vlm, method).learner, assignments)
         settings = {**chosen.settings, "seed": seed, "device": device, **({"epochs": epochs} if epochs else {})}
@@ -126,7 +132,7 @@ class Request:
             InputError: there is no such method.
         """
         if self.method not in METHODS and self.method not in LEARNERS:
-            known = {**METHODS, **LEARNERS, **FEW_SHOT}
+            known = {**METHODS, **LEARNERS, **ON_FEATURES}
             raise InputError(f"--method {self.method}: there is no such method{nearest(self.method, known)}")
         return METHODS.get(self.method, (self.method, {}))[0]
 
@@ -145,12 +151,15 @@ class Request:
         return set(self.parts) <= {"text", "adapter"} | OF_CLASSES
 
     def options(self) -> dict[str, Any]:
-        """Hyper-parameters of the learner."""
-        return {**METHODS.get(self.method, ("", {}))[1], **self.hyper_parameters}
+        """Hyper-parameters of the learner; a solver estimates the class prior, too, where it has one."""
+        own = METHODS.get(self.method, ("", {}))[1]
+        if self.method in SOLVERS and "prior" in solver_defaults(self.method):
+            own = {"prior": "estimated"}
+        return {**own, **self.hyper_parameters}
 
     def training(self) -> Settings:
         """Settings of the training."""
         return Settings(**{**SETTINGS, **OWN_SETTINGS.get(self.method, {}), **self.settings})
 
 
-__all__ = ["METHODS", "SUPERVISED", "Request"]
+__all__ = ["METHODS", "ON_FEATURES", "SUPERVISED", "Request"]

@@ -18,12 +18,11 @@ from torch.nn import functional
 
 from zerolabel import calibration, few_shot, open_set
 from zerolabel.adapting.checking import Check, check
-from zerolabel.adapting.methods import SUPERVISED, Request
+from zerolabel.adapting.methods import ON_FEATURES, SUPERVISED, Request
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations, replacing
 from zerolabel.errors import InputError
-from zerolabel.few_shot import FEW_SHOT
 from zerolabel.images import ImageSet, decode
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
@@ -33,6 +32,7 @@ from zerolabel.propagation import propagate
 from zerolabel.runs import write_text
 from zerolabel.students import KEPT
 from zerolabel.training import Source, launch, predict, train
+from zerolabel.transduction import SOLVERS, inductive, solve
 from zerolabel.views import Features, Pixels
 from zerolabel.vlms import adapted
 from zerolabel.vlms.clip import DualEncoder
@@ -125,17 +125,13 @@ def adapt(
         InputError: the folder holds something else, the model has no place for what is to be learnt, or a method of
             labels has none.
     """
-    settings = request.training()
     asked = {"classes": [classes.names, list(classes.words)], "templates": list(templates)}
     told = json.dumps({**asdict(request), **asked}, indent=2, default=list) + "\n"
     look(output, told, resume=resume)
-    done = annotate(
-        images, encoder, classes, templates, cache=cache,
-        progress=lambda steps: progress("annotate", steps),
-    )  # fmt: skip
+    done = annotate(images, encoder, classes, templates, cache=cache, progress=partial(progress, "annotate"))
     annotations = done.annotations if labels is None else done.annotations.with_labels(labels(done.annotations))
     done = replace(done, annotations=annotations)
-    if request.method in FEW_SHOT:
+    if request.method in ON_FEATURES:
         learnt = fitted(request, done, encoder, classes, templates)
     else:
         training = Training(request, done, encoder, classes, templates)
@@ -149,7 +145,7 @@ def adapt(
         "base": request.vlm, "revision": encoder.revision, "method": request.method, **learnt.facts,
         "classes": list(classes.names), "aliases": [list(a) for a in classes.aliases],
         "base_templates": list(templates), "check": asdict(found), "used": found.helped, "reason": found.reason,
-        "settings": asdict(settings), "options": request.options(), "threshold": threshold(request, chosen),
+        "settings": asdict(request.training()), "options": request.options(), "threshold": threshold(request, chosen),
     }  # fmt: skip
     write_text(output / adapted.RECORD, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
     return Adapted(output, annotations, chosen, learnt.probabilities, found, done.skipped)
@@ -220,16 +216,20 @@ def taught_by_texts(
 def fitted(
     request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
 ) -> Learnt:
-    """A head over features that a few-shot method made of the images that a person labelled.
+    """A head over features: of the images that a person labelled by a few-shot method, or of all by a solver.
 
     Raises:
-        InputError: no image has such a label.
+        InputError: a few-shot method finds no such label.
     """
     texts = functional.normalize(text_features(encoder, classes, templates).mean(0), dim=1)
-    labels, options = done.annotations.labels, request.options()
-    if "seed" in few_shot.defaults(request.method):
-        options = {"seed": request.training().seed, **options}
-    head = few_shot.learn(request.method, done.features, labels, texts, encoder.logit_scale, **options)
+    labels, options, scale = done.annotations.labels, request.options(), encoder.logit_scale
+    if request.method in SOLVERS:
+        posterior = solve(request.method, done.features, texts, scale, **options)
+        head = inductive(done.features, posterior, texts, scale)
+    else:
+        if "seed" in few_shot.defaults(request.method):
+            options = {"seed": request.training().seed, **options}
+        head = few_shot.learn(request.method, done.features, labels, texts, scale, **options)
     facts = {"prompt": "", "words": "", "templates": list(templates[:1]), "log": []}
     return Learnt(head(done.features).softmax(1), head.state_dict(), facts)
 

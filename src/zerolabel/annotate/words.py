@@ -182,12 +182,7 @@ def annotate_in_words(
         for _ in progress(_steps(images, interview, rows, skipped)):
             pass
     except (Spent, Gone) as error:
-        done = f"after {len(rows)} of {len(images)} images; the answers are kept"
-        raise InputError(
-            f"the budget of {chat.budget:g} is spent {done}: raise --budget, and go on with --resume."
-            if isinstance(error, Spent)
-            else f"{chat.endpoint} stopped answering ({error}) {done}: see to the server, and go on with --resume."
-        ) from None
+        raise InputError(_why_it_ended(error, chat, f"after {len(rows)} of {len(images)} images")) from None
     finally:
         interview.client.close()
         store.close()
@@ -205,6 +200,13 @@ def annotate_in_words(
     seconds = time.perf_counter() - start
     readable, features = images.select(sorted(rows)), torch.zeros(len(rows), 0)
     return Annotated(annotations, readable, features, tuple(skipped), seconds, len(images) / max(seconds, 1e-9))
+
+
+def _why_it_ended(error: Spent | Gone, chat: Chat, when: str) -> str:
+    done = f"{when}; the answers are kept"
+    if isinstance(error, Spent):
+        return f"the budget of {chat.budget:g} is spent {done}: raise --budget, and go on with --resume."
+    return f"{chat.endpoint} stopped answering ({error}) {done}: see to the server, and go on with --resume."
 
 
 def _steps(

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from zerolabel import candidates
@@ -85,22 +86,14 @@ def write(
             readable, or the disk is full (what was encoded before stays in the cache).
     """
     build = candidates.parse_rule(rule)
-    if engine not in ENGINES:
-        raise InputError(f"--engine {engine}: there is no such engine{nearest(engine, ENGINES)}")
-    folder = Path(out)
+    encode, folder = _engine(engine, ray_address), Path(out)
     if not resume and (folder / "annotations.parquet").exists():
         raise InputError(f"{folder} holds annotations already; give --resume, --overwrite or another folder.")
     size = best_batch_size(encoder, batch_size)
     question = Question(classes.names, tuple(templates), text_features(encoder, classes, templates), rule)
     cache = folder / "features" if cache is None else cache
     parts, start = folder / "annotations.parts", time.perf_counter()
-    if engine == "ray":
-        from zerolabel.annotate.on_ray import steps_on_ray
-
-        steps = steps_on_ray(images, encoder, question, parts, cache, size, ray_address)
-    else:
-        steps = _steps(images, encoder, question, parts, cache, size)
-    for _ in progress(steps):
+    for _ in progress(encode(images, encoder, question, parts, cache, size)):
         pass
     seconds = time.perf_counter() - start
     joined = join([part_path(parts, place) for place in ranges(len(images))], folder / "annotations.parquet")
@@ -116,6 +109,16 @@ def write(
     return Written(
         folder / "annotations.parquet", joined.n_images, mean, classes.names, annotators, joined.skipped, seconds, speed
     )
+
+
+def _engine(name: str, ray_address: str | None) -> Callable[..., Iterator[Step]]:
+    if name not in ENGINES:
+        raise InputError(f"--engine {name}: there is no such engine{nearest(name, ENGINES)}")
+    if name == "local":
+        return _steps
+    from zerolabel.annotate.on_ray import steps_on_ray
+
+    return partial(steps_on_ray, address=ray_address)
 
 
 def _steps(

@@ -26,7 +26,11 @@ from zerolabel.cli.screen import display, show
 from zerolabel.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from zerolabel.adapting import Adapted
+    from zerolabel.annotations import Annotations
+    from zerolabel.images import ImageSet
     from zerolabel.prompts import Classes
     from zerolabel.truth import Labels
 
@@ -34,7 +38,8 @@ if TYPE_CHECKING:
 MethodOpt = Arg[
     str,
     typer.Option(
-        help="grip, fpl, ifpl, cpl, upl, ueo, tent, infomax, pouf, must, dpa, lafter, or any learner; of a few labels "
+        help="grip, fpl, ifpl, cpl, upl, ueo, tent, infomax, pouf, must, dpa, lafter, or any learner; without training "
+        "stata, moon, transclip, zlap, em_dirichlet, knn; of a few labels "
         "coop, cocoop, clip-lora, clip-adapter, tip-adapter, tip-adapter-f, linear-probe, lp++."
     ),
 ]
@@ -99,11 +104,22 @@ def adapt(
     encoder = vlms.load(model, best_device(device))
     done = adapt(
         found, encoder, names, asked, request, output, cache=default_folder(cache), resume=resume,
-        labels=None if human is None else lambda a: human.match(a.file_names, a.sha256), progress=display(),
+        labels=lambda a: told_labels(a, found, human, judges), progress=display(),
     )  # fmt: skip
     save_skipped(done.skipped, output / "adapted.json")
     told = facts(done) | (judged(done, judges) if judges else {})
     show(tables.pairs(outcome(done, told)), {"output": str(output), **told}, as_json)
+
+
+def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None", judges: "Labels | None") -> "Tensor":
+    """Class ids that a person gave, -1 elsewhere; the truth is only seen to fit, before anything is learnt.
+
+    Raises:
+        InputError: the truth, or the few labels, name images that are not there.
+    """
+    if judges is not None:
+        judges.match(said.file_names, said.sha256, sorted(set(images.file_names) - set(said.file_names)))
+    return said.labels if human is None else human.match(said.file_names, said.sha256)
 
 
 def facts(done: "Adapted") -> dict[str, Any]:

@@ -8,7 +8,6 @@ import typer
 from zerolabel.cli.annotation import AnnotationsOutOpt, OverwriteFileOpt
 from zerolabel.cli.arguments import ClassesOpt, FlipOpt, ImagesArg, JsonOpt, SeedOpt, SizeOpt
 from zerolabel.cli.screen import say, show
-from zerolabel.errors import InputError
 
 
 def simulate(
@@ -41,18 +40,16 @@ def simulate(
     from zerolabel.inspection.files import place_for, write_annotations
     from zerolabel.planning import choose_size
     from zerolabel.prompts import load_classes
-    from zerolabel.simulation import Images, Weak, check_kind, long_tailed, read_confusion
+    from zerolabel.simulation import Images, Weak, check_kind, long_tailed, places_known, read_confusion
     from zerolabel.simulation import simulate as make
     from zerolabel.truth import Labels
 
     check_kind(kind)
     file, names, found = place_for(output, overwrite=overwrite), load_classes(classes), ImageSet.open(images)
     labels = Labels.read(truth, names).match(found.file_names, Images.read(found).sha256)
-    if bool((labels < 0).any()):
-        say("[yellow]note:[/]", f"{int((labels < 0).sum())} images without a true label are left out.")
-    known = (labels >= 0).nonzero()[:, 0]
-    if not len(known):
-        raise InputError(f"the labels {truth} give the class of none of the images; give their labels.")
+    known = places_known(labels, truth)
+    if len(known) < len(found):
+        say("[yellow]note:[/]", f"{len(found) - len(known)} images without a true label are left out.")
     if ratio is not None:
         known = known[long_tailed(labels[known], len(names), ratio)]
     found, labels = found.select(known), labels[known]

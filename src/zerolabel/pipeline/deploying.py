@@ -44,7 +44,7 @@ def best_model(job: "Job", annotations: Annotations) -> tuple[str | None, str]:
     is none where no single model on this machine can be deployed that knows all classes.
     """
     config = job.config
-    here = [name for name in config.vlm if is_encoder(name) and vlms.at_hand(name)]
+    here = [name for name in config.vlm if is_encoder(name) and (name in job.models or vlms.at_hand(name))]
     models = [name for name in here if is_deployable(job.model(name))]
     if not models or config.encoder is None or config.open_set:
         return None, ""

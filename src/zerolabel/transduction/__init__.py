@@ -9,6 +9,7 @@ from torch import Tensor
 from zerolabel import keywords
 from zerolabel.errors import InputError, nearest
 from zerolabel.transduction.em_dirichlet import em_dirichlet
+from zerolabel.transduction.inductive import inductive
 from zerolabel.transduction.knn import knn
 from zerolabel.transduction.moon import moon
 from zerolabel.transduction.stata import stata
@@ -46,7 +47,18 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Least and largest value of each option that is a number."""
 
-__all__ = ["RANGES", "SOLVERS", "Solver", "check", "defaults", "find_solver", "prototypes", "solve", "zero_shot"]
+__all__ = [
+    "RANGES",
+    "SOLVERS",
+    "Solver",
+    "check",
+    "defaults",
+    "find_solver",
+    "inductive",
+    "prototypes",
+    "solve",
+    "zero_shot",
+]
 
 
 def find_solver(name: str) -> Solver:

@@ -52,31 +52,31 @@ def transclip(
     log_y = log_zero_shot(features, texts, scale)
     graph = smoothing(features, neighbours)
     z = log_y.exp()
-    means = _means(features, first(z, confident), texts)
+    means = _unit(first(z, confident).T @ features, texts)
     variance = features.new_full((features.shape[1],), 1 / features.shape[1])
-    squares = features.square().mean(0)
     for _ in range(iterations):
         evidence = features @ (means / variance).T
         evidence -= (means.square() / variance).sum(1) / 2
         evidence.div_(temperature).add_(log_y, alpha=text_weight).add_(log_prior(z, prior))
         z = assign(evidence, graph, z, sweeps)
-        sums, counts = z.T @ features, z.sum(0)[:, None]
-        means = _unit(sums, means)
-        moved = (counts * means.square() - 2 * means * sums).sum(0) / len(features)
-        variance = (squares + moved).clamp_min(FLOOR)
+        means, variance = gaussians(features, z, means)
     return z
+
+
+def gaussians(
+    features: Float[Tensor, "N D"], z: Float[Tensor, "N C"], otherwise: Float[Tensor, "C D"]
+) -> tuple[Float[Tensor, "C D"], Float[Tensor, " D"]]:
+    """Mean of each class, at length 1, and the variance that they share; of a class without images another mean."""
+    sums, counts = z.T @ features, z.sum(0)[:, None]
+    means = _unit(sums, otherwise)
+    moved = (counts * means.square() - 2 * means * sums).sum(0) / len(features)
+    return means, (features.square().mean(0) + moved).clamp_min(FLOOR)
 
 
 def first(z: Float[Tensor, "N C"], count: int) -> Float[Tensor, "N C"]:
     """A mark on the images that are most confident of each class."""
     best = z.topk(min(count, len(z)), dim=0).indices
     return torch.zeros_like(z).scatter_(0, best, 1.0)
-
-
-def _means(
-    features: Float[Tensor, "N D"], weights: Float[Tensor, "N C"], otherwise: Float[Tensor, "C D"]
-) -> Float[Tensor, "C D"]:
-    return _unit(weights.T @ features, otherwise)
 
 
 def _unit(sums: Float[Tensor, "C D"], otherwise: Float[Tensor, "C D"]) -> Float[Tensor, "C D"]:
