@@ -3,7 +3,8 @@
 A cell is a pool of images with annotations (see `benchmarks.pools`) and one call of ``zerolabel compare``, three seeds
 of each learner. FOLDER holds the archives of Fashion-MNIST, FER2013, CIFAR-10 and CIFAR-10N; the digits need none.
 Finished runs are kept under ``build/benchmarks`` and not repeated, so that the command can be stopped, continued, and
-given more learners. The tables go to the screen and to ``benchmarks/results/comparison.json``.
+given more learners; with ``--add`` the committed figures of all other runs stay. The tables go to the screen and to
+``benchmarks/results/comparison.json``.
 
 The last network is judged on held-out images. Learner and annotator are compared on the pool, which the annotators saw.
 """
@@ -23,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import pools
+from benchmarks import committed, pools
 from benchmarks.pools import Pool, zerolabel
 from zerolabel.comparison import ANNOTATOR
 from zerolabel.learners import LEARNERS
@@ -134,6 +135,15 @@ def read(name: str) -> dict[str, Any] | None:
     }
 
 
+def joined(old: dict[str, Any], new: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A cell with the runs that were committed before, where its images and annotations are still the same."""
+    if not old or new is None:
+        return new or old or None
+    if any(abs(old[key] - new[key]) > 1e-9 for key in ("annotator_pool_accuracy", "candidate_coverage")):
+        return new
+    return {**new, "runs": committed.renew(old["runs"], new["runs"], ("learner", "seed"))}
+
+
 def means(cells: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """Mean accuracy over seeds of each learner in each cell, and over the cells that all learners share."""
     runs = pd.concat([pd.DataFrame(cell["runs"]).assign(cell=name) for name, cell in cells.items()])
@@ -172,12 +182,14 @@ def main() -> None:
     parser.add_argument("--learners", nargs="*", choices=ALL, help="only these")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each learner")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, the cores shared among them")
+    committed.add_option(parser)
     options = parser.parse_args()
     for name in options.cells:
         cell = CELLS[name]
         wanted = cell.learners if options.learners is None else tuple(options.learners)
         compare(name, cell, options.data, wanted, options.seeds, options.jobs)
-    cells = {name: found for name in CELLS if (found := read(name)) is not None}
+    old = committed.read(RESULTS, options.add).get("cells", {})
+    cells = {name: found for name in CELLS if (found := joined(old.get(name, {}), read(name))) is not None}
     facts = {
         "command": "python -m benchmarks.comparison --data FOLDER",
         "date": datetime.now(UTC).date().isoformat(),

@@ -1,8 +1,8 @@
 """Accuracy on scikit-learn's handwritten digits, annotated by ``glyphs``: ``python -m benchmarks.digits``.
 
 Every cell is one call of the command line. Finished cells are kept under ``build/benchmarks/digits`` and not run
-again, so that the command can be stopped and continued. The table goes to the screen and to
-``benchmarks/results/digits.json``.
+again, so that the command can be stopped and continued; with ``--add`` the committed figures of rows that are not
+asked for stay. The table goes to the screen and to ``benchmarks/results/digits.json``.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import committed
 from zerolabel.demo import write_digits
 
 SEEDS = (0, 1, 2)
@@ -157,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, the cores shared among them")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), help="only these rows")
+    committed.add_option(parser)
     arguments = parser.parse_args()
     digits = WORK / "images"
     write_digits(digits)
@@ -167,15 +169,16 @@ def main() -> None:
         list(workers.map(lambda cell: run(cell, pools[cell.pool], digits / "test", threads), wanted))
     finished = [cell for cell in cells(list(ROWS)) if (cell.folder / "metrics.json").exists()]
     done = [run(cell, pools[cell.pool], digits / "test", threads) for cell in finished]
+    old = committed.read(RESULTS, arguments.add).get("cells", [])
     facts = {
         "command": "python -m benchmarks.digits",
         "date": datetime.now(UTC).date().isoformat(),
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {arguments.jobs} runs at a time",
         "torch": torch.__version__,
-        "cells": done,
+        "cells": committed.renew(old, done, ("row", "seed")),
     }
     RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
-    Console(width=140).print(table(done))
+    Console(width=140).print(table(facts["cells"]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ The folder holds ``lost.mat``, ``MSRCv2.mat``, ``BirdSong.mat``, ``FG-NET.mat`` 
 them. Features are scaled to mean 0 and deviation 1 of the training rows and to length 1. Each split trains on 80 % of
 the rows, with the candidate sets alone, and is tested on the rest; nothing is chosen by the test rows. Finished runs
 are kept under ``build/benchmarks/realworld_partial`` and not repeated, so that the command can be stopped and
-continued. The tables go to the screen and to ``benchmarks/results/realworld_partial.json``.
+continued; with ``--add`` the committed ones are not repeated, either. The tables go to the screen and to
+``benchmarks/results/realworld_partial.json``.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks import committed
 from zerolabel.annotations import Annotations
 from zerolabel.labels import uniform_over
 from zerolabel.learners import LEARNERS
@@ -46,6 +48,7 @@ SPLITS = 5
 SETTINGS = Settings(epochs=100, batch_size=100, lr=0.05, precision="float32", device="cpu")
 WORK = Path("build/benchmarks/realworld_partial")
 RESULTS = Path("benchmarks/results/realworld_partial.json")
+KEYS = ("data", "network", "learner", "split")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ class Cell:
     network: str
     learner: str
     split: int
+
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """What tells it from others."""
+        return (self.data, self.network, self.learner, self.split)
 
     @property
     def file(self) -> Path:
@@ -178,14 +186,17 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, help="only these networks")
     known = [*LEARNER_NAMES, SUPERVISED]
     parser.add_argument("--learners", nargs="*", default=known, choices=known, help="only these learners")
+    committed.add_option(parser)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    old = committed.read(RESULTS, chosen.add).get("cells", [])
+    there = {tuple(row[key] for key in KEYS) for row in old}
     rows = {name: Rows.read(chosen.data / f"{FILES[name]}.mat") for name in chosen.sets}
     for cell in cells(chosen.sets, chosen.networks, chosen.learners):
-        if not cell.file.exists():
+        if not cell.file.exists() and cell.key not in there:
             result = cell.run(rows[cell.data])
             print(*vars(cell).values(), f"{result['accuracy']:.4f} {result['seconds']:.1f} s", flush=True)
-    done = [json.loads(c.file.read_text()) for c in cells(list(FILES), list(NETWORKS), known) if c.file.exists()]
+    new = [json.loads(c.file.read_text()) for c in cells(list(FILES), list(NETWORKS), known) if c.file.exists()]
     facts = {
         "command": "python -m benchmarks.realworld_partial --data FOLDER",
         "date": datetime.now(UTC).date().isoformat(),
@@ -193,10 +204,10 @@ def main() -> None:
         "torch": torch.__version__,
         "settings": vars(SETTINGS),
         "splits": f"{SPLITS} of 80 and 20 per cent",
-        "cells": done,
+        "cells": committed.renew(old, new, KEYS),
     }
     RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
-    for table in tables(pd.DataFrame(done)):
+    for table in tables(pd.DataFrame(facts["cells"])):
         Console(width=100).print(table)
 
 
