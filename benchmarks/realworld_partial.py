@@ -32,8 +32,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import committed
+from benchmarks.comparison import ALL
 from zerolabel.annotations import Annotations
-from zerolabel.labels import uniform_over
+from zerolabel.labels import normalise, uniform_over
 from zerolabel.learners import LEARNERS
 from zerolabel.learners.base import hyper_parameters
 from zerolabel.networks import build
@@ -42,7 +43,7 @@ from zerolabel.views import Features
 
 FILES = {"Lost": "lost", "MSRCv2": "MSRCv2", "BirdSong": "BirdSong", "FG-NET": "FG-NET", "Italian": "italian"}
 NETWORKS = ("linear", "mlp")
-LEARNER_NAMES = ("cc", "rc", "proden", "lws", "lwc", "cavl", "crdpll", "pop", "fredis", "dirk", "able", "papi", "coreg")
+LEARNER_NAMES = ALL
 SUPERVISED = "supervised"
 SPLITS = 5
 SETTINGS = Settings(epochs=100, batch_size=100, lr=0.05, precision="float32", device="cpu")
@@ -81,16 +82,21 @@ def dense(matrix: Any) -> np.ndarray:
     return np.asarray(matrix.todense() if scipy.sparse.issparse(matrix) else matrix, dtype=np.float64)
 
 
-def annotate(candidates: Tensor) -> Annotations:
-    """Annotations that hold candidate sets and nothing else."""
+def annotate(candidates: Tensor, seed: int) -> Annotations:
+    """Annotations that hold candidate sets and nothing else.
+
+    Candidates have equal scores but for at most a thousandth, which is drawn: a learner of one label an image takes
+    any of them, not the first.
+    """
     n, n_classes = candidates.shape
+    drawn = torch.rand(n, n_classes, generator=torch.Generator().manual_seed(seed))
     return Annotations(
         classes=tuple(f"class {c}" for c in range(n_classes)),
         file_names=tuple(f"row {i}" for i in range(n)),
         sha256=("",) * n,
         sizes=torch.zeros(n, 2, dtype=torch.long),
         votes=torch.zeros(n, 0, dtype=torch.long),
-        scores=uniform_over(candidates),
+        scores=normalise(uniform_over(candidates) * (1 + drawn / 1000)),
         candidates=candidates,
         labels=torch.full((n,), -1),
         annotators=(),
@@ -133,7 +139,7 @@ class Cell:
         own, test = rows.split(self.split)
         middle, scale = rows.features[own].mean(0), rows.features[own].std(0).clamp_min(1e-6)
         x = F.normalize((rows.features - middle) / scale, dim=1)
-        annotations = annotate(rows.candidates[own])
+        annotations = annotate(rows.candidates[own], self.split)
         name = self.learner
         if name == SUPERVISED:
             name, annotations = "cc", annotations.with_labels(rows.truth[own])

@@ -49,9 +49,21 @@ def test_splits_are_disjoint_and_differ(file: Path) -> None:
 
 def test_annotations_hold_candidate_sets_and_nothing_else(file: Path) -> None:
     rows = Rows.read(file)
-    annotations = annotate(rows.candidates)
+    annotations = annotate(rows.candidates, 0)
     assert torch.equal(annotations.candidates, rows.candidates) and not annotations.human.any()
     assert torch.equal(annotations.scores > 0, rows.candidates) and annotations.votes.shape == (118, 0)
+    even = rows.candidates / rows.candidates.sum(1, keepdim=True)
+    torch.testing.assert_close(annotations.scores, even, rtol=2e-3, atol=0)
+
+
+def test_a_learner_of_one_label_takes_any_candidate(file: Path) -> None:
+    rows = Rows.read(file)
+    taken = annotate(rows.candidates, 0).scores.argmax(1)
+    first = rows.candidates.int().argmax(1)
+    ambiguous = rows.candidates.sum(1) == 2
+    assert bool(rows.candidates[torch.arange(118), taken].all())
+    assert 0.3 < float((taken == first)[ambiguous].float().mean()) < 0.7
+    assert not torch.equal(taken, annotate(rows.candidates, 1).scores.argmax(1))
 
 
 def test_a_finished_cell_is_read_and_not_run_again(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
