@@ -100,6 +100,17 @@ def test_a_killed_comparison_goes_on_where_it_was(digits, tmp_path):
         assert set(whole) == set(cut) and all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
+def test_the_strong_view_is_chosen_for_all_learners(digits, tmp_path):
+    """Both learners below have strong views, so both see others; the same choice gives the same bits."""
+    found = {}
+    for name, more in {"default": [], "named": ["--strong", "randaugment"], "cutout": ["--strong", "cutout"]}.items():
+        compare(digits, tmp_path / name, "--learners", "cross_entropy,papi", *more)
+        files = sorted((tmp_path / name).glob("runs/*/probabilities.safetensors"))
+        found[name] = [load_file(file)["train"] for file in files]
+    assert all(map(torch.equal, found["default"], found["named"])) and len(found["default"]) == 2
+    assert not any(map(torch.equal, found["default"], found["cutout"]))
+
+
 def test_the_adapted_annotator_is_a_row(digits, tmp_path, capsys):
     out = tmp_path / "out"
     more = ["--learners", "cross_entropy,adapt:ueo", "--set", "adapt:ueo.gamma=0.5", "--test", digits / "test"]

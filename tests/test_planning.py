@@ -66,6 +66,9 @@ def test_what_is_said_counts(images):
     assert plan(glyphs(images, student="resnet10t", size=32)).pretrained
     assert not plan(glyphs(images, student="resnet10t", size=32, pretrained=False)).pretrained
     assert plan(glyphs(images, templates="a {}")).templates == (("a {}",),)
+    assert (plan(glyphs(images)).strong, plan(glyphs(images, strong="cutout")).strong) == ("randaugment", "cutout")
+    with pytest.raises(InputError, match="--strong cutouts: .*cutout"):
+        plan(glyphs(images, strong="cutouts"))
 
 
 def test_a_warm_up_leaves_room_for_training(images):

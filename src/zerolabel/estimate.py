@@ -85,7 +85,7 @@ def training_seconds(config: Config, n_images: int) -> float:
     else:
         size = config.size
         noise = torch.randint(256, (count, 3, size, size), dtype=torch.uint8).numpy()
-        source = Pixels(noise, Preprocess(size, (0.5,) * 3, (0.25,) * 3), flip=config.flip)
+        source = Pixels(noise, Preprocess(size, (0.5,) * 3, (0.25,) * 3), flip=config.flip, strong=config.strong)
     hyper = {} if config.via else config.hyper_parameters
     kind = LEARNERS["distillation" if config.via else config.learner]
     learner = kind(networks.build(config.student, classes, size), annotations, **hyper)

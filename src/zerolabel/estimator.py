@@ -59,6 +59,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         epochs: of training.
         seed: of weights, order and views.
         flip: whether an image and its mirror image mean the same.
+        strong: the strong view, ``"randaugment"`` or ``"cutout"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         cache: folder of image features, shared between runs; None is the one of the command line.
         output: folder of the run, with its report and ONNX file. None works in a temporary folder and keeps no file.
@@ -92,6 +93,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         epochs: int | None = None,
         seed: int = 0,
         flip: bool | None = None,
+        strong: str = "randaugment",
         device: str = "auto",
         cache: PathLike | None = None,
         output: PathLike | None = None,
@@ -101,8 +103,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self.learner, self.options, self.student, self.size = learner, options, student, size
         self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
         self.deploy, self.open_set, self.epochs = deploy, open_set, epochs
-        self.seed, self.flip, self.device, self.cache = seed, flip, device, cache
-        self.output, self.verbose = output, verbose
+        self.seed, self.flip, self.strong, self.device = seed, flip, strong, device
+        self.cache, self.output, self.verbose = cache, output, verbose
 
     def fit(
         self,
@@ -221,7 +223,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
 _SAME = (
     *("candidates", "learner", "student", "size", "pretrained", "adapt", "via", "propagate"),
-    *("deploy", "open_set", "epochs", "seed", "flip", "device"),
+    *("deploy", "open_set", "epochs", "seed", "flip", "strong", "device"),
 )
 """Arguments that the planner takes as they are."""
 

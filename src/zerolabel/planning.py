@@ -20,6 +20,7 @@ from zerolabel.merging import with_classes
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config
 from zerolabel.truth import Labels
+from zerolabel.views import STRONG
 from zerolabel.vlms.chat import Chat
 
 SIZES = (24, 28, 32, 64, 96, 128, 224)
@@ -54,6 +55,7 @@ class Request:
         epochs: of training.
         seed: of everything random.
         flip: whether an image and its mirror image mean the same.
+        strong: which strong view learners get, see `views.Pixels`.
         device: "auto", "cpu", "cuda" or "mps".
         truth: true labels, for evaluation alone.
         test_images: images held out of training.
@@ -83,6 +85,7 @@ class Request:
     epochs: int | None = None
     seed: int = 0
     flip: bool | None = None
+    strong: str = STRONG[0]
     device: str = "auto"
     truth: str | None = None
     test_images: str | None = None
@@ -139,6 +142,7 @@ def plan(request: Request) -> Config:
         deploy=one_of("--deploy", request.deploy, ("one", "both")) or "one",
         open_set=request.open_set,
         flip="glyphs" not in asked["vlm"] if request.flip is None else request.flip,
+        strong=one_of("--strong", request.strong, STRONG) or STRONG[0],
         truth=request.truth,
         test_images=request.test_images,
         few_shot=request.few_shot,

@@ -52,6 +52,7 @@ class Config:
         deploy: "one" network or "both".
         open_set: whether images may be of no class, so that the student learns a class "unknown" beside the others.
         flip: whether views may be mirrored.
+        strong: which strong view learners get.
         truth: true labels for evaluation alone.
         test_images: images held out of training.
         few_shot: labels given by a person, for training.
@@ -83,6 +84,7 @@ class Config:
     deploy: str = "one"
     open_set: bool = False
     flip: bool = True
+    strong: str = "randaugment"
     truth: str | None = None
     test_images: str | None = None
     few_shot: str | None = None

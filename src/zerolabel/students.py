@@ -112,7 +112,8 @@ def on_pixels(
     torch.manual_seed(settings.seed)
     network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
     preprocess = Preprocess(config.size, *(IMAGENET if network.pretrained else statistics(rows)))
-    source = Pixels(rows, preprocess, flip=config.flip, device=launch(settings).device)
+    where = launch(settings).device
+    source = Pixels(rows, preprocess, flip=config.flip, strong=config.strong, device=where)
     kind, hyper = (LEARNERS["distillation"], {}) if config.via else (LEARNERS[config.learner], config.hyper_parameters)
     learner = kind(network, annotations, **hyper)
     return fit(learner, annotations, source, settings, preprocess, folder, progress, "train")

@@ -72,8 +72,10 @@ def student(config: Config) -> str:
     if config.student in ("linear", "mlp"):
         return f"{config.student} on frozen features{whose}{spread}"
     way = f" by way of frozen features{whose}" if config.via else ""
-    mirrored = "" if config.flip else ", never mirrored"
-    return f"{config.student} at {config.size} pixels{way}{mirrored}{spread}"
+    views = (
+        f"{'' if config.flip else ', never mirrored'}{'' if config.strong == 'randaugment' else f', {config.strong}'}"
+    )
+    return f"{config.student} at {config.size} pixels{way}{views}{spread}"
 
 
 def outcome(metrics: dict[str, Any], folder: Path) -> Group:

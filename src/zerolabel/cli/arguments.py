@@ -40,6 +40,7 @@ TestOpt = Arg[str | None, typer.Option("--test", help="Images held out of traini
 FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label given by a person; for training.")]
 SeedOpt = Arg[int, typer.Option(help="Of weights, order and views.")]
 FlipOpt = Arg[bool | None, typer.Option(help="Whether views may be mirrored; not for characters.")]
+StrongOpt = Arg[str, typer.Option(help="Strong views: randaugment, or cutout alone, for grey images.")]
 DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ResumeOpt = Arg[bool, typer.Option("--resume", help="Finish the run that lies in the output folder.")]
 OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run that lies in the output folder.")]

@@ -25,6 +25,7 @@ from zerolabel.cli.arguments import (
     SeedOpt,
     SetOpt,
     SizeOpt,
+    StrongOpt,
     StudentOpt,
     TestOpt,
     TruthOpt,
@@ -54,6 +55,7 @@ def train(
     few_shot: FewShotOpt = None,
     seed: SeedOpt = 0,
     flip: FlipOpt = None,
+    strong: StrongOpt = "randaugment",
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,
     resume: ResumeOpt = False,
@@ -69,9 +71,8 @@ def train(
 
     request = Request(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
-        propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth,
-        test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm,
-        command=command_line(),
+        propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
+        truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, command=command_line(),
     )  # fmt: skip
     config = plan(request)
     job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))

@@ -14,6 +14,7 @@ from zerolabel.cli.arguments import (
     OutOpt,
     PretrainedOpt,
     SizeOpt,
+    StrongOpt,
     StudentOpt,
     TestOpt,
     TruthOpt,
@@ -40,6 +41,7 @@ def compare(
         list[str] | None, typer.Option("--set", help="NAME=VALUE of the training, or LEARNER.NAME=VALUE; repeatable.")
     ] = None,
     flip: FlipOpt = None,
+    strong: StrongOpt = "randaugment",
     device: DeviceOpt = "auto",
     jobs: Arg[int, typer.Option(min=1, help="Runs at a time, in processes that share cores and devices.")] = 1,
     as_json: JsonOpt = False,
@@ -55,7 +57,7 @@ def compare(
 
     request = Request(
         images, annotations=str(annotations), options=options or (), student=student, size=size, pretrained=pretrained,
-        epochs=epochs, flip=flip, device=device, truth=truth, propagate=False, command=command_line(),
+        epochs=epochs, flip=flip, strong=strong, device=device, truth=truth, propagate=False, command=command_line(),
     )  # fmt: skip
     comparison = comparing.compare_plan(request, learners.split(","), seeds, test, test_annotations)
     wide(stderr=True).print(tables.plan(next(iter(comparison.configs.values()))))

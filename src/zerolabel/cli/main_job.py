@@ -40,6 +40,7 @@ from zerolabel.cli.arguments import (
     SetOpt,
     SideOpt,
     SizeOpt,
+    StrongOpt,
     StudentOpt,
     TemplatesOpt,
     TestOpt,
@@ -71,6 +72,7 @@ def run(
     few_shot: FewShotOpt = None,
     seed: SeedOpt = 0,
     flip: FlipOpt = None,
+    strong: StrongOpt = "randaugment",
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,
     resume: ResumeOpt = False,
@@ -98,8 +100,8 @@ def run(
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
         student=student, size=size, pretrained=pretrained, adapt=adapt, via=via, propagate=propagate,
-        deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, device=device, truth=truth,
-        test_images=test, few_shot=few_shot, chat=chat, command=command_line(),
+        deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
+        truth=truth, test_images=test, few_shot=few_shot, chat=chat, command=command_line(),
     )  # fmt: skip
     config = plan(request)
     if dry_run:

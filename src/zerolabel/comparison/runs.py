@@ -100,7 +100,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
     network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
     preprocess = Preprocess(config.size, *statistics(rows))
     where = launch(settings).device
-    source = Pixels(rows, preprocess, flip=config.flip, device=where)
+    source = Pixels(rows, preprocess, flip=config.flip, strong=config.strong, device=where)
     place = Folder(run_folder(folder, name, seed))
     place.path.mkdir(parents=True, exist_ok=True)
     learner = LEARNERS[name](network, annotations, **config.hyper_parameters)
