@@ -12,8 +12,8 @@ learnt in any case. Parts:
   which digits 6 to 9 have no name, with ``--open-set``;
 - ``cost``: seconds and memory of each kind of prompt on a ViT-B/32 of random weights.
 
-Finished calls are kept under ``build/benchmarks/adaptation`` and not repeated. The tables go to the screen and to
-``benchmarks/results/adaptation.json``.
+Finished calls are kept under ``build/benchmarks/adaptation`` and not repeated; with ``--add`` the committed figures of
+all others stay. The tables go to the screen and to ``benchmarks/results/adaptation.json``.
 """
 
 import argparse
@@ -36,6 +36,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import committed
 from benchmarks.prompt_cost import KINDS, apart
 from zerolabel import open_set, vlms
 from zerolabel.adapting import METHODS, SUPERVISED
@@ -337,6 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="*", default=every, choices=every, help="only these")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, a thread each")
+    committed.add_option(parser)
     options = parser.parse_args()
     write_digits(WORK / "images")
     for run in runs(options.parts):
@@ -348,9 +350,10 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as workers:
         for done in [workers.submit(task) for task in tasks]:
             done.result()
-    rows = finished(every)
+    before = {"adapted": [], "loop": [], "cost": [], **committed.read(RESULTS, options.add)}
+    rows = committed.renew(before["adapted"], finished(every), ("part", "pool", "method", "seed"))
     trained = [one.run() for one in loops() if (one.folder / "metrics.json").is_file()]
-    before = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"cost": []}
+    trained = committed.renew(before["loop"], trained, ("pool", "adapt", "student", "seed"))
     costs = [apart(kind) for kind in KINDS] if "cost" in options.parts else before["cost"]
     RESULTS.write_text(json.dumps(results(rows, trained, costs), indent=1) + "\n")
     console, figures = Console(width=150), ["accuracy", "mean_per_class_accuracy", "learnt_accuracy", "used"]
