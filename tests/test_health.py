@@ -1,31 +1,61 @@
 """Alarms without labels: silent for good students of real annotators, loud for bad ones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from zerolabel import health
+from zerolabel import health, labels
 from zerolabel.label_models import beliefs
 
 
-def test_distance_by_a_loop(world):
+def with_mistakes(truth, accuracy):
+    """Answers that are right so often, and else any other of ten classes."""
+    wrong = (truth + torch.randint(1, 10, truth.shape)) % 10
+    return torch.where(torch.rand(len(truth)) < accuracy, truth, wrong)
+
+
+def test_estimate_by_a_loop(world):
     annotations, predicted = world.annotations, torch.randint(0, 4, (240,))
-    r, lost, allowed, variance = beliefs(annotations).joint.double(), 0.0, 0.0, 0.0
+    r, student, annotators, truth, other, squares = beliefs(annotations).joint.double(), 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(240):
-        c = int(annotations.scores[i].argmax())
-        losses = [float(r[i, c] - r[i, k]) for k in range(4)]
-        mean = sum(float(r[i, k]) * losses[k] for k in range(4))
-        lost += losses[int(predicted[i])] / 240
-        allowed += mean / 240
-        variance += sum(float(r[i, k]) * (losses[k] - mean) ** 2 for k in range(4))
-    found = health.distance(predicted, annotations)
-    assert found.student == pytest.approx(lost)
-    assert found.allowed == pytest.approx(allowed)
-    assert found.deviation == pytest.approx(variance**0.5 / 240)
+        given = float(r[i, int(predicted[i])])
+        student, squares = student + given / 240, squares + given**2 / 240
+        annotators += float(r[i, int(annotations.scores[i].argmax())]) / 240
+        for y in range(4):  # if y is true, which it is with probability r_y
+            truth += float(r[i, y]) * float(r[i, y]) / 240
+            other += float(r[i, y]) * sum(float(r[i, k]) for k in range(4) if k != y) / 3 / 240
+    found = health.estimate(predicted, annotations)
+    assert found.student == pytest.approx((student - other) / (truth - other))
+    assert found.annotators == pytest.approx(annotators)
+    deviation = ((squares - student**2) / 239) ** 0.5
+    assert found.deviation == pytest.approx(deviation / (truth - other))
 
 
-def test_the_annotators_own_answers_are_no_distance_away(world):
-    found = health.distance(world.annotations.scores.argmax(1), world.annotations)
-    assert found.student == 0 and not found.too_far
+@pytest.mark.parametrize("accuracy", [0.3, 0.6, 0.8, 0.95])
+def test_the_estimate_is_the_accuracy_of_a_student_with_mistakes_of_its_own(annotated_digits, accuracy):
+    predicted = with_mistakes(annotated_digits.truth, accuracy)
+    found = health.estimate(predicted, annotated_digits.annotations)
+    right = float((predicted == annotated_digits.truth).float().mean())
+    assert found.student == pytest.approx(right, abs=3 * found.deviation + 0.01)
+
+
+def test_the_annotators_own_answers_are_never_called_worse(world):
+    found = health.estimate(world.annotations.scores.argmax(1), world.annotations)
+    assert found.student >= found.annotators and not found.below
+
+
+def test_a_better_student_of_annotators_that_guess_is_not_called_worse(make_annotations):
+    """One annotator that names three of ten classes, one of them true: a student may leave its sets and be better."""
+    truth = torch.randint(0, 10, (2000,))
+    sets = torch.rand(2000, 10).argsort(1)[:, :2]
+    candidates = torch.nn.functional.one_hot(torch.cat([truth[:, None], sets], 1), 10).any(1)
+    annotations = replace(
+        make_annotations(truth[:, None], 10), candidates=candidates, scores=labels.uniform_over(candidates)
+    )
+    annotations = replace(annotations, votes=torch.full((2000, 1), -1))
+    assert health.worse(with_mistakes(truth, 0.6), annotations) is None
+    assert health.worse(with_mistakes(truth, 0.2), annotations) is not None
 
 
 def test_a_perfect_student_sets_off_nothing(annotated_digits):
@@ -34,9 +64,7 @@ def test_a_perfect_student_sets_off_nothing(annotated_digits):
 
 @pytest.mark.parametrize("wrong", [0.08, 0.2, 0.9])
 def test_a_student_that_errs_where_annotators_are_sure_is_called_worse(annotated_digits, wrong):
-    truth = annotated_digits.truth
-    broken = torch.rand(len(truth)) < wrong
-    predicted = torch.where(broken, (truth + torch.randint(1, 10, truth.shape)) % 10, truth)
+    predicted = with_mistakes(annotated_digits.truth, 1 - wrong)
     kinds = [alarm.kind for alarm in health.check(predicted, annotated_digits.annotations)]
     assert "worse" in kinds
 

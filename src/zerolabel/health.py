@@ -1,16 +1,18 @@
 """Whether a training goes wrong, as far as it shows without labels: pure functions of predictions and annotations.
 
 With r the probabilities that the annotations give each class of an image (`zerolabel.label_models.beliefs`), c the
-annotators' best class and s the student's, the student's **distance** is the mean of ``r_c - r_s``: what it loses, by
-the annotators' own beliefs, where it contradicts them. A student that never errs has a distance too, since annotators
-do; if they are right about their doubts, its mean is
+annotators' best class and s the student's, the annotators believe in a true answer, and in any other class, by
 
-    allowed  =  mean_i ( r_c - sum_k r_k^2 )
+    g  =  mean_i sum_k r_k^2,        w  =  mean_i ( 1 - sum_k r_k^2 ) / (C - 1)
 
-with the variance that drawing each truth from r gives. A student that is further from its annotator than that, by more
-than chance and by half as much again, contradicts it where it is sure: it is called worse. What this cannot see: a
-student that errs as its annotator does, and, on images it was trained on, one that learned these by heart. Images held
-out of training, which need no labels, show the latter.
+if they are right about their doubts. A student whose mistakes have nothing to do with theirs then has the accuracy
+
+    a  =  ( mean_i r_s - w ) / ( g - w )
+
+and one that makes the same mistakes as they has less, so that a is too much rather than too little. A student whose a
+is below ``mean_i r_c``, what the annotators believe of themselves, by more than chance is called worse. What this
+cannot see: a student that errs as its annotator does, and, on images it was trained on, one that learned these by
+heart. Images held out of training, which need no labels, show the latter.
 """
 
 from collections.abc import Sequence
@@ -27,30 +29,32 @@ COLLAPSED = 0.25
 """A class collapses where it is predicted less than this share of the times that the annotations expect."""
 EXPECTED = 8.0
 """Of fewer expected images of a class, their absence says nothing."""
-EXCESS, DEVIATIONS = 1.5, 2.0
-"""A distance is too large above this multiple of the allowed one, and so many standard deviations above it."""
+DEVIATIONS = 2.0
+"""An accuracy is too low where it is so many standard deviations below the annotators'."""
+SURER = 1e-3
+"""Of annotators whose belief in the truth is hardly larger than in any other class, nothing follows."""
 RISE = 0.05
 """Two networks that disagree on this much larger a share of the images than before drift apart."""
 
 
 @dataclass(frozen=True)
-class Distance:
-    """How far a student is from its annotator, see above.
+class Estimate:
+    """How often a student is right if its mistakes are its own, see above.
 
     Attributes:
-        student: its distance.
-        allowed: the mean distance of a student that never errs.
-        deviation: standard deviation of that.
+        student: a, not kept inside [0, 1].
+        annotators: what they believe of their own best classes.
+        deviation: standard deviation of a, by the images.
     """
 
     student: float
-    allowed: float
+    annotators: float
     deviation: float
 
     @property
-    def too_far(self) -> bool:
-        """Whether the student is called worse than its annotator."""
-        return self.student > max(EXCESS * self.allowed, self.allowed + DEVIATIONS * self.deviation)
+    def below(self) -> bool:
+        """Whether the student is called worse than its annotators."""
+        return self.student + DEVIATIONS * self.deviation < self.annotators
 
 
 @dataclass(frozen=True)
@@ -71,18 +75,19 @@ class Alarm:
         return self.kind in ("collapse", "worse")
 
 
-def distance(predicted: Int[Tensor, " N"], annotations: Annotations) -> Distance:
-    """How far predictions are from the annotators', see above; all zero where nobody annotated."""
+def estimate(predicted: Int[Tensor, " N"], annotations: Annotations) -> Estimate:
+    """How often predictions are right, see above; nothing is known where nobody annotated, or nobody is any surer."""
     believed = beliefs(annotations)
     r = believed.joint.double()
-    if not len(r):
-        return Distance(0.0, 0.0, 0.0)
+    squares = (r**2).sum(1)
     best = annotations.scores[believed.rows].argmax(1, keepdim=True)
-    lost = r.gather(1, best) - r
-    allowed = (r * lost).sum(1)
-    variance = (r * lost**2).sum(1) - allowed**2
-    student = lost.gather(1, predicted[believed.rows][:, None])
-    return Distance(float(student.mean()), float(allowed.mean()), float(variance.clamp_min(0).sum().sqrt()) / len(r))
+    in_student, in_annotators = r.gather(1, predicted[believed.rows][:, None]), r.gather(1, best).mean()
+    in_truth, in_other = squares.mean(), (1 - squares).mean() / max(r.shape[1] - 1, 1)
+    scale = float(in_truth - in_other)
+    if len(r) < 2 or scale < SURER:
+        return Estimate(1.0, 0.0, 0.0)
+    a = float(in_student.mean() - in_other) / scale
+    return Estimate(a, float(in_annotators), float(in_student.std()) / len(r) ** 0.5 / scale)
 
 
 def expected_counts(annotations: Annotations) -> Float[Tensor, " C"]:
@@ -112,11 +117,13 @@ def collapse(predicted: Int[Tensor, " N"], annotations: Annotations) -> Alarm | 
 
 def worse(predicted: Int[Tensor, " N"], annotations: Annotations) -> Alarm | None:
     """A student that contradicts its annotators where they are sure."""
-    found = distance(predicted, annotations)
-    if not found.too_far:
+    found = estimate(predicted, annotations)
+    if not found.below:
         return None
-    text = f"the student contradicts its annotators where they are sure: it is {100 * found.student:.1f} points away"
-    return Alarm("worse", f"{text} by their own beliefs, and a perfect one would be {100 * found.allowed:.1f}.")
+    text = f"the student contradicts its annotators where they are sure: it is right on {max(found.student, 0):.1%}"
+    return Alarm(
+        "worse", f"{text} if its mistakes are not theirs, and they on {found.annotators:.1%} by their agreement."
+    )
 
 
 def disagreement(history: Sequence[float], n_images: int) -> Alarm | None:
@@ -141,4 +148,4 @@ def check(predicted: Int[Tensor, " N"], annotations: Annotations) -> tuple[Alarm
     return tuple(alarm for alarm in found if alarm is not None)
 
 
-__all__ = ["Alarm", "Distance", "check", "class_shares", "collapse", "disagreement", "distance", "worse"]
+__all__ = ["Alarm", "Estimate", "check", "class_shares", "collapse", "disagreement", "estimate", "worse"]
