@@ -48,8 +48,8 @@ FRAME = {
     "supervised bound": "bound_accuracy",
 }
 
-SETS = ("coreg.evidence=sets", "coreg.entropy_weight=1", "coreg.align_batches=false", "coreg.warm_up=52")
-"""Co-Reg as its paper has it, for which candidates are equal; most of the training is warm-up."""
+SETS = ("coreg.evidence=sets", "coreg.entropy_weight=1", "coreg.align_batches=false")
+"""Co-Reg as its paper has it, for which candidates are equal; here most of its training is warm-up."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ CELLS = {
     "fashion": Cell(pools.fashion, 20, 28),
     "fer2013": Cell(pools.fer2013, 20, 32),
     "fashion, 60 epochs": Cell(pools.fashion, 60, 28, LONG),
-    "fashion, 60 epochs, sets alone": Cell(pools.fashion, 60, 28, ("coreg",), options=SETS),
+    "fashion, sets alone": Cell(pools.fashion, 20, 28, ("coreg",), options=(*SETS, "coreg.warm_up=17")),
+    "fer2013, sets alone": Cell(pools.fer2013, 20, 32, ("coreg",), options=(*SETS, "coreg.warm_up=17")),
+    "fashion, 60 epochs, sets alone": Cell(pools.fashion, 60, 28, ("coreg",), options=(*SETS, "coreg.warm_up=52")),
     "cifar10n": Cell(pools.cifar10n, 10, 32, FEW),
     "grid q=0.1 eta=0.2": Cell(pools.drawn(0.1, 0.2), 20, 32, FEW),
     "grid q=0.3 eta=0": Cell(pools.drawn(0.3, 0.0), 20, 32, FEW),
