@@ -72,9 +72,7 @@ def student(config: Config) -> str:
     if config.student in ("linear", "mlp"):
         return f"{config.student} on frozen features{whose}{spread}"
     way = f" by way of frozen features{whose}" if config.via else ""
-    views = (
-        f"{'' if config.flip else ', never mirrored'}{'' if config.strong == 'randaugment' else f', {config.strong}'}"
-    )
+    views = ("" if config.flip else ", never mirrored") + ("" if config.strong == "randaugment" else ", cutout alone")
     return f"{config.student} at {config.size} pixels{way}{views}{spread}"
 
 
