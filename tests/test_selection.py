@@ -15,6 +15,13 @@ def p():
     return torch.randn(60, 5).softmax(1)
 
 
+def test_the_favourite_is_first_unless_another_is_far_ahead():
+    assert selection.ranked({"cc": 0.6, "coreg": 0.55, "rc": 0.64}) == ["coreg", "rc", "cc"]
+    assert selection.ranked({"cc": 0.6, "coreg": 0.55, "rc": 0.66}) == ["rc", "cc", "coreg"]
+    assert selection.ranked({"cc": 0.6, "rc": 0.7, "lws": math.nan}) == ["rc", "cc", "lws"]
+    assert selection.ranked({}) == []
+
+
 @pytest.fixture
 def candidates():
     sets = torch.rand(60, 5) < 0.4

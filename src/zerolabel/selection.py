@@ -8,7 +8,8 @@ Every function returns a number that should be larger for a better student. None
 - The fused reference follows an idea named FRAP (CVPR 2026) of which no text was at hand: the reading is ours.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
@@ -21,7 +22,9 @@ from zerolabel.errors import InputError
 from zerolabel.label_models import beliefs
 
 DEFAULT = "believed_accuracy"
-"""What learners are put in order by: the least mean regret in ``benchmarks/results/selection.json``."""
+"""What learners are put in order by, see `ranked` and the regret of each in ``benchmarks/results/selection.json``."""
+FAVOURITE, LEAD = "coreg", 0.1
+"""The learner that is the first choice unless another's criterion is so much larger: ours, by the same evidence."""
 
 
 def covering_rate(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> float:
@@ -112,6 +115,21 @@ def criteria(p: Float[Tensor, "N C"], annotations: Annotations) -> dict[str, flo
     }
 
 
+def ranked(criterion: Mapping[str, float]) -> list[str]:
+    """Learners, the one to choose first.
+
+    Students that repeat what their annotators say look well by any criterion that is made of what these say, and
+    Co-Reg's leave it most. It comes first where none is far ahead of it; the others follow by the criterion.
+
+    Args:
+        criterion: the default one of each learner.
+    """
+    names = sorted(criterion, key=lambda name: -criterion[name] if criterion[name] == criterion[name] else math.inf)
+    if FAVOURITE in criterion and criterion[names[0]] - criterion[FAVOURITE] < LEAD:
+        names.sort(key=lambda name: name != FAVOURITE)
+    return names
+
+
 def _mean(values: Tensor) -> float:
     return float(values.double().mean())
 
@@ -127,5 +145,6 @@ __all__ = [
     "fused_reference",
     "network_agreement",
     "nuclear_norm",
+    "ranked",
     "stability",
 ]

@@ -116,11 +116,15 @@ def accuracies(p: Tensor | None, truth: Tensor | None, classes: Sequence[str]) -
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per learner: mean and standard deviation over seeds of every number, best first by the criterion."""
+    """A row per learner: mean and standard deviation over seeds of every number, the one to choose first."""
     numbers = [c for c in runs.select_dtypes("number").columns if c != "seed"]
     grouped = runs.groupby("learner", sort=False)[numbers]
     means, spread = grouped.mean(), grouped.std(ddof=1).add_suffix(" spread")
-    order = means[selection.DEFAULT].where(means.index != ANNOTATOR).sort_values(ascending=False).index
+    believed = means[selection.DEFAULT].drop(ANNOTATOR, errors="ignore")
+    order = [
+        *selection.ranked({str(name): float(value) for name, value in believed.items()}),
+        *means.index.intersection([ANNOTATOR]),
+    ]
     together = pd.concat([means, spread, runs.groupby("learner")["seed"].count().rename("runs")], axis=1)
     return together.loc[order]
 
