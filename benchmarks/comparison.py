@@ -41,6 +41,8 @@ ALL = tuple(name for name in LEARNERS if name not in (*WANTS_LABELS, *ADAPTING))
 MAIN = ("digits", "fashion", "fer2013")
 """The cells of every learner."""
 FEW = ("cross_entropy", "distillation", "coreg", "proden", "rc", "pico", "papi", "elr", "dividemix", "promix")
+LATE = ("coreg", "dividemix", "unicon", "pico_plus")
+"""Learners that leave the given labels after a warm-up."""
 LONG = ("cross_entropy", "coreg", "solar")
 FRAME = {
     "annotator, on the pool": "annotator_pool_accuracy",
@@ -82,6 +84,7 @@ CELLS = {
     "digits": Cell(pools.digits, 20, 32, flip=False),
     "fashion": Cell(pools.fashion, 20, 28),
     "fer2013": Cell(pools.fer2013, 20, 32),
+    "fer2013, late": Cell(pools.fer2013, 20, 32, LATE, options=tuple(f"{name}.warm_up=17" for name in LATE)),
     "fashion, 60 epochs": Cell(pools.fashion, 60, 28, LONG),
     "fashion, sets alone": Cell(pools.fashion, 20, 28, ("coreg",), options=(*SETS, "coreg.warm_up=17")),
     "fer2013, sets alone": Cell(pools.fer2013, 20, 32, ("coreg",), options=(*SETS, "coreg.warm_up=17")),

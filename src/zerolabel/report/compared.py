@@ -47,7 +47,10 @@ def build_comparison(
 
 
 def _note(judged: bool) -> str:
-    text = "Mean over seeds, ± standard deviation. Criteria read no label; none of them is an accuracy."
+    text = (
+        "In the order in which to choose without labels. Mean over seeds, ± standard deviation. "
+        "Criteria read no label; none of them is an accuracy."
+    )
     return (
         text if judged else text + " No truth was given, so nobody can say from this page how often a learner is right."
     )
