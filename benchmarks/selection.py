@@ -1,10 +1,10 @@
 """What choosing a learner without labels costs, and what the alarms see: ``python -m benchmarks.selection``.
 
 Reads the runs of ``benchmarks/results/comparison.json``. A criterion's regret in a cell is the accuracy of the best
-learner less that of the learner the criterion puts first, both means over seeds; cells of ablations are left out. "ranked" is the default, `zerolabel.selection.ranked`; the favourite alone is what it costs to
-choose nothing and take Co-Reg. A learner is below its annotator in a cell where its mean accuracy on the pool is; it is
-alarmed where at least half of its runs are. The tables go to the screen and to
-``benchmarks/results/selection.json``.
+learner less that of the learner the criterion puts first, both means over seeds; cells whose learners have options of
+their own are left out. "ranked" is the default, `zerolabel.selection.ranked`; "always coreg" is what it costs to choose
+nothing. A learner is below its annotator in a cell where its mean accuracy on the pool is; it is alarmed where at least
+half of its runs are. The tables go to the screen and to ``benchmarks/results/selection.json``.
 """
 
 import json
@@ -21,8 +21,6 @@ from zerolabel.report.compared import CRITERIA
 COMPARISON = Path("benchmarks/results/comparison.json")
 RESULTS = Path("benchmarks/results/selection.json")
 NEAR = 0.015
-CHOICE = 3
-"""Learners of a cell from which on there is something to choose."""
 
 
 def regrets(runs: pd.DataFrame) -> dict[str, float]:
@@ -88,9 +86,10 @@ def main() -> None:
     """Read all cells, and write the tables."""
     if not COMPARISON.is_file():
         raise SystemExit(f"{COMPARISON} is not there; run python -m benchmarks.comparison.")
-    compared: dict[str, Any] = json.loads(COMPARISON.read_text(encoding="utf-8"))["cells"]
+    read = json.loads(COMPARISON.read_text(encoding="utf-8"))
+    compared: dict[str, Any] = read["cells"]
     runs = {name: pd.DataFrame(cell["runs"]) for name, cell in compared.items()}
-    cells = {name: regrets(table) for name, table in runs.items() if table["learner"].nunique() >= CHOICE}
+    cells = {name: regrets(table) for name, table in runs.items() if not read["settings"][name]["options"]}
     warned = {name: alarms(table, compared[name]["annotator_pool_accuracy"]) for name, table in runs.items()}
     found = summarise(cells)
     RESULTS.write_text(json.dumps({"criteria": found, "regret": cells, "alarms": warned}, indent=1) + "\n")
