@@ -52,7 +52,6 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "imbalanced: scores not spread": ("imbalanced", ["--no-propagate"]),
     "imbalanced: neither": ("imbalanced", ["--no-propagate", "--set", "balance=0"]),
     "imbalanced: a pixel student": ("imbalanced", ["--student", "light"]),
-    "imbalanced: a pixel student, spread": ("imbalanced", ["--student", "light", "--propagate"]),
 }
 
 
