@@ -43,14 +43,12 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "cross-entropy on zero-shot labels": ("balanced", ["--learner", "cross_entropy"]),
     "knowledge distillation": ("balanced", ["--learner", "distillation"]),
     "Co-Reg by way of features": ("balanced", ["--via", "features"]),
-    "Co-Reg, scores spread over neighbours": ("balanced", ["--propagate"]),
     "Co-Reg on features alone": ("balanced", ["--student", "features"]),
     "features, scores not spread": ("balanced", ["--student", "features", "--no-propagate"]),
     "imbalanced: Co-Reg, default": ("imbalanced", []),
-    "imbalanced: prior estimated": ("imbalanced", ["--set", "prior=estimated"]),
+    "imbalanced: prior uniform": ("imbalanced", ["--set", "prior=uniform"]),
     "imbalanced: classes drawn as they come": ("imbalanced", ["--set", "balance=0"]),
     "imbalanced: scores not spread": ("imbalanced", ["--no-propagate"]),
-    "imbalanced: neither": ("imbalanced", ["--no-propagate", "--set", "balance=0"]),
     "imbalanced: a pixel student": ("imbalanced", ["--student", "light"]),
 }
 

@@ -193,6 +193,12 @@ def test_class_prior() -> None:
     assert labels.class_prior(torch.zeros(5, 4), "estimated").tolist() == pytest.approx([0.25] * 4)
 
 
+@pytest.mark.parametrize(("largest", "chosen"), [(1, "uniform"), (3, "uniform"), (5, "estimated")])
+def test_an_automatic_prior_is_uniform_unless_annotators_see_skew(largest: int, chosen: str) -> None:
+    scores = labels.one_hot(torch.tensor([0] * largest * 100 + [1] * 100 + [2] * 100), 3).float()
+    close(labels.class_prior(scores, "auto"), labels.class_prior(scores, chosen))
+
+
 @pytest.mark.parametrize(
     "prior", ["unifrom", (1.0, 2.0), (1.0, 0.0, 1.0, 1.0), (1.0, -1.0, 1.0, 1.0), (1.0, float("inf"), 1.0, 1.0)]
 )

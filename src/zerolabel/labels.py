@@ -14,6 +14,7 @@ from zerolabel.errors import InputError
 
 TINY = 1e-12
 REPEATS = 20
+SKEWED = 4.0
 
 
 def normalise(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
@@ -214,8 +215,9 @@ def class_prior(scores: Float[Tensor, "N C"], prior: str | tuple[float, ...]) ->
 
     Args:
         scores: mean of the annotators' probabilities.
-        prior: ``"uniform"``; ``"estimated"``, the mean of the scores over the images that were annotated; or C
-            positive weights.
+        prior: ``"uniform"``; ``"estimated"``, the mean of the scores over the images that were annotated; ``"auto"``,
+            the estimated one where its largest share is more than `SKEWED` times its smallest, else the uniform one;
+            or C positive weights.
 
     Raises:
         InputError: another word, or a number of weights that is not C, or a weight that is not positive.
@@ -223,11 +225,12 @@ def class_prior(scores: Float[Tensor, "N C"], prior: str | tuple[float, ...]) ->
     n_classes = scores.shape[1]
     if prior == "uniform":
         return scores.new_full((n_classes,), 1 / n_classes)
-    if prior == "estimated":
+    if prior in ("estimated", "auto"):
         total = scores.sum(0) + 1 / n_classes
-        return total / total.sum()
+        skewed = prior == "estimated" or bool(total.max() > SKEWED * total.min())
+        return total / total.sum() if skewed else class_prior(scores, "uniform")
     if isinstance(prior, str):
-        raise InputError(f"prior is 'uniform', 'estimated', 'none' or {n_classes} weights, not '{prior}'.")
+        raise InputError(f"prior is 'uniform', 'estimated', 'auto', 'none' or {n_classes} weights, not '{prior}'.")
     weights = scores.new_tensor(prior)
     if len(weights) != n_classes or not bool(((weights > 0) & weights.isfinite()).all()):
         raise InputError(f"prior needs {n_classes} positive weights, one per class, not {list(prior)}.")

@@ -39,13 +39,14 @@ def choose(n_images: int, epochs: int | None = None) -> Preset:
     a hundred steps. The small preset takes smaller batches, a larger learning rate, as many epochs as show the
     networks `DRAWN` images (30 to 300), three fifths of them warm-up, each image of the unlabelled split once an epoch,
     and rare classes as often as frequent ones. Candidates weigh by their scores, so that the warm-up need not be held
-    back by much entropy, and pseudo-labels of batches are aligned as those of all images are.
+    back by much entropy; pseudo-labels of batches are aligned as those of all images are, to a prior that is uniform
+    unless the annotators see one class far more often than another.
     """
     if n_images >= SMALL:
         return Preset("paper", f"{n_images} images are {SMALL} or more", {}, {})
     epochs = min(max(DRAWN // max(n_images, 1), 30), 300) if epochs is None else epochs
     steps = {"warm_up": round(0.6 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False, "balance": 1.0}
-    coreg = {**steps, "evidence": "scores", "entropy_weight": 0.1, "align_batches": True}
+    coreg = {**steps, "evidence": "scores", "entropy_weight": 0.1, "align_batches": True, "prior": "auto"}
     settings = {"epochs": epochs, "batch_size": 64, "lr": 0.05}
     return Preset("small", f"{n_images} images are fewer than {SMALL}", settings, {"coreg": coreg})
 

@@ -73,8 +73,8 @@ class CoReg(Learner):
         contrast_temperature: of the contrastive similarities.
         balance: how far images of rare classes are drawn more often, see `labels.repeat_rare`; the paper's 0 draws
             each as often, 1 every class as often.
-        prior: the class prior that predictions are aligned to: "uniform", "estimated", "none" for no alignment,
-            or one weight per class.
+        prior: the class prior that predictions are aligned to: "uniform", "estimated", "auto" for the estimated one
+            where that is skewed, "none" for no alignment, or one weight per class.
         align_batches: whether pseudo-labels of a batch are aligned to the prior, too, by the same factors.
         co_pseudo_labels: off is the ablation in which each network divides and labels for itself.
         contrast: "noisy", or "supervised" for the ablation with the plain supervised contrastive loss.
