@@ -59,6 +59,12 @@ UNIFORM = ("grip", "ifpl", "fpl", "infomax", "pouf", "must", "dpa")
 """Methods whose papers share images out evenly over the classes."""
 OPEN = ("ueo", "infomax", "grip")
 LOOP = ("ueo", "grip")
+EQUAL = tuple(
+    part
+    for text in ("evidence=sets", "entropy_weight=1", "align_batches=false", "prior=uniform", "warm_up=60")
+    for part in ("--set", text)
+)
+"""Co-Reg with equal candidates, as its paper has it, and mostly warm-up."""
 STUDENTS = ("light", "features")
 
 
@@ -265,7 +271,7 @@ class Loop:
             "zerolabel", "run", str(WORK / "images" / "train"), "--classes", ",".join(names), "--vlm", "glyphs",
             "--student", self.student, "--test", str(WORK / "images" / "test"), "--truth", str(truth_file),
             "--seed", str(self.seed), "--cache", str(WORK / "cache"), "-o", str(self.folder), "--resume",
-            *(["--adapt", self.adapt] if self.adapt else []), *(["--open-set"] if self.open else []),
+            *(["--adapt", self.adapt] if self.adapt else []), *(["--open-set"] if self.open else []), *EQUAL,
         ]  # fmt: skip
 
     def run(self) -> dict[str, Any]:
