@@ -36,7 +36,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import committed
+from benchmarks import committed, equal_candidates
 from benchmarks.prompt_cost import KINDS, apart
 from zerolabel import open_set, vlms
 from zerolabel.adapting import METHODS, SUPERVISED
@@ -59,12 +59,6 @@ UNIFORM = ("grip", "ifpl", "fpl", "infomax", "pouf", "must", "dpa")
 """Methods whose papers share images out evenly over the classes."""
 OPEN = ("ueo", "infomax", "grip")
 LOOP = ("ueo", "grip")
-EQUAL = tuple(
-    part
-    for text in ("evidence=sets", "entropy_weight=1", "align_batches=false", "prior=uniform", "warm_up=60")
-    for part in ("--set", text)
-)
-"""Co-Reg with equal candidates, as its paper has it, and mostly warm-up."""
 STUDENTS = ("light", "features")
 
 
@@ -271,7 +265,8 @@ class Loop:
             "zerolabel", "run", str(WORK / "images" / "train"), "--classes", ",".join(names), "--vlm", "glyphs",
             "--student", self.student, "--test", str(WORK / "images" / "test"), "--truth", str(truth_file),
             "--seed", str(self.seed), "--cache", str(WORK / "cache"), "-o", str(self.folder), "--resume",
-            *(["--adapt", self.adapt] if self.adapt else []), *(["--open-set"] if self.open else []), *EQUAL,
+            *(["--adapt", self.adapt] if self.adapt else []), *(["--open-set"] if self.open else []),
+            *equal_candidates.flags("prior=uniform", "warm_up=60"),
         ]  # fmt: skip
 
     def run(self) -> dict[str, Any]:

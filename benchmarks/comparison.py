@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import committed, pools
+from benchmarks.equal_candidates import EQUAL
 from benchmarks.pools import Pool, zerolabel
 from zerolabel.comparison import ANNOTATOR
 from zerolabel.learners import LEARNERS
@@ -50,8 +51,8 @@ FRAME = {
     "supervised bound": "bound_accuracy",
 }
 
-SETS = ("coreg.evidence=sets", "coreg.entropy_weight=1", "coreg.align_batches=false")
-"""Co-Reg as its paper has it, for which candidates are equal; here most of its training is warm-up."""
+SETS = tuple(f"coreg.{option}" for option in EQUAL)
+"""Here most of its training is warm-up."""
 
 
 @dataclass(frozen=True)

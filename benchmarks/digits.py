@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import committed
+from benchmarks import committed, equal_candidates
 from zerolabel.demo import write_digits
 
 SEEDS = (0, 1, 2)
@@ -31,15 +31,13 @@ IMBALANCE = 10
 WORK = Path("build/benchmarks/digits")
 RESULTS = Path("benchmarks/results/digits.json")
 
-SETS = ["--set", "evidence=sets", "--set", "entropy_weight=1", "--set", "align_batches=false"]
-
 ROWS: dict[str, tuple[str, list[str]]] = {
     "Co-Reg, default": ("balanced", []),
     "without co-pseudo-labels": ("balanced", ["--set", "co_pseudo_labels=false"]),
     "plain supervised contrast": ("balanced", ["--set", "contrast=supervised"]),
     "without prototypes": ("balanced", ["--set", "prototype_weight=0"]),
     "without the unlabelled split": ("balanced", ["--set", "unlabelled_split=false"]),
-    "candidates equal, as in the paper": ("balanced", SETS),
+    "candidates equal, as in the paper": ("balanced", equal_candidates.flags()),
     "cross-entropy on zero-shot labels": ("balanced", ["--learner", "cross_entropy"]),
     "knowledge distillation": ("balanced", ["--learner", "distillation"]),
     "Co-Reg by way of features": ("balanced", ["--via", "features"]),

@@ -15,6 +15,7 @@ from zerolabel.errors import InputError
 TINY = 1e-12
 REPEATS = 20
 SKEWED = 4.0
+"""Class shares of which the largest is more than this multiple of the smallest are skewed; twofold, annotators err."""
 
 
 def normalise(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zerolabel import candidates
 from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_range, open_store, ranges
-from zerolabel.annotate.parts import Question, join, part_path, remove, write_part
+from zerolabel.annotate.parts import Joined, Question, join, part_path, remove, write_part
 from zerolabel.annotate.texts import text_features
 from zerolabel.annotations import Annotations, Annotator, replacing
 from zerolabel.errors import InputError, nearest
@@ -96,11 +96,7 @@ def write(
     for _ in progress(encode(images, encoder, question, parts, cache, size)):
         pass
     seconds = time.perf_counter() - start
-    joined = join([part_path(parts, place) for place in ranges(len(images))], folder / "annotations.parquet")
-    save_skipped(folder, joined.skipped)
-    remove(parts)
-    if not joined.n_images:
-        raise InputError(none_readable(images, joined.skipped))
+    joined = _join(images, parts, folder)
     mean = joined.candidates / max(joined.labelled, 1)
     if not question.by_row:
         mean = _form_candidates(folder / "annotations.parquet", build, rule)
@@ -109,6 +105,16 @@ def write(
     return Written(
         folder / "annotations.parquet", joined.n_images, mean, classes.names, annotators, joined.skipped, seconds, speed
     )
+
+
+def _join(images: ImageSet, parts: Path, folder: Path) -> Joined:
+    """One file of all parts, which are gone afterwards, and the list of what could not be read."""
+    joined = join([part_path(parts, place) for place in ranges(len(images))], folder / "annotations.parquet")
+    save_skipped(folder, joined.skipped)
+    remove(parts)
+    if not joined.n_images:
+        raise InputError(none_readable(images, joined.skipped))
+    return joined
 
 
 def _engine(name: str, ray_address: str | None) -> Callable[..., Iterator[Step]]:
