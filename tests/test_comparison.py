@@ -140,6 +140,17 @@ def test_mistakes_are_told(digits, tmp_path, capsys, more, told):
     assert ended.value.code == 2 and told in capsys.readouterr().err
 
 
+def test_a_truth_that_judges_no_image_is_told_before_anything_is_trained(digits, tmp_path, capsys):
+    truth, file = pd.read_csv(digits / "truth.csv", dtype=str), tmp_path / "truth.csv"
+    truth = truth[truth["file_name"].map(lambda name: (digits / "train" / name).exists())]
+    cases = ((truth.assign(label=""), [], "of none of the images"), (truth, ["--test", digits / "test"], "held-out"))
+    for table, more, told in cases:
+        table.to_csv(file, index=False)
+        with pytest.raises(SystemExit):
+            compare(digits, tmp_path / "out", "--truth", file, *more)
+        assert told in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_other_options_in_the_same_folder_are_refused(done, digits, capsys):
     with pytest.raises(SystemExit):
         compare(digits, done, "--test", digits / "test", "--set", "lr=0.2")

@@ -4,14 +4,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from jaxtyping import Int
+from torch import Tensor
+
 from zerolabel.adapting import SUPERVISED
 from zerolabel.adapting import Request as Adaptation
+from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
+from zerolabel.images import ImageSet
+from zerolabel.images import sha256 as hash_content
 from zerolabel.inspection.files import open_annotations
 from zerolabel.options import find_learner
 from zerolabel.planning import Request, plan
 from zerolabel.presets import HEADS
+from zerolabel.prompts import Classes
 from zerolabel.runs import Config
+from zerolabel.truth import Labels
 
 ADAPT = "adapt:"
 """Before the name of a method, a row of the annotating model itself, adapted by it."""
@@ -24,7 +32,7 @@ class Comparison:
     Attributes:
         configs: of each learner, with seed 0.
         seeds: from 0, of each.
-        truth: true labels, read after the runs; none where they are unknown.
+        truth: true labels, which no run sees; none where they are unknown.
         test: images held out of training; their annotations, where there are any, judge without labels.
         test_annotations: of the held-out images.
     """
@@ -100,3 +108,27 @@ def adapting_plan(request: Request, method: str, options: Sequence[str]) -> Conf
     if method in SUPERVISED and not bool(open_annotations(str(request.annotations)).human.any()):
         raise InputError(f"{ADAPT}{method} learns from labels of a person, and the annotations have none.")
     return replace(shared, adapt=method, hyper_parameters=asked.hyper_parameters, settings=asked.settings)
+
+
+def true_labels(
+    comparison: Comparison, annotations: Annotations
+) -> tuple[Int[Tensor, " N"] | None, Int[Tensor, " K"] | None]:
+    """True classes of the images of the training, and of those that accuracies are about; none without truth.
+
+    Raises:
+        InputError: the truth names other images, or no class of those that accuracies are about.
+    """
+    if comparison.truth is None:
+        return None, None
+    names, digests = list(annotations.file_names), list(annotations.sha256)
+    if comparison.test is not None:
+        held_out = ImageSet.open(comparison.test)
+        names += held_out.file_names
+        digests += [hash_content(held_out.read_bytes(i)) for i in range(len(held_out))]
+    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests)
+    pool = found[: len(annotations)]
+    judged = pool if comparison.test is None else found[len(annotations) :]
+    if not bool((judged >= 0).any()):
+        whose = "images" if comparison.test is None else f"held-out images in {comparison.test}"
+        raise InputError(f"the labels {comparison.truth} give the class of none of the {whose}; give their labels.")
+    return pool, judged

@@ -13,13 +13,9 @@ from torch import Tensor
 
 from zerolabel import calibration, evaluation, health, selection
 from zerolabel.annotations import Annotations, replacing
-from zerolabel.comparison.plan import Comparison
+from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.comparison.runs import run_folder
-from zerolabel.images import ImageSet
-from zerolabel.images import sha256 as hash_content
 from zerolabel.inspection.files import open_annotations
-from zerolabel.prompts import Classes
-from zerolabel.truth import Labels
 
 ANNOTATOR = "annotator"
 """The row of the annotators' mean scores, which trains nothing."""
@@ -73,22 +69,6 @@ def label_free(p: Float[Tensor, "N C"], annotations: Annotations) -> dict[str, A
     """Criteria and alarms of one student."""
     alarms = [alarm.kind for alarm in health.check(p.argmax(1), annotations)]
     return {**selection.criteria(p, annotations), "alarms": ",".join(alarms)}
-
-
-def true_labels(
-    comparison: Comparison, annotations: Annotations
-) -> tuple[Int[Tensor, " N"] | None, Int[Tensor, " K"] | None]:
-    """True classes of the images of the training, and of those that accuracies are about; none without truth."""
-    if comparison.truth is None:
-        return None, None
-    names, digests = list(annotations.file_names), list(annotations.sha256)
-    if comparison.test is not None:
-        held_out = ImageSet.open(comparison.test)
-        names += held_out.file_names
-        digests += [hash_content(held_out.read_bytes(i)) for i in range(len(held_out))]
-    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests)
-    pool = found[: len(annotations)]
-    return pool, pool if comparison.test is None else found[len(annotations) :]
 
 
 def on_pool(p: Float[Tensor, "N C"], truth: Int[Tensor, " N"] | None) -> dict[str, float]:

@@ -20,7 +20,7 @@ from zerolabel.adapting import Request as Adaptation
 from zerolabel.adapting import adapt
 from zerolabel.annotate import annotate
 from zerolabel.annotations import replacing
-from zerolabel.comparison.plan import Comparison
+from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.errors import InputError
 from zerolabel.images import ImageSet, pixels
 from zerolabel.inspection.files import open_annotations
@@ -37,8 +37,9 @@ def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[s
     """Do the runs that are not there, in processes of their own; yields learner, seed and whether it was there.
 
     Raises:
-        InputError: the folder holds another comparison.
+        InputError: the folder holds another comparison, or the truth does not fit the images.
     """
+    true_labels(comparison, open_annotations(str(next(iter(comparison.configs.values())).annotations)))
     text, known = comparison.to_json(), folder / "comparison.json"
     if known.is_file():
         there = json.loads(known.read_text(encoding="utf-8"))
