@@ -111,7 +111,15 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 def shown(means: pd.DataFrame) -> Table:
     """Learners side by side: means over their seeds."""
-    wanted = ("accuracy", "approximated_accuracy", "covering_rate", "nuclear_norm", "stability", "seconds")
+    wanted = (
+        "accuracy",
+        "believed_accuracy",
+        "approximated_accuracy",
+        "covering_rate",
+        "nuclear_norm",
+        "stability",
+        "seconds",
+    )
     here = [name for name in wanted if name in means]
     table = Table("learner", *(name.replace("_", " ") for name in here))
     for learner in means.index:
