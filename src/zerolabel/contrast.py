@@ -54,8 +54,8 @@ class Contrast(nn.Module):
         return answer
 
     def similarity(self, queries: Float[Tensor, "B D"], keys: Float[Tensor, "B D"]) -> Float[Tensor, "B M"]:
-        """Cosine of the queries and all entries of the contrast set."""
-        return queries @ torch.cat([queries, keys, self.queue.keys.clone()]).T
+        """Cosine of the queries and all entries of the contrast set; only the queries have a gradient."""
+        return torch.cat([queries @ queries.T, queries @ torch.cat([keys, self.queue.keys]).T], 1)
 
     def own_key(self, n: int) -> Pairs:
         """Positive and ignored pairs of MoCo: the own key, and every other entry of the batch or empty place."""

@@ -194,8 +194,8 @@ def supervised_contrastive(
     rows = count > 0
     left_out = ignored & rows[:, None]
     similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
-    log_p = similarity - similarity.masked_fill(left_out, -torch.inf).logsumexp(1, keepdim=True)
-    return mean(-(log_p.masked_fill(~positive, 0).sum(1)[rows] / count[rows]))
+    pull = similarity.masked_fill(~positive, 0).sum(1)[rows] / count[rows]
+    return mean(similarity.masked_fill(left_out, -torch.inf).logsumexp(1)[rows] - pull)
 
 
 def weighted_contrastive(
@@ -213,8 +213,8 @@ def weighted_contrastive(
     rows = (weight > 0).any(1)
     left_out = ignored & rows[:, None]
     similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
-    log_p = similarity - similarity.masked_fill(left_out, -torch.inf).logsumexp(1, keepdim=True)
-    return mean(-(weight * log_p).sum(1))
+    push = weight.sum(1) * similarity.masked_fill(left_out, -torch.inf).logsumexp(1)
+    return mean(push - (weight * similarity).sum(1))
 
 
 def pairs(
