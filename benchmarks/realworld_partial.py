@@ -49,6 +49,8 @@ SUPERVISED = "supervised"
 SPLITS = 5
 SETTINGS = Settings(epochs=100, batch_size=100, lr=0.05, precision="float32", device="cpu")
 EPOCHS_OF_LARGE_SETS = {"BirdSong": 25, "Italian": 10}
+OPTIONS: dict[str, Any] = {"view": "weak", "queue": 1024}
+"""Of the learners that know them: one view as in the papers, and a queue that is made for sets of this size."""
 WORK = Path("build/benchmarks/realworld_partial")
 RESULTS = Path("benchmarks/results/realworld_partial.json")
 KEYS = ("data", "network", "learner", "split")
@@ -147,8 +149,9 @@ class Cell:
             name, annotations = "cc", annotations.with_labels(rows.truth[own])
         torch.manual_seed(self.split)
         network = build(self.network, len(annotations.classes), x.shape[1])
-        of_papers = {"view": "weak"} if "view" in hyper_parameters(LEARNERS[name]) else {}
-        learner = LEARNERS[name](network, annotations, **of_papers)
+        known = hyper_parameters(LEARNERS[name])
+        options = {option: value for option, value in OPTIONS.items() if option in known}
+        learner = LEARNERS[name](network, annotations, **options)
         epochs = EPOCHS_OF_LARGE_SETS.get(self.data, SETTINGS.epochs)
         for _ in train(learner, Features(x[own]), replace(SETTINGS, epochs=epochs, seed=self.split)):
             pass
@@ -213,6 +216,7 @@ def main() -> None:
         "torch": torch.__version__,
         "settings": vars(SETTINGS),
         "epochs_of_large_sets": EPOCHS_OF_LARGE_SETS,
+        "options": OPTIONS,
         "splits": f"{SPLITS} of 80 and 20 per cent",
         "cells": committed.renew(old, new, KEYS),
     }
