@@ -3,8 +3,9 @@
 Reads the runs of ``benchmarks/results/comparison.json``. A criterion's regret in a cell is the accuracy of the best
 learner less that of the learner the criterion puts first, both means over seeds; cells whose learners have options of
 their own are left out. "ranked" is the default, `zerolabel.selection.ranked`; "always coreg" is what it costs to choose
-nothing. A learner is below its annotator in a cell where its mean accuracy on the pool is; it is alarmed where at least
-half of its runs are. The tables go to the screen and to ``benchmarks/results/selection.json``.
+nothing. A learner is below its annotator in a cell where its mean accuracy on the pool is, far below where it is by
+more than ten points; it is alarmed where at least half of its runs are. The tables go to the screen and to
+``benchmarks/results/selection.json``.
 """
 
 import json
@@ -21,6 +22,7 @@ from zerolabel.report.compared import CRITERIA
 COMPARISON = Path("benchmarks/results/comparison.json")
 RESULTS = Path("benchmarks/results/selection.json")
 NEAR = 0.015
+FAR = 0.1
 
 
 def regrets(runs: pd.DataFrame) -> dict[str, float]:
@@ -53,12 +55,13 @@ def summarise(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]
 def alarms(runs: pd.DataFrame, annotator: float) -> dict[str, list[str]]:
     """Learners of a cell by whether they end below the annotator and whether they are alarmed."""
     raised = runs["alarms"].ne("").groupby(runs["learner"]).mean() >= 0.5
-    below = runs.groupby("learner")["pool_accuracy"].mean() < annotator
+    accuracy = runs.groupby("learner")["pool_accuracy"].mean()
+    below, far = accuracy < annotator, accuracy < annotator - FAR
+    groups = {"far below": far, "below": below & ~far, "not below": ~below}
     return {
-        "below, alarmed": list(raised.index[below & raised]),
-        "below, not alarmed": list(raised.index[below & ~raised]),
-        "above, alarmed": list(raised.index[~below & raised]),
-        "above, not alarmed": list(raised.index[~below & ~raised]),
+        f"{group}, {kind}": list(raised.index[within & seen])
+        for group, within in groups.items()
+        for kind, seen in (("alarmed", raised), ("not alarmed", ~raised))
     }
 
 
