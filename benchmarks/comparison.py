@@ -92,7 +92,7 @@ CELLS = {
     "fer2013, sets alone": Cell(pools.fer2013, 20, 32, ("coreg",), options=(*SETS, "coreg.warm_up=17")),
     "fashion, 60 epochs, sets alone": Cell(pools.fashion, 60, 28, ("coreg",), options=(*SETS, "coreg.warm_up=52")),
     "cifar10n": Cell(pools.cifar10n, 10, 32, FEW),
-    "cifar10n, 30 epochs": Cell(pools.cifar10n, 30, 32, ("cross_entropy", "coreg", "papi", "pico")),
+    "cifar10n, 30 epochs": Cell(pools.cifar10n, 30, 32, ("cross_entropy", "coreg", "papi")),
     "grid q=0.1 eta=0.2": Cell(pools.drawn(0.1, 0.2), 20, 32, FEW),
     "grid q=0.3 eta=0": Cell(pools.drawn(0.3, 0.0), 20, 32, FEW),
     "grid q=0.3 eta=0.4": Cell(pools.drawn(0.3, 0.4), 20, 32, (*FEW, "pico_plus", "alim")),
