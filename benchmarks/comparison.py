@@ -86,7 +86,7 @@ CELLS = {
     "fashion": Cell(pools.fashion, 20, 28),
     "fer2013": Cell(pools.fer2013, 20, 32),
     "digits, lr=0.01": Cell(pools.digits, 20, 32, ("lws",), flip=False, options=("lr=0.01",)),
-    "fashion, lr=0.01": Cell(pools.fashion, 20, 28, ("lws",), options=("lr=0.01",)),
+    "fashion, 80 epochs, lr=0.02": Cell(pools.fashion, 80, 28, ("lws",), options=("lr=0.02",)),
     "fer2013, late": Cell(pools.fer2013, 20, 32, LATE, options=tuple(f"{name}.warm_up=17" for name in LATE)),
     "fashion, 60 epochs": Cell(pools.fashion, 60, 28, LONG),
     "fer2013, 60 epochs": Cell(pools.fer2013, 60, 32, (*LONG, "crdpll")),
