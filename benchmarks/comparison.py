@@ -45,6 +45,8 @@ FEW = ("cross_entropy", "distillation", "coreg", "proden", "rc", "pico", "papi",
 LATE = ("coreg", "dividemix", "unicon", "pico_plus")
 """Learners that leave the given labels after a warm-up."""
 LONG = ("cross_entropy", "coreg", "solar")
+AT_A_TIME = 7
+"""Cells in a table on the screen."""
 FRAME = {
     "annotator, on the pool": "annotator_pool_accuracy",
     "candidates hold the truth": "candidate_coverage",
@@ -176,12 +178,16 @@ def rows(cells: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
         yield [str(learner), *texts, "" if average != average else f"{100 * average:.1f}", f"{seconds:.0f}"]
 
 
-def shown(cells: dict[str, dict[str, Any]]) -> Table:
-    """Accuracy on held-out images, in per cent, mean and standard deviation over seeds."""
-    table = Table("learner", *cells, "mean of the first three", "seconds")
-    for row in rows(cells):
-        table.add_row(*row)
-    return table
+def shown(cells: dict[str, dict[str, Any]]) -> Iterator[Table]:
+    """Accuracy on held-out images, in per cent, mean and standard deviation over seeds, a few cells at a time."""
+    names, lines = list(cells), list(rows(cells))
+    for start in range(0, len(names), AT_A_TIME):
+        table = Table("learner", *names[start : start + AT_A_TIME], "mean of the first three", "seconds")
+        for title, *texts, average, seconds in lines:
+            here = texts[start : start + AT_A_TIME]
+            if any(here):
+                table.add_row(title, *here, average, seconds)
+        yield table
 
 
 def main() -> None:
@@ -211,7 +217,7 @@ def main() -> None:
         "cells": cells,
     }
     RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
-    Console(width=160).print(shown(cells))
+    Console(width=160).print(*shown(cells))
 
 
 if __name__ == "__main__":
