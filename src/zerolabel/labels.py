@@ -155,6 +155,14 @@ def sinkhorn(weights: Float[Tensor, "N C"], prior: Float[Tensor, " C"], iteratio
     return rows.to(weights.dtype)
 
 
+def smallest(loss: Float[Tensor, " N"], share: float, human: Bool[Tensor, " N"]) -> Bool[Tensor, " N"]:
+    """The share of images with the smallest loss, rounded up; beyond that share, all that a person labelled."""
+    order = loss.masked_fill(human, torch.inf).argsort()
+    chosen = human.clone()
+    chosen[order[: ceil(share * int((~human).sum()) - 1e-9)]] = True
+    return chosen
+
+
 def smallest_per_class(
     values: Float[Tensor, " N"], classes: Int[Tensor, " N"], counts: Int[Tensor, " C"]
 ) -> Bool[Tensor, " N"]:

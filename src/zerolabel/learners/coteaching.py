@@ -13,10 +13,8 @@ is learned from; an image that a person labelled is always kept, beyond that sha
 
 from collections.abc import Iterable
 from functools import partial
-from math import ceil
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import label_models, labels, losses
@@ -67,18 +65,11 @@ class CoTeaching(Learner):
         """Cross-entropy of each network on what the other one picked."""
         target, human = self.target[batch.index], self.labels[batch.index] >= 0
         a, b = (network(batch.views[0]) for network in self.networks)
-        by_a, by_b = (self.pick(logits.detach(), target, human, share) for logits in (a, b))
+        by_a, by_b = (
+            labels.smallest(-(losses.log_probabilities(logits.detach()) * target).sum(1), share, human)
+            for logits in (a, b)
+        )
         return {
             "supervised_a": losses.cross_entropy(a[by_b], target[by_b]),
             "supervised_b": losses.cross_entropy(b[by_a], target[by_a]),
         }
-
-    def pick(
-        self, logits: Float[Tensor, "B C"], target: Float[Tensor, "B C"], human: Bool[Tensor, " B"], share: float
-    ) -> Bool[Tensor, " B"]:
-        """The share of the images with the smallest loss, and all that a person labelled."""
-        loss = -(losses.log_probabilities(logits) * target).sum(1)
-        order = loss.masked_fill(human, torch.inf).argsort()
-        picked = human.clone()
-        picked[order[: ceil(share * int((~human).sum()) - 1e-9)]] = True
-        return picked
