@@ -22,6 +22,7 @@ from zerolabel.learners.fredis import FREDIS
 from zerolabel.learners.gce import GCE
 from zerolabel.learners.grip import GRIP
 from zerolabel.learners.irnet import IRNet
+from zerolabel.learners.jocor import JoCoR
 from zerolabel.learners.lafter import LaFTer
 from zerolabel.learners.lwc import LWC
 from zerolabel.learners.lws import LWS
@@ -54,6 +55,7 @@ LEARNERS: dict[str, type[Learner]] = {
     "fixmatch": FixMatch,
     "flexmatch": FlexMatch,
     "gce": GCE,
+    "jocor": JoCoR,
     "promix": ProMix,
     "sce": SCE,
     "truncated_gce": TruncatedGCE,
