@@ -16,6 +16,7 @@ from zerolabel.learners.dividemix import DivideMix
 from zerolabel.learners.elr import ELR
 from zerolabel.learners.elr_plus import ELRPlus
 from zerolabel.learners.gce import GCE
+from zerolabel.learners.jocor import JoCoR
 from zerolabel.learners.promix import ProMix
 from zerolabel.learners.sce import SCE
 from zerolabel.learners.truncated_gce import TruncatedGCE
@@ -24,7 +25,7 @@ from zerolabel.networks import build
 from zerolabel.training import Settings, train
 from zerolabel.views import Features
 
-ALL = (CoTeaching, DivideMix, ELR, ELRPlus, GCE, ProMix, SCE, TruncatedGCE, UNICON)
+ALL = (CoTeaching, DivideMix, ELR, ELRPlus, GCE, JoCoR, ProMix, SCE, TruncatedGCE, UNICON)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -130,7 +131,7 @@ def test_elr_plus_ramp(ramp: float, progress: float, expected: float, world) -> 
     assert learner_of(ELRPlus, world, ramp=ramp).rise(progress) == pytest.approx(expected)
 
 
-# Co-teaching -----------------------------------------------------------------------------------------------------
+# Co-teaching and JoCoR -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("share", [1.0, 0.6, 0.34, 0.0])
@@ -151,15 +152,46 @@ def test_coteaching_exchanges_the_images_of_small_loss(share: float, world) -> N
         assert terms[f"supervised_{own}"].item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_coteaching_keeps_less_and_less(world, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.34, 0.0])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_jocor_learns_from_the_images_of_small_joint_loss(weight: float, share: float, world) -> None:  # type: ignore[no-untyped-def]
+    human = human_of(world, at3=(int(world.truth[3]) + 1) % 4)
+    learner, batch = learner_of(JoCoR, world, human, agreement_weight=weight), batch_of(world, *range(8))
+    supervised, agreement = [], []
+    for i, x in enumerate(batch.views[0]):
+        a, b = (softmax(network, x).double() for network in learner.networks)
+        supervised.append(-(1 - weight) * sum(log(float(p[best(world, i, human)])) for p in (a, b)))
+        agreement.append(
+            weight * sum(float(p[c]) * log(float(p[c] / q[c])) for p, q in ((a, b), (b, a)) for c in range(4))
+        )
+    others = sorted((i for i in range(8) if i != 3), key=lambda i: supervised[i] + agreement[i])
+    kept = [*others[: ceil(share * 7 - 1e-9)], 3]
+    terms = learner.training_step(share, batch)
+    assert terms["supervised"].item() == pytest.approx(sum(supervised[i] for i in kept) / len(kept), rel=1e-4)
+    assert terms["agreement"].item() == pytest.approx(sum(agreement[i] for i in kept) / len(kept), rel=1e-4, abs=1e-6)
+
+
+def test_jocor_pulls_its_networks_together(world) -> None:  # type: ignore[no-untyped-def]
+    learner, batch = learner_of(JoCoR, world, agreement_weight=1.0), batch_of(world, *range(30))
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.1)
+    before = learner.training_step(1.0, batch)["agreement"].item()
+    for _ in range(30):
+        optimizer.zero_grad()
+        learner.training_step(1.0, batch)["agreement"].backward()
+        optimizer.step()
+    assert learner.training_step(1.0, batch)["agreement"].item() < before / 2
+
+
+@pytest.mark.parametrize("kind", [CoTeaching, JoCoR])
+def test_less_and_less_is_kept(kind: type[Learner], world, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("zerolabel.label_models.label_noise", lambda annotations: 0.3)
-    learner = learner_of(CoTeaching, world, ramp=5)
+    learner = learner_of(kind, world, ramp=5)
     for number in range(8):
         epoch_of(learner, number)
         assert learner.figures["kept"] == pytest.approx(1 - 0.3 * min(number / 5, 1))
-    assert learner_of(CoTeaching, world, noise_rate=0.1).noise_rate == 0.1
+    assert learner_of(kind, world, noise_rate=0.1).noise_rate == 0.1
     with pytest.raises(InputError, match="noise_rate"):
-        learner_of(CoTeaching, world, noise_rate=1.0)
+        learner_of(kind, world, noise_rate=1.0)
 
 
 # Known orderings -------------------------------------------------------------------------------------------------
@@ -194,6 +226,7 @@ def plain() -> dict[str, float]:
         (ELR, {}, 0.1),
         (ELRPlus, {"momentum": 0.97}, 0.05),
         (CoTeaching, {"noise_rate": 0.5}, 0.05),
+        (JoCoR, {"noise_rate": 0.5}, 0.05),
         (DivideMix, {"warm_up": 12}, 0.1),
         (UNICON, {"warm_up": 12}, 0.1),
         (ProMix, {"warm_up": 12}, 0.05),
