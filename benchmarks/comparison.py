@@ -50,7 +50,7 @@ AT_A_TIME = 7
 FRAME = {
     "annotator, on the pool": "annotator_pool_accuracy",
     "candidates hold the truth": "candidate_coverage",
-    "supervised bound": "bound_accuracy",
+    "true labels instead": "bound_accuracy",
 }
 
 SETS = tuple(f"coreg.{option}" for option in EQUAL)

@@ -1,0 +1,89 @@
+"""Tables of the documentation, written from ``benchmarks/results``: ``python -m benchmarks.markdown``.
+
+A table stands between ``<!-- NAME: written by python -m benchmarks.markdown -->`` and ``<!-- end of NAME -->``. A test
+holds the pages against the results.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+
+import pandas as pd
+
+from benchmarks import comparison, realworld_partial
+
+ROOT = Path(__file__).parents[1]
+CELLS = (*comparison.MAIN, "cifar10n", "grid q=0.1 eta=0.2", "grid q=0.3 eta=0", "grid q=0.3 eta=0.4")
+
+
+def figure(values: list[float]) -> str:
+    """Mean and standard deviation in per cent, nothing where there is no value."""
+    return f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}" if values else ""
+
+
+def lines(head: list[str], body: list[list[str]]) -> list[str]:
+    """A table."""
+    rule = "|" + "---|" * len(head)
+    texts = [" | ".join(row) for row in (head, *body)]
+    return [f"| {texts[0]} |", rule, *(f"| {text} |" for text in texts[1:])]
+
+
+def compared() -> list[str]:
+    """Held-out accuracy of every learner, the best mean of the cells that all share first."""
+    found = json.loads((ROOT / comparison.RESULTS).read_text(encoding="utf-8"))["cells"]
+    cells = {name: found[name] for name in CELLS}
+    frame = [
+        [f"*{title}*", *(f"{100 * cell[key]:.1f}" for cell in cells.values())]
+        for title, key in comparison.FRAME.items()
+    ]
+    body = []
+    for learner in comparison.means(cells).index:
+        runs = [[run["accuracy"] for run in cell["runs"] if run["learner"] == learner] for cell in cells.values()]
+        body.append([f"`{learner}`", *(figure(one) for one in runs)])
+    return lines(["", *(name.removeprefix("grid ") for name in cells)], frame + body)
+
+
+def on_classical_sets() -> list[str]:
+    """Test accuracy of every learner on the classical partial-label sets, the best mean first."""
+    found = pd.DataFrame(json.loads((ROOT / realworld_partial.RESULTS).read_text(encoding="utf-8"))["cells"])
+    columns = [(data, network) for data in realworld_partial.FILES for network in realworld_partial.NETWORKS]
+    accuracy = found.groupby(["learner", "data", "network"])["accuracy"].agg(list)
+    table = accuracy.map(mean).unstack(["data", "network"]).mean(axis=1).sort_values(ascending=False)
+    names = [name for name in table.index if name != realworld_partial.SUPERVISED]
+    body = []
+    for learner in (realworld_partial.SUPERVISED, *names):
+        title = "*true labels instead*" if learner == realworld_partial.SUPERVISED else f"`{learner}`"
+        body.append([title, *(figure(accuracy.get((learner, *column), [])) for column in columns)])
+    return lines(["", *(f"{data}, {network}" for data, network in columns)], body)
+
+
+TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
+    "comparison": ("docs/compare.md", compared),
+    "classical sets": ("docs/papers.md", on_classical_sets),
+}
+
+
+def renewed(text: str, name: str, table: list[str]) -> str:
+    """A page with a table in its place.
+
+    Raises:
+        ValueError: the page has no such place.
+    """
+    start, end = f"<!-- {name}: written by python -m benchmarks.markdown -->", f"<!-- end of {name} -->"
+    place = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    if not place.search(text):
+        raise ValueError(f"the page has no place for '{name}': {start} ... {end}")
+    return place.sub(lambda _: "\n".join([start, "", *table, "", end]), text)
+
+
+def main() -> None:
+    """Write all tables."""
+    for name, (page, table) in TABLES.items():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        (ROOT / page).write_text(renewed(text, name, table()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
