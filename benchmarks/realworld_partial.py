@@ -4,10 +4,10 @@ The folder holds ``lost.mat``, ``MSRCv2.mat``, ``BirdSong.mat``, ``FG-NET.mat`` 
 ``data`` (n x d), ``partial_target`` and ``target`` (C x n), as github.com/pruirui/partial_label_realworld_dataset has
 them. Features are scaled to mean 0 and deviation 1 of the training rows and to length 1. Each split trains on 80 % of
 the rows, with the candidate sets alone, and is tested on the rest; nothing is chosen by the test rows. The two large
-sets take fewer epochs, so that a training has one or two thousand steps on any set. Finished runs are kept under
-``build/benchmarks/realworld_partial`` and not repeated, so that the command can be stopped and continued; with
-``--add`` the committed ones are not repeated, either. The tables go to the screen and to
-``benchmarks/results/realworld_partial.json``.
+sets take fewer epochs, so that a training has one or two thousand steps on any set, and what learners count in epochs
+is shortened in proportion. Finished runs are kept under ``build/benchmarks/realworld_partial`` and not repeated, so
+that the command can be stopped and continued; with ``--add`` the committed ones are not repeated, either. The tables
+go to the screen and to ``benchmarks/results/realworld_partial.json``.
 """
 
 import argparse
@@ -51,6 +51,8 @@ SETTINGS = Settings(epochs=100, batch_size=100, lr=0.05, precision="float32", de
 EPOCHS_OF_LARGE_SETS = {"BirdSong": 25, "Italian": 10}
 OPTIONS: dict[str, Any] = {"view": "weak", "queue": 1024}
 """Of the learners that know them: one view as in the papers, and a queue that is made for sets of this size."""
+IN_EPOCHS = ("warm_up", "ramp", "interval", "delay")
+"""Hyper-parameters that count epochs, where they are whole numbers."""
 WORK = Path("build/benchmarks/realworld_partial")
 RESULTS = Path("benchmarks/results/realworld_partial.json")
 KEYS = ("data", "network", "learner", "split")
@@ -108,6 +110,14 @@ def annotate(candidates: Tensor, seed: int) -> Annotations:
     )
 
 
+def options(learner: str, epochs: int) -> dict[str, Any]:
+    """What a learner is given: `OPTIONS` that it knows, and what it counts in epochs, in proportion to the training."""
+    known = hyper_parameters(LEARNERS[learner])
+    counted = {name: value for name, value in known.items() if name in IN_EPOCHS and isinstance(value, int)}
+    shortened = {name: max(1, round(value * epochs / SETTINGS.epochs)) for name, value in counted.items()}
+    return shortened | {name: value for name, value in OPTIONS.items() if name in known}
+
+
 @dataclass(frozen=True)
 class Cell:
     """One training."""
@@ -149,10 +159,8 @@ class Cell:
             name, annotations = "cc", annotations.with_labels(rows.truth[own])
         torch.manual_seed(self.split)
         network = build(self.network, len(annotations.classes), x.shape[1])
-        known = hyper_parameters(LEARNERS[name])
-        options = {option: value for option, value in OPTIONS.items() if option in known}
-        learner = LEARNERS[name](network, annotations, **options)
         epochs = EPOCHS_OF_LARGE_SETS.get(self.data, SETTINGS.epochs)
+        learner = LEARNERS[name](network, annotations, **options(name, epochs))
         for _ in train(learner, Features(x[own]), replace(SETTINGS, epochs=epochs, seed=self.split)):
             pass
         learner.eval()

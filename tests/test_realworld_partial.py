@@ -56,6 +56,13 @@ def test_annotations_hold_candidate_sets_and_nothing_else(file: Path) -> None:
     torch.testing.assert_close(annotations.scores, even, rtol=2e-3, atol=0)
 
 
+def test_what_is_counted_in_epochs_shrinks_with_the_training() -> None:
+    assert realworld_partial.options("dividemix", 25) == {"warm_up": 2, "ramp": 4}
+    assert realworld_partial.options("coreg", 10) == {"warm_up": 5, "ramp": 2, "delay": 1, "queue": 1024}
+    assert realworld_partial.options("solar", 100) == {"warm_up": 20, "queue": 1024}  # its ramp is a share
+    assert realworld_partial.options("cc", 10) == {"view": "weak"}
+
+
 def test_a_learner_of_one_label_takes_any_candidate(file: Path) -> None:
     rows = Rows.read(file)
     taken = annotate(rows.candidates, 0).scores.argmax(1)
