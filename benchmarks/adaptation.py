@@ -36,7 +36,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import committed
+from benchmarks import committed, equal_candidates
 from benchmarks.prompt_cost import KINDS, apart
 from zerolabel import open_set, vlms
 from zerolabel.adapting import METHODS, SUPERVISED
@@ -266,6 +266,7 @@ class Loop:
             "--student", self.student, "--test", str(WORK / "images" / "test"), "--truth", str(truth_file),
             "--seed", str(self.seed), "--cache", str(WORK / "cache"), "-o", str(self.folder), "--resume",
             *(["--adapt", self.adapt] if self.adapt else []), *(["--open-set"] if self.open else []),
+            *equal_candidates.flags("prior=uniform", "warm_up=60"),
         ]  # fmt: skip
 
     def run(self) -> dict[str, Any]:

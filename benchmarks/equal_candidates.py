@@ -3,6 +3,6 @@
 EQUAL = ("evidence=sets", "entropy_weight=1", "align_batches=false")
 
 
-def flags() -> list[str]:
-    """``--set`` for each of them."""
-    return [part for text in EQUAL for part in ("--set", text)]
+def flags(*more: str) -> list[str]:
+    """``--set`` for each of them, and for more options."""
+    return [part for text in (*EQUAL, *more) for part in ("--set", text)]
