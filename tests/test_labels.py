@@ -325,3 +325,16 @@ def test_lower_quantile() -> None:
     assert labels.lower_quantile(values, 0.25, 9.0) == pytest.approx(1.5)
     assert labels.lower_quantile(values, 0.25, 1.0) == 1.0
     assert labels.lower_quantile(values[:0], 0.5, 1.0) == 0.0
+
+
+def test_the_share_that_is_kept_falls_to_what_is_right() -> None:
+    assert [labels.kept_share(0.4, epoch, 4) for epoch in (0, 1, 4, 9)] == pytest.approx([1, 0.9, 0.6, 0.6])
+    assert labels.kept_share(0.4, 0, 0) == pytest.approx(0.6)
+
+
+def test_the_smallest_losses_are_chosen_beside_all_that_a_person_labelled() -> None:
+    loss, human = torch.tensor([0.1, 5.0, 0.3, 0.2, 0.4]), torch.tensor([False, True, False, False, False])
+    assert labels.smallest(loss, 0.5, human).tolist() == [True, True, False, True, False]
+    assert labels.smallest(loss, 0.6, human).tolist() == [True, True, True, True, False]  # 2.4 images, rounded up
+    assert labels.smallest(loss, 0.0, human).tolist() == human.tolist()
+    assert labels.smallest(loss[:1], 0.1, human[:1]).tolist() == [True]

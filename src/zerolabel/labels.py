@@ -155,6 +155,11 @@ def sinkhorn(weights: Float[Tensor, "N C"], prior: Float[Tensor, " C"], iteratio
     return rows.to(weights.dtype)
 
 
+def kept_share(noise_rate: float, epoch: int, ramp: int) -> float:
+    """``R(e) = 1 - tau min(e / T, 1)``, the share of images that is learned from; of no ramp, 1 - tau at once."""
+    return 1 - noise_rate * (min(epoch / ramp, 1.0) if ramp else 1.0)
+
+
 def smallest(loss: Float[Tensor, " N"], share: float, human: Bool[Tensor, " N"]) -> Bool[Tensor, " N"]:
     """The share of images with the smallest loss, rounded up; beyond that share, all that a person labelled."""
     order = loss.masked_fill(human, torch.inf).argsort()

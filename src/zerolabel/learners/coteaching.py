@@ -57,7 +57,7 @@ class CoTeaching(Learner):
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the labelled images, both networks at once."""
-        share = 1 - self.noise_rate * min(epoch.number / self.ramp, 1.0) if self.ramp else 1 - self.noise_rate
+        share = labels.kept_share(self.noise_rate, epoch.number, self.ramp)
         self.figures = {"kept": share, "noise_rate": self.noise_rate}
         yield Pass(partial(self.training_step, share), (self.labelled,))
 
