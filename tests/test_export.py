@@ -83,7 +83,7 @@ def test_metadata_is_all_that_a_prediction_needs(exported):
     assert json.loads(facts["temperature"]) == 0.7
     assert json.loads(facts["provenance"]) == {"seed": 3}
     assert Preprocess.from_dict(json.loads(facts["preprocess"])) == model.preprocess
-    assert facts["zerolabel"] == zerolabel.__version__
+    assert facts["zerolabel"] == zerolabel.version.__version__
     assert json.loads(facts["check"]) == {
         name: getattr(done, name) for name in ("max_difference", "agreement", "n_checked")
     }

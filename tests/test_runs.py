@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from zerolabel.errors import InputError
-from zerolabel.runs import OWN, Config, Folder, write_text
+from zerolabel.files import write_text
+from zerolabel.runs import OWN, Config, Folder
 
 CONFIG = Config(
     images="photos",

@@ -6,6 +6,8 @@ The public names are imported when they are first used, so that ``import zerolab
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from zerolabel.version import __version__
+
 if TYPE_CHECKING:
     from zerolabel.annotations import Annotations, Annotator
     from zerolabel.classifier import Classifier
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from zerolabel.prompts import Classes
     from zerolabel.training import Settings, train
     from zerolabel.vlms import load as load_vlm
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Annotations": ("annotations", "Annotations"),

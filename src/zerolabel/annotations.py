@@ -1,10 +1,8 @@
 """What the annotators said: plain data between the annotation stage and everything after it."""
 
-import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zerolabel.errors import InputError
+from zerolabel.files import replacing
 
 SCHEMA_VERSION = "1"
 SPARSE_VERSION = "2"
@@ -217,39 +216,6 @@ def names_of(annotators: Sequence[Annotator]) -> list[str]:
         (f"{one.model}: {one.template}" if several else one.template) + (f" (choice {one.choice})" * (one.choice > 1))
         for one in annotators
     ]
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn a failure to write into a sentence.
-
-    Raises:
-        InputError: the disk is full or the folder cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC or "(os error 28)" in str(error):
-            raise InputError(f"the disk is full at {folder}; free some space and go on with --resume.") from None
-        reason = str(error.strerror or error).splitlines()[0]
-        raise InputError(f"{folder} cannot be written ({reason}); give a folder that can.") from None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to write beside ``path``, which takes its place at the end, whole or not at all.
-
-    Raises:
-        InputError: the disk is full or the folder cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield partial
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _lists(mask: Bool[Tensor, "N C"], values: pa.Array) -> pa.Array:

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from zerolabel import __version__, vlms
+from zerolabel import vlms
 from zerolabel.training import best_precision
+from zerolabel.version import __version__
 from zerolabel.vlms import glyphs
 
 LIBRARIES = (

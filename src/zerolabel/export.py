@@ -27,9 +27,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from torch import Tensor, nn
 
-from zerolabel import __version__
 from zerolabel.classifier import Classifier, as_pixels
 from zerolabel.images import ImageSet, Unreadable
+from zerolabel.version import __version__
 from zerolabel.views import Preprocess
 
 OPSET = 18  # the first with an antialiased Resize

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zerolabel.annotations import replacing
+from zerolabel.files import replacing
 
 SHARD = 1024
 """Images per shard: what a killed run can lose."""

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import adapting, evaluation
-from zerolabel.annotations import writing
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
+from zerolabel.files import writing
 from zerolabel.images import ImageSet, Unreadable, sha256
 from zerolabel.options import check_device
 from zerolabel.prompts import Classes

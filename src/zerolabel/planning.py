@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from zerolabel import __version__, networks, open_set, options, presets, prompts, vlms
+from zerolabel import networks, open_set, options, presets, prompts, vlms
 from zerolabel.adapting import SUPERVISED
 from zerolabel.adapting import Request as Adaptation
 from zerolabel.candidates import known_rule, parse_rule
@@ -20,6 +20,7 @@ from zerolabel.merging import with_classes
 from zerolabel.prompts import Classes
 from zerolabel.runs import Config
 from zerolabel.truth import Labels
+from zerolabel.version import __version__
 from zerolabel.views import STRONG
 from zerolabel.vlms.chat import Chat
 

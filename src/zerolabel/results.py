@@ -19,8 +19,9 @@ from zerolabel.annotations import Annotations, names_of
 from zerolabel.classifier import Classifier
 from zerolabel.equity import equity, estimated
 from zerolabel.errors import InputError
+from zerolabel.files import write_text
 from zerolabel.prompts import Classes
-from zerolabel.runs import Config, Folder, write_text
+from zerolabel.runs import Config, Folder
 from zerolabel.students import Trained
 from zerolabel.truth import Labels
 

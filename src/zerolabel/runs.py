@@ -1,13 +1,13 @@
 """A run's folder: what was asked, what is done, and where each result lies."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zerolabel.errors import InputError
+from zerolabel.files import write_text
 
 FRESH = ("chat", "created", "zerolabel", "command", "preset", "truth")
 """What may differ where a run is resumed; the truth may come later, since it takes no part in training."""
@@ -222,13 +222,3 @@ class Folder:
         except ValueError:
             raise InputError(f"{path} is damaged; remove it, and its stages are done again with --resume.") from None
         return stages
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

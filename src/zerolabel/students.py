@@ -20,13 +20,14 @@ from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
 from zerolabel.errors import InputError
+from zerolabel.files import write_text
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder, Network
 from zerolabel.networks.feature_head import FeatureHead, HeadedNetwork
 from zerolabel.presets import HEADS, features_settings
 from zerolabel.prompts import Classes
 from zerolabel.propagation import propagate
-from zerolabel.runs import Config, Folder, write_text
+from zerolabel.runs import Config, Folder
 from zerolabel.training import EpochLog, Settings, Source, launch, predict, train
 from zerolabel.views import Features, Pixels, Preprocess
 from zerolabel.vlms.clip import DualEncoder

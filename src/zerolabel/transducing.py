@@ -11,7 +11,8 @@ from typing import Any
 from zerolabel import candidates
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.writing import Progress
-from zerolabel.annotations import Annotations, replacing
+from zerolabel.annotations import Annotations
+from zerolabel.files import replacing
 from zerolabel.images import ImageSet
 from zerolabel.prompts import Classes
 from zerolabel.transduction import defaults, solve

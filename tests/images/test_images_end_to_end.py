@@ -14,10 +14,10 @@ from sklearn.datasets import load_digits
 from zerolabel.annotations import Annotations
 from zerolabel.cli import main
 from zerolabel.errors import InputError
+from zerolabel.files import write_text
 from zerolabel.images import ImageSet, pixels, resize
 from zerolabel.report.run import Run
 from zerolabel.report.thumbnails import thumbnail
-from zerolabel.runs import write_text
 
 DIGITS = "0,1,2,3,4,5,6,7,8,9"
 

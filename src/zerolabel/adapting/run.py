@@ -21,15 +21,15 @@ from zerolabel.adapting.checking import Check, check
 from zerolabel.adapting.methods import ON_FEATURES, SUPERVISED, Request
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
-from zerolabel.annotations import Annotations, replacing
+from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
+from zerolabel.files import replacing, write_text
 from zerolabel.images import ImageSet, decode
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
 from zerolabel.prompts import Classes, prompts
 from zerolabel.propagation import propagate
-from zerolabel.runs import write_text
 from zerolabel.students import KEPT
 from zerolabel.training import Source, launch, predict, train
 from zerolabel.transduction import SOLVERS, inductive, solve

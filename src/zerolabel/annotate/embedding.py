@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import feature_cache
-from zerolabel.annotations import writing
 from zerolabel.errors import InputError
 from zerolabel.feature_cache import FeatureCache
+from zerolabel.files import writing
 from zerolabel.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.vlms.clip import DualEncoder
 

@@ -12,8 +12,9 @@ from zerolabel import candidates
 from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_range, open_store, ranges
 from zerolabel.annotate.parts import Joined, Question, join, part_path, remove, write_part
 from zerolabel.annotate.texts import text_features
-from zerolabel.annotations import Annotations, Annotator, replacing
+from zerolabel.annotations import Annotations, Annotator
 from zerolabel.errors import InputError, nearest
+from zerolabel.files import replacing
 from zerolabel.images import ImageSet
 from zerolabel.prompts import Classes
 from zerolabel.vlms.clip import DualEncoder

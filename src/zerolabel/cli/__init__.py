@@ -12,7 +12,6 @@ from typing import Any
 import typer
 from safetensors import SafetensorError
 
-from zerolabel import __version__
 from zerolabel.cli import (
     adaptation,
     annotation,
@@ -26,6 +25,7 @@ from zerolabel.cli import (
 )
 from zerolabel.cli.screen import say
 from zerolabel.errors import InputError
+from zerolabel.version import __version__
 
 COMMANDS = (
     main_job.run,

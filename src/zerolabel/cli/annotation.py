@@ -162,10 +162,9 @@ def inspect(
 ) -> None:
     """Say how good annotations are, without labels, and what to do about them."""
     from zerolabel import inspection, tables
-    from zerolabel.annotations import writing
+    from zerolabel.files import write_text, writing
     from zerolabel.inspection.files import open_annotations, read_truth, text_space
     from zerolabel.report import build_inspection
-    from zerolabel.runs import write_text
 
     given = open_annotations(annotations)
     known = None if truth is None else read_truth(truth, given, annotations)

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zerolabel import calibration, evaluation, health, selection
-from zerolabel.annotations import Annotations, replacing
+from zerolabel.annotations import Annotations
 from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.comparison.runs import run_folder
+from zerolabel.files import replacing
 from zerolabel.inspection.files import open_annotations
 
 ANNOTATOR = "annotator"

@@ -19,15 +19,15 @@ from zerolabel import networks, vlms
 from zerolabel.adapting import Request as Adaptation
 from zerolabel.adapting import adapt
 from zerolabel.annotate import annotate
-from zerolabel.annotations import replacing
 from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.errors import InputError
+from zerolabel.files import replacing, write_text
 from zerolabel.images import ImageSet, pixels
 from zerolabel.inspection.files import open_annotations
 from zerolabel.learners import LEARNERS
 from zerolabel.options import make_settings
 from zerolabel.prompts import Classes
-from zerolabel.runs import Folder, write_text
+from zerolabel.runs import Folder
 from zerolabel.students import fit, statistics
 from zerolabel.training import best_device, launch, predict
 from zerolabel.views import Pixels, Preprocess

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from pandas.errors import ParserError
 
-from zerolabel.annotations import writing
 from zerolabel.errors import InputError
+from zerolabel.files import writing
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from zerolabel.files import write_text
 from zerolabel.report.card import model_card
 from zerolabel.report.formats import plural
 from zerolabel.report.inspected import build_inspection
@@ -9,7 +10,6 @@ from zerolabel.report.page import page
 from zerolabel.report.run import Run
 from zerolabel.report.sections import SECTIONS
 from zerolabel.report.statement import n_images, request
-from zerolabel.runs import write_text
 
 
 def build(run: Path) -> str:

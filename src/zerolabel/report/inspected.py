@@ -1,6 +1,5 @@
 """The page of an inspection: annotations alone, before anything is trained."""
 
-from zerolabel import __version__
 from zerolabel.inspection import JOINT, Inspection, Share
 from zerolabel.report import panels
 from zerolabel.report.formats import count, percent, plural
@@ -8,6 +7,7 @@ from zerolabel.report.markup import Html, Section, figure, grid, join, number, p
 from zerolabel.report.page import page
 from zerolabel.report.sections.candidates import summary
 from zerolabel.report.statement import rule_in_words
+from zerolabel.version import __version__
 
 
 def build_inspection(inspection: Inspection) -> str:
