@@ -41,9 +41,9 @@ from benchmarks.prompt_cost import KINDS, apart
 from zerolabel import open_set, vlms
 from zerolabel.adapting import METHODS, SUPERVISED
 from zerolabel.annotate import score, text_features
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
 from zerolabel.demo import write_digits
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
 from zerolabel.transduction import SOLVERS
 
 WORK = Path("build/benchmarks/adaptation")

@@ -37,8 +37,9 @@ from torch.nn import functional
 from benchmarks.training_speed import machine
 from zerolabel import feature_cache, vlms
 from zerolabel.annotate import Step, write
-from zerolabel.images import ImageSet
-from zerolabel.prompts import TEMPLATES, Classes
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
+from zerolabel.prompts import TEMPLATES
 from zerolabel.vlms.clip import DualEncoder
 
 RESULT = Path(__file__).parent / "results" / "annotation.json"

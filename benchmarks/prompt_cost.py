@@ -15,8 +15,8 @@ import open_clip
 import torch
 from torch.nn import functional
 
+from zerolabel.data.classes import Classes
 from zerolabel.networks.prompted import PromptedNetwork
-from zerolabel.prompts import Classes
 
 KINDS = ("text", "classifier", "adapter", "visual", "deep", "both", "norm", "lora", "text+norm")
 WORDED = {"text", "both"}

@@ -35,12 +35,12 @@ from torch.nn import functional as F
 from benchmarks import committed
 from benchmarks.comparison import ALL
 from zerolabel.annotations import Annotations
+from zerolabel.data.views import Features
 from zerolabel.labels import normalise, uniform_over
 from zerolabel.learners import LEARNERS
 from zerolabel.learners.base import hyper_parameters
 from zerolabel.networks import build
 from zerolabel.training import Settings, train
-from zerolabel.views import Features
 
 FILES = {"Lost": "lost", "MSRCv2": "MSRCv2", "BirdSong": "BirdSong", "FG-NET": "FG-NET", "Italian": "italian"}
 NETWORKS = ("linear", "mlp")

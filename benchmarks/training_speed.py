@@ -47,11 +47,11 @@ from torch.nn import functional as F
 from benchmarks.plain_coreg import PlainCoReg
 from zerolabel import training
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners.base import Epoch
 from zerolabel.learners.coreg import CoReg
 from zerolabel.networks import build
 from zerolabel.training import Settings
-from zerolabel.views import Pixels, Preprocess
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
 HALF = (0.5, 0.5, 0.5)

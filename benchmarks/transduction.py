@@ -29,11 +29,11 @@ from torch.nn import functional
 
 from zerolabel import vlms
 from zerolabel.annotate import annotate, text_features
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
+from zerolabel.data.label_files import Labels
 from zerolabel.demo import write_digits
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
 from zerolabel.transduction import prototypes, solve, zero_shot
-from zerolabel.truth import Labels
 from zerolabel.vlms.glyphs import TEMPLATES
 
 SEEDS = (0, 1, 2)

@@ -18,9 +18,9 @@ from torch.nn import functional
 from zerolabel import candidates, vlms
 from zerolabel.annotate import annotate, embed, score, text_features
 from zerolabel.annotations import Annotations
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet, sha256
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet, sha256
-from zerolabel.prompts import Classes
 
 CLASSES = Classes(("zero", "one", "two", "three"), ((), ("uno", "eins"), (), ()))
 TEMPLATES = ("a {}", "the number {}", "{}", "graffiti of a small {}")
@@ -236,7 +236,7 @@ KILLED = """
     import zerolabel.feature_cache
     from zerolabel import vlms
     from zerolabel.annotate import annotate
-    from zerolabel.images import ImageSet
+    from zerolabel.data.images import ImageSet
     from zerolabel.prompts import Classes
     zerolabel.feature_cache.SHARD = 16
     def slowly(steps):

@@ -81,7 +81,7 @@ def test_learners_import_neither_each_other_nor_what_is_above_them(path: Path) -
     others = {f"zerolabel.learners.{other.stem}" for other in LEARNER_FILES if other != path}
     above = {
         f"zerolabel.{name}"
-        for name in ("training", "images", "vlms", "annotate", "evaluation", "export", "report", "cli")
+        for name in ("training", "data.images", "vlms", "annotate", "evaluation", "export", "report", "cli")
     }
     for name in own:
         assert not any(name == module or name.startswith(module + ".") for module in others | above), name

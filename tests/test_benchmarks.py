@@ -12,10 +12,10 @@ from benchmarks import plain_coreg, training_speed
 from benchmarks.plain_coreg import PlainCoReg
 from benchmarks.training_speed import Case, Product, digits
 from zerolabel import labels
+from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners.base import Batch, Losses
 from zerolabel.learners.coreg import CoReg
 from zerolabel.networks import build
-from zerolabel.views import Pixels, Preprocess
 
 N, CLASSES, P, U, LATE = 48, 10, 12, 12, 30
 HALF = (0.5, 0.5, 0.5)

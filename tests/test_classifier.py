@@ -8,10 +8,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel.classifier import CONFIG, WEIGHTS, Classifier
+from zerolabel.data.images import ImageSet
+from zerolabel.data.views import Preprocess
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet
 from zerolabel.networks import EncodedNetwork, ImageEncoder, build
-from zerolabel.views import Preprocess
 
 CLASSES = tuple(str(i) for i in range(10))
 EVAL = Preprocess(12, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))

@@ -15,10 +15,10 @@ from sklearn.datasets import load_digits
 
 import zerolabel
 from zerolabel.classifier import Classifier
+from zerolabel.data.images import ImageSet
+from zerolabel.data.views import Preprocess
 from zerolabel.export import SCRIPT, ExportError, export, write_script
-from zerolabel.images import ImageSet
 from zerolabel.networks import EncodedNetwork, ImageEncoder, build
-from zerolabel.views import Preprocess
 
 module = importlib.import_module("zerolabel.export")
 CLASSES = ("zero", "one", 'two, "quoted"', "three", "four", "five", "six", "seven", "eight", "neun ä")

@@ -8,9 +8,9 @@ from sklearn.datasets import load_digits
 
 from zerolabel import networks
 from zerolabel.classifier import Classifier
+from zerolabel.data.views import Preprocess
 from zerolabel.errors import InputError
 from zerolabel.judging import judge, open_classifier, predictions, write_table
-from zerolabel.views import Preprocess
 
 CLASSES = tuple("0123456789")
 

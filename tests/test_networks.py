@@ -7,6 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
+from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.errors import InputError
 from zerolabel.networks import (
     EncodedNetwork,
@@ -19,7 +20,6 @@ from zerolabel.networks import (
     rebuild,
     twin,
 )
-from zerolabel.views import Pixels, Preprocess
 
 CONFIG = {
     "embed_dim": 16,

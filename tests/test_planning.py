@@ -7,9 +7,9 @@ from PIL import Image
 
 from zerolabel import presets, prompts
 from zerolabel.annotations import Annotator
+from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
 from zerolabel.estimate import estimate
-from zerolabel.images import ImageSet
 from zerolabel.learners import hyper_parameters
 from zerolabel.learners.coreg import CoReg
 from zerolabel.planning import SIZES, Request, choose_size, fit_to_epochs, plan

@@ -3,8 +3,9 @@ import json
 import open_clip
 import pytest
 
+from zerolabel.data.classes import Classes, load_classes, prompts
 from zerolabel.errors import InputError
-from zerolabel.prompts import TEMPLATES, Classes, load_classes, load_templates, prompts
+from zerolabel.prompts import TEMPLATES, load_templates
 
 
 def test_template_sets():

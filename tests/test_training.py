@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from zerolabel import losses, training
+from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, hyper_parameters
 from zerolabel.networks import build, twin
 from zerolabel.training import Settings, train
-from zerolabel.views import Features
 
 CPU = Settings(epochs=3, batch_size=32, precision="float32", device="cpu")
 

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import sha256
+from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
-from zerolabel.images import sha256
-from zerolabel.prompts import Classes
-from zerolabel.truth import Labels
 
 
 @pytest.fixture

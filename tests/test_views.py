@@ -6,8 +6,8 @@ import torch
 from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
+from zerolabel.data.views import Features, Pixels, Preprocess, augment
 from zerolabel.errors import InputError
-from zerolabel.views import Features, Pixels, Preprocess, augment
 
 PLAIN = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
 

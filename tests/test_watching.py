@@ -6,11 +6,11 @@ import pytest
 import torch
 from rich.console import Console
 
+from zerolabel.data.views import Features
 from zerolabel.display import Display
 from zerolabel.learners import LEARNERS
 from zerolabel.networks import build
 from zerolabel.training import EpochLog, Settings, train
-from zerolabel.views import Features
 from zerolabel.watching import COST, LOOKS, MOST, chosen, looks, watched
 
 SETTINGS = Settings(epochs=12, batch_size=64, lr=0.05, precision="float32", device="cpu")

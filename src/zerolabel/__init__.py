@@ -11,20 +11,20 @@ from zerolabel.version import __version__
 if TYPE_CHECKING:
     from zerolabel.annotations import Annotations, Annotator
     from zerolabel.classifier import Classifier
+    from zerolabel.data.classes import Classes
+    from zerolabel.data.images import ImageSet
     from zerolabel.errors import InputError
     from zerolabel.estimator import ZeroLabel
-    from zerolabel.images import ImageSet
     from zerolabel.learners import LEARNERS, Learner
-    from zerolabel.prompts import Classes
     from zerolabel.training import Settings, train
     from zerolabel.vlms import load as load_vlm
 
 _HOMES = {
     "Annotations": ("annotations", "Annotations"),
     "Annotator": ("annotations", "Annotator"),
-    "Classes": ("prompts", "Classes"),
+    "Classes": ("data.classes", "Classes"),
     "Classifier": ("classifier", "Classifier"),
-    "ImageSet": ("images", "ImageSet"),
+    "ImageSet": ("data.images", "ImageSet"),
     "InputError": ("errors", "InputError"),
     "LEARNERS": ("learners", "LEARNERS"),
     "Learner": ("learners", "Learner"),

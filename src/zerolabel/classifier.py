@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from zerolabel.data.images import ImageSet, Unreadable, decode
+from zerolabel.data.views import Preprocess
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet, Unreadable, decode
 from zerolabel.networks import Network, NetworkSpec, count_parameters, rebuild
 from zerolabel.version import __version__
-from zerolabel.views import Preprocess
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

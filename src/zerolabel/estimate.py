@@ -8,12 +8,12 @@ import torch
 
 from zerolabel import networks, vlms
 from zerolabel.annotations import Annotations
-from zerolabel.images import ImageSet, Unreadable
+from zerolabel.data.images import ImageSet, Unreadable
+from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.learners import LEARNERS
 from zerolabel.presets import HEADS
 from zerolabel.runs import Config
 from zerolabel.training import Settings, Source, rehearse
-from zerolabel.views import Features, Pixels, Preprocess
 
 _SAMPLE = 128
 

@@ -19,17 +19,17 @@ from torch import Tensor
 from zerolabel import evaluation
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier, Images
+from zerolabel.data.classes import Classes, plain
+from zerolabel.data.images import ImageSet
+from zerolabel.data.label_files import Labels
 from zerolabel.display import Display
 from zerolabel.errors import InputError, nearest
 from zerolabel.feature_cache import default_folder
-from zerolabel.images import ImageSet
 from zerolabel.judging import content_hash
 from zerolabel.pipeline import Job
 from zerolabel.planning import Request, plan
-from zerolabel.prompts import Classes, plain
 from zerolabel.runs import Config, Folder
 from zerolabel.training import best_device
-from zerolabel.truth import Labels
 
 PathLike = str | os.PathLike[str]
 

@@ -28,9 +28,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zerolabel.classifier import Classifier, as_pixels
-from zerolabel.images import ImageSet, Unreadable
+from zerolabel.data.images import ImageSet, Unreadable
+from zerolabel.data.views import Preprocess
 from zerolabel.version import __version__
-from zerolabel.views import Preprocess
 
 OPSET = 18  # the first with an antialiased Resize
 TOLERANCE = 1e-4

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from zerolabel import adapting, evaluation
 from zerolabel.classifier import Classifier
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet, Unreadable, sha256
+from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.files import writing
-from zerolabel.images import ImageSet, Unreadable, sha256
 from zerolabel.options import check_device
-from zerolabel.prompts import Classes
 from zerolabel.training import best_device
-from zerolabel.truth import Labels
 from zerolabel.vlms import adapted
 
 

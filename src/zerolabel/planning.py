@@ -7,21 +7,21 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from zerolabel import networks, open_set, options, presets, prompts, vlms
+from zerolabel import networks, open_set, options, presets, vlms
 from zerolabel.adapting import SUPERVISED
 from zerolabel.adapting import Request as Adaptation
 from zerolabel.candidates import known_rule, parse_rule
+from zerolabel.data.classes import Classes, load_classes
+from zerolabel.data.images import ImageSet, Unreadable
+from zerolabel.data.label_files import Labels
+from zerolabel.data.views import STRONG
 from zerolabel.errors import InputError, nearest
 from zerolabel.estimate import blank
-from zerolabel.images import ImageSet, Unreadable
 from zerolabel.inspection.files import open_annotations
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.merging import with_classes
-from zerolabel.prompts import Classes
 from zerolabel.runs import Config
-from zerolabel.truth import Labels
 from zerolabel.version import __version__
-from zerolabel.views import STRONG
 from zerolabel.vlms.chat import Chat
 
 SIZES = (24, 28, 32, 64, 96, 128, 224)
@@ -243,9 +243,9 @@ def classes_and_rule(request: Request) -> tuple[Classes, str]:
     if request.append is None:
         if request.classes is None:
             raise InputError("give --classes: a file of class names, or names with commas between.")
-        return prompts.load_classes(request.classes), request.candidates or "union"
+        return load_classes(request.classes), request.candidates or "union"
     before = open_annotations(request.append)
-    names = Classes(before.classes) if request.classes is None else prompts.load_classes(request.classes)
+    names = Classes(before.classes) if request.classes is None else load_classes(request.classes)
     with_classes(before, names.names, ("--classes", request.append))
     return names, request.candidates or known_rule(before.rule)
 

@@ -17,13 +17,13 @@ from zerolabel import evaluation, health
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
 from zerolabel.classifier import Classifier
+from zerolabel.data.classes import Classes
+from zerolabel.data.label_files import Labels
 from zerolabel.equity import equity, estimated
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
-from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder
 from zerolabel.students import Trained
-from zerolabel.truth import Labels
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from torch import Tensor
 from zerolabel import networks
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.candidates import parse_rule
+from zerolabel.data.images import ImageSet
+from zerolabel.data.images import sha256 as hash_content
+from zerolabel.data.views import Pixels, Preprocess
+from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError, nearest
-from zerolabel.images import ImageSet
-from zerolabel.images import sha256 as hash_content
 from zerolabel.learners import LEARNERS
-from zerolabel.students import statistics
 from zerolabel.training import Settings, launch, predict, train
-from zerolabel.views import Pixels, Preprocess
 
 KINDS = ("uniform", "class", "instance")
 MODEL = "simulated"

@@ -9,27 +9,27 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import calibration, evaluation, labels, networks
-from zerolabel import images as image_files
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
+from zerolabel.data import images as image_files
+from zerolabel.data.classes import Classes
+from zerolabel.data.views import Features, Pixels, Preprocess
+from zerolabel.data.views.preprocess import IMAGENET, statistics
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder, Network
 from zerolabel.networks.feature_head import FeatureHead, HeadedNetwork
 from zerolabel.presets import HEADS, features_settings
-from zerolabel.prompts import Classes
 from zerolabel.propagation import propagate
 from zerolabel.runs import Config, Folder
 from zerolabel.training import EpochLog, Settings, Source, launch, predict, train
-from zerolabel.views import Features, Pixels, Preprocess
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.watching import watched
 
@@ -246,21 +246,6 @@ def zero_shot(
 def is_deployable(encoder: DualEncoder) -> bool:
     """Whether a model can be a classifier: not where its texts change with every image."""
     return encoder.head is None or isinstance(encoder.head, FeatureHead)
-
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation that pretrained timm networks expect."""
-
-
-def statistics(pixels: UInt8[np.ndarray, "N 3 S S"]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation per channel, of pixels in [0, 1], over at most about 2,000 images."""
-    rows = torch.from_numpy(pixels[:: max(1, len(pixels) // 2000)].copy()).double() / 255
-    mean, std = rows.mean((0, 2, 3)).tolist(), rows.std((0, 2, 3)).clamp_min(0.05).tolist()
-    return (round(mean[0], 4), round(mean[1], 4), round(mean[2], 4)), (
-        round(std[0], 4),
-        round(std[1], 4),
-        round(std[2], 4),
-    )
 
 
 class LogFile:

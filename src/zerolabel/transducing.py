@@ -12,9 +12,9 @@ from zerolabel import candidates
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.writing import Progress
 from zerolabel.annotations import Annotations
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
 from zerolabel.files import replacing
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
 from zerolabel.transduction import defaults, solve
 from zerolabel.vlms.clip import DualEncoder
 

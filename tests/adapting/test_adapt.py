@@ -21,14 +21,14 @@ from zerolabel.adapting.run import adapt, wording
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
+from zerolabel.data.label_files import Labels
 from zerolabel.demo import write_digits
 from zerolabel.errors import InputError
 from zerolabel.few_shot import FEW_SHOT
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
 from zerolabel.transduction import SOLVERS
 from zerolabel.transduction import defaults as solver_defaults
-from zerolabel.truth import Labels
 
 CLASSES = ["--classes", ",".join("0123456789"), "--vlm", "glyphs"]
 N = 150

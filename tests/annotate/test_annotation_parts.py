@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zerolabel import vlms
 from zerolabel.annotate import annotate, embed, score, text_features, write
 from zerolabel.annotations import SPARSE_FROM, TOP, Annotations
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
 
 DIGITS = Classes(tuple("0123456789"))
 TEMPLATES = ("{}", "a handwritten {}")

@@ -16,10 +16,10 @@ from zerolabel import vlms
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
 from zerolabel.cli import main
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
+from zerolabel.data.images.stores import Files
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet
-from zerolabel.images.stores import Files
-from zerolabel.prompts import Classes
 
 ray = pytest.importorskip("ray", reason="needs zerolabel[ray]")
 DIGITS = Classes(tuple("0123456789"))

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from zerolabel.data.images import ImageSet, Unreadable, decode, pixels, resize, sha256
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet, Unreadable, decode, pixels, resize, sha256
 
 PHOTO = Image.fromarray(load_sample_images().images[0]).resize((64, 48))
 
@@ -206,7 +206,9 @@ def test_pixels_are_made_once_and_again_only_where_an_image_changed(folder, tmp_
     assert first.shape == (4, 3, 16, 16)
     assert np.array_equal(first[0], resize(images.read(0), 16))
     expected, calls = np.array(first), []
-    monkeypatch.setattr("zerolabel.images.squares.resize", lambda image, size: calls.append(1) or resize(image, size))
+    monkeypatch.setattr(
+        "zerolabel.data.images.pixel_cache.resize", lambda image, size: calls.append(1) or resize(image, size)
+    )
     assert np.array_equal(pixels(images, 16, store), expected)
     assert calls == []
     (folder / "z.PNG").write_bytes(encoded(PHOTO.rotate(180), "PNG"))
@@ -221,14 +223,16 @@ def test_pixels_are_made_once_and_again_only_where_an_image_changed(folder, tmp_
 def test_pixels_go_on_after_an_interruption(folder, tmp_path, monkeypatch):
     images, store = ImageSet.open(folder), tmp_path / "pixels.npy"
     expected = np.array(pixels(images, 16, tmp_path / "whole.npy"))
-    monkeypatch.setattr("zerolabel.images.squares._BLOCK", 2)
+    monkeypatch.setattr("zerolabel.data.images.pixel_cache._BLOCK", 2)
     whole = (folder / "z.PNG").read_bytes()
     (folder / "z.PNG").write_bytes(whole[:50])
     with pytest.raises(InputError, match=r"z\.PNG cannot be read"):
         pixels(images, 16, store)
     (folder / "z.PNG").write_bytes(whole)
     calls = []
-    monkeypatch.setattr("zerolabel.images.squares.resize", lambda image, size: calls.append(1) or resize(image, size))
+    monkeypatch.setattr(
+        "zerolabel.data.images.pixel_cache.resize", lambda image, size: calls.append(1) or resize(image, size)
+    )
     assert np.array_equal(pixels(images, 16, store), expected)
     assert len(calls) == 1
 

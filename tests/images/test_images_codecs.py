@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from zerolabel.images import ImageSet, Unreadable, decode, decoding
+from zerolabel.data.images import ImageSet, Unreadable, decode, decoding
 
 
 @pytest.mark.parametrize("form", ["HEIF", "AVIF"])
@@ -32,7 +32,7 @@ def test_a_missing_codec_says_what_to_install(photo, tmp_path):
     program = """
         import sys
         sys.modules["pillow_heif"] = None
-        from zerolabel.images import ImageSet, Unreadable
+        from zerolabel.data.images import ImageSet, Unreadable
         images = ImageSet.open(sys.argv[1])
         try:
             images.read(0)

@@ -13,9 +13,9 @@ from sklearn.datasets import load_digits
 
 from zerolabel.annotations import Annotations
 from zerolabel.cli import main
+from zerolabel.data.images import ImageSet, pixels, resize
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
-from zerolabel.images import ImageSet, pixels, resize
 from zerolabel.report.run import Run
 from zerolabel.report.thumbnails import thumbnail
 

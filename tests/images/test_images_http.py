@@ -8,8 +8,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet, Unreadable
 
 pytest.importorskip("aiohttp", reason="fsspec's driver of http is not installed")
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from zerolabel.data.images import ImageSet, Unreadable, sha256, urls
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet, Unreadable, places, sha256
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_pipes_devices_and_folders_are_no_images(tmp_path, photo, monkeypatch):
     (tmp_path / "list.txt").write_text("big.png\nfolder.jpg")
     with pytest.raises(Unreadable, match="is a folder"):
         ImageSet.open(tmp_path / "list.txt").read(1)
-    monkeypatch.setattr(places, "MOST_BYTES", 100)
+    monkeypatch.setattr(urls, "MOST_BYTES", 100)
     with pytest.raises(Unreadable, match="larger than"):
         images.read(0)
 

@@ -6,8 +6,8 @@ import fsspec
 import numpy as np
 import pytest
 
+from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet, Unreadable
 
 
 def tar(path, members, **options):

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zerolabel import labels, losses, training
+from zerolabel.data.views import Features
 from zerolabel.learners import CoReg
 from zerolabel.learners.base import Batch, Epoch, Losses, Pass
 from zerolabel.networks import build
 from zerolabel.training import Settings, train
-from zerolabel.views import Features
 
 SMALL = {"warm_up": 2, "ramp": 4, "delay": 1, "queue": 16, "embedding": 8}
 

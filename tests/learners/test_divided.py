@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from zerolabel import labels
+from zerolabel.data.views import Features
 from zerolabel.learners import Learner
 from zerolabel.learners.base import Epoch
 from zerolabel.learners.dividemix import DivideMix
@@ -16,7 +17,6 @@ from zerolabel.learners.promix import ProMix
 from zerolabel.learners.unicon import UNICON
 from zerolabel.networks import build
 from zerolabel.training import Settings, train
-from zerolabel.views import Features
 
 
 def test_dividemix_warms_up_on_the_given_labels(world) -> None:  # type: ignore[no-untyped-def]

@@ -8,6 +8,7 @@ from stepping import batch_of, best, epoch_of, human_of, indices, learner_of, on
 from torch.nn import functional as F
 
 from zerolabel import labels
+from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners import Learner
 from zerolabel.learners.coteaching import CoTeaching
@@ -23,7 +24,6 @@ from zerolabel.learners.truncated_gce import TruncatedGCE
 from zerolabel.learners.unicon import UNICON
 from zerolabel.networks import build
 from zerolabel.training import Settings, train
-from zerolabel.views import Features
 
 ALL = (CoTeaching, DivideMix, ELR, ELRPlus, GCE, JoCoR, ProMix, SCE, TruncatedGCE, UNICON)
 

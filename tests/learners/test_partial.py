@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zerolabel.annotations import Annotations
+from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners import (
     ABLE,
@@ -28,7 +29,6 @@ from zerolabel.learners.base import Batch, Epoch, Pass
 from zerolabel.learners.fredis import some
 from zerolabel.networks import build
 from zerolabel.training import Settings, train
-from zerolabel.views import Features
 
 ALL = (ABLE, CAVL, CC, CRDPLL, DIRK, FREDIS, LWC, LWS, PRODEN, POP, PaPi, RC)
 WITH_CONFIDENCE = (ABLE, CAVL, CRDPLL, FREDIS, PRODEN, POP, PaPi, RC)

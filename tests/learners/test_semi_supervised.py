@@ -9,13 +9,13 @@ from stepping import batch_of, human_of, learner_of, softmax
 from torch import Tensor
 
 from zerolabel import labels
+from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners import Learner
 from zerolabel.learners.base import Batch, Epoch, Pass
 from zerolabel.learners.fixmatch import FixMatch
 from zerolabel.learners.flexmatch import FlexMatch
 from zerolabel.training import Settings, train
-from zerolabel.views import Features
 
 BOTH = pytest.mark.parametrize("kind", [FixMatch, FlexMatch])
 

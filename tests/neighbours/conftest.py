@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from zerolabel import vlms
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
 
 TEMPLATES = ("{}", "a photo of the number {}", "the handwritten digit {}")
 NAMES = ("zero", "one", "two", "three", "four", "five, or 'V'", "six", "seven", "eight", "nine")

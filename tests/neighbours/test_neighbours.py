@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet
 from zerolabel.neighbours import NEIGHBOURS, export_labels, import_labels
 from zerolabel.neighbours.joining import add_votes, blank, silent, unique_names
 

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from zerolabel import vlms
 from zerolabel.annotate import text_features
+from zerolabel.data.classes import Classes
+from zerolabel.data.views import Features, characters
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS
 from zerolabel.memory import Momentum
 from zerolabel.networks import Embedder, projector, twin
 from zerolabel.networks.prompted import KINDS, TEXTS, Encoders, PromptedNetwork, kinds
 from zerolabel.networks.prompted import encoders as encoders_module
-from zerolabel.prompts import Classes
 from zerolabel.training import Settings, settle, train
-from zerolabel.views import Features, characters
 
 CLASSES = Classes(("3", "7", "letter a"), ((), (), ("a",)))
 TEXT = {"context_length": 16, "vocab_size": 300, "width": 32, "heads": 2, "layers": 2}

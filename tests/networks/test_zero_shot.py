@@ -14,12 +14,12 @@ from zerolabel import vlms
 from zerolabel.annotate import annotate
 from zerolabel.calibration import threshold_for_share
 from zerolabel.classifier import Classifier
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
 from zerolabel.export import export
-from zerolabel.images import ImageSet
 from zerolabel.networks import NetworkSpec, build, rebuild
 from zerolabel.networks.zero_shot import PromptEnsemble
-from zerolabel.prompts import Classes
 from zerolabel.students import zero_shot
 from zerolabel.vlms import glyphs
 

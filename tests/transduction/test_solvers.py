@@ -230,8 +230,8 @@ def test_every_option_that_is_a_number_has_its_range(name):
 def digits(annotated_digits):
     from zerolabel import vlms
     from zerolabel.annotate import annotate, text_features
-    from zerolabel.images import ImageSet
-    from zerolabel.prompts import Classes
+    from zerolabel.data.classes import Classes
+    from zerolabel.data.images import ImageSet
     from zerolabel.vlms.glyphs import TEMPLATES
 
     encoder, classes = vlms.load("glyphs"), Classes(annotated_digits.annotations.classes)

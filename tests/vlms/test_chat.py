@@ -17,8 +17,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel.annotations import Annotations
+from zerolabel.data.classes import Classes
 from zerolabel.errors import InputError
-from zerolabel.prompts import Classes
 from zerolabel.vlms.chat import MOST_CLASSES, Chat
 from zerolabel.vlms.chat.answers import Answer, Vocabulary, schema
 from zerolabel.vlms.chat.client import LONGEST_WAIT, retry_after

@@ -6,7 +6,7 @@ import torch
 
 from zerolabel import vlms
 from zerolabel.classifier import Classifier
-from zerolabel.prompts import Classes
+from zerolabel.data.classes import Classes
 from zerolabel.students import zero_shot
 from zerolabel.vlms import adapted
 

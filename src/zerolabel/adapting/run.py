@@ -22,18 +22,18 @@ from zerolabel.adapting.methods import ON_FEATURES, SUPERVISED, Request
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations
+from zerolabel.data.classes import Classes, prompts
+from zerolabel.data.images import ImageSet, decode
+from zerolabel.data.views import Features, Pixels
 from zerolabel.errors import InputError
 from zerolabel.files import replacing, write_text
-from zerolabel.images import ImageSet, decode
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
-from zerolabel.prompts import Classes, prompts
 from zerolabel.propagation import propagate
 from zerolabel.students import KEPT
 from zerolabel.training import Source, launch, predict, train
 from zerolabel.transduction import SOLVERS, inductive, solve
-from zerolabel.views import Features, Pixels
 from zerolabel.vlms import adapted
 from zerolabel.vlms.clip import DualEncoder
 

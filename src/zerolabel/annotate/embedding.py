@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import feature_cache
+from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
 from zerolabel.feature_cache import FeatureCache
 from zerolabel.files import writing
-from zerolabel.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.vlms.clip import DualEncoder
 
 

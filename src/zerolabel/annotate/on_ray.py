@@ -17,9 +17,9 @@ import torch
 from zerolabel import vlms
 from zerolabel.annotate.embedding import Block, Step, encode_range, open_store, ranges
 from zerolabel.annotate.parts import Question, part_path, write_part
+from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
 from zerolabel.feature_cache import FeatureCache
-from zerolabel.images import ImageSet
 from zerolabel.vlms.clip import DualEncoder
 
 

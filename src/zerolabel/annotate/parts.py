@@ -13,9 +13,9 @@ from zerolabel import candidates
 from zerolabel.annotate.embedding import Block
 from zerolabel.annotate.texts import score, strongest
 from zerolabel.annotations import SPARSE_FROM, TOP, Annotations, Annotator
+from zerolabel.data.images import ImageSet
 from zerolabel.feature_cache import FeatureCache
 from zerolabel.files import replacing
-from zerolabel.images import ImageSet
 from zerolabel.vlms.clip import DualEncoder
 
 SKIPPED = b"zerolabel.skipped"

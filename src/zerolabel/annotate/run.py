@@ -13,8 +13,8 @@ from torch import Tensor
 from zerolabel.annotate.embedding import mapped, open_store
 from zerolabel.annotate.writing import Progress, Written, write
 from zerolabel.annotations import Annotations
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
 from zerolabel.vlms.clip import DualEncoder
 
 

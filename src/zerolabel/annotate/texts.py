@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from zerolabel.data.classes import Classes, prompts
 from zerolabel.errors import InputError
-from zerolabel.prompts import Classes, prompts
 from zerolabel.vlms.clip import DualEncoder
 
 ENTRIES = 1 << 22

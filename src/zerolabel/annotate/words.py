@@ -19,10 +19,10 @@ from zerolabel.annotate.asking import Asked, Preview
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotate.writing import none_readable, save_skipped
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
 from zerolabel.files import replacing
-from zerolabel.images import ImageSet, Unreadable, decode, sha256
-from zerolabel.prompts import Classes
 from zerolabel.vlms.chat import MOST_CLASSES, SHORTLIST, Chat
 from zerolabel.vlms.chat.answers import Answer, Vocabulary
 from zerolabel.vlms.chat.client import Client, Gone, Passing, Refused

@@ -13,10 +13,10 @@ from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_ra
 from zerolabel.annotate.parts import Joined, Question, join, part_path, remove, write_part
 from zerolabel.annotate.texts import text_features
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
 from zerolabel.files import replacing
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
 from zerolabel.vlms.clip import DualEncoder
 
 Progress = Callable[[Iterator[Step]], Iterable[Step]]

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from zerolabel.adapting import Adapted
     from zerolabel.annotations import Annotations
-    from zerolabel.images import ImageSet
-    from zerolabel.prompts import Classes
-    from zerolabel.truth import Labels
+    from zerolabel.data.classes import Classes
+    from zerolabel.data.images import ImageSet
+    from zerolabel.data.label_files import Labels
 
 
 MethodOpt = Arg[
@@ -84,12 +84,12 @@ def adapt(
     """Learn a small part of a model on unlabelled images; `annotate --vlm adapted:OUTPUT` uses it."""
     from zerolabel import tables, vlms
     from zerolabel.adapting import Request, adapt
+    from zerolabel.data.classes import load_classes
+    from zerolabel.data.images import ImageSet
+    from zerolabel.data.label_files import Labels
     from zerolabel.feature_cache import default_folder
-    from zerolabel.images import ImageSet
-    from zerolabel.prompts import load_classes
     from zerolabel.training import best_device
     from zerolabel.transducing import save_skipped
-    from zerolabel.truth import Labels
 
     model = vlm or vlms.DEFAULT_PHOTO_VLM
     names, asked = load_classes(classes), vlms.templates(model, templates)

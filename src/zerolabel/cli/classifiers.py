@@ -121,8 +121,8 @@ def export(
     from dataclasses import asdict
 
     from zerolabel import tables
+    from zerolabel.data.images import ImageSet
     from zerolabel.export import export as write
-    from zerolabel.images import ImageSet
     from zerolabel.judging import open_classifier
 
     target = output or classifier / "classifier.onnx"

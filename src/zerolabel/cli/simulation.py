@@ -34,15 +34,15 @@ def simulate(
     from tempfile import TemporaryDirectory
 
     from zerolabel import tables
+    from zerolabel.data.classes import load_classes
+    from zerolabel.data.images import ImageSet, pixels
+    from zerolabel.data.label_files import Labels
     from zerolabel.evaluation import accuracy as share_right
     from zerolabel.evaluation import candidate_coverage, mean_candidates
-    from zerolabel.images import ImageSet, pixels
     from zerolabel.inspection.files import place_for, write_annotations
     from zerolabel.planning import choose_size
-    from zerolabel.prompts import load_classes
     from zerolabel.simulation import Images, Weak, check_kind, long_tailed, places_known, read_confusion
     from zerolabel.simulation import simulate as make
-    from zerolabel.truth import Labels
 
     check_kind(kind)
     file, names, found = place_for(output, overwrite=overwrite), load_classes(classes), ImageSet.open(images)

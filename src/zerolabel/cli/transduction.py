@@ -39,11 +39,11 @@ def transduce(
 
     from zerolabel import tables, vlms
     from zerolabel.candidates import parse_rule
+    from zerolabel.data.classes import load_classes
+    from zerolabel.data.images import ImageSet
     from zerolabel.feature_cache import default_folder
-    from zerolabel.images import ImageSet
     from zerolabel.inspection.files import place_for, write_annotations
     from zerolabel.options import check_device, parse_solver
-    from zerolabel.prompts import load_classes
     from zerolabel.training import best_device
     from zerolabel.transducing import save_skipped, transduce
 

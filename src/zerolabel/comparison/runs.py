@@ -20,17 +20,18 @@ from zerolabel.adapting import Request as Adaptation
 from zerolabel.adapting import adapt
 from zerolabel.annotate import annotate
 from zerolabel.comparison.plan import Comparison, true_labels
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet, pixels
+from zerolabel.data.views import Pixels, Preprocess
+from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError
 from zerolabel.files import replacing, write_text
-from zerolabel.images import ImageSet, pixels
 from zerolabel.inspection.files import open_annotations
 from zerolabel.learners import LEARNERS
 from zerolabel.options import make_settings
-from zerolabel.prompts import Classes
 from zerolabel.runs import Folder
-from zerolabel.students import fit, statistics
+from zerolabel.students import fit
 from zerolabel.training import best_device, launch, predict
-from zerolabel.views import Pixels, Preprocess
 
 
 def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[str, int, bool]]:

@@ -11,10 +11,10 @@ from torch import Tensor
 from zerolabel import vlms
 from zerolabel.annotate import text_features
 from zerolabel.annotations import Annotations
+from zerolabel.data.classes import Classes
+from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.inspection import TextSpace
-from zerolabel.prompts import Classes
-from zerolabel.truth import Labels
 
 MOST_CLASSES = 2_000
 """Beyond so many, encoding the names takes minutes on a processor, and their letters are compared instead."""

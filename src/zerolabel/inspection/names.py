@@ -8,7 +8,7 @@ from jaxtyping import Float
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
-from zerolabel.prompts import plain
+from zerolabel.data.classes import plain
 
 NEAR_LETTERS = 0.6
 """Cosine of the letter groups of two names from which they count as near."""

@@ -73,7 +73,7 @@ class Learner(nn.Module, ABC):
     buffers with one row per image, which move, save and resume with it.
 
     Attributes:
-        views: names of the views that its batches hold, see `zerolabel.views`.
+        views: names of the views that its batches hold, see `zerolabel.data.views`.
         network: the network that is trained.
         figures: numbers of the current epoch worth a line in the log, such as the sizes of splits.
     """

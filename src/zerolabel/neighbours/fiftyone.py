@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zerolabel.annotations import Annotations
+from zerolabel.data.images.urls import joined
 from zerolabel.errors import InputError
-from zerolabel.images.places import joined
 from zerolabel.neighbours.files import write_text
 from zerolabel.neighbours.joining import correct
 

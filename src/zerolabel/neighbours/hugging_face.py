@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import torch
 
 from zerolabel.annotations import Annotations
+from zerolabel.data.images.urls import joined
 from zerolabel.errors import InputError
-from zerolabel.images.places import joined
 from zerolabel.neighbours.files import write_whole
 from zerolabel.neighbours.joining import add_votes, annotator_named, class_ids, places, unique_names
 

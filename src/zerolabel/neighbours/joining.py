@@ -12,10 +12,10 @@ from torch.nn.functional import one_hot
 
 from zerolabel import candidates
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.data.classes import Classes, load_classes
+from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
+from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet, Unreadable, decode, sha256
-from zerolabel.prompts import Classes, load_classes
-from zerolabel.truth import Labels
 
 
 def base(into: Path | None, images: str | None, classes: str | None, *, replace: bool) -> Annotations:
@@ -24,7 +24,7 @@ def base(into: Path | None, images: str | None, classes: str | None, *, replace:
     Args:
         into: an annotations file.
         images: where there is none, the images,
-        classes: and their classes, as `zerolabel.prompts.load_classes` takes them.
+        classes: and their classes, as `zerolabel.data.classes.load_classes` takes them.
         replace: whether to forget the votes and scores of the file.
 
     Raises:

@@ -9,8 +9,8 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from zerolabel.annotations import Annotations
+from zerolabel.data.images.urls import is_url
 from zerolabel.errors import InputError
-from zerolabel.images.places import is_url
 from zerolabel.neighbours.files import write_text
 from zerolabel.neighbours.joining import correct
 from zerolabel.neighbours.spreadsheet import candidate_names

@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zerolabel.data.views import characters
 from zerolabel.errors import InputError
 from zerolabel.networks.base import Network, NetworkSpec
 from zerolabel.networks.prompted import parts
 from zerolabel.networks.prompted.encoders import add_deep_tokens, patches, put_tokens
-from zerolabel.views import characters
 
 
 class ImageEncoder(nn.Module):
@@ -21,8 +21,8 @@ class ImageEncoder(nn.Module):
         visual: the tower, `model.visual`.
         config: the model's configuration as open_clip stores it: `embed_dim`, `vision_cfg`, and where it has it
             `quick_gelu`; its text side is ignored and may be left out. `characters`, a mean and a standard
-            deviation, says that the model reads images as `zerolabel.views.characters` prepares them; `tokens`, `deep`
-            and `adapter` say what an adapted model has beside, see `zerolabel.networks.prompted`.
+            deviation, says that the model reads images as `zerolabel.data.views.characters` prepares them; `tokens`,
+            `deep` and `adapter` say what an adapted model has beside, see `zerolabel.networks.prompted`.
     """
 
     def __init__(self, visual: nn.Module, config: dict[str, Any]) -> None:

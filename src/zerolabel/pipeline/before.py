@@ -10,9 +10,9 @@ from torch import Tensor
 from zerolabel import open_set, results
 from zerolabel.adapting import Request, adapt
 from zerolabel.annotate import Annotated, annotate
-from zerolabel.images import ImageSet
-from zerolabel.prompts import Classes
-from zerolabel.truth import Labels
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
+from zerolabel.data.label_files import Labels
 from zerolabel.vlms import adapted
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from zerolabel import calibration, health, label_models, vlms
 from zerolabel.annotate import Annotated, annotate
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
+from zerolabel.data.classes import Classes
 from zerolabel.planning import is_encoder
-from zerolabel.prompts import Classes
 from zerolabel.runs import Config
 from zerolabel.students import KEPT, is_deployable, zero_shot
 

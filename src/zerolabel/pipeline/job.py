@@ -18,18 +18,18 @@ from zerolabel.annotate.asking import Preview
 from zerolabel.annotate.writing import save_skipped
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
+from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.export import export, write_script
-from zerolabel.images import ImageSet
 from zerolabel.inspection.files import open_annotations
 from zerolabel.merging import merge, merge_all
 from zerolabel.pipeline import before, deploying
 from zerolabel.planning import is_chat, is_encoder
-from zerolabel.prompts import Classes
 from zerolabel.runs import Config, Folder
 from zerolabel.students import Trained, make_classifier, needs_features, train_student
 from zerolabel.training import best_device
-from zerolabel.truth import Labels
 from zerolabel.vlms.chat import SHORTLIST, Chat
 from zerolabel.vlms.clip import DualEncoder
 

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from zerolabel.annotations import Annotations
+from zerolabel.data.images import ImageSet, Unreadable
+from zerolabel.data.images.urls import content, joined
 from zerolabel.errors import InputError
-from zerolabel.images import ImageSet, Unreadable
-from zerolabel.images.places import content, joined
 
 _COLUMNS = ("file_name", "set", "zero_shot", "zero_shot_confidence", "student", "student_confidence")
 

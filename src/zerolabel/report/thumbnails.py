@@ -5,7 +5,7 @@ import io
 
 from PIL import Image
 
-from zerolabel.images import Unreadable, decode
+from zerolabel.data.images import Unreadable, decode
 from zerolabel.report.markup import Html, html
 
 SIDE = 128

@@ -18,8 +18,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from zerolabel import prompts
+from zerolabel.data.views.preprocess import Preprocess
 from zerolabel.errors import InputError, nearest
-from zerolabel.views.preprocess import Preprocess
 from zerolabel.vlms.clip import DualEncoder
 
 DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"

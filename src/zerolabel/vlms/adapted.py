@@ -10,10 +10,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from zerolabel.data.classes import Classes
 from zerolabel.errors import InputError
 from zerolabel.networks.feature_head import FeatureHead
 from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, TextSide, kinds
-from zerolabel.prompts import Classes
 from zerolabel.vlms.clip import DualEncoder
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import Normalize, ToTensor
 
-from zerolabel.views.preprocess import Preprocess
+from zerolabel.data.views.preprocess import Preprocess
 
 _PROBE = Image.fromarray((np.arange(61 * 47 * 3) * 37 % 256).astype(np.uint8).reshape(61, 47, 3))
 

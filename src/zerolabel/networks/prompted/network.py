@@ -10,11 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zerolabel.data.classes import Classes, prompts
+from zerolabel.data.views import characters
 from zerolabel.networks.base import Network, NetworkSpec
 from zerolabel.networks.prompted.encoders import TEXTS, Encoders, Tokenizer
 from zerolabel.networks.prompted.parts import ConditionalPrompts
-from zerolabel.prompts import Classes, prompts
-from zerolabel.views import characters
 
 NAME = "prompted"
 JITTER, LEAST = 0.1, 0.02
@@ -27,7 +27,8 @@ class ImageSide(nn.Module):
 
     Args:
         encoders: hold the image encoder and the adapter; shared with the head.
-        levels: mean and standard deviation where the model reads images as `zerolabel.views.characters` prepares them.
+        levels: mean and standard deviation where the model reads images as `zerolabel.data.views.characters` prepares
+            them.
     """
 
     def __init__(self, encoders: Encoders, levels: tuple[float, float] | None) -> None:

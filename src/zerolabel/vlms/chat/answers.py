@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from zerolabel.prompts import Classes
+from zerolabel.data.classes import Classes
 
 NONE = "none"
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)

@@ -6,9 +6,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from zerolabel.data.views import augment
+from zerolabel.data.views.preprocess import Preprocess
 from zerolabel.errors import InputError, nearest
-from zerolabel.views import augment
-from zerolabel.views.preprocess import Preprocess
 
 VIEWS = ("eval", "weak", "strong")
 STRONG = ("randaugment", "cutout")

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from zerolabel.data.classes import Classes, plain
+from zerolabel.data.images import ImageSet
+from zerolabel.data.images import sha256 as hash_content
 from zerolabel.errors import InputError, nearest
-from zerolabel.images import ImageSet
-from zerolabel.images import sha256 as hash_content
-from zerolabel.prompts import Classes, plain
 
 
 @dataclass(frozen=True)

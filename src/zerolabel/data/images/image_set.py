@@ -10,11 +10,11 @@ from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
+from zerolabel.data.images.decoding import decode
+from zerolabel.data.images.sources import find
+from zerolabel.data.images.stores import Arrays, Files, Store
+from zerolabel.data.images.urls import is_url, joined, on_disk
 from zerolabel.errors import InputError
-from zerolabel.images.decoding import decode
-from zerolabel.images.finding import find
-from zerolabel.images.places import is_url, joined, on_disk
-from zerolabel.images.stores import Arrays, Files, Store
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ImageSet:
 
     @classmethod
     def open(cls, source: str | os.PathLike[str]) -> "ImageSet":
-        """Find images; see `zerolabel.images.finding.find` for what a source may be.
+        """Find images; see `zerolabel.data.images.sources.find` for what a source may be.
 
         Args:
             source: a folder; a list of files; a tar, a pattern or a folder of tars; a parquet file of images;

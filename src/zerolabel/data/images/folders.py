@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from zerolabel.data.images.decoding import extensions, one_line
+from zerolabel.data.images.stores import Files, Found
+from zerolabel.data.images.urls import filesystem, is_url, joined, readable
 from zerolabel.errors import InputError
-from zerolabel.images.decoding import extensions, one_line
-from zerolabel.images.places import filesystem, is_url, joined, readable
-from zerolabel.images.stores import Files, Found
 
 
 class Inside(NamedTuple):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zerolabel.data.images import folders, parquets
+from zerolabel.data.images.decoding import Unreadable, one_line
+from zerolabel.data.images.stores import Found
+from zerolabel.data.images.urls import content
 from zerolabel.errors import InputError
-from zerolabel.images import folders, parquets
-from zerolabel.images.decoding import Unreadable, one_line
-from zerolabel.images.places import content
-from zerolabel.images.stores import Found
 
 _SAVED = ("state.json", "dataset_dict.json")
 
@@ -27,7 +27,7 @@ class Loaded:
     column: str
 
     def read(self, row: int, name: str) -> bytes:
-        """See `zerolabel.images.stores.Store.read`."""
+        """See `zerolabel.data.images.stores.Store.read`."""
         value = self.dataset[row][self.column] or {}
         data: bytes | None = value.get("bytes")
         if data is None and not value.get("path"):

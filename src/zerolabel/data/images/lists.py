@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zerolabel.data.images.decoding import extensions, one_line
+from zerolabel.data.images.stores import Files, Found
+from zerolabel.data.images.urls import is_url, joined, on_disk, opened
 from zerolabel.errors import InputError
-from zerolabel.images.decoding import extensions, one_line
-from zerolabel.images.places import is_url, joined, on_disk, opened
-from zerolabel.images.stores import Files, Found
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".parquet")
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int
 
+from zerolabel.data.images.decoding import Unreadable, one_line
+from zerolabel.data.images.stores import Found
+from zerolabel.data.images.urls import content, is_url, joined, opened
 from zerolabel.errors import InputError
-from zerolabel.images.decoding import Unreadable, one_line
-from zerolabel.images.places import content, is_url, joined, opened
-from zerolabel.images.stores import Found
 
 _KEPT = 4
 """Row groups in memory: reading in order touches one or two."""
@@ -41,7 +41,7 @@ class Rows:
     starts: Int[np.ndarray, " G"]
 
     def read(self, row: int, name: str) -> bytes:
-        """See `zerolabel.images.stores.Store.read`."""
+        """See `zerolabel.data.images.stores.Store.read`."""
         group = int(np.searchsorted(self.starts, row, side="right")) - 1
         file, number = self.groups[group].tolist()
         try:

@@ -8,8 +8,8 @@ from typing import Any
 
 import fsspec
 
+from zerolabel.data.images.decoding import Unreadable, one_line
 from zerolabel.errors import InputError
-from zerolabel.images.decoding import Unreadable, one_line
 
 MOST_BYTES = 1 << 29
 """A larger file is refused unread: 512 MiB."""

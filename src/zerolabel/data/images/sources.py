@@ -4,10 +4,10 @@ import re
 from itertools import product
 from pathlib import Path
 
+from zerolabel.data.images import folders, hugging_face, lists, parquets, tars
+from zerolabel.data.images.stores import Found
+from zerolabel.data.images.urls import is_url
 from zerolabel.errors import InputError
-from zerolabel.images import folders, hugging_face, lists, parquets, tars
-from zerolabel.images.places import is_url
-from zerolabel.images.stores import Found
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")

@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
+from zerolabel.data.images.decoding import Unreadable
+from zerolabel.data.images.urls import content, is_url, joined
 from zerolabel.errors import InputError
-from zerolabel.images.decoding import Unreadable
-from zerolabel.images.places import content, is_url, joined
 
 
 @runtime_checkable

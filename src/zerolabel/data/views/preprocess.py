@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -93,6 +94,21 @@ class Preprocess:
         if wrong:
             raise InputError(f"a preprocessing with a missing or unknown entry '{min(wrong)}' cannot be read.")
         return cls(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation that pretrained timm networks expect."""
+
+
+def statistics(pixels: UInt8[np.ndarray, "N 3 S S"]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation per channel, of pixels in [0, 1], over at most about 2,000 images."""
+    rows = torch.from_numpy(pixels[:: max(1, len(pixels) // 2000)].copy()).double() / 255
+    mean, std = rows.mean((0, 2, 3)).tolist(), rows.std((0, 2, 3)).clamp_min(0.05).tolist()
+    return (round(mean[0], 4), round(mean[1], 4), round(mean[2], 4)), (
+        round(std[0], 4),
+        round(std[1], 4),
+        round(std[2], 4),
+    )
 
 
 __all__ = ["Preprocess"]

@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch.nn import functional
 
+from zerolabel.data.images.decoding import Unreadable, decode
+from zerolabel.data.images.image_set import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.images.decoding import Unreadable, decode
-from zerolabel.images.sets import ImageSet
 
 _BLOCK = 256
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from zerolabel.data.images.decoding import Unreadable, extensions, one_line
+from zerolabel.data.images.stores import Found
+from zerolabel.data.images.urls import MOST_BYTES, content, is_url, opened, readable
 from zerolabel.errors import InputError
-from zerolabel.images.decoding import Unreadable, extensions, one_line
-from zerolabel.images.places import MOST_BYTES, content, is_url, opened, readable
-from zerolabel.images.stores import Found
 
 COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -40,7 +40,7 @@ class Members:
     refused: Mapping[int, str]
 
     def read(self, row: int, name: str) -> bytes:
-        """See `zerolabel.images.stores.Store.read`."""
+        """See `zerolabel.data.images.stores.Store.read`."""
         if row in self.refused:
             raise Unreadable(self.refused[row])
         start, size = self.spans[row].tolist()

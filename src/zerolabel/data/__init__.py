@@ -1,0 +1,1 @@
+"""Images by index, their views, class names and label files: what a user brings."""
