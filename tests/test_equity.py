@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from zerolabel.equity import equity, estimated
+from zerolabel.evaluation.equity import equity, estimated
 
 
 def test_classes_are_sorted_and_halves_averaged():

@@ -10,7 +10,7 @@ import torch
 
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.errors import InputError
-from zerolabel.evaluation import accuracy, candidate_coverage, vote_accuracy
+from zerolabel.evaluation.metrics import accuracy, candidate_coverage, vote_accuracy
 from zerolabel.inspection import Inspection, TextSpace, inspect
 from zerolabel.inspection.files import text_space
 from zerolabel.inspection.names import near_by_letters, near_by_text, unclear, words

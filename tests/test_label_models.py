@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
-from zerolabel.evaluation import accuracy, candidate_coverage, vote_accuracy
+from zerolabel.evaluation.metrics import accuracy, candidate_coverage, vote_accuracy
 from zerolabel.label_models import MODELS, annotator_accuracy, beliefs, candidate_noise, label_noise, posterior
 from zerolabel.label_models import dawid_skene as module
 from zerolabel.label_models.crowd import frame

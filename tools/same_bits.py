@@ -25,7 +25,9 @@ TIMES = {"seconds", "created", "command", "zerolabel", "folder", "images_per_sec
 def zerolabel(*arguments: object) -> None:
     """Run the command line on one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "zerolabel", *map(str, arguments)], check=True, env=environment, stdout=sys.stderr)
+    subprocess.run(
+        [sys.executable, "-m", "zerolabel", *map(str, arguments)], check=True, env=environment, stdout=sys.stderr
+    )
 
 
 def plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ A temperature is usually fitted on labelled images (Guo, Pleiss, Sun, Weinberger
 Networks. ICML 2017). Here there are none, so the temperature only makes the mean confidence equal to an accuracy that
 is estimated otherwise: two networks that were trained apart agree, in expectation, as often as one of them is right,
 as far as their ensemble is calibrated (Jiang, Nagarajan, Baek, Kolter. Assessing Generalization of SGD via
-Disagreement. ICLR 2022). `zerolabel.evaluation.agreement` gives that number.
+Disagreement. ICLR 2022). `zerolabel.diagnostics.agreement.agreement` gives that number.
 
 What this cannot do: networks that learned from the same wrong votes, or from each other, are wrong together; they
 agree more often than they are right, and the confidence stays too high by that much. Only a look at some labels tells.

@@ -16,7 +16,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from zerolabel import evaluation
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier, Images
 from zerolabel.data.classes import Classes, plain
@@ -24,6 +23,7 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.display import Display
 from zerolabel.errors import InputError, nearest
+from zerolabel.evaluation import metrics
 from zerolabel.feature_cache import default_folder
 from zerolabel.judging import content_hash
 from zerolabel.pipeline import Job
@@ -188,7 +188,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         labels = labels.where(~p.isnan().any(1), -1)
         if not bool((labels >= 0).any()):
             raise InputError("the truth gives the class of none of these images; give labels of some that can be read.")
-        return evaluation.accuracy(p.argmax(1), labels)
+        return metrics.accuracy(p.argmax(1), labels)
 
     def _true_labels(self, images: Images, truth: PathLike | Sequence[str | None] | np.ndarray) -> Int[Tensor, " N"]:
         """Class ids, -1 unknown."""

@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import adapting, evaluation
+from zerolabel import adapting
 from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable, sha256
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
+from zerolabel.evaluation import metrics
 from zerolabel.files import writing
 from zerolabel.options import check_device
 from zerolabel.training import best_device
@@ -52,7 +53,7 @@ def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
     if not bool((labels[readable] >= 0).any()):
         raise InputError(f"the labels {truth} give the class of no readable image in {images}; give its own labels.")
     return {
-        **evaluation.evaluate(p[readable], labels[readable], classifier.classes),
+        **metrics.evaluate(p[readable], labels[readable], classifier.classes),
         "n_skipped": int((~readable).sum()),
         "student_parameters": classifier.n_parameters,
     }

@@ -13,14 +13,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import evaluation, health
+from zerolabel import health
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
 from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.label_files import Labels
-from zerolabel.equity import equity, estimated
+from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.errors import InputError
+from zerolabel.evaluation import metrics
+from zerolabel.evaluation.equity import equity, estimated
 from zerolabel.files import write_text
 from zerolabel.runs import Config, Folder
 from zerolabel.students import Trained
@@ -99,8 +101,8 @@ class Outcome:
         if self.truth_train is None:
             return None
         annotations, p, truth = self.judged_parts
-        student = evaluation.evaluate(p, truth, annotations.classes)
-        zero_shot = evaluation.evaluate(annotations.scores, truth, annotations.classes)
+        student = metrics.evaluate(p, truth, annotations.classes)
+        zero_shot = metrics.evaluate(annotations.scores, truth, annotations.classes)
         return {
             **student,
             "zero_shot_accuracy": zero_shot["accuracy"],
@@ -125,7 +127,7 @@ class Outcome:
             "n_images": len(train),
             "n_skipped": self.n_skipped,
             "n_classes": len(train.classes),
-            "mean_candidates": evaluation.mean_candidates(train.candidates),
+            "mean_candidates": mean_candidates(train.candidates),
             "student_parameters": self.classifier.n_parameters,
             "student_agreement": self.agreement,
             "temperature": self.classifier.temperature,
@@ -139,7 +141,7 @@ class Outcome:
         if judged is None or self.truth_train is None:
             return facts
         annotations, _, truth = self.judged_parts
-        votes = evaluation.vote_accuracy(annotations.votes, truth).tolist()
+        votes = metrics.vote_accuracy(annotations.votes, truth).tolist()
         return facts | {
             "evaluated_on": "held-out images" if self.held_out else "training images",
             "n_evaluated": judged["n"],
@@ -152,7 +154,7 @@ class Outcome:
             "student_accuracy": judged["accuracy"],
             "student_mean_per_class_accuracy": judged["mean_per_class_accuracy"],
             "student_per_class": judged["per_class"],
-            "both_networks_accuracy": evaluation.accuracy(self.both.argmax(1), truth),
+            "both_networks_accuracy": metrics.accuracy(self.both.argmax(1), truth),
             "student_ece": judged["ece"],
         }
 
@@ -165,7 +167,7 @@ class Outcome:
         if self.truth_train is None:
             return {}, {}
         after, _, truth = self.judged_parts
-        old, new = (evaluation.evaluate(one.scores, truth, after.classes) for one in (before, after))
+        old, new = (metrics.evaluate(one.scores, truth, after.classes) for one in (before, after))
         figures = {
             "unadapted_accuracy": float(old["accuracy"]),
             "unadapted_mean_per_class_accuracy": float(old["mean_per_class_accuracy"]),
@@ -176,7 +178,7 @@ class Outcome:
     def coverage(self) -> float | None:
         """Share of training images whose candidates hold the truth; none where truth names no training image."""
         assert self.truth_train is not None
-        share = evaluation.candidate_coverage(self.train.candidates, self.truth_train)
+        share = metrics.candidate_coverage(self.train.candidates, self.truth_train)
         return None if share != share else share
 
     def predictions(self) -> pd.DataFrame:

@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import evaluation, labels
+from zerolabel import labels
 from zerolabel.annotations import Annotations
+from zerolabel.diagnostics.agreement import agreement
 from zerolabel.errors import InputError
 from zerolabel.label_models import beliefs
 
@@ -46,7 +47,7 @@ def approximated_accuracy(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C
 
 def network_agreement(first: Float[Tensor, "N C"], second: Float[Tensor, "N C"]) -> float:
     """Share of the images that two networks give the same class."""
-    return evaluation.agreement(first.argmax(1), second.argmax(1))
+    return agreement(first.argmax(1), second.argmax(1))
 
 
 def cleaned_agreement(p: Float[Tensor, "N C"], annotations: Annotations) -> float:
@@ -99,7 +100,7 @@ def fused_reference(p: Float[Tensor, "N C"], scores: Float[Tensor, "N C"]) -> fl
 
 def stability(predicted: Sequence[Int[Tensor, " N"]]) -> float:
     """Mean over pairs of seeds of the share of images that both give the same class; not a number for one seed."""
-    pairs = [evaluation.agreement(a, b) for a, b in combinations(predicted, 2)]
+    pairs = [agreement(a, b) for a, b in combinations(predicted, 2)]
     return _mean(torch.tensor(pairs)) if pairs else float("nan")
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import calibration, evaluation, labels, networks
+from zerolabel import calibration, labels, networks
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier
@@ -21,6 +21,7 @@ from zerolabel.data import images as image_files
 from zerolabel.data.classes import Classes
 from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.data.views.preprocess import IMAGENET, statistics
+from zerolabel.diagnostics.agreement import agreement
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
 from zerolabel.learners import LEARNERS, Learner
@@ -157,7 +158,7 @@ def fit(
     return Trained(
         tuple(learner.networks[k].cpu().eval() for k in order),
         tuple(p[k].clamp_min(1e-12).log() for k in order),
-        evaluation.agreement(*weak) if len(weak) == 2 else None,
+        agreement(*weak) if len(weak) == 2 else None,
         preprocess,
     )
 
@@ -197,7 +198,7 @@ def make_classifier(
     logits = torch.stack(trained.log_probabilities[:count]).mean(0)
     target = trained.agreement
     if target is None:
-        target = evaluation.agreement(logits.argmax(1), annotations.scores.argmax(1))
+        target = agreement(logits.argmax(1), annotations.scores.argmax(1))
     temperature = calibration.calibrate(logits, target)
     confidence = (logits / temperature).softmax(1).amax(1)
     return Classifier(

@@ -16,9 +16,9 @@ from zerolabel.annotate import Written
 from zerolabel.annotate.asking import Preview
 from zerolabel.annotations import Annotations
 from zerolabel.catalogue import Entry
+from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.doctor import Finding
 from zerolabel.estimate import Estimate
-from zerolabel.evaluation import mean_candidates
 from zerolabel.export import Exported
 from zerolabel.inspection import Inspection, tallies
 from zerolabel.runs import Config

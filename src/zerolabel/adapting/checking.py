@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import evaluation, health, selection
+from zerolabel import health, selection
 from zerolabel.annotations import Annotations
+from zerolabel.diagnostics.agreement import agreement
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def check(annotations: Annotations, after: Float[Tensor, "N C"]) -> Check:
     before = annotations.scores
     alarms = health.check(after.argmax(1), annotations)
     return Check(
-        evaluation.agreement(before.argmax(1), after.argmax(1)),
+        agreement(before.argmax(1), after.argmax(1)),
         (float(before.amax(1).mean()), float(after.amax(1).mean())),
         (selection.nuclear_norm(before), selection.nuclear_norm(after)),
         tuple(alarm.text.replace("the student", "the adapted model") for alarm in alarms),

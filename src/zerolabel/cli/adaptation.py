@@ -126,7 +126,7 @@ def facts(done: "Adapted") -> dict[str, Any]:
     """What was found, as plain data."""
     from dataclasses import asdict
 
-    from zerolabel.equity import estimated
+    from zerolabel.evaluation.equity import estimated
 
     counts = {"n_images": len(done.annotations), "n_skipped": len(done.skipped)}
     gains = estimated(done.annotations.scores, done.probabilities, done.annotations.classes)
@@ -137,12 +137,12 @@ def facts(done: "Adapted") -> dict[str, Any]:
 
 def judged(done: "Adapted", truth: "Labels") -> dict[str, Any]:
     """Accuracy before and after on the images of the training, and whom it helped."""
-    from zerolabel import evaluation
-    from zerolabel.equity import equity
+    from zerolabel.evaluation import metrics
+    from zerolabel.evaluation.equity import equity
 
     said = done.annotations
     labels = truth.match(said.file_names, said.sha256, [name for name, _ in done.skipped])
-    before, after = (evaluation.evaluate(p, labels, said.classes) for p in (said.scores, done.probabilities))
+    before, after = (metrics.evaluate(p, labels, said.classes) for p in (said.scores, done.probabilities))
     gains = equity(dict(before["per_class"]), dict(after["per_class"]))
     return {"accuracy": [before["accuracy"], after["accuracy"]], "equity": gains.to_dict()}
 

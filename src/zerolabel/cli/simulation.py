@@ -37,8 +37,9 @@ def simulate(
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet, pixels
     from zerolabel.data.label_files import Labels
-    from zerolabel.evaluation import accuracy as share_right
-    from zerolabel.evaluation import candidate_coverage, mean_candidates
+    from zerolabel.diagnostics.agreement import mean_candidates
+    from zerolabel.evaluation.metrics import accuracy as share_right
+    from zerolabel.evaluation.metrics import candidate_coverage
     from zerolabel.inspection.files import place_for, write_annotations
     from zerolabel.planning import choose_size
     from zerolabel.simulation import Images, Weak, check_kind, long_tailed, places_known, read_confusion

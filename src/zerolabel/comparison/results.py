@@ -11,10 +11,12 @@ from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zerolabel import calibration, evaluation, health, selection
+from zerolabel import calibration, health, selection
 from zerolabel.annotations import Annotations
 from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.comparison.runs import run_folder
+from zerolabel.diagnostics.agreement import agreement, mean_candidates
+from zerolabel.evaluation import metrics
 from zerolabel.files import replacing
 from zerolabel.inspection.files import open_annotations
 
@@ -50,7 +52,7 @@ def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
             facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
             target = facts["network_agreement"]
             if target is None:
-                target = evaluation.agreement(p["train"].argmax(1), annotations.scores.argmax(1))
+                target = agreement(p["train"].argmax(1), annotations.scores.argmax(1))
             log_p = p["train"].clamp_min(1e-12).log()
             confidence = selection.average_confidence(mine.clamp_min(1e-12).log(), calibration.calibrate(log_p, target))
             judged = p.get("test", p["train"])
@@ -76,22 +78,22 @@ def on_pool(p: Float[Tensor, "N C"], truth: Int[Tensor, " N"] | None) -> dict[st
     """The column of the accuracy on the images of the training; none where the truth says nothing of them."""
     if truth is None or not bool((truth >= 0).any()):
         return {}
-    return {"pool_accuracy": evaluation.accuracy(p.argmax(1), truth)}
+    return {"pool_accuracy": metrics.accuracy(p.argmax(1), truth)}
 
 
 def coverage(annotations: Annotations, truth: Int[Tensor, " N"] | None) -> dict[str, float]:
     """Columns of the annotations: how many candidates there are, and how often the true class is one of them."""
-    known = {"mean_candidates": evaluation.mean_candidates(annotations.candidates)}
+    known = {"mean_candidates": mean_candidates(annotations.candidates)}
     if truth is None or not bool((truth >= 0).any()):
         return known
-    return known | {"candidate_coverage": evaluation.candidate_coverage(annotations.candidates, truth)}
+    return known | {"candidate_coverage": metrics.candidate_coverage(annotations.candidates, truth)}
 
 
 def accuracies(p: Tensor | None, truth: Tensor | None, classes: Sequence[str]) -> dict[str, Any]:
     """Columns of accuracy; none without truth."""
     if truth is None or p is None:
         return {}
-    judged = evaluation.evaluate(p, truth, classes)
+    judged = metrics.evaluate(p, truth, classes)
     each = {f"accuracy of {name}": share for name, share in dict(judged["per_class"]).items()}
     return {"accuracy": judged["accuracy"], "mean_per_class_accuracy": judged["mean_per_class_accuracy"], **each}
 

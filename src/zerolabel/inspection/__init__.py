@@ -9,8 +9,9 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import evaluation
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.diagnostics.agreement import mean_candidates
+from zerolabel.evaluation import metrics
 from zerolabel.inspection import findings, names, shares, tallies
 from zerolabel.inspection.findings import Finding
 from zerolabel.inspection.names import Pair
@@ -82,7 +83,7 @@ class Inspection:
             "n_human": int(self.annotations.human.sum()),
             "n_known": self.n_known,
             "rule": self.annotations.rule,
-            "mean_candidates": number(evaluation.mean_candidates(self.annotations.candidates)),
+            "mean_candidates": number(mean_candidates(self.annotations.candidates)),
             "set_sizes": tallies.set_sizes(self.annotations.candidates).tolist(),
             "coverage": vars(self.coverage),
             "label_noise": vars(self.label_noise),
@@ -146,7 +147,7 @@ def inspect(
         annotators=tuple(annotations.annotators[a] for a in first_choices(annotations)),
         agreement=tallies.vote_agreement(votes),
         quality=quality,
-        accuracy=None if truth is None else tuple(evaluation.vote_accuracy(votes, truth).tolist()),
+        accuracy=None if truth is None else tuple(metrics.vote_accuracy(votes, truth).tolist()),
         votes_per_class=tallies.votes_per_class(votes, n_classes),
         label_model=label_model,
         near=near,

@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import beta
 from torch import Tensor
 
-from zerolabel import evaluation
 from zerolabel.annotations import Annotations
+from zerolabel.evaluation import metrics
 from zerolabel.label_models import beliefs, first_choices, first_votes
 from zerolabel.label_models.dawid_skene import shares as vote_shares
 from zerolabel.label_models.noise import (
@@ -89,8 +89,8 @@ def noise(annotations: Annotations, truth: Int[Tensor, " N"] | None = None) -> t
     if truth is None:
         return shares
     everything = annotated(annotations).nonzero()[:, 0]
-    coverage = evaluation.candidate_coverage(annotations.candidates, truth)
-    right = evaluation.accuracy(best_class(annotations, everything), truth[everything])
+    coverage = metrics.candidate_coverage(annotations.candidates, truth)
+    right = metrics.accuracy(best_class(annotations, everything), truth[everything])
     return replace(shares[0], true=_one_minus(coverage)), replace(shares[1], true=_one_minus(right))
 
 

@@ -1,6 +1,6 @@
 """Against the true labels; made only where they were given."""
 
-from zerolabel.equity import equity
+from zerolabel.evaluation.equity import equity
 from zerolabel.report.charts import Line, lines
 from zerolabel.report.formats import percent, signed
 from zerolabel.report.heatmap import heat_table

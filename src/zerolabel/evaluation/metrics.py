@@ -59,32 +59,10 @@ def candidate_coverage(candidates: Bool[Tensor, "N C"], truth: Int[Tensor, " N"]
     return _mean(candidates[counted].gather(1, truth[counted, None]))
 
 
-def mean_candidates(candidates: Bool[Tensor, "N C"]) -> float:
-    """Mean size of the candidate sets that are not empty."""
-    sizes = candidates.sum(1)
-    return _mean(sizes[sizes > 0])
-
-
 def vote_accuracy(votes: Int[Tensor, "N A"], truth: Int[Tensor, " N"]) -> Float[Tensor, " A"]:
     """Accuracy of each annotator on the images with known truth on which it did not abstain."""
     counted = (votes >= 0) & (truth >= 0)[:, None]
     return ((votes == truth[:, None]) & counted).sum(0).float() / counted.sum(0)
-
-
-def agreement(first: Int[Tensor, " N"], second: Int[Tensor, " N"]) -> float:
-    """Share of images that two predictions give the same class, where neither abstains; needs no truth."""
-    both = (first >= 0) & (second >= 0)
-    return _mean((first == second)[both])
-
-
-def class_counts(predicted: Int[Tensor, " N"], n_classes: int) -> Int[Tensor, " C"]:
-    """Number of images that are given each class; shows a collapse without truth."""
-    return torch.bincount(predicted[predicted >= 0], minlength=n_classes)
-
-
-def confidence_histogram(probabilities: Float[Tensor, "N C"], bins: int = 20) -> Int[Tensor, " bins"]:
-    """Number of images whose largest probability falls into each of equal bins of [0, 1]."""
-    return torch.bincount(_bin(probabilities.amax(1), bins), minlength=bins)
 
 
 def evaluate(probabilities: Float[Tensor, "N C"], truth: Int[Tensor, " N"], classes: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What can be said of annotations, training and classifiers without labels."""
