@@ -15,9 +15,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch.nn import functional
 
-from zerolabel import candidates, vlms
+from zerolabel import vlms
 from zerolabel.annotate import annotate, embed, score, text_features
-from zerolabel.annotations import Annotations
+from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, sha256
 from zerolabel.errors import InputError

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from zerolabel.annotations import Annotations, Annotator
-from zerolabel.candidates import (
+from zerolabel.annotations.candidates import (
     RULES,
     cumulative_mass,
     known_rule,
@@ -14,8 +14,8 @@ from zerolabel.candidates import (
     union_of_votes,
     votes_at_least,
 )
+from zerolabel.annotations.label_models import posterior
 from zerolabel.errors import InputError
-from zerolabel.label_models import posterior
 
 N, A, C = 60, 7, 6
 

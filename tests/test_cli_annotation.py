@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from zerolabel import candidates
-from zerolabel.annotations import Annotations
+from zerolabel.annotations import Annotations, candidates
 
 CLASSES = ["--classes", "0,1,2,3,4,5,6,7,8,9"]
 N = 24

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zerolabel import health, labels
-from zerolabel.label_models import beliefs
+from zerolabel.annotations.noise import beliefs
 
 
 def with_mistakes(truth, accuracy):

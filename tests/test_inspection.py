@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.annotations.label_models import first_votes
 from zerolabel.errors import InputError
 from zerolabel.evaluation.metrics import accuracy, candidate_coverage, vote_accuracy
 from zerolabel.inspection import Inspection, TextSpace, inspect
 from zerolabel.inspection.files import text_space
 from zerolabel.inspection.names import near_by_letters, near_by_text, unclear, words
 from zerolabel.inspection.shares import TOO_SURE, Share, noise
-from zerolabel.label_models import first_votes
 
 Make = Callable[..., Annotations]
 

@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.label_models import MODELS, annotator_accuracy, posterior
+from zerolabel.annotations.label_models import dawid_skene as module
+from zerolabel.annotations.label_models.crowd import frame
+from zerolabel.annotations.label_models.dawid_skene import dawid_skene
+from zerolabel.annotations.noise import beliefs, candidate_noise, label_noise
 from zerolabel.errors import InputError
 from zerolabel.evaluation.metrics import accuracy, candidate_coverage, vote_accuracy
-from zerolabel.label_models import MODELS, annotator_accuracy, beliefs, candidate_noise, label_noise, posterior
-from zerolabel.label_models import dawid_skene as module
-from zerolabel.label_models.crowd import frame
-from zerolabel.label_models.dawid_skene import dawid_skene
 
 Make = Callable[..., Annotations]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from zerolabel.annotations import Annotations, Annotator, names_of
-from zerolabel.candidates import union_of_votes
+from zerolabel.annotations.candidates import union_of_votes
+from zerolabel.annotations.merging import merge, merge_all
 from zerolabel.errors import InputError
-from zerolabel.merging import merge, merge_all
 
 C = 4
 

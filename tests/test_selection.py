@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from zerolabel import selection
+from zerolabel.annotations.noise import beliefs
 from zerolabel.errors import InputError
-from zerolabel.label_models import beliefs
 
 
 @pytest.fixture

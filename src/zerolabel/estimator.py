@@ -44,7 +44,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         classes: a file of class names, or ``"cat,dog"``; or a list of names, or a mapping from names to aliases.
         vlm: the annotating model or a list of several, see `zerolabel.vlms.load`; None is the default for photographs.
         templates: ``"generic"``, ``"small"`` or ``"openai"``, a file with a template per line, one template, or a list.
-        candidates: how votes become candidate sets, see `zerolabel.candidates.parse_rule`; by default union.
+        candidates: how votes become candidate sets, see `zerolabel.annotations.parse_rule`; by default union.
         learner: name of the algorithm, a key of `zerolabel.LEARNERS`.
         options: values of the learner's arguments and of `zerolabel.Settings`, by name.
         student: ``"light"``, ``"preact_resnet18"``, a timm model; or ``"features"``, ``"linear"``, ``"mlp"``.

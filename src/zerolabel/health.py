@@ -1,6 +1,6 @@
 """Whether a training goes wrong, as far as it shows without labels: pure functions of predictions and annotations.
 
-With r the probabilities that the annotations give each class of an image (`zerolabel.label_models.beliefs`), c the
+With r the probabilities that the annotations give each class of an image (`zerolabel.annotations.noise.beliefs`), c the
 annotators' best class and s the student's, the annotators believe in a true answer, and in any other class, by
 
     g  =  mean_i sum_k r_k^2,        w  =  mean_i ( 1 - sum_k r_k^2 ) / (C - 1)
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
-from zerolabel.label_models import beliefs
+from zerolabel.annotations.noise import beliefs
 
 COLLAPSED = 0.25
 """A class collapses where it is predicted less than this share of the times that the annotations expect."""

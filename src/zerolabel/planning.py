@@ -10,16 +10,16 @@ from typing import Any
 from zerolabel import networks, open_set, options, presets, vlms
 from zerolabel.adapting import SUPERVISED
 from zerolabel.adapting import Request as Adaptation
-from zerolabel.candidates import known_rule, parse_rule
+from zerolabel.annotations.candidates import known_rule, parse_rule
+from zerolabel.annotations.files import open_annotations
+from zerolabel.annotations.merging import with_classes
 from zerolabel.data.classes import Classes, load_classes
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.label_files import Labels
 from zerolabel.data.views import STRONG
 from zerolabel.errors import InputError, nearest
 from zerolabel.estimate import blank
-from zerolabel.inspection.files import open_annotations
 from zerolabel.learners import LEARNERS, hyper_parameters
-from zerolabel.merging import with_classes
 from zerolabel.runs import Config
 from zerolabel.version import __version__
 from zerolabel.vlms.chat import Chat
@@ -41,8 +41,8 @@ class Request:
         vlm: the annotating model, or several; see `zerolabel.vlms.load`. Where annotations are given, the one of their
             models whose features are read.
         templates: set or file of prompts, or one prompt, for every model; by default each model's own.
-        candidates: how votes become candidate sets; see `zerolabel.candidates.RULES`. By default union, or as in the
-            annotations that are appended to.
+        candidates: how votes become candidate sets; see `zerolabel.annotations.parse_rule`. By default union, or as in
+            the annotations that are appended to.
         learner: name of the algorithm.
         options: ``NAME=VALUE`` texts for the learner and the training settings.
         student: name of the network; "features" means an MLP on the model's frozen features.

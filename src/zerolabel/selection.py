@@ -18,9 +18,9 @@ from torch import Tensor
 
 from zerolabel import labels
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.noise import beliefs
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.errors import InputError
-from zerolabel.label_models import beliefs
 
 DEFAULT = "believed_accuracy"
 """What learners are put in order by, see `ranked` and the regret of each in ``benchmarks/results/selection.json``."""
@@ -53,7 +53,7 @@ def network_agreement(first: Float[Tensor, "N C"], second: Float[Tensor, "N C"])
 def cleaned_agreement(p: Float[Tensor, "N C"], annotations: Annotations) -> float:
     """Share of the images whose predicted class is the candidate that the annotators make most likely.
 
-    The likelihood is `zerolabel.label_models.beliefs`; images without candidates are left out.
+    The likelihood is `zerolabel.annotations.noise.beliefs`; images without candidates are left out.
     """
     believed = beliefs(annotations)
     candidates = annotations.candidates[believed.rows]
@@ -62,7 +62,7 @@ def cleaned_agreement(p: Float[Tensor, "N C"], annotations: Annotations) -> floa
 
 
 def believed_accuracy(p: Float[Tensor, "N C"], annotations: Annotations) -> float:
-    """Mean probability, by `zerolabel.label_models.beliefs`, of the predicted class."""
+    """Mean probability, by `zerolabel.annotations.noise.beliefs`, of the predicted class."""
     believed = beliefs(annotations)
     return _mean(believed.joint.gather(1, p[believed.rows].argmax(1, keepdim=True)))
 

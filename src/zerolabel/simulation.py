@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zerolabel import networks
 from zerolabel.annotations import Annotations, Annotator
-from zerolabel.candidates import parse_rule
+from zerolabel.annotations.candidates import parse_rule
 from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.views import Pixels, Preprocess

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zerolabel import candidates
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.writing import Progress
-from zerolabel.annotations import Annotations
+from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.files import replacing
@@ -79,7 +78,7 @@ def transduce(
         templates: A prompts.
         method: solver, see `zerolabel.transduction.SOLVERS`.
         options: of the solver.
-        rule: how candidates are formed of the posterior, see `zerolabel.candidates.RULES`.
+        rule: how candidates are formed of the posterior, see `zerolabel.annotations.candidates.RULES`.
         cache: folder of image features.
         progress: wraps the steps of the pass over the images.
 

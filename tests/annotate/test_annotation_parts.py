@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from zerolabel import vlms
 from zerolabel.annotate import annotate, embed, score, text_features, write
-from zerolabel.annotations import SPARSE_FROM, TOP, Annotations
+from zerolabel.annotations import Annotations
+from zerolabel.annotations.annotations import SPARSE_FROM, TOP
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError

@@ -184,7 +184,7 @@ def test_jocor_pulls_its_networks_together(world) -> None:  # type: ignore[no-un
 
 @pytest.mark.parametrize("kind", [CoTeaching, JoCoR])
 def test_less_and_less_is_kept(kind: type[Learner], world, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("zerolabel.label_models.label_noise", lambda annotations: 0.3)
+    monkeypatch.setattr("zerolabel.annotations.noise.label_noise", lambda annotations: 0.3)
     learner = learner_of(kind, world, ramp=5)
     for number in range(8):
         epoch_of(learner, number)

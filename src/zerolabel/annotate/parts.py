@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
-from zerolabel import candidates
 from zerolabel.annotate.embedding import Block
 from zerolabel.annotate.texts import score, strongest
-from zerolabel.annotations import SPARSE_FROM, TOP, Annotations, Annotator
+from zerolabel.annotations import Annotations, Annotator, candidates
+from zerolabel.annotations.annotations import SPARSE_FROM, TOP
 from zerolabel.data.images import ImageSet
 from zerolabel.feature_cache import FeatureCache
 from zerolabel.files import replacing

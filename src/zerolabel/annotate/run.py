@@ -66,7 +66,7 @@ def annotate(
         classes: C names with aliases; the text features of a class's names are averaged.
         templates: A prompts, each with ``{}`` where the class name goes.
         out: folder for ``annotations.parquet`` and ``skipped.csv``; None keeps neither.
-        rule: how candidates are formed, see `zerolabel.candidates.RULES`.
+        rule: how candidates are formed, see `zerolabel.annotations.candidates.RULES`.
         batch_size: images per call of the encoder; None chooses it by the device.
         cache: folder of image features, shared between runs; by default ``features`` inside ``out``. A further
             call with other prompts, classes or rules needs no pass over the encoder.

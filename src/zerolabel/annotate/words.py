@@ -14,11 +14,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from zerolabel import candidates
 from zerolabel.annotate.asking import Asked, Preview
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotate.writing import none_readable, save_skipped
-from zerolabel.annotations import Annotations, Annotator
+from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
@@ -166,7 +165,7 @@ def annotate_in_words(
         templates: A prompts, each with ``{}`` where the class names go.
         answers: file of all answers so far; a question that it answers is not asked again.
         out: folder for ``annotations.parquet``, ``skipped.csv`` and ``answers.csv``; None writes none.
-        rule: how candidates are formed, see `zerolabel.candidates.RULES`.
+        rule: how candidates are formed, see `zerolabel.annotations.candidates.RULES`.
         shortlists: class ids to ask about by content hash of the image, where there are more than `MOST_CLASSES`.
         progress: wraps the steps.
 

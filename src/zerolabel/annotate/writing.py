@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from zerolabel import candidates
 from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_range, open_store, ranges
 from zerolabel.annotate.parts import Joined, Question, join, part_path, remove, write_part
 from zerolabel.annotate.texts import text_features
-from zerolabel.annotations import Annotations, Annotator
+from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
@@ -74,7 +73,7 @@ def write(
         classes: C names with aliases; the text features of a class's names are averaged.
         templates: A prompts, each with ``{}`` where the class name goes.
         out: folder of the two files.
-        rule: how candidates are formed, see `zerolabel.candidates.RULES`.
+        rule: how candidates are formed, see `zerolabel.annotations.candidates.RULES`.
         batch_size: images per call of the encoder; None chooses it by the device.
         cache: folder of image features, shared between runs; by default ``features`` inside ``out``.
         resume: whether annotations that already lie in ``out`` may be replaced.

@@ -117,8 +117,8 @@ def candidates(
 ) -> None:
     """Form the candidate sets of annotations anew, without a model, and take in labels of a person."""
     from zerolabel import tables
-    from zerolabel.candidates import parse_rule
-    from zerolabel.inspection.files import open_annotations, with_human_labels, write_annotations
+    from zerolabel.annotations.candidates import parse_rule
+    from zerolabel.annotations.files import open_annotations, with_human_labels, write_annotations
 
     if rule is None and labels is None:
         raise InputError("there is nothing to do; give --rule, such as --rule votes:2, or --labels, or both.")
@@ -138,9 +138,9 @@ def merge(
 ) -> None:
     """Make one of several annotations: the images by their content, the annotators side by side."""
     from zerolabel import tables
-    from zerolabel.candidates import parse_rule
-    from zerolabel.inspection.files import open_annotations, write_annotations
-    from zerolabel.merging import merge_all
+    from zerolabel.annotations.candidates import parse_rule
+    from zerolabel.annotations.files import open_annotations, write_annotations
+    from zerolabel.annotations.merging import merge_all
 
     if len(annotations) < 2:
         raise InputError(f"{annotations[0]} is alone; give two or more annotations to merge.")
@@ -162,8 +162,9 @@ def inspect(
 ) -> None:
     """Say how good annotations are, without labels, and what to do about them."""
     from zerolabel import inspection, tables
+    from zerolabel.annotations.files import open_annotations, read_truth
     from zerolabel.files import write_text, writing
-    from zerolabel.inspection.files import open_annotations, read_truth, text_space
+    from zerolabel.inspection.files import text_space
     from zerolabel.report import build_inspection
 
     given = open_annotations(annotations)

@@ -34,13 +34,13 @@ def simulate(
     from tempfile import TemporaryDirectory
 
     from zerolabel import tables
+    from zerolabel.annotations.files import place_for, write_annotations
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet, pixels
     from zerolabel.data.label_files import Labels
     from zerolabel.diagnostics.agreement import mean_candidates
     from zerolabel.evaluation.metrics import accuracy as share_right
     from zerolabel.evaluation.metrics import candidate_coverage
-    from zerolabel.inspection.files import place_for, write_annotations
     from zerolabel.planning import choose_size
     from zerolabel.simulation import Images, Weak, check_kind, long_tailed, places_known, read_confusion
     from zerolabel.simulation import simulate as make

@@ -10,12 +10,12 @@ from torch import Tensor
 from zerolabel.adapting import SUPERVISED
 from zerolabel.adapting import Request as Adaptation
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.files import open_annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
-from zerolabel.inspection.files import open_annotations
 from zerolabel.options import find_learner
 from zerolabel.planning import Request, plan
 from zerolabel.presets import HEADS

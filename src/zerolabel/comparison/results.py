@@ -13,12 +13,12 @@ from torch import Tensor
 
 from zerolabel import calibration, health, selection
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.files import open_annotations
 from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.comparison.runs import run_folder
 from zerolabel.diagnostics.agreement import agreement, mean_candidates
 from zerolabel.evaluation import metrics
 from zerolabel.files import replacing
-from zerolabel.inspection.files import open_annotations
 
 ANNOTATOR = "annotator"
 """The row of the annotators' mean scores, which trains nothing."""

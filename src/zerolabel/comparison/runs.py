@@ -19,6 +19,7 @@ from zerolabel import networks, vlms
 from zerolabel.adapting import Request as Adaptation
 from zerolabel.adapting import adapt
 from zerolabel.annotate import annotate
+from zerolabel.annotations.files import open_annotations
 from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, pixels
@@ -26,7 +27,6 @@ from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError
 from zerolabel.files import replacing, write_text
-from zerolabel.inspection.files import open_annotations
 from zerolabel.learners import LEARNERS
 from zerolabel.options import make_settings
 from zerolabel.runs import Folder

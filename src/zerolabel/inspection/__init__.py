@@ -10,13 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.annotations.label_models import annotator_accuracy, first_choices, first_votes, posterior
+from zerolabel.annotations.noise import beliefs
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.evaluation import metrics
 from zerolabel.inspection import findings, names, shares, tallies
 from zerolabel.inspection.findings import Finding
 from zerolabel.inspection.names import Pair
 from zerolabel.inspection.shares import Share
-from zerolabel.label_models import annotator_accuracy, beliefs, first_choices, first_votes, posterior
 
 JOINT = "joint"
 
@@ -124,7 +125,7 @@ def inspect(
         truth: class ids, -1 unknown; it is put beside the estimates and enters none of them.
         text: the class names in a model's text space; without it their letters are compared.
         label_model: gives the quality of the annotators: ``"joint"``, which reads votes and confidence as the
-            estimates of noise do, or a key of `zerolabel.label_models.MODELS`, which reads votes alone.
+            estimates of noise do, or a key of `zerolabel.annotations.label_models.MODELS`, which reads votes alone.
 
     Raises:
         InputError: there is no such label model, or it needs a package that is not installed.

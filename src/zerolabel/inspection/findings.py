@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations, names_of
+from zerolabel.annotations.label_models import first_choices, first_votes
 from zerolabel.inspection import tallies
 from zerolabel.inspection.names import Pair, unclear
 from zerolabel.inspection.shares import Share
-from zerolabel.label_models import first_choices, first_votes
 
 MUCH_NOISE = 0.2
 WIDE = 0.2

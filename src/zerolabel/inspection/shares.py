@@ -9,7 +9,7 @@ follows from several assumptions, and adds the chance of the sample:
 - both ends are 95 % percentiles of a bootstrap over images, in which an image errs with its estimated probability.
 
 Where one annotator votes and gives no confidence, the interval is everything. Labels given by a person count as in
-`zerolabel.label_models.noise`: each end becomes a quantile of the Beta distribution that they leave.
+`zerolabel.annotations.noise`: each end becomes a quantile of the Beta distribution that they leave.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,18 @@ from scipy.stats import beta
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
-from zerolabel.evaluation import metrics
-from zerolabel.label_models import beliefs, first_choices, first_votes
-from zerolabel.label_models.dawid_skene import shares as vote_shares
-from zerolabel.label_models.noise import (
+from zerolabel.annotations.label_models import first_choices, first_votes
+from zerolabel.annotations.label_models.dawid_skene import shares as vote_shares
+from zerolabel.annotations.noise import (
     IMAGINED,
     annotated,
+    beliefs,
     best_class,
     corrected,
     missed_by_rule,
     wrong_by_score,
 )
+from zerolabel.evaluation import metrics
 
 TOO_SURE = 0.05
 _RESAMPLES = 200

@@ -24,8 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import label_models, labels, losses, mixing
-from zerolabel.annotations import Annotations
+from zerolabel import labels, losses, mixing
+from zerolabel.annotations import Annotations, noise
 from zerolabel.contrast import Contrast
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
@@ -81,7 +81,7 @@ class ALIM(Learner):
         if variant not in ("scale", "onehot"):
             raise InputError(f"variant '{variant}': ALIM has none of that name{nearest(variant, ('scale', 'onehot'))}")
         self.variant, self.warm_up, self.delay, self.temperature = variant, warm_up, delay, temperature
-        self.noise_rate = label_models.noise_rate(noise_rate, label_models.candidate_noise, annotations)
+        self.noise_rate = noise.noise_rate(noise_rate, noise.candidate_noise, annotations)
         self.contrast_weight, self.mixup_weight, self.mixup = contrast_weight, mixup_weight, mixup
         self.inertia, self.final_inertia = inertia, final_inertia
         self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)

@@ -7,8 +7,8 @@ network learns from them:
     R(e) = 1 - tau min(e / T_k, 1),   tau = the noise rate,   e from 0
 
 The paper is told the noise rate. Here it is estimated from what the annotators' agreement says, see
-`zerolabel.label_models`, unless it is given. Ours: the number of images kept is rounded up, so that a batch of one
-is learned from; an image that a person labelled is always kept, beyond that share; one without a vote is left out.
+`zerolabel.annotations.noise`, unless it is given. Ours: the number of images kept is rounded up, so that a batch of
+one is learned from; an image that a person labelled is always kept, beyond that share; one without a vote is left out.
 """
 
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import label_models, labels, losses
-from zerolabel.annotations import Annotations
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations, noise
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network, twin
 
@@ -44,7 +44,7 @@ class CoTeaching(Learner):
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
-        self.noise_rate = label_models.noise_rate(noise_rate, label_models.label_noise, annotations)
+        self.noise_rate = noise.noise_rate(noise_rate, noise.label_noise, annotations)
         self.ramp, self.views = ramp, (view,)
         self.peer = twin(network)
         chosen = labels.given(self.scores, self.candidates, self.labels)

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import candidates, labels, losses
-from zerolabel.annotations import Annotations
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations, candidates
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 

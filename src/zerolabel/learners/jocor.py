@@ -22,8 +22,8 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import label_models, labels, losses
-from zerolabel.annotations import Annotations
+from zerolabel import labels, losses
+from zerolabel.annotations import Annotations, noise
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network, twin
 
@@ -51,7 +51,7 @@ class JoCoR(Learner):
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
-        self.noise_rate = label_models.noise_rate(noise_rate, label_models.label_noise, annotations)
+        self.noise_rate = noise.noise_rate(noise_rate, noise.label_noise, annotations)
         self.agreement_weight, self.ramp, self.views = agreement_weight, ramp, (view,)
         self.peer = twin(network)
         chosen = labels.given(self.scores, self.candidates, self.labels)

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import label_models, labels, losses, mixing
-from zerolabel.annotations import Annotations
+from zerolabel import labels, losses, mixing
+from zerolabel.annotations import Annotations, noise
 from zerolabel.contrast import Contrast, Pairs
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.memory import Prototypes
@@ -79,7 +79,7 @@ class PiCOPlus(Learner):
         momentum: float = 0.999,
     ) -> None:
         super().__init__(network, annotations)
-        self.noise_rate = label_models.noise_rate(noise_rate, label_models.candidate_noise, annotations)
+        self.noise_rate = noise.noise_rate(noise_rate, noise.candidate_noise, annotations)
         self.warm_up, self.delay, self.neighbours, self.mixup = warm_up, delay, neighbours, mixup
         self.reliable_weight, self.unreliable_weight = reliable_weight, unreliable_weight
         self.contrast_weight, self.temperature = contrast_weight, temperature

@@ -10,8 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from zerolabel import candidates
-from zerolabel.annotations import Annotations, Annotator
+from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes, load_classes
 from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.data.label_files import Labels

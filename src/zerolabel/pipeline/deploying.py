@@ -4,9 +4,9 @@ from collections import defaultdict
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from zerolabel import calibration, health, label_models, vlms
+from zerolabel import calibration, health, vlms
 from zerolabel.annotate import Annotated, annotate
-from zerolabel.annotations import Annotations
+from zerolabel.annotations import Annotations, label_models
 from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.planning import is_encoder

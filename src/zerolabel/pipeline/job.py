@@ -17,14 +17,14 @@ from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotate.asking import Preview
 from zerolabel.annotate.writing import save_skipped
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.files import open_annotations
+from zerolabel.annotations.merging import merge, merge_all
 from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.export import export, write_script
-from zerolabel.inspection.files import open_annotations
-from zerolabel.merging import merge, merge_all
 from zerolabel.pipeline import before, deploying
 from zerolabel.planning import is_chat, is_encoder
 from zerolabel.runs import Config, Folder

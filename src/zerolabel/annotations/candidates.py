@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import label_models
-from zerolabel.annotations import Annotations
+from zerolabel.annotations import label_models
+from zerolabel.annotations.annotations import Annotations
 from zerolabel.errors import InputError, nearest
 
 Rule = Callable[[Annotations], Bool[Tensor, "N C"]]

@@ -24,10 +24,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel.annotations import Annotations
+from zerolabel.annotations.annotations import Annotations
+from zerolabel.annotations.candidates import parse_rule
+from zerolabel.annotations.label_models.dawid_skene import dawid_skene, shares
+from zerolabel.annotations.label_models.models import first_votes
 from zerolabel.errors import InputError
-from zerolabel.label_models.dawid_skene import dawid_skene, shares
-from zerolabel.label_models.models import first_votes
 
 IMAGINED = 50
 MOST_IMAGES = 5_000
@@ -134,8 +135,6 @@ def wrong_by_score(annotations: Annotations) -> Bool[Tensor, " H"]:
 
 def missed_by_rule(annotations: Annotations) -> Bool[Tensor, " H"]:
     """Whether the set that the rule makes of each image with a human label misses it; empty for an unknown rule."""
-    from zerolabel.candidates import parse_rule
-
     none = torch.zeros(0, dtype=torch.bool)
     if not bool(annotations.human.any()):
         return none

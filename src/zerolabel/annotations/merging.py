@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import candidates
-from zerolabel.annotations import Annotations, Annotator
+from zerolabel.annotations import candidates
+from zerolabel.annotations.annotations import Annotations, Annotator
 from zerolabel.errors import InputError
 
 Names = tuple[str, str]

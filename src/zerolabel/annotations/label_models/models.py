@@ -3,10 +3,10 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel.annotations import Annotations
+from zerolabel.annotations.annotations import Annotations
+from zerolabel.annotations.label_models import crowd
+from zerolabel.annotations.label_models.dawid_skene import dawid_skene, pin, shares
 from zerolabel.errors import InputError, nearest
-from zerolabel.label_models import crowd
-from zerolabel.label_models.dawid_skene import dawid_skene, pin, shares
 
 MODELS: dict[str, str] = {
     "majority": "the share of the votes that a class has",

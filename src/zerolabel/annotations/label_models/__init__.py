@@ -1,0 +1,11 @@
+"""What the annotators' agreement says of them and of their labels, without a true label."""
+
+from zerolabel.annotations.label_models.models import MODELS, annotator_accuracy, first_choices, first_votes, posterior
+
+__all__ = [
+    "MODELS",
+    "annotator_accuracy",
+    "first_choices",
+    "first_votes",
+    "posterior",
+]
