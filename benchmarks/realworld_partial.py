@@ -35,8 +35,8 @@ from torch.nn import functional as F
 from benchmarks import committed
 from benchmarks.comparison import ALL
 from zerolabel.annotations import Annotations
+from zerolabel.blocks.targets import normalise, uniform_over
 from zerolabel.data.views import Features
-from zerolabel.labels import normalise, uniform_over
 from zerolabel.learners import LEARNERS
 from zerolabel.learners.base import hyper_parameters
 from zerolabel.networks import build

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks import plain_coreg, training_speed
 from benchmarks.plain_coreg import PlainCoReg
 from benchmarks.training_speed import Case, Product, digits
-from zerolabel import labels
+from zerolabel.blocks import targets
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners.base import Batch, Losses
 from zerolabel.learners.coreg import CoReg
@@ -75,7 +75,7 @@ def test_plain_loop_takes_the_same_steps_as_the_learner(learner: CoReg, plain: P
         (own, side), (peer, _) = (a, b) if turn < 2 else (b, a)
         plain_own, plain_peer = (plain.a, plain.b) if turn < 2 else (plain.b, plain.a)
         torch.manual_seed(turn)
-        restricted = labels.restrict(p, learner.candidates)
+        restricted = targets.restrict(p, learner.candidates)
         batches, even = (Batch(index, x), Batch(rest, u)), torch.ones(CLASSES)
         vectorised = step_of(
             learner,

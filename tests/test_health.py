@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zerolabel import health, labels
+from zerolabel import health
 from zerolabel.annotations.noise import beliefs
+from zerolabel.blocks import targets
 
 
 def with_mistakes(truth, accuracy):
@@ -51,7 +52,7 @@ def test_a_better_student_of_annotators_that_guess_is_not_called_worse(make_anno
     sets = torch.rand(2000, 10).argsort(1)[:, :2]
     candidates = torch.nn.functional.one_hot(torch.cat([truth[:, None], sets], 1), 10).any(1)
     annotations = replace(
-        make_annotations(truth[:, None], 10), candidates=candidates, scores=labels.uniform_over(candidates)
+        make_annotations(truth[:, None], 10), candidates=candidates, scores=targets.uniform_over(candidates)
     )
     annotations = replace(annotations, votes=torch.full((2000, 1), -1))
     assert health.worse(with_mistakes(truth, 0.6), annotations) is None

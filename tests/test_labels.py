@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerolabel import labels
+from zerolabel.blocks import targets
 from zerolabel.errors import InputError
 
 DTYPES = (torch.float32, torch.float64)
@@ -32,13 +32,13 @@ def test_normalise_divides_by_the_sum_and_keeps_rows_of_zeros(dtype: torch.dtype
     for i in range(6):
         for j in range(5):
             expected[i, j] = 0 if i == 2 else rows[i, j] / sum(rows[i, k] for k in range(5))
-    close(labels.normalise(rows), expected)
+    close(targets.normalise(rows), expected)
 
 
 def test_uniform_over_shares_one_among_the_candidates() -> None:
     candidates = sets(20, 4)
     candidates[3] = False
-    for row, q in zip(candidates, labels.uniform_over(candidates), strict=True):
+    for row, q in zip(candidates, targets.uniform_over(candidates), strict=True):
         size = int(row.sum())
         assert q.tolist() == pytest.approx([1 / size if inside else 0 for inside in row] if size else [0] * 4)
 
@@ -53,21 +53,21 @@ def test_restrict_keeps_ratios_inside_the_set(dtype: torch.dtype) -> None:
         for j in range(5):
             if candidates[i, j]:
                 expected[i, j] = p[i, j] / mass
-    close(labels.restrict(p, candidates), expected)
+    close(targets.restrict(p, candidates), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_restrict_without_mass_in_the_set_is_uniform_over_it(dtype: torch.dtype) -> None:
     p = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=dtype)
     candidates = torch.tensor([[False, True, True, False]])
-    close(labels.restrict(p, candidates), torch.tensor([[0, 0.5, 0.5, 0]], dtype=dtype))
+    close(targets.restrict(p, candidates), torch.tensor([[0, 0.5, 0.5, 0]], dtype=dtype))
 
 
 def test_restrict_to_all_classes_changes_nothing_and_to_one_class_decides() -> None:
     p = distributions(10, 4)
-    close(labels.restrict(p, torch.ones(10, 4, dtype=torch.bool)), p)
+    close(targets.restrict(p, torch.ones(10, 4, dtype=torch.bool)), p)
     one = torch.nn.functional.one_hot(torch.arange(10) % 4, 4).bool()
-    close(labels.restrict(p, one), one.float())
+    close(targets.restrict(p, one), one.float())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -79,20 +79,20 @@ def test_sharpen(dtype: torch.dtype, temperature: float) -> None:
         total = sum(float(p[i, k]) ** (1 / temperature) for k in range(5))
         for j in range(5):
             expected[i, j] = float(p[i, j]) ** (1 / temperature) / total
-    close(labels.sharpen(p, temperature), expected)
+    close(targets.sharpen(p, temperature), expected)
 
 
 def test_sharpen_does_not_underflow() -> None:
-    p = labels.uniform_over(torch.ones(1, 5000, dtype=torch.bool))
+    p = targets.uniform_over(torch.ones(1, 5000, dtype=torch.bool))
     p[0, :2] *= 2
-    sharp = labels.sharpen(p, 0.02)  # (1/5000)^50 is zero in float32
+    sharp = targets.sharpen(p, 0.02)  # (1/5000)^50 is zero in float32
     assert float(sharp.sum()) == pytest.approx(1)
     assert sharp[0, :2].tolist() == pytest.approx([0.5, 0.5])
 
 
 def test_sharpen_keeps_one_hot_and_empty_rows() -> None:
     p = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    close(labels.sharpen(p, 0.5), p)
+    close(targets.sharpen(p, 0.5), p)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -104,24 +104,24 @@ def test_align(dtype: torch.dtype) -> None:
         ratio = [float(p[i, j]) * float(prior[j]) / average[j] for j in range(4)]
         for j in range(4):
             expected[i, j] = ratio[j] / sum(ratio)
-    close(labels.align(p, prior), expected)
+    close(targets.align(p, prior), expected)
 
 
 def test_align_to_the_mean_itself_changes_nothing() -> None:
     p = distributions(9, 4)
-    close(labels.align(p, p.mean(0)), p)
+    close(targets.align(p, p.mean(0)), p)
 
 
 def test_align_with_a_class_that_is_never_predicted_stays_a_distribution() -> None:
     p = torch.tensor([[0.7, 0.3, 0.0], [0.6, 0.4, 0.0]])
-    aligned = labels.align(p, torch.full((3,), 1 / 3))
+    aligned = targets.align(p, torch.full((3,), 1 / 3))
     assert aligned.sum(1).tolist() == pytest.approx([1, 1])
     assert aligned[:, 2].tolist() == [0, 0]
 
 
 def test_one_hot_of_minus_one_is_zero() -> None:
-    assert labels.one_hot(torch.tensor([2, -1, 0]), 3).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
-    assert labels.one_hot(torch.zeros(0, dtype=torch.long), 3).shape == (0, 3)
+    assert targets.one_hot(torch.tensor([2, -1, 0]), 3).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+    assert targets.one_hot(torch.zeros(0, dtype=torch.long), 3).shape == (0, 3)
 
 
 @pytest.mark.parametrize("function", ["restrict", "sharpen", "align"])
@@ -129,7 +129,7 @@ def test_permuting_classes_permutes_nothing_else(function: str) -> None:
     p, candidates, prior, order = distributions(10, 6), sets(10, 6), distributions(1, 6)[0], torch.randperm(6)
     arguments = {"restrict": (candidates, candidates[:, order]), "sharpen": (0.5, 0.5), "align": (prior, prior[order])}
     plain, permuted = arguments[function]
-    call = getattr(labels, function)
+    call = getattr(targets, function)
     close(call(p[:, order], permuted), call(p, plain)[:, order])
 
 
@@ -138,13 +138,13 @@ def test_no_image_at_all(function: str) -> None:
     p, none = torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool)
     more = {"restrict": (none,), "sharpen": (0.5,), "align": (torch.ones(3) / 3,)}
     first = none if function == "uniform_over" else p
-    assert getattr(labels, function)(first, *more.get(function, ())).shape == (0, 3)
+    assert getattr(targets, function)(first, *more.get(function, ())).shape == (0, 3)
 
 
 def test_split_clean_recovers_a_planted_mixture() -> None:
     planted = torch.rand(2000) < 0.3
     loss = torch.where(planted, 0.8 + 0.1 * torch.randn(2000), 0.15 + 0.05 * torch.randn(2000))
-    posterior = labels.split_clean(loss)
+    posterior = targets.split_clean(loss)
     assert posterior.dtype == loss.dtype
     assert float(((posterior > 0.5) == ~planted).float().mean()) > 0.99
 
@@ -156,7 +156,7 @@ def test_split_clean_is_the_posterior_of_the_fitted_mixture() -> None:
     x = loss.double().numpy().reshape(-1, 1)
     fitted = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0).fit(x)
     low = int(np.argmin(fitted.means_))
-    for value, posterior in zip(x[:, 0], labels.split_clean(loss), strict=True):
+    for value, posterior in zip(x[:, 0], targets.split_clean(loss), strict=True):
         density = [
             weight * np.exp(-((value - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
             for weight, mean, variance in zip(
@@ -168,35 +168,35 @@ def test_split_clean_is_the_posterior_of_the_fitted_mixture() -> None:
 
 @pytest.mark.parametrize("loss", [torch.full((50,), 0.3), torch.tensor([0.7]), torch.zeros(0)])
 def test_split_clean_trusts_all_where_nothing_can_be_divided(loss: Tensor) -> None:
-    assert labels.split_clean(loss).tolist() == [1] * len(loss)
+    assert targets.split_clean(loss).tolist() == [1] * len(loss)
 
 
 @pytest.mark.filterwarnings("error")
 def test_split_clean_is_silent_where_the_mixture_has_not_converged() -> None:
     torch.manual_seed(16)
-    posterior = labels.split_clean(torch.rand(300) ** 3)
+    posterior = targets.split_clean(torch.rand(300) ** 3)
     assert bool(((posterior >= 0) & (posterior <= 1)).all())
 
 
 def test_split_clean_of_two_images() -> None:
-    assert (labels.split_clean(torch.tensor([0.0, 1.0])) > 0.5).tolist() == [True, False]
+    assert (targets.split_clean(torch.tensor([0.0, 1.0])) > 0.5).tolist() == [True, False]
 
 
 def test_class_prior() -> None:
     scores = distributions(30, 4)
     scores[:10] = 0  # nobody spoke
-    close(labels.class_prior(scores, "uniform"), torch.full((4,), 0.25))
-    close(labels.class_prior(scores, (1.0, 1.0, 2.0, 4.0)), torch.tensor([0.125, 0.125, 0.25, 0.5]))
-    estimated = labels.class_prior(scores, "estimated")
+    close(targets.class_prior(scores, "uniform"), torch.full((4,), 0.25))
+    close(targets.class_prior(scores, (1.0, 1.0, 2.0, 4.0)), torch.tensor([0.125, 0.125, 0.25, 0.5]))
+    estimated = targets.class_prior(scores, "estimated")
     expected = [(sum(float(scores[i, j]) for i in range(10, 30)) + 1 / 4) / 21 for j in range(4)]
     assert estimated.tolist() == pytest.approx(expected)
-    assert labels.class_prior(torch.zeros(5, 4), "estimated").tolist() == pytest.approx([0.25] * 4)
+    assert targets.class_prior(torch.zeros(5, 4), "estimated").tolist() == pytest.approx([0.25] * 4)
 
 
 @pytest.mark.parametrize(("largest", "chosen"), [(1, "uniform"), (3, "uniform"), (5, "estimated")])
 def test_an_automatic_prior_is_uniform_unless_annotators_see_skew(largest: int, chosen: str) -> None:
-    scores = labels.one_hot(torch.tensor([0] * largest * 100 + [1] * 100 + [2] * 100), 3).float()
-    close(labels.class_prior(scores, "auto"), labels.class_prior(scores, chosen))
+    scores = targets.one_hot(torch.tensor([0] * largest * 100 + [1] * 100 + [2] * 100), 3).float()
+    close(targets.class_prior(scores, "auto"), targets.class_prior(scores, chosen))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_an_automatic_prior_is_uniform_unless_annotators_see_skew(largest: int, 
 )
 def test_class_prior_refuses(prior: str | tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="prior"):
-        labels.class_prior(torch.ones(2, 4), prior)
+        targets.class_prior(torch.ones(2, 4), prior)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
@@ -215,20 +215,20 @@ def test_rare_classes_are_repeated_until_they_are_as_frequent(power: float) -> N
     for i in index.tolist():
         n = sum(int(ids[j] == ids[i]) for j in index.tolist())
         wanted += [i] * round((12 / n) ** power)
-    assert labels.repeat_rare(index, ids, power).tolist() == wanted
+    assert targets.repeat_rare(index, ids, power).tolist() == wanted
 
 
 def test_a_single_image_of_a_class_is_not_repeated_without_end() -> None:
     ids = torch.tensor([0] * 1000 + [1])
-    drawn = labels.repeat_rare(torch.arange(1001), ids, 1.0)
-    assert int((drawn == 1000).sum()) == labels.REPEATS
-    assert len(labels.repeat_rare(torch.arange(0), ids, 1.0)) == 0
+    drawn = targets.repeat_rare(torch.arange(1001), ids, 1.0)
+    assert int((drawn == 1000).sum()) == targets.REPEATS
+    assert len(targets.repeat_rare(torch.arange(0), ids, 1.0)) == 0
 
 
 def test_the_strongest_candidate_may_have_a_negative_value() -> None:
     values = torch.tensor([[-3.0, -1.0, 5.0], [0.5, 0.1, 0.2], [1.0, 2.0, 3.0]])
     candidates = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 0]]).bool()
-    assert labels.strongest(values, candidates).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    assert targets.strongest(values, candidates).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -247,13 +247,13 @@ def test_rectify_by_loops(dtype: torch.dtype) -> None:
             a = (c / mass) / (c / mass + d)
         for j in range(5):
             expected[i, j] = a * row[j] / mass if j in inside else (1 - a) * row[j] / rest
-    close(labels.rectify(p, candidates), expected)
+    close(targets.rectify(p, candidates), expected)
 
 
 def test_rectified_no_class_outside_exceeds_a_candidate() -> None:
     p, candidates = distributions(200, 6), sets(200, 6)
     candidates[torch.arange(200), torch.arange(200) % 6] = True
-    t = labels.rectify(p, candidates)
+    t = targets.rectify(p, candidates)
     lowest = t.masked_fill(~candidates, 2).amin(1)
     assert bool((t.masked_fill(candidates, 0).amax(1) <= lowest + 1e-6).all())
     torch.testing.assert_close(t.sum(1), torch.ones(200))
@@ -263,26 +263,26 @@ def test_given_label_is_a_persons_else_the_best_score_else_none() -> None:
     scores = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.0, 0.0], [0.3, 0.7], [0.0, 0.0]])
     candidates = torch.tensor([[0, 1], [1, 1], [0, 0], [1, 0], [1, 0]]).bool()
     human = torch.tensor([-1, -1, -1, 0, 0])
-    assert labels.given(scores, candidates, human).tolist() == [1, 0, -1, 0, 0]
+    assert targets.given(scores, candidates, human).tolist() == [1, 0, -1, 0, 0]
 
 
 def test_groups_draw_a_person_s_image_with_both() -> None:
     trusted, human = torch.tensor([True, False, False, True]), torch.tensor([False, True, False, False])
-    chosen, rest = labels.groups(trusted, human)
+    chosen, rest = targets.groups(trusted, human)
     assert chosen.tolist() == [0, 1, 3] and rest.tolist() == [2, 1]
-    chosen, rest = labels.groups(torch.tensor([True, True]), torch.tensor([False, True]))
+    chosen, rest = targets.groups(torch.tensor([True, True]), torch.tensor([False, True]))
     assert chosen.tolist() == [0, 1] and rest.tolist() == []
 
 
 def test_anchors_are_a_persons_and_lonely_candidates_of_the_classes_without() -> None:
     candidates = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]).bool()
     human = torch.tensor([0, -1, -1, -1, -1, -1])
-    assert labels.anchors(candidates, human).tolist() == [True, True, False, False, False, True]
+    assert targets.anchors(candidates, human).tolist() == [True, True, False, False, False, True]
 
 
 def test_smallest_per_class_against_the_loop() -> None:
     values, classes, counts = torch.rand(50), torch.randint(-1, 4, (50,)), torch.tensor([3, 0, 100, 5])
-    chosen = labels.smallest_per_class(values, classes, counts)
+    chosen = targets.smallest_per_class(values, classes, counts)
     for c in range(4):
         order = sorted((i for i in range(50) if classes[i] == c), key=lambda i: float(values[i]))
         assert {i for i in order if chosen[i]} == set(order[: int(counts[c])])
@@ -293,7 +293,7 @@ def test_smallest_per_class_against_the_loop() -> None:
 def test_sinkhorn_reaches_both_marginals(dtype: torch.dtype) -> None:
     prior = torch.tensor([0.5, 0.3, 0.2], dtype=dtype)
     weights = torch.rand(40, 3, dtype=dtype) + 0.1
-    p = labels.sinkhorn(weights, prior)
+    p = targets.sinkhorn(weights, prior)
     torch.testing.assert_close(p.sum(1), torch.ones(40, dtype=dtype))
     torch.testing.assert_close(p.mean(0), prior, rtol=1e-4, atol=1e-6)
     scaled = p / weights  # rank one: rows times columns
@@ -302,16 +302,16 @@ def test_sinkhorn_reaches_both_marginals(dtype: torch.dtype) -> None:
 
 def test_sinkhorn_keeps_zeros_and_finite() -> None:
     weights = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
-    p = labels.sinkhorn(weights, torch.full((3,), 1 / 3))
+    p = targets.sinkhorn(weights, torch.full((3,), 1 / 3))
     assert bool(p.isfinite().all()) and not bool((p * (weights == 0)).any())
 
 
 def test_support_and_softening_against_the_loop() -> None:
     p, candidates = torch.rand(20, 4), torch.rand(20, 4) < 0.5
     candidates[:, 0], candidates[0] = True, True
-    mu, ratio = torch.rand(20), labels.support(p, candidates)
-    soft = labels.soften(candidates, mu)
-    assert ratio[0].item() == pytest.approx(1 / labels.TINY)
+    mu, ratio = torch.rand(20), targets.support(p, candidates)
+    soft = targets.soften(candidates, mu)
+    assert ratio[0].item() == pytest.approx(1 / targets.TINY)
     for i in range(1, 20):
         outside = [float(p[i, j]) for j in range(4) if not candidates[i, j]]
         if outside:
@@ -322,19 +322,19 @@ def test_support_and_softening_against_the_loop() -> None:
 
 def test_lower_quantile() -> None:
     values = torch.tensor([3.0, 1.0, 2.0])
-    assert labels.lower_quantile(values, 0.25, 9.0) == pytest.approx(1.5)
-    assert labels.lower_quantile(values, 0.25, 1.0) == 1.0
-    assert labels.lower_quantile(values[:0], 0.5, 1.0) == 0.0
+    assert targets.lower_quantile(values, 0.25, 9.0) == pytest.approx(1.5)
+    assert targets.lower_quantile(values, 0.25, 1.0) == 1.0
+    assert targets.lower_quantile(values[:0], 0.5, 1.0) == 0.0
 
 
 def test_the_share_that_is_kept_falls_to_what_is_right() -> None:
-    assert [labels.kept_share(0.4, epoch, 4) for epoch in (0, 1, 4, 9)] == pytest.approx([1, 0.9, 0.6, 0.6])
-    assert labels.kept_share(0.4, 0, 0) == pytest.approx(0.6)
+    assert [targets.kept_share(0.4, epoch, 4) for epoch in (0, 1, 4, 9)] == pytest.approx([1, 0.9, 0.6, 0.6])
+    assert targets.kept_share(0.4, 0, 0) == pytest.approx(0.6)
 
 
 def test_the_smallest_losses_are_chosen_beside_all_that_a_person_labelled() -> None:
     loss, human = torch.tensor([0.1, 5.0, 0.3, 0.2, 0.4]), torch.tensor([False, True, False, False, False])
-    assert labels.smallest(loss, 0.5, human).tolist() == [True, True, False, True, False]
-    assert labels.smallest(loss, 0.6, human).tolist() == [True, True, True, True, False]  # 2.4 images, rounded up
-    assert labels.smallest(loss, 0.0, human).tolist() == human.tolist()
-    assert labels.smallest(loss[:1], 0.1, human[:1]).tolist() == [True]
+    assert targets.smallest(loss, 0.5, human).tolist() == [True, True, False, True, False]
+    assert targets.smallest(loss, 0.6, human).tolist() == [True, True, True, True, False]  # 2.4 images, rounded up
+    assert targets.smallest(loss, 0.0, human).tolist() == human.tolist()
+    assert targets.smallest(loss[:1], 0.1, human[:1]).tolist() == [True]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerolabel import losses
+from zerolabel.blocks import losses
 
 DTYPES = (torch.float32, torch.float64)
 

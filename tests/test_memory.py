@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zerolabel.memory import KeyQueue, LossHistory, Momentum, Prototypes
+from zerolabel.blocks.memory import KeyQueue, LossHistory, Momentum, Prototypes
 
 
 def batch(*ids: int) -> tuple[Tensor, Tensor, Tensor]:

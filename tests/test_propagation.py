@@ -5,7 +5,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from zerolabel.propagation import affinity, nearest, propagate
+from zerolabel.blocks.label_propagation import affinity, nearest, propagate
 
 
 def points(n: int = 40, dimension: int = 6) -> torch.Tensor:
@@ -13,7 +13,7 @@ def points(n: int = 40, dimension: int = 6) -> torch.Tensor:
 
 
 def test_nearest_are_the_most_similar_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zerolabel.propagation.CHUNK", 7)  # several chunks, the last one short
+    monkeypatch.setattr("zerolabel.blocks.label_propagation.CHUNK", 7)  # several chunks, the last one short
     x = points()
     index, cosine = nearest(x, 3)
     for i in range(len(x)):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerolabel import losses, training
+from zerolabel import training
+from zerolabel.blocks import losses
 from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, hyper_parameters

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel import labels
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import targets
 from zerolabel.errors import InputError
 
 UNKNOWN = -1
@@ -42,7 +42,7 @@ def mcm_of_scores(p: Float[Tensor, "N C"], scale: float) -> Float[Tensor, " N"]:
         p: softmax of the scaled cosines.
         scale: of the cosines.
     """
-    return labels.sharpen(p, scale).amax(1)
+    return targets.sharpen(p, scale).amax(1)
 
 
 def max_logit(logits: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:

@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import labels
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.noise import beliefs
+from zerolabel.blocks import targets
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.errors import InputError
 
@@ -41,7 +41,7 @@ def approximated_accuracy(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C
     none of them, counts nothing.
     """
     counted = candidates.any(1)
-    inside = labels.restrict(p.double(), candidates)
+    inside = targets.restrict(p.double(), candidates)
     return _mean(inside.gather(1, p.argmax(1, keepdim=True))[counted])
 
 

@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import calibration, labels, networks
+from zerolabel import calibration, networks
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import targets
+from zerolabel.blocks.label_propagation import propagate
 from zerolabel.classifier import Classifier
 from zerolabel.data import images as image_files
 from zerolabel.data.classes import Classes
@@ -28,7 +30,6 @@ from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder, Network
 from zerolabel.networks.feature_head import FeatureHead, HeadedNetwork
 from zerolabel.presets import HEADS, features_settings
-from zerolabel.propagation import propagate
 from zerolabel.runs import Config, Folder
 from zerolabel.training import EpochLog, Settings, Source, launch, predict, train
 from zerolabel.vlms.clip import DualEncoder
@@ -172,10 +173,10 @@ def in_candidates(p: Float[Tensor, "N C"], candidates: Tensor) -> float:
 
 def spread(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
     """The annotations with scores spread over neighbours in feature space, and the best class as the candidate."""
-    human = labels.one_hot(annotations.labels, len(annotations.classes))
+    human = targets.one_hot(annotations.labels, len(annotations.classes))
     given = torch.where(annotations.human[:, None], human, annotations.scores)
     scores = torch.where(annotations.human[:, None], human, propagate(given, features))
-    best = labels.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
+    best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
     return replace(annotations, scores=scores).with_candidates(best, f"{annotations.rule}, spread over neighbours")
 
 

@@ -10,10 +10,10 @@ from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from zerolabel import few_shot
+from zerolabel.blocks.lbfgs import minimised
 from zerolabel.errors import InputError
 from zerolabel.few_shot import FEW_SHOT, RANGES, check, defaults
 from zerolabel.few_shot.clip_adapter import random_start
-from zerolabel.few_shot.fitting import minimised
 from zerolabel.few_shot.linear_probe import SINGLE, cross_validated
 from zerolabel.few_shot.lp_plus_plus import fit
 from zerolabel.few_shot.tip_adapter import ALPHAS, BETAS, chosen

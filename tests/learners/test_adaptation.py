@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerolabel import losses, pseudo_labels
+from zerolabel.blocks import losses, pseudo_labels
 from zerolabel.learners.base import Batch
 from zerolabel.learners.cpl import CPL
 from zerolabel.learners.dpa import DPA

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zerolabel import labels, losses, training
+from zerolabel import training
+from zerolabel.blocks import losses, targets
 from zerolabel.data.views import Features
 from zerolabel.learners import CoReg
 from zerolabel.learners.base import Batch, Epoch, Losses, Pass
@@ -60,7 +61,7 @@ def step(learner: CoReg, trusted: Batch, rest: Batch, since: int = 5) -> tuple[L
     learner.consistency = spy  # type: ignore[method-assign]
     n, c = learner.candidates.shape
     torch.manual_seed(11)
-    w, restricted = torch.rand(n), labels.restrict(torch.rand(n, c), learner.candidates)
+    w, restricted = torch.rand(n), targets.restrict(torch.rand(n, c), learner.candidates)
     tilts = (torch.rand(c) + 0.5, torch.rand(c) + 0.5)
     terms = learner.co_step(learner.network, learner.side, learner.peer, w, restricted, tilts, since, trusted, rest)
     return terms, {**seen, "w": w, "restricted": restricted, "own_tilt": tilts[0], "peer_tilt": tilts[1]}
@@ -249,7 +250,7 @@ def test_divisions_are_exchanged(world, exchange: bool) -> None:  # type: ignore
         tilts = [0.25 / (p_a if network is learner.network else p_b).mean(0) for network in (own, peer)]
         torch.testing.assert_close(call[5], tuple(tilts))
         assert torch.equal(call[3], w)
-        torch.testing.assert_close(call[4], labels.restrict(q, learner.candidates))
+        torch.testing.assert_close(call[4], targets.restrict(q, learner.candidates))
         assert torch.equal(one.groups[0], (w > 0.5).nonzero().squeeze(1))
     assert learner.figures["partial_a"] == float((w_a > 0.5).sum())
 
@@ -275,7 +276,7 @@ def test_division_against_the_loop(world) -> None:  # type: ignore[no-untyped-de
         loss = [-log(max(float(p[i, c]) for c in range(4) if learner.candidates[i, c])) for i in rows]
         past.append([(value - min(loss)) / (max(loss) - min(loss)) for value in loss])
         mean = torch.tensor(past[-2:]).mean(0)
-        expected = labels.split_clean(mean)
+        expected = targets.split_clean(mean)
         expected[rows.index(7)] = 1
         torch.testing.assert_close(w[rows], expected, rtol=1e-3, atol=1e-4)
         assert float(w[3]) == 0, "an unlabelled image is never in the partial split"
@@ -348,9 +349,9 @@ def test_alignment_to_the_prior(world) -> None:  # type: ignore[no-untyped-def]
     p = torch.randn(len(world.truth), 4).softmax(1)
     given = (0.1, 0.2, 0.3, 0.4)
     priors = {"uniform": torch.full((4,), 0.25), given: torch.tensor(given)}
-    priors["estimated"] = labels.class_prior(world.annotations.scores, "estimated")
+    priors["estimated"] = targets.class_prior(world.annotations.scores, "estimated")
     for prior, vector in priors.items():
-        torch.testing.assert_close(learner_of(world, prior=prior).score(p), labels.align(p, vector))
+        torch.testing.assert_close(learner_of(world, prior=prior).score(p), targets.align(p, vector))
     assert torch.equal(learner_of(world, prior="none").score(p), p)
     aligned = p
     for _ in range(50):

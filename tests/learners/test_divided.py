@@ -8,7 +8,7 @@ from stepping import batch_of, best, epoch_of, human_of, learner_of, one_hot, so
 from torch import nn
 from torch.nn import functional as F
 
-from zerolabel import labels
+from zerolabel.blocks import targets
 from zerolabel.data.views import Features
 from zerolabel.learners import Learner
 from zerolabel.learners.base import Epoch
@@ -119,7 +119,7 @@ def test_unicon_takes_equally_many_of_each_class(hard: bool, world) -> None:  # 
 
 def test_unicon_gives_all_of_a_class_that_is_small() -> None:
     classes = torch.tensor([0, 0, 0, 0, 1, -1])
-    chosen = labels.smallest_per_class(torch.tensor([0.3, 0.1, 0.2, 0.4, 0.9, 0.0]), classes, torch.tensor([2, 2]))
+    chosen = targets.smallest_per_class(torch.tensor([0.3, 0.1, 0.2, 0.4, 0.9, 0.0]), classes, torch.tensor([2, 2]))
     assert chosen.tolist() == [False, True, True, False, True, False]
 
 

@@ -7,7 +7,7 @@ import torch
 from stepping import batch_of, best, epoch_of, human_of, indices, learner_of, one_hot, softmax
 from torch.nn import functional as F
 
-from zerolabel import labels
+from zerolabel.blocks import targets
 from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners import Learner
@@ -35,7 +35,7 @@ def test_the_given_label_is_a_persons_else_the_best_score_else_none(kind: type[L
     candidates[7] = False
     annotations = world.annotations.with_candidates(candidates, "union").with_labels(human)
     learner = kind(build("mlp", 4, world.features.shape[1]), annotations)
-    target = learner.target if hasattr(learner, "target") else labels.one_hot(learner.given, 4)
+    target = learner.target if hasattr(learner, "target") else targets.one_hot(learner.given, 4)
     for i in range(len(world.truth)):
         expected = torch.zeros(4) if i == 7 else one_hot(best(world, i, human))
         assert torch.equal(target[i], expected), i

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerolabel import mixing, options
+from zerolabel import options
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import mixup
 from zerolabel.errors import InputError
 from zerolabel.learners import ALIM, IRNet, Learner, PiCO, PiCOPlus
 from zerolabel.learners.base import Batch, Epoch
@@ -218,9 +219,9 @@ def cross_entropy(learner: Learner, x: Tensor, target: Tensor) -> float:
     return -sum(float(t[j] * row[j]) for t, row in zip(target, rows, strict=True) for j in range(4)) / len(rows)
 
 
-def mixed(x: Tensor, mixup: float = 4.0) -> mixing.Mix:
+def mixed(x: Tensor, alpha: float = 4.0) -> mixup.Mix:
     torch.manual_seed(11)
-    return mixing.draw(len(x), mixup, x.device)
+    return mixup.draw(len(x), alpha, x.device)
 
 
 def test_pico_plus_step_against_the_loop(world) -> None:  # type: ignore[no-untyped-def]

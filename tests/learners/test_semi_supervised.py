@@ -8,7 +8,7 @@ import torch
 from stepping import batch_of, human_of, learner_of, softmax
 from torch import Tensor
 
-from zerolabel import labels
+from zerolabel.blocks import targets
 from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners import Learner
@@ -130,7 +130,7 @@ def test_flexmatch_begins_with_thresholds_of_zero_and_ends_with_the_highest(worl
 def test_a_guess_is_the_best_candidate_with_the_networks_own_probability() -> None:
     p = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])
     candidates = torch.tensor([[False, True, True], [True, True, False], [False, False, False]])
-    values, classes = labels.best_candidate(p, candidates)
+    values, classes = targets.best_candidate(p, candidates)
     assert classes.tolist() == [1, 0, 2]
     torch.testing.assert_close(values, torch.tensor([0.2, 0.7, 0.7]))
 

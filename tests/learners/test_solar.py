@@ -5,7 +5,7 @@ from math import ceil
 import pytest
 import torch
 
-from zerolabel import labels
+from zerolabel.blocks import targets
 from zerolabel.learners import SoLar
 from zerolabel.learners.base import Batch, Epoch
 from zerolabel.networks import build
@@ -47,7 +47,7 @@ def test_step_against_the_loop_without_mixing(world) -> None:  # type: ignore[no
     x = world.features[index]
     batch = Batch(index, (x, x))
     p = learner.network(x).detach().softmax(1)
-    balanced = labels.sinkhorn((p * learner.candidates[index]) ** 3, learner.prior)
+    balanced = targets.sinkhorn((p * learner.candidates[index]) ** 3, learner.prior)
     y = balanced.argmax(1).tolist()
     terms = learner.training_step(0.5, 0.9, batch)
     chosen = set()
@@ -69,6 +69,6 @@ def test_at_first_no_image_is_chosen(world) -> None:  # type: ignore[no-untyped-
     terms = learner.training_step(0.2, 0.0, Batch(index, (world.features[index],) * 2))
     with torch.no_grad():
         log_p = learner.network(world.features[index]).log_softmax(1)
-    target = labels.restrict(log_p.exp(), learner.candidates[index])
+    target = targets.restrict(log_p.exp(), learner.candidates[index])
     assert terms["rest"].item() == pytest.approx(-float((target * log_p).sum()) / 8, rel=1e-4)
     assert sum(float(value.detach()) for name, value in terms.items() if name != "rest") == 0

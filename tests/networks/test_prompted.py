@@ -9,11 +9,11 @@ from torch import Tensor
 
 from zerolabel import vlms
 from zerolabel.annotate import text_features
+from zerolabel.blocks.memory import Momentum
 from zerolabel.data.classes import Classes
 from zerolabel.data.views import Features, characters
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS
-from zerolabel.memory import Momentum
 from zerolabel.networks import Embedder, projector, twin
 from zerolabel.networks.prompted import KINDS, TEXTS, Encoders, PromptedNetwork, kinds
 from zerolabel.networks.prompted import encoders as encoders_module

@@ -9,7 +9,7 @@ import torch
 from scipy.special import ive
 from torch.nn import functional as F
 
-from zerolabel import propagation
+from zerolabel.blocks import label_propagation
 from zerolabel.errors import InputError
 from zerolabel.transduction import SOLVERS, check, defaults, inductive, prototypes, solve, zero_shot
 from zerolabel.transduction.em_dirichlet import fit
@@ -102,7 +102,7 @@ def test_knn_spreads_the_zero_shot_posterior(made_up):
     f, t = made_up
     options = {"neighbours": 3, "alpha": 0.5, "temperature": 0.1, "steps": 7}
     given = torch.from_numpy(loops.answers(f.numpy(), t.numpy(), SCALE))
-    torch.testing.assert_close(solve("knn", f, t, SCALE, **options), propagation.propagate(given, f, **options))
+    torch.testing.assert_close(solve("knn", f, t, SCALE, **options), label_propagation.propagate(given, f, **options))
 
 
 @pytest.mark.parametrize("order", [1.0, 31.0, 255.0, 383.0])
@@ -194,7 +194,7 @@ def test_the_input_is_left_alone(name, made_up):
 @every_solver
 def test_neighbours_are_sought_in_chunks(name, made_up, monkeypatch):
     whole = solve(name, *made_up, SCALE)
-    monkeypatch.setattr("zerolabel.propagation.CHUNK", 7)
+    monkeypatch.setattr("zerolabel.blocks.label_propagation.CHUNK", 7)
     monkeypatch.setattr(sys.modules["zerolabel.transduction.stata"], "ROWS", 7)
     torch.testing.assert_close(solve(name, *made_up, SCALE), whole)
 

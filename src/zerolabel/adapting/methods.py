@@ -75,8 +75,8 @@ class Request:
         hyper_parameters: of the learner, the few-shot method or the solver, over the method's.
         settings: of the training, over the method's.
         flip: whether views may be mirrored.
-        propagate: whether scores spread over neighbours (`zerolabel.propagation`) before pseudo-labels are chosen;
-            ours, for no paper does.
+        propagate: whether scores spread over neighbours (`zerolabel.blocks.label_propagation`) before pseudo-labels are
+            chosen; ours, for no paper does.
         open_set: whether images may be of no class, so that the threshold is where confidences part in two groups.
     """
 

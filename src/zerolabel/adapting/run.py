@@ -22,6 +22,7 @@ from zerolabel.adapting.methods import ON_FEATURES, SUPERVISED, Request
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations
+from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data.classes import Classes, prompts
 from zerolabel.data.images import ImageSet, decode
 from zerolabel.data.views import Features, Pixels
@@ -30,7 +31,6 @@ from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
-from zerolabel.propagation import propagate
 from zerolabel.students import KEPT
 from zerolabel.training import Source, launch, predict, train
 from zerolabel.transduction import SOLVERS, inductive, solve

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel.few_shot.fitting import minimised
+from zerolabel.blocks.lbfgs import minimised
 from zerolabel.few_shot.tip_adapter import chosen
 from zerolabel.networks.feature_head import FeatureHead
 

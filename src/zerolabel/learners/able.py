@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, projector
 
@@ -47,7 +47,7 @@ class ABLE(Learner):
         super().__init__(network, annotations)
         self.contrast_weight, self.temperature = contrast_weight, temperature
         self.projector = projector(network.feature_dim, embedding)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
@@ -61,7 +61,7 @@ class ABLE(Learner):
         z = F.normalize(self.projector(features).float(), dim=1)
         own = torch.eye(2 * n, dtype=torch.bool, device=z.device)
         with torch.no_grad():
-            inside = labels.restrict(logits.float().softmax(1), candidates)
+            inside = targets.restrict(logits.float().softmax(1), candidates)
             weight = self.attraction(confidence, inside.argmax(1)).repeat(2, 2).masked_fill(own, 0)
             self.confidence[batch.index] = inside
         contrast = losses.weighted_contrastive(z @ z.T / self.temperature, weight, own)

@@ -24,12 +24,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations, noise
-from zerolabel.contrast import Contrast
+from zerolabel.blocks import losses, mixup, targets
+from zerolabel.blocks.contrastive import Contrast
+from zerolabel.blocks.memory import Prototypes
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import Prototypes
 from zerolabel.networks import Network
 
 
@@ -86,7 +86,7 @@ class ALIM(Learner):
         self.inertia, self.final_inertia = inertia, final_inertia
         self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
         self.register_buffer("margin", torch.ones(len(annotations)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
@@ -95,7 +95,7 @@ class ALIM(Learner):
             self.contrast.start(self.network)
         softened = epoch.progress >= self.warm_up and epoch.number > self.delay
         rows = self.candidates.any(1) & (self.labels < 0)
-        mu = labels.lower_quantile(self.margin[rows], self.noise_rate, cap=1.0) if softened else 0.0
+        mu = targets.lower_quantile(self.margin[rows], self.noise_rate, cap=1.0) if softened else 0.0
         self.figures = {"mu": mu}
         inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
         yield Pass(partial(self.training_step, inertia, mu, epoch.number, softened), (self.labelled,))
@@ -106,21 +106,21 @@ class ALIM(Learner):
         keys = self.contrast.keys(self.network, strong)
         features = self.network.features(weak)
         logits, z = self.network.head(features), self.contrast.embed(features)
-        weight = labels.soften(self.candidates[index], torch.where(self.labels[index] >= 0, 0.0, mu))
+        weight = targets.soften(self.candidates[index], torch.where(self.labels[index] >= 0, 0.0, mu))
         with torch.no_grad():
-            pseudo = labels.normalise(logits.float().softmax(1) * weight).argmax(1)
+            pseudo = targets.normalise(logits.float().softmax(1) * weight).argmax(1)
             if started:
                 r = self.prototypes.similarity(z).softmax(1)
-                self.margin[index] = labels.support(r, self.candidates[index])
+                self.margin[index] = targets.support(r, self.candidates[index])
                 chosen = r * weight
                 if self.variant == "onehot" or not softened:
-                    chosen = labels.one_hot(chosen.argmax(1), r.shape[1])
-                self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * labels.normalise(chosen)
+                    chosen = targets.one_hot(chosen.argmax(1), r.shape[1])
+                self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * targets.normalise(chosen)
             self.prototypes.update(z, pseudo, self.labels[index] >= 0)
         positive, ignored = self.contrast.same_label(pseudo) if started else self.contrast.own_key(len(index))
         similarity = self.contrast.similarity(z, keys) / self.temperature
         self.contrast.queue.push(keys, pseudo, torch.ones_like(pseudo, dtype=torch.bool))
-        mix, confidence = mixing.draw(len(index), self.mixup, weak.device), self.confidence[index]
+        mix, confidence = mixup.draw(len(index), self.mixup, weak.device), self.confidence[index]
         return {
             "weighted": losses.cross_entropy(logits, confidence),
             "contrast": self.contrast_weight * losses.supervised_contrastive(similarity, positive, ignored),

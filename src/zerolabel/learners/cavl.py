@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -32,7 +32,7 @@ class CAVL(Learner):
     def __init__(self, network: Network, annotations: Annotations, *, view: View = "strong") -> None:
         super().__init__(network, annotations)
         self.views = (view,)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
@@ -44,5 +44,5 @@ class CAVL(Learner):
         loss = losses.cross_entropy(logits, self.confidence[batch.index])
         with torch.no_grad():
             g = logits.float()
-            self.confidence[batch.index] = labels.strongest(g * (1 - g).abs(), self.candidates[batch.index])
+            self.confidence[batch.index] = targets.strongest(g * (1 - g).abs(), self.candidates[batch.index])
         return {"identified": loss}

@@ -8,8 +8,8 @@ There is nothing to decide: no confidence is kept, and the network may put the m
 
 from collections.abc import Iterable
 
-from zerolabel import losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 

@@ -29,11 +29,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
-from zerolabel.contrast import Contrast
+from zerolabel.blocks import losses, mixup, targets
+from zerolabel.blocks.contrastive import Contrast
+from zerolabel.blocks.memory import LossHistory, Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import LossHistory, Prototypes
 from zerolabel.networks import Network, twin
 
 
@@ -125,7 +125,7 @@ class CoReg(Learner):
         self.restart, self.balance = restart, balance
         self.evidence, self.aligned = evidence, prior != "none"
         self.align_batches = align_batches and self.aligned
-        self.register_buffer("prior", labels.class_prior(self.scores, prior if self.aligned else "uniform"))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
         side = partial(Side, history=history, embedding=embedding, queue=queue, momentum=momentum)
         self.side, self.peer_side = (side(one, len(annotations)) for one in self.networks)
@@ -145,7 +145,7 @@ class CoReg(Learner):
                 yield Pass(partial(self.warm_up_step, network), (drawn,), batches=2, views=("strong",))
             return
         raw_a, raw_b = (epoch.predict(network) for network in self.networks)
-        tilt_a, tilt_b = (self.prior / p.mean(0).clamp_min(labels.TINY) for p in (raw_a, raw_b))
+        tilt_a, tilt_b = (self.prior / p.mean(0).clamp_min(targets.TINY) for p in (raw_a, raw_b))
         p_a, p_b = self.score(raw_a), self.score(raw_b)
         w_a, w_b = self.divide(p_a, self.side), self.divide(p_b, self.peer_side)
         self.figures = {
@@ -158,13 +158,13 @@ class CoReg(Learner):
         since = epoch.number - self.warm_up
         for own, peer, w, p, tilts in ((a, b, w_b, p_b, (tilt_a, tilt_b)), (b, a, w_a, p_a, (tilt_b, tilt_a))):
             own[1].start(own[0])
-            step = partial(self.co_step, *own, peer[0], w, labels.restrict(p, self.candidates), tilts, since)
+            step = partial(self.co_step, *own, peer[0], w, targets.restrict(p, self.candidates), tilts, since)
             yield Pass(step, self.groups(w), restart=self.restart)
 
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
         """``-log sum_{j in S} p_j`` and the negative entropy, which resists over-confidence."""
         logits, candidates = network(batch.views[0]), self.candidates[batch.index]
-        weight = labels.restrict(self.scores[batch.index], candidates) if self.evidence == "scores" else None
+        weight = targets.restrict(self.scores[batch.index], candidates) if self.evidence == "scores" else None
         return {
             "warm_up": losses.partial_cross_entropy(logits, candidates, weight),
             "entropy": self.entropy_weight * losses.negative_entropy(logits),
@@ -172,26 +172,26 @@ class CoReg(Learner):
 
     def score(self, p: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
         """Predictions on all images, aligned to the class prior."""
-        return labels.align(p, self.prior) if self.aligned else p
+        return targets.align(p, self.prior) if self.aligned else p
 
     def divide(self, p: Float[Tensor, "N C"], side: Side) -> Float[Tensor, " N"]:
         """Posterior that the candidate set holds the truth, from the loss of the best candidate."""
         rows = self.labelled
-        loss = -(p * self.candidates).amax(1).clamp_min(labels.TINY).log()
+        loss = -(p * self.candidates).amax(1).clamp_min(targets.TINY).log()
         low, high = loss[rows].aminmax() if len(rows) else (loss.min(), loss.max())
-        mean_loss = side.history.push((loss - low) / (high - low).clamp_min(labels.TINY))
+        mean_loss = side.history.push((loss - low) / (high - low).clamp_min(targets.TINY))
         posterior = torch.zeros_like(mean_loss)
-        posterior[rows] = labels.split_clean(mean_loss[rows])
+        posterior[rows] = targets.split_clean(mean_loss[rows])
         return torch.where(self.labels >= 0, 1.0, posterior)
 
     def evenly(self, index: Int[Tensor, " M"]) -> Int[Tensor, " L"]:
         """Images to draw, those of rare classes more often: by a person's label, else the annotators' best class."""
         presumed = torch.where(self.labels >= 0, self.labels, self.scores.argmax(1))
-        return labels.repeat_rare(index, presumed, self.balance)
+        return targets.repeat_rare(index, presumed, self.balance)
 
     def groups(self, w: Float[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
         """Partial and unlabelled split; a human label comes with both, so that no other image comes more often."""
-        trusted, rest = labels.groups(w > self.threshold, self.labels >= 0)
+        trusted, rest = targets.groups(w > self.threshold, self.labels >= 0)
         return self.evenly(trusted), rest if self.unlabelled_split else rest[:0]
 
     def co_step(
@@ -217,9 +217,9 @@ class CoReg(Learner):
             p_peer = self.peer_labels(peer, p_own[n:], weak_1[n:], weak_2[n:], tilts[1])
             trust = w[trusted.index, None]
             mixed_labels = trust * restricted[trusted.index] + (1 - trust) * p_own[:n]
-            target = labels.sharpen(torch.cat([mixed_labels, (p_own[n:] + p_peer) / 2]), self.temperature)
+            target = targets.sharpen(torch.cat([mixed_labels, (p_own[n:] + p_peer) / 2]), self.temperature)
             human = self.labels[index]
-            target = torch.where((human >= 0)[:, None], labels.one_hot(human, target.shape[1]), target)
+            target = torch.where((human >= 0)[:, None], targets.one_hot(human, target.shape[1]), target)
             pseudo, clean = target.argmax(1), (torch.arange(len(index), device=target.device) < n) | (human >= 0)
             self.prototypes.update(side.embed(features[:n]), pseudo[:n], human[:n] >= 0)
             keys = side.keys(own, strong_2)
@@ -236,7 +236,7 @@ class CoReg(Learner):
 
     def tilted(self, p: Float[Tensor, "B C"], tilt: Float[Tensor, " C"]) -> Float[Tensor, "B C"]:
         """Predictions of a batch, aligned to the class prior where that is wanted."""
-        return labels.normalise(p * tilt) if self.align_batches else p
+        return targets.normalise(p * tilt) if self.align_batches else p
 
     def peer_labels(
         self, peer: Network, p_own: Tensor, weak_1: Tensor, weak_2: Tensor, tilt: Tensor
@@ -251,7 +251,7 @@ class CoReg(Learner):
         self, own: Network, side: Side, x: Tensor, target: Float[Tensor, "B C"], clean: Tensor, since: int
     ) -> Losses:
         """Label consistency and prototype similarity alignment on MixUp of the strong views."""
-        mix = mixing.draw(len(x), self.mixup, x.device)
+        mix = mixup.draw(len(x), self.mixup, x.device)
         features = own.features(mix(x))
         logits, mixed = own.head(features).float(), mix(target)
         ramp = min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0

@@ -17,8 +17,8 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations, noise
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network, twin
 
@@ -47,8 +47,8 @@ class CoTeaching(Learner):
         self.noise_rate = noise.noise_rate(noise_rate, noise.label_noise, annotations)
         self.ramp, self.views = ramp, (view,)
         self.peer = twin(network)
-        chosen = labels.given(self.scores, self.candidates, self.labels)
-        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+        chosen = targets.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -57,7 +57,7 @@ class CoTeaching(Learner):
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the labelled images, both networks at once."""
-        share = labels.kept_share(self.noise_rate, epoch.number, self.ramp)
+        share = targets.kept_share(self.noise_rate, epoch.number, self.ramp)
         self.figures = {"kept": share, "noise_rate": self.noise_rate}
         yield Pass(partial(self.training_step, share), (self.labelled,))
 
@@ -66,7 +66,7 @@ class CoTeaching(Learner):
         target, human = self.target[batch.index], self.labels[batch.index] >= 0
         a, b = (network(batch.views[0]) for network in self.networks)
         by_a, by_b = (
-            labels.smallest(-(losses.log_probabilities(logits.detach()) * target).sum(1), share, human)
+            targets.smallest(-(losses.log_probabilities(logits.detach()) * target).sum(1), share, human)
             for logits in (a, b)
         )
         return {

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations, candidates
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -54,7 +54,7 @@ class CPL(Learner):
     def form(self, p: Float[Tensor, "N C"]) -> Bool[Tensor, "N C"]:
         """The candidate sets of a round."""
         found = candidates.quantiles(p.float().cpu(), self.alpha, self.beta).to(self.candidates.device)
-        human = labels.one_hot(self.labels, p.shape[1]).bool()
+        human = targets.one_hot(self.labels, p.shape[1]).bool()
         return torch.where((self.labels >= 0)[:, None], human, found)
 
     def training_step(self, batch: Batch) -> Losses:

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -38,7 +38,7 @@ class CRDPLL(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.consistency, self.ramp = consistency, ramp
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
@@ -51,7 +51,7 @@ class CRDPLL(Learner):
         logits = self.network(torch.cat(batch.views)).unflatten(0, (len(batch.views), len(batch.index)))
         with torch.no_grad():
             geometric_mean = logits.float().log_softmax(2).mean(0).exp()
-            self.confidence[batch.index] = labels.restrict(geometric_mean, candidates)
+            self.confidence[batch.index] = targets.restrict(geometric_mean, candidates)
         return {
             "complement": losses.complement(logits[0], candidates),
             "consistency": weight * torch.stack([losses.divergence(q, z) for z in logits]).sum(),

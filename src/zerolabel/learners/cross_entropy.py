@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -28,7 +28,7 @@ class CrossEntropy(Learner):
         self.views = (view,)
         best = self.scores.argmax(1).where(self.candidates.any(1), -1)
         chosen = self.labels.where(self.labels >= 0, best)
-        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+        self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the labelled images."""

@@ -27,10 +27,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
+from zerolabel.blocks.memory import KeyQueue, Momentum
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import KeyQueue, Momentum
 from zerolabel.networks import Embedder, Network, projector
 
 
@@ -68,7 +68,7 @@ class DIRK(Learner):
         self.projector = projector(network.feature_dim, embedding)
         self.teacher = Momentum(deepcopy(Embedder(network, self.projector)), momentum)
         self.queue = KeyQueue(queue, embedding)
-        self.register_buffer("target", labels.uniform_over(annotations.candidates))
+        self.register_buffer("target", targets.uniform_over(annotations.candidates))
 
     @property
     def student(self) -> Embedder:
@@ -90,9 +90,9 @@ class DIRK(Learner):
         (x, *_), index = batch.views, batch.index
         with torch.no_grad():
             p = cast(Embedder, self.teacher.copy).network(x).float().softmax(1)
-            t = labels.rectify(p, self.candidates[index])
+            t = targets.rectify(p, self.candidates[index])
             human = self.labels[index]
-            self.target[index] = t = labels.one_hot(human, t.shape[1]).where((human >= 0)[:, None], t)
+            self.target[index] = t = targets.one_hot(human, t.shape[1]).where((human >= 0)[:, None], t)
         loss = losses.cross_entropy(self.network(x), t)
         self.teacher.follow(self.student)
         return {"distillation": loss}

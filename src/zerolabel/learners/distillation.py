@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -32,8 +32,8 @@ class Distillation(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.views = (view,)
-        soft = labels.sharpen(self.scores, temperature)
-        hard = labels.one_hot(self.labels, len(annotations.classes))
+        soft = targets.sharpen(self.scores, temperature)
+        hard = targets.one_hot(self.labels, len(annotations.classes))
         self.register_buffer("target", hard.where((self.labels >= 0)[:, None], soft))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:

@@ -21,10 +21,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, mixup, targets
+from zerolabel.blocks.memory import LossHistory
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import LossHistory
 from zerolabel.networks import Network, mean_probabilities, twin
 
 
@@ -70,9 +70,9 @@ class DivideMix(Learner):
         self.unlabelled_weight = unlabelled_weight / len(annotations.classes)
         self.peer = twin(network)
         self.history, self.peer_history = (LossHistory(len(annotations), history) for _ in range(2))
-        chosen = labels.given(self.scores, self.candidates, self.labels)
-        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
-        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        chosen = targets.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -92,7 +92,7 @@ class DivideMix(Learner):
         weight = self.unlabelled_weight * (min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0)
         for own, peer, w in ((a, b, w_b), (b, a, w_a)):
             step = partial(self.co_step, own, peer, w, weight)
-            yield Pass(step, labels.groups(w > self.threshold, self.labels >= 0))
+            yield Pass(step, targets.groups(w > self.threshold, self.labels >= 0))
 
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
         """Cross-entropy with the given label, and the negative entropy."""
@@ -105,11 +105,11 @@ class DivideMix(Learner):
     def divide(self, p: Float[Tensor, "N C"], history: LossHistory) -> Float[Tensor, " N"]:
         """Posterior that the given label is clean."""
         rows = self.labelled
-        loss = -(p * self.target).sum(1).clamp_min(labels.TINY).log()
+        loss = -(p * self.target).sum(1).clamp_min(targets.TINY).log()
         low, high = loss[rows].aminmax() if len(rows) else (loss.min(), loss.max())
-        mean_loss = history.push((loss - low) / (high - low).clamp_min(labels.TINY))
+        mean_loss = history.push((loss - low) / (high - low).clamp_min(targets.TINY))
         posterior = torch.zeros_like(mean_loss)
-        posterior[rows] = labels.split_clean(mean_loss[rows])
+        posterior[rows] = targets.split_clean(mean_loss[rows])
         return torch.where(self.labels >= 0, 1.0, posterior)
 
     def co_step(
@@ -121,7 +121,7 @@ class DivideMix(Learner):
         own.train(), peer.eval()
         target = self.guess(own, peer, w, n, index, views)
         clean = ((torch.arange(len(index), device=index.device) < n) | (self.labels[index] >= 0)).repeat(len(views))
-        mix = mixing.draw(len(clean), self.mixup, index.device)
+        mix = mixup.draw(len(clean), self.mixup, index.device)
         logits, mixed = own(mix(torch.cat(views))).float(), mix(target.repeat(len(views), 1))
         return {
             "labelled": losses.cross_entropy(logits[clean], mixed[clean]),
@@ -137,5 +137,5 @@ class DivideMix(Learner):
         p_own, p_peer = mean_probabilities(own, views), mean_probabilities(peer, [view[n:] for view in views])
         trust = w[index[:n], None]
         refined = trust * self.target[index[:n]] + (1 - trust) * p_own[:n]
-        target = labels.sharpen(torch.cat([refined, (p_own[n:] + p_peer) / 2]), self.temperature)
+        target = targets.sharpen(torch.cat([refined, (p_own[n:] + p_peer) / 2]), self.temperature)
         return target.where(self.labels[index, None] < 0, self.target[index])

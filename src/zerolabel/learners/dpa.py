@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -62,7 +62,7 @@ class DPA(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.share, self.scale, self.align, self.spread, self.warm_up = share, scale, align, spread, warm_up
-        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior))
         self.register_buffer("mean", self.prior.clone())
         self.register_buffer("vectors", torch.zeros(len(self.prior), network.feature_dim))
         self.register_buffer("sums", torch.zeros(len(self.prior), network.feature_dim))
@@ -78,7 +78,7 @@ class DPA(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a person's label."""
-        target = labels.told(self.scores[batch.index], self.labels[batch.index])
+        target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch) -> Losses:
@@ -88,7 +88,7 @@ class DPA(Learner):
             y, weight = self.pseudo_labels(weak, batch)
         logits, seen = self.network(strong), self.vectors.any(1)
         aligned = self.network.head(self.vectors[seen])
-        identity = labels.one_hot(seen.nonzero().squeeze(1), len(seen))
+        identity = targets.one_hot(seen.nonzero().squeeze(1), len(seen))
         return {
             "pseudo": losses.cross_entropy(logits, weight[:, None] * y),
             "spread": self.spread * losses.prior_divergence(logits, self.prior),
@@ -100,12 +100,12 @@ class DPA(Learner):
         raw = self.network.features(weak)
         f, p = F.normalize(raw.float(), dim=1), self.network.head(raw).float().softmax(1)
         self.mean.lerp_(p.mean(0), 1 - MEAN_MOMENTUM)
-        by_text = labels.normalise(p * self.prior / self.mean.clamp_min(labels.TINY))
+        by_text = targets.normalise(p * self.prior / self.mean.clamp_min(targets.TINY))
         known = bool(self.vectors.any())
         by_image = (self.scale * f @ self.vectors.T).softmax(1) if known else by_text
         a = self.share if known else 0.0
-        q = labels.told((1 - a) * by_text + a * by_image, self.labels[batch.index])
-        y = labels.one_hot(q.argmax(1), q.shape[1])
+        q = targets.told((1 - a) * by_text + a * by_image, self.labels[batch.index])
+        y = targets.one_hot(q.argmax(1), q.shape[1])
         weight = relative(by_text, y) * relative(by_image, y)
         self.sums.add_(y.T @ f)
         return y, torch.where(self.labels[batch.index] >= 0, torch.ones_like(weight), weight)
@@ -114,4 +114,4 @@ class DPA(Learner):
 def relative(p: Float[Tensor, "B C"], y: Float[Tensor, "B C"]) -> Float[Tensor, " B"]:
     """Confidence in the label over its mean in the batch, at most 1."""
     confidence = (p * y).sum(1)
-    return (confidence / confidence.mean().clamp_min(labels.TINY)).clamp_max(1)
+    return (confidence / confidence.mean().clamp_min(targets.TINY)).clamp_max(1)

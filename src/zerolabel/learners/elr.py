@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -45,9 +45,9 @@ class ELR(Learner):
         super().__init__(network, annotations)
         self.memory, self.weight, self.views = memory, weight, (view,)
         n_classes = len(annotations.classes)
-        chosen = labels.given(self.scores, self.candidates, self.labels)
-        self.register_buffer("target", labels.one_hot(chosen, n_classes))
-        self.register_buffer("running", labels.one_hot(self.labels, n_classes))
+        chosen = targets.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", targets.one_hot(chosen, n_classes))
+        self.register_buffer("running", targets.one_hot(self.labels, n_classes))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the labelled images."""
@@ -64,7 +64,7 @@ class ELR(Learner):
 
     def follow(self, index: Tensor, p: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
         """The running predictions of some images after this visit."""
-        moved = self.memory * self.running[index] + (1 - self.memory) * labels.normalise(p.clamp(1e-4, 1 - 1e-4))
+        moved = self.memory * self.running[index] + (1 - self.memory) * targets.normalise(p.clamp(1e-4, 1 - 1e-4))
         with torch.no_grad():
             self.running[index] = self.running[index].where(self.labels[index, None] >= 0, moved)
         return self.running[index]

@@ -21,10 +21,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, mixup, targets
+from zerolabel.blocks.memory import Momentum
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import Momentum
 from zerolabel.networks import Network, twin
 
 
@@ -58,9 +58,9 @@ class ELRPlus(Learner):
         self.memory, self.weight, self.ramp, self.mixup = memory, weight, ramp, mixup
         self.peer = twin(network)
         self.copy, self.peer_copy = (Momentum(deepcopy(one), momentum) for one in (network, self.peer))
-        chosen = labels.given(self.scores, self.candidates, self.labels)
-        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
-        self.register_buffer("running", labels.one_hot(self.labels, len(annotations.classes)).repeat(2, 1, 1))
+        chosen = targets.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
+        self.register_buffer("running", targets.one_hot(self.labels, len(annotations.classes)).repeat(2, 1, 1))
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -90,7 +90,7 @@ class ELRPlus(Learner):
         with torch.no_grad():
             copy.follow(network)
             running = self.follow(own, batch.index, other(x).float().softmax(1))
-        mix = mixing.draw(len(x), self.mixup, x.device)
+        mix = mixup.draw(len(x), self.mixup, x.device)
         logits = network(mix(x)).float()
         return {
             "supervised": losses.cross_entropy(logits, mix(self.target[batch.index])),
@@ -100,6 +100,6 @@ class ELRPlus(Learner):
     def follow(self, own: int, index: Tensor, p: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
         """One network's running predictions of some images after this visit."""
         running = self.running[own]
-        moved = self.memory * running[index] + (1 - self.memory) * labels.normalise(p.clamp(1e-4, 1 - 1e-4))
+        moved = self.memory * running[index] + (1 - self.memory) * targets.normalise(p.clamp(1e-4, 1 - 1e-4))
         running[index] = running[index].where(self.labels[index, None] >= 0, moved)
         return running[index]

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -47,7 +47,7 @@ class FixMatch(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.threshold, self.unlabelled_weight = threshold, unlabelled_weight
-        rest, own = labels.anchored(self.candidates, self.labels, ratio)
+        rest, own = targets.anchored(self.candidates, self.labels, ratio)
         self.register_buffer("rest", rest)
         self.register_buffer("own", own)
 
@@ -63,8 +63,8 @@ class FixMatch(Learner):
         n, m = len(own.index), len(rest.index)
         logits = self.network(torch.cat([own.views[0], rest.views[0], rest.views[1]])).float()
         with torch.no_grad():
-            sure, best = labels.best_candidate(logits[n : n + m].softmax(1), self.candidates[rest.index])
-            goal = (sure >= self.threshold)[:, None] * labels.one_hot(best, logits.shape[1])
+            sure, best = targets.best_candidate(logits[n : n + m].softmax(1), self.candidates[rest.index])
+            goal = (sure >= self.threshold)[:, None] * targets.one_hot(best, logits.shape[1])
         return {
             "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index]),
             "unlabelled": self.unlabelled_weight * losses.cross_entropy(logits[n + m :], goal),

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -51,7 +51,7 @@ class FlexMatch(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.threshold, self.unlabelled_weight = threshold, unlabelled_weight
-        rest, own = labels.anchored(self.candidates, self.labels, ratio)
+        rest, own = targets.anchored(self.candidates, self.labels, ratio)
         self.register_buffer("rest", rest)
         self.register_buffer("own", own)
         self.register_buffer("last", torch.full_like(self.labels, -1))
@@ -76,8 +76,8 @@ class FlexMatch(Learner):
         n, m = len(own.index), len(rest.index)
         logits = self.network(torch.cat([own.views[0], rest.views[0], rest.views[1]])).float()
         with torch.no_grad():
-            sure, best = labels.best_candidate(logits[n : n + m].softmax(1), self.candidates[rest.index])
-            goal = (sure > self.thresholds()[best])[:, None] * labels.one_hot(best, logits.shape[1])
+            sure, best = targets.best_candidate(logits[n : n + m].softmax(1), self.candidates[rest.index])
+            goal = (sure > self.thresholds()[best])[:, None] * targets.one_hot(best, logits.shape[1])
             self.last[rest.index] = best.where(sure >= self.threshold, self.last[rest.index])
         return {
             "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index]),

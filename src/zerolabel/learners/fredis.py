@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -72,7 +72,7 @@ class FREDIS(Learner):
         self.consistency, self.complement, self.interval, self.ratio = consistency, complement, interval, ratio
         self.change_size = max(1, min(change_size, len(annotations) // 10))
         self.theta_step, self.delta_step = theta_step, delta_step
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
         self.register_buffer("posterior", torch.zeros_like(self.confidence))
         self.register_buffer("theta", torch.tensor(theta))
         self.register_buffer("delta", torch.tensor(delta))
@@ -101,7 +101,7 @@ class FREDIS(Learner):
             self.delta.copy_(torch.minimum(self.delta, gaps[wanted - 1]))
         dropped = some(droppable & (gap >= self.delta), self.ratio * self.change_size)
         self.candidates &= ~dropped
-        self.confidence.copy_(labels.restrict(self.posterior, self.candidates))
+        self.confidence.copy_(targets.restrict(self.posterior, self.candidates))
         n_added, n_dropped = int(added.sum()), int(dropped.sum())
         if n_added + n_dropped < self.change_size and self.theta < HIGHEST and self.delta > LOWEST:
             self.theta += self.theta_step
@@ -115,7 +115,7 @@ class FREDIS(Learner):
         with torch.no_grad():
             p = logits.float().softmax(1)
             self.posterior[batch.index] = p
-            self.confidence[batch.index] = labels.restrict(p, candidates)
+            self.confidence[batch.index] = targets.restrict(p, candidates)
         return {
             "consistency": self.consistency * losses.divergence(confidence, logits),
             "complement": self.complement * losses.complement(logits, candidates),

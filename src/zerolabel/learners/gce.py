@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
@@ -42,8 +42,8 @@ class GCE(Learner):
         if not 0 < q <= 1:
             raise InputError(f"q is above 0 and at most 1, not {q}.")
         self.q, self.views = q, (view,)
-        chosen = labels.given(self.scores, self.candidates, self.labels)
-        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+        chosen = targets.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the labelled images."""

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import labels, losses, pseudo_labels
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, pseudo_labels, targets
 from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
@@ -63,7 +63,7 @@ class GRIP(Learner):
             raise InputError(f"rounds and k are at least 1, not {rounds} and {k}.")
         self.seen = list(seen)
         self.rounds, self.k, self.growing, self.human_weight = rounds, k, growing, human_weight
-        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior))
         self.register_buffer("chosen", torch.full_like(self.labels, -1))
         self.register_buffer("round", torch.tensor(0))
 
@@ -97,7 +97,7 @@ class GRIP(Learner):
         logits = self.network(torch.cat([pseudo.views[0], human.views[0]]))
         n, n_classes = len(pseudo.index), logits.shape[1]
         return {
-            "pseudo": losses.cross_entropy(logits[:n], labels.one_hot(self.chosen[pseudo.index], n_classes)),
+            "pseudo": losses.cross_entropy(logits[:n], targets.one_hot(self.chosen[pseudo.index], n_classes)),
             "human": self.human_weight
-            * losses.cross_entropy(logits[n:], labels.one_hot(self.labels[human.index], n_classes)),
+            * losses.cross_entropy(logits[n:], targets.one_hot(self.labels[human.index], n_classes)),
         }

@@ -20,11 +20,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.contrast import Contrast
+from zerolabel.blocks import losses, targets
+from zerolabel.blocks.contrastive import Contrast
+from zerolabel.blocks.memory import Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import Prototypes
 from zerolabel.networks import Network
 
 
@@ -73,7 +73,7 @@ class IRNet(Learner):
         self.inertia, self.final_inertia = inertia, final_inertia
         self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
@@ -96,9 +96,9 @@ class IRNet(Learner):
                 three = torch.stack([z, *self.contrast.look(self.network, torch.cat([strong, other])).chunk(2)])
                 self.correct(index, self.prototypes.similarity(three).softmax(2))
             candidates = self.candidates[index]
-            pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
+            pseudo = targets.restrict(logits.float().softmax(1), candidates).argmax(1)
             if started:
-                chosen = labels.strongest(self.prototypes.similarity(z), candidates)
+                chosen = targets.strongest(self.prototypes.similarity(z), candidates)
                 self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
             self.prototypes.update(z, pseudo, self.labels[index] >= 0)
         positive, ignored = self.contrast.same_label(pseudo) if started else self.contrast.own_key(len(index))
@@ -115,8 +115,8 @@ class IRNet(Learner):
         outside, best = r.masked_fill(candidates, -1).max(2)
         wins = (outside - r.masked_fill(~candidates, -1).amax(2) > self.threshold).all(0)
         wins &= (best == best[0]).all(0) & (self.labels[index] < 0)
-        joined = labels.one_hot(best[0].where(wins, -1), candidates.shape[1]).bool()
+        joined = targets.one_hot(best[0].where(wins, -1), candidates.shape[1]).bool()
         if self.replace:
             weakest = r[0].masked_fill(~candidates, 2).argmin(1)
-            candidates = candidates & ~labels.one_hot(weakest.where(wins, -1), candidates.shape[1]).bool()
+            candidates = candidates & ~targets.one_hot(weakest.where(wins, -1), candidates.shape[1]).bool()
         self.candidates[index] = candidates | joined

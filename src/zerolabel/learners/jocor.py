@@ -22,8 +22,8 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations, noise
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network, twin
 
@@ -54,8 +54,8 @@ class JoCoR(Learner):
         self.noise_rate = noise.noise_rate(noise_rate, noise.label_noise, annotations)
         self.agreement_weight, self.ramp, self.views = agreement_weight, ramp, (view,)
         self.peer = twin(network)
-        chosen = labels.given(self.scores, self.candidates, self.labels)
-        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+        chosen = targets.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -64,7 +64,7 @@ class JoCoR(Learner):
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the labelled images, both networks at once."""
-        share = labels.kept_share(self.noise_rate, epoch.number, self.ramp)
+        share = targets.kept_share(self.noise_rate, epoch.number, self.ramp)
         self.figures = {"kept": share, "noise_rate": self.noise_rate}
         yield Pass(partial(self.training_step, share), (self.labelled,))
 
@@ -74,5 +74,5 @@ class JoCoR(Learner):
         log_a, log_b = (losses.log_probabilities(network(batch.views[0])) for network in self.networks)
         supervised = (1 - self.agreement_weight) * -(target * (log_a + log_b)).sum(1)
         agreement = self.agreement_weight * ((log_a.exp() - log_b.exp()) * (log_a - log_b)).sum(1)
-        kept = labels.smallest((supervised + agreement).detach(), share, human)
+        kept = targets.smallest((supervised + agreement).detach(), share, human)
         return {"supervised": losses.mean(supervised[kept]), "agreement": losses.mean(agreement[kept])}

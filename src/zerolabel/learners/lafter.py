@@ -18,9 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.few_shot.fitting import minimised
+from zerolabel.blocks import losses, targets
+from zerolabel.blocks.lbfgs import minimised
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -43,7 +43,7 @@ class LaFTer(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.views, self.smoothing = (view,), smoothing
-        self.register_buffer("given", labels.given(self.scores, self.candidates, self.labels))
+        self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have a label."""
@@ -53,7 +53,7 @@ class LaFTer(Learner):
         """Cross-entropy with the smoothed label."""
         logits = self.network(batch.views[0])
         n_classes = logits.shape[1]
-        target = labels.one_hot(self.given[batch.index], n_classes)
+        target = targets.one_hot(self.given[batch.index], n_classes)
         return {
             "smoothed": losses.cross_entropy(logits, (1 - self.smoothing) * target + self.smoothing / n_classes),
         }

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -38,7 +38,7 @@ class LWC(Learner):
         self.views = (view,)
         self.beta = beta
         candidates = annotations.candidates
-        self.register_buffer("weight", labels.uniform_over(candidates) + labels.uniform_over(~candidates))
+        self.register_buffer("weight", targets.uniform_over(candidates) + targets.uniform_over(~candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
@@ -50,5 +50,5 @@ class LWC(Learner):
         loss = losses.leveraged_log(logits, candidates, self.weight[batch.index], self.beta)
         with torch.no_grad():
             p = logits.float().softmax(1)
-            self.weight[batch.index] = labels.restrict(p, candidates) + labels.restrict(p, ~candidates)
+            self.weight[batch.index] = targets.restrict(p, candidates) + targets.restrict(p, ~candidates)
         return {"leveraged": loss}

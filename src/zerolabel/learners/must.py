@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
+from zerolabel.blocks.memory import Momentum
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import Momentum
 from zerolabel.networks import Network
 
 
@@ -52,7 +52,7 @@ class MUST(Learner):
         super().__init__(network, annotations)
         self.threshold, self.fairness, self.warm_up = threshold, fairness, warm_up
         self.teacher = Momentum(deepcopy(network), momentum)
-        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images."""
@@ -65,17 +65,17 @@ class MUST(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a person's label."""
-        target = labels.told(self.scores[batch.index], self.labels[batch.index])
+        target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy with what the teacher is sure of, and fairness; the teacher then follows."""
         weak, strong = batch.views
         with torch.no_grad():
-            q = labels.told(self.teacher(weak).float().softmax(1), self.labels[batch.index])
+            q = targets.told(self.teacher(weak).float().softmax(1), self.labels[batch.index])
         logits, sure = self.network(strong), q.amax(1) > self.threshold
         terms = {
-            "self_training": losses.cross_entropy(logits, sure[:, None] * labels.one_hot(q.argmax(1), q.shape[1])),
+            "self_training": losses.cross_entropy(logits, sure[:, None] * targets.one_hot(q.argmax(1), q.shape[1])),
             "fairness": self.fairness * losses.prior_divergence(logits, self.prior),
         }
         self.teacher.follow(self.network)

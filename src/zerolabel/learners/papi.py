@@ -22,10 +22,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, mixup, targets
+from zerolabel.blocks.memory import Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import Prototypes
 from zerolabel.networks import Network, projector
 
 
@@ -69,7 +69,7 @@ class PaPi(Learner):
         self.temperature, self.mixup = temperature, mixup
         self.projector = projector(network.feature_dim, embedding)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
@@ -89,13 +89,13 @@ class PaPi(Learner):
             terms["prototype"] = alpha * self.alignment(batch, confidence)
         with torch.no_grad():
             self.move(index, features.detach(), candidates)
-            inside = labels.restrict(logits.float().softmax(1), candidates)
+            inside = targets.restrict(logits.float().softmax(1), candidates)
             self.confidence[index] = inertia * confidence + (1 - inertia) * inside
         return terms
 
     def alignment(self, batch: Batch, confidence: Float[Tensor, "B C"]) -> Float[Tensor, ""]:
         """Divergence between confidence and prototype similarity on MixUp, summed over the views."""
-        mix = mixing.draw(len(batch.index), self.mixup, batch.index.device)
+        mix = mixup.draw(len(batch.index), self.mixup, batch.index.device)
         z = self.embed(self.network.features(torch.cat([mix(view) for view in batch.views])))
         similarity = self.prototypes.similarity(z) / self.temperature
         own, other = confidence.repeat(len(batch.views), 1), confidence[mix.order].repeat(len(batch.views), 1)
@@ -105,7 +105,7 @@ class PaPi(Learner):
     def move(self, index: Tensor, features: Float[Tensor, "V D"], candidates: Tensor) -> None:
         """Prototypes towards the embeddings of both views, each by the class that its own view is given."""
         p = self.network.head(features).float().softmax(1)
-        pseudo = labels.restrict(p, candidates.repeat(2, 1)).argmax(1)
+        pseudo = targets.restrict(p, candidates.repeat(2, 1)).argmax(1)
         self.prototypes.update(self.embed(features), pseudo, (self.labels[index] >= 0).repeat(2))
 
     def embed(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:

@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.contrast import Contrast
+from zerolabel.blocks import losses, targets
+from zerolabel.blocks.contrastive import Contrast
+from zerolabel.blocks.memory import Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import Prototypes
 from zerolabel.networks import Network
 
 
@@ -65,7 +65,7 @@ class PiCO(Learner):
         self.inertia, self.final_inertia = inertia, final_inertia
         self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
@@ -81,9 +81,9 @@ class PiCO(Learner):
         features = self.network.features(weak)
         logits, z = self.network.head(features), self.contrast.embed(features)
         with torch.no_grad():
-            pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
+            pseudo = targets.restrict(logits.float().softmax(1), candidates).argmax(1)
             if started:
-                chosen = labels.strongest(self.prototypes.similarity(z), candidates)
+                chosen = targets.strongest(self.prototypes.similarity(z), candidates)
                 self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
             self.prototypes.update(z, pseudo, self.labels[index] >= 0)
         positive, ignored = self.contrast.same_label(pseudo) if started else self.contrast.own_key(len(index))

@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations, noise
-from zerolabel.contrast import Contrast, Pairs
+from zerolabel.blocks import losses, mixup, targets
+from zerolabel.blocks.contrastive import Contrast, Pairs
+from zerolabel.blocks.memory import Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import Prototypes
 from zerolabel.networks import Network
 
 
@@ -86,7 +86,7 @@ class PiCOPlus(Learner):
         self.guess_temperature, self.inertia, self.final_inertia = guess_temperature, inertia, final_inertia
         self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
         self.register_buffer("closeness", torch.zeros(len(annotations)))
         self.register_buffer("pseudo", torch.full((len(annotations),), -1))
 
@@ -105,7 +105,7 @@ class PiCOPlus(Learner):
         """The share 1 - eta of each pseudo-label that is closest to the prototype, and what a person labelled."""
         sizes = torch.bincount(self.pseudo + 1, minlength=self.candidates.shape[1] + 1)[1:]
         counts = ((1 - self.noise_rate) * sizes - 1e-6).ceil().long()
-        return labels.smallest_per_class(-self.closeness, self.pseudo, counts) | (self.labels >= 0)
+        return targets.smallest_per_class(-self.closeness, self.pseudo, counts) | (self.labels >= 0)
 
     def training_step(
         self, inertia: float, started: bool, split: bool, reliable: Bool[Tensor, " N"], batch: Batch
@@ -117,9 +117,9 @@ class PiCOPlus(Learner):
         logits, z = self.network.head(features), self.contrast.embed(features)
         with torch.no_grad():
             similarity = self.prototypes.similarity(z)
-            pseudo = labels.restrict(logits.float().softmax(1), candidates).argmax(1)
+            pseudo = targets.restrict(logits.float().softmax(1), candidates).argmax(1)
             if started:
-                chosen = labels.strongest(similarity, candidates)
+                chosen = targets.strongest(similarity, candidates)
                 self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
             self.pseudo[index] = pseudo
             self.closeness[index] = similarity.gather(1, pseudo[:, None]).squeeze(1)
@@ -132,7 +132,7 @@ class PiCOPlus(Learner):
         if not split:
             return {"reliable": losses.cross_entropy(logits, confidence), "contrast": contrast}
         target = confidence.where(trusted[:, None], (similarity / self.guess_temperature).softmax(1))
-        mix = mixing.draw(len(index), self.mixup, weak.device)
+        mix = mixup.draw(len(index), self.mixup, weak.device)
         return {
             "mixup": losses.cross_entropy(self.network(mix(weak)), mix(target)),
             "reliable": self.reliable_weight * losses.cross_entropy(logits[trusted], target[trusted]),

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
@@ -56,7 +56,7 @@ class POP(Learner):
         if window < 1:
             raise InputError(f"window is at least 1 epoch, not {window}.")
         self.warm_up, self.growth = warm_up, growth
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
         self.register_buffer("recent", torch.zeros(window, *self.confidence.shape))
         self.register_buffer("theta", torch.tensor(theta))
 
@@ -71,10 +71,10 @@ class POP(Learner):
     @torch.no_grad()
     def purify(self) -> None:
         """Drop the improbable candidates and take the mean confidence over the rest."""
-        mean = labels.normalise(self.recent.sum(0))
+        mean = targets.normalise(self.recent.sum(0))
         dropped = self.candidates & (mean < self.theta * mean.amax(1, keepdim=True))
         self.candidates &= ~dropped
-        self.confidence.copy_(labels.restrict(mean, self.candidates))
+        self.confidence.copy_(targets.restrict(mean, self.candidates))
         if dropped.sum() < FEW * dropped.numel() and self.theta < HIGHEST:
             self.theta *= 1 + self.growth
         sets = self.candidates[self.labelled].sum(1).float()
@@ -86,5 +86,5 @@ class POP(Learner):
         loss = losses.cross_entropy(logits, self.confidence[batch.index])
         with torch.no_grad():
             p = logits.float().softmax(1)
-            self.confidence[batch.index] = labels.restrict(p, self.candidates[batch.index])
+            self.confidence[batch.index] = targets.restrict(p, self.candidates[batch.index])
         return {"weighted": loss}

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -51,7 +51,7 @@ class POUF(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.weight, self.scale, self.human_weight, self.warm_up = weight, scale, human_weight, warm_up
-        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images, with those that a person labelled beside them."""
@@ -62,7 +62,7 @@ class POUF(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a person's label."""
-        target = labels.told(self.scores[batch.index], self.labels[batch.index])
+        target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:
@@ -70,7 +70,7 @@ class POUF(Learner):
         logits = self.network(torch.cat([batch.views[0], human.views[0]]))
         n = len(batch.index)
         there, back = losses.transport(logits[:n], self.prior, self.scale)
-        target = labels.one_hot(self.labels[human.index], logits.shape[1])
+        target = targets.one_hot(self.labels[human.index], logits.shape[1])
         return {
             "to_classes": there,
             "to_images": back,

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -31,7 +31,7 @@ class PRODEN(Learner):
     def __init__(self, network: Network, annotations: Annotations, *, view: View = "strong") -> None:
         super().__init__(network, annotations)
         self.views = (view,)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
@@ -43,5 +43,5 @@ class PRODEN(Learner):
         loss = losses.cross_entropy(logits, self.confidence[batch.index])
         with torch.no_grad():
             p = logits.float().softmax(1)
-            self.confidence[batch.index] = labels.restrict(p, self.candidates[batch.index])
+            self.confidence[batch.index] = targets.restrict(p, self.candidates[batch.index])
         return {"weighted": loss}

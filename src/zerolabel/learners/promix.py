@@ -25,8 +25,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, mixup, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
 
@@ -45,7 +45,7 @@ class Side(nn.Module):
     @property
     def log_mean(self) -> Float[Tensor, " C"]:
         """``log pi``, finite for a class that is never predicted too."""
-        return self.mean.clamp_min(labels.TINY).log()
+        return self.mean.clamp_min(targets.TINY).log()
 
 
 class ProMix(Learner):
@@ -95,7 +95,7 @@ class ProMix(Learner):
         self.peer = twin(network)
         n_classes = len(annotations.classes)
         self.side, self.peer_side = (Side(network.feature_dim, n_classes) for _ in range(2))
-        self.register_buffer("given", labels.given(self.scores, self.candidates, self.labels))
+        self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -120,18 +120,18 @@ class ProMix(Learner):
             "agreed": float((agreed >= 0).sum()),
         }
         for own, other, chosen in ((a, b, by_b), (b, a, by_a)):
-            yield Pass(partial(self.co_step, own, other, chosen), labels.groups(chosen >= 0, self.labels >= 0))
+            yield Pass(partial(self.co_step, own, other, chosen), targets.groups(chosen >= 0, self.labels >= 0))
 
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
         """Cross-entropy with the given label."""
         logits = network(batch.views[0])
-        return {"warm_up": losses.cross_entropy(logits, labels.one_hot(self.given[batch.index], logits.shape[1]))}
+        return {"warm_up": losses.cross_entropy(logits, targets.one_hot(self.given[batch.index], logits.shape[1]))}
 
     def select(self, p: Float[Tensor, "N C"], rho: float, agreed: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
         """The label that each image is learned with; -1 where it is not chosen."""
         known = p.gather(1, self.given.clamp_min(0)[:, None]).squeeze(1)
         sizes = torch.bincount(self.given + 1, minlength=p.shape[1] + 1)[1:]
-        chosen = labels.smallest_per_class(-known, self.given, (rho * sizes - 1e-6).ceil().long())
+        chosen = targets.smallest_per_class(-known, self.given, (rho * sizes - 1e-6).ceil().long())
         chosen |= (self.given >= 0) & (known > self.confidence)
         label = agreed.where(agreed >= 0, self.given.where(chosen, -1))
         return self.labels.where(self.labels >= 0, label)
@@ -154,8 +154,8 @@ class ProMix(Learner):
         network.train(), peer.eval()
         n_classes, n, (weak, strong) = self.candidates.shape[1], len(trusted.index), trusted.views
         guesses = self.guess(own, other, rest)
-        target = labels.one_hot(chosen[trusted.index], n_classes)
-        mix, patch = mixing.draw(n, self.mixup, weak.device), mixing.draw_mask(weak, self.fmix)
+        target = targets.one_hot(chosen[trusted.index], n_classes)
+        mix, patch = mixup.draw(n, self.mixup, weak.device), mixup.draw_mask(weak, self.fmix)
         features = network.features(torch.cat([mix(weak), patch(weak), strong, rest.views[1]]))
         mixed, patched, plain = network.head(features[: 3 * n]).float().unflatten(0, (3, n)).unbind()
         margin = self.debias * side.log_mean
@@ -177,6 +177,6 @@ class ProMix(Learner):
             p.append((logits - self.debias * its.log_mean).softmax(1))
             if its is side and len(weak):
                 side.mean.mul_(self.memory).add_((1 - self.memory) * logits.softmax(1).mean(0))
-        guess = labels.sharpen((p[0] + p[1]) / 2, self.temperature)
+        guess = targets.sharpen((p[0] + p[1]) / 2, self.temperature)
         human = self.labels[rest.index]
-        return guess.where(human[:, None] < 0, labels.one_hot(human, guess.shape[1]))
+        return guess.where(human[:, None] < 0, targets.one_hot(human, guess.shape[1]))

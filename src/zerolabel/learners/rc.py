@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -32,12 +32,12 @@ class RC(Learner):
     def __init__(self, network: Network, annotations: Annotations, *, view: View = "strong") -> None:
         super().__init__(network, annotations)
         self.views = (view,)
-        self.register_buffer("confidence", labels.uniform_over(annotations.candidates))
+        self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """New weights from the second epoch on; then one pass over the images that have candidates."""
         if epoch.number > 0:
-            self.confidence.copy_(labels.restrict(epoch.predict(self.network), self.candidates))
+            self.confidence.copy_(targets.restrict(epoch.predict(self.network), self.candidates))
         yield Pass(self.training_step, (self.labelled,))
 
     def training_step(self, batch: Batch) -> Losses:

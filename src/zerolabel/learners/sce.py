@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
@@ -45,8 +45,8 @@ class SCE(Learner):
         if not 0 < least < 1:
             raise InputError(f"least is above 0 and below 1, not {least}.")
         self.alpha, self.beta, self.least, self.views = alpha, beta, least, (view,)
-        chosen = labels.given(self.scores, self.candidates, self.labels)
-        self.register_buffer("target", labels.one_hot(chosen, len(annotations.classes)))
+        chosen = targets.given(self.scores, self.candidates, self.labels)
+        self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the labelled images."""

@@ -21,10 +21,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, mixup, targets
+from zerolabel.blocks.memory import KeyQueue
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
-from zerolabel.memory import KeyQueue
 from zerolabel.networks import Network
 
 
@@ -71,7 +71,7 @@ class SoLar(Learner):
         self.warm_up, self.fast, self.slow, self.power = warm_up, fast, slow, power
         self.share, self.final_share, self.chosen_weight = share, final_share, chosen_weight
         self.ramp, self.confidence, self.mixup = ramp, confidence, mixup
-        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior))
         self.queue = KeyQueue(queue, len(annotations.classes))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
@@ -86,7 +86,7 @@ class SoLar(Learner):
         """One step towards the shares of the classes that the candidates leave possible."""
         rows = self.labelled
         if len(rows):
-            best = labels.best_candidate(p[rows], self.candidates[rows])[1]
+            best = targets.best_candidate(p[rows], self.candidates[rows])[1]
             found = torch.bincount(best, minlength=p.shape[1]) / len(rows)
             self.prior.mul_(1 - pace).add_(pace * found)
 
@@ -99,10 +99,10 @@ class SoLar(Learner):
             y = self.pseudo_labels(p, batch.index)
             known = p.gather(1, y[:, None]).squeeze(1)
             counts = (rho * len(y) * self.prior - 1e-6).ceil().clamp_min(1).long()
-            chosen = labels.smallest_per_class(-known, y, counts) | (known > self.confidence)
+            chosen = targets.smallest_per_class(-known, y, counts) | (known > self.confidence)
             chosen = (chosen | (self.labels[batch.index] >= 0)) & (weight > 0)
-            inside, target = labels.restrict(p, candidates), labels.one_hot(y, p.shape[1])[chosen]
-        mix = mixing.draw(len(target), self.mixup, weak.device)
+            inside, target = targets.restrict(p, candidates), targets.one_hot(y, p.shape[1])[chosen]
+        mix = mixup.draw(len(target), self.mixup, weak.device)
         images = torch.cat([strong[chosen], mix(weak[chosen])])
         sharp, mixed = self.network(images).chunk(2)
         return {
@@ -116,8 +116,8 @@ class SoLar(Learner):
         """The best class of each image once the batch and the queue follow the prior."""
         rows = p * self.candidates[index]
         known = torch.cat([rows, self.queue.keys[self.queue.labels >= 0]])
-        balanced = labels.sinkhorn(known.double() ** self.power, self.prior.double())[: len(rows)]
-        balanced = labels.restrict(balanced, self.candidates[index])
+        balanced = targets.sinkhorn(known.double() ** self.power, self.prior.double())[: len(rows)]
+        balanced = targets.restrict(balanced, self.candidates[index])
         self.queue.push(rows, index, torch.ones_like(index, dtype=torch.bool))
         human = self.labels[index]
         return human.where(human >= 0, balanced.argmax(1))

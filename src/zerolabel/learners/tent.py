@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -48,7 +48,7 @@ class Tent(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.spread, self.human_weight, self.warm_up = spread, human_weight, warm_up
-        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images, with those that a person labelled beside them."""
@@ -59,14 +59,14 @@ class Tent(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a person's label."""
-        target = labels.told(self.scores[batch.index], self.labels[batch.index])
+        target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:
         """Entropy, divergence of the mean prediction, and the cross-entropy of a person's labels."""
         logits = self.network(torch.cat([batch.views[0], human.views[0]]))
         n = len(batch.index)
-        target = labels.one_hot(self.labels[human.index], logits.shape[1])
+        target = targets.one_hot(self.labels[human.index], logits.shape[1])
         return {
             "entropy": -losses.negative_entropy(logits[:n]),
             "spread": self.spread * losses.prior_divergence(logits[:n], self.prior),

@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
-from zerolabel.contrast import Contrast
+from zerolabel.blocks import losses, targets
+from zerolabel.blocks.contrastive import Contrast
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -66,8 +66,8 @@ class TransductiveCLIP(Learner):
         self.contrast_weight, self.ramp = contrast_weight, ramp
         self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
         given = self.scores * self.candidates.any(1, keepdim=True)
-        human = labels.one_hot(self.labels, given.shape[1])
-        self.register_buffer("ensemble", human.where(self.labels[:, None] >= 0, labels.normalise(given)))
+        human = targets.one_hot(self.labels, given.shape[1])
+        self.register_buffer("ensemble", human.where(self.labels[:, None] >= 0, targets.normalise(given)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images."""
@@ -101,12 +101,12 @@ class TransductiveCLIP(Learner):
         ignored = (others < 0).repeat(len(index), 1)
         ignored[:, : len(index)] = True
         alike = self.ensemble[index] @ self.ensemble[others.clamp_min(0)].T
-        return labels.normalise((own + alike).masked_fill(ignored, 0)), ignored
+        return targets.normalise((own + alike).masked_fill(ignored, 0)), ignored
 
     @torch.no_grad()
     def move(self, index: Int[Tensor, " B"], weak: Tensor) -> None:
         """Ensemble labels of the batch towards the predictions, but for a person's and for those without any."""
         e = self.ensemble[index]
-        moved = labels.normalise(self.inertia * e + (1 - self.inertia) * self.network(weak).float().softmax(1))
+        moved = targets.normalise(self.inertia * e + (1 - self.inertia) * self.network(weak).float().softmax(1))
         fixed = (self.labels[index] >= 0) | ~e.any(1)
         self.ensemble[index] = e.where(fixed[:, None], moved)

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
@@ -53,7 +53,7 @@ class TruncatedGCE(Learner):
         if not 0 < q <= 1 or not 0 <= k < 1 or interval < 1:
             raise InputError(f"q is in (0, 1], k in [0, 1) and interval at least 1, not {q}, {k} and {interval}.")
         self.q, self.k, self.warm_up, self.interval, self.views = q, k, warm_up, interval, (view,)
-        self.register_buffer("given", labels.given(self.scores, self.candidates, self.labels))
+        self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
         self.register_buffer("kept", self.given >= 0)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
@@ -74,7 +74,7 @@ class TruncatedGCE(Learner):
     def training_step(self, batch: Batch) -> Losses:
         """The generalised loss with the annotators' label, cross-entropy with a person's."""
         logits = self.network(batch.views[0])
-        target, human = labels.one_hot(self.given[batch.index], logits.shape[1]), self.labels[batch.index] >= 0
+        target, human = targets.one_hot(self.given[batch.index], logits.shape[1]), self.labels[batch.index] >= 0
         share = (~human).float().mean()
         return {
             "supervised": share * losses.generalised_cross_entropy(logits[~human], target[~human], self.q),

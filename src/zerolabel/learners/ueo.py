@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zerolabel import labels, losses
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -51,7 +51,7 @@ class UEO(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.gamma, self.image_rate, self.human_weight, self.warm_up = gamma, image_rate, human_weight, warm_up
-        sure = labels.sharpen(self.scores, scale).amax(1)
+        sure = targets.sharpen(self.scores, scale).amax(1)
         self.register_buffer("weight", sure.clamp_min(1 / len(annotations.classes)))
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
@@ -69,14 +69,14 @@ class UEO(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a person's label."""
-        target = labels.told(self.scores[batch.index], self.labels[batch.index])
+        target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:
         """The weighted entropies, and the cross-entropy of a person's labels."""
         logits = self.network(torch.cat([batch.views[0], human.views[0]]))
         n, weight = len(batch.index), self.weight[batch.index]
-        target = labels.one_hot(self.labels[human.index], logits.shape[1])
+        target = targets.one_hot(self.labels[human.index], logits.shape[1])
         return {
             "entropy": losses.weighted_entropy(logits[:n], weight),
             "spread": -self.gamma * losses.entropy_of_mean(logits[:n], 1 / weight),

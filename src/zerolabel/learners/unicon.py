@@ -25,8 +25,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zerolabel import labels, losses, mixing
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, mixup, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, mean_probabilities, projector, twin
 
@@ -78,8 +78,8 @@ class UNICON(Learner):
         self.contrast_weight, self.contrast_temperature = contrast_weight, contrast_temperature
         self.peer = twin(network)
         self.projector, self.peer_projector = (projector(network.feature_dim, embedding) for _ in range(2))
-        self.register_buffer("given", labels.given(self.scores, self.candidates, self.labels))
-        self.register_buffer("prior", labels.class_prior(self.scores, prior))
+        self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
+        self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -100,16 +100,16 @@ class UNICON(Learner):
         weight = self.unlabelled_weight * (min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0)
         for (own, head), (peer, _) in ((a, b), (b, a)):
             step = partial(self.co_step, own, head, peer, 1 - d, weight)
-            yield Pass(step, labels.groups(chosen, self.labels >= 0))
+            yield Pass(step, targets.groups(chosen, self.labels >= 0))
 
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
         """Cross-entropy with the given label."""
         logits = network(batch.views[0])
-        return {"warm_up": losses.cross_entropy(logits, labels.one_hot(self.given[batch.index], logits.shape[1]))}
+        return {"warm_up": losses.cross_entropy(logits, targets.one_hot(self.given[batch.index], logits.shape[1]))}
 
     def distance(self, p: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
         """Divergence of the predictions from the given labels; 0 for a person's, 1 where there is no label."""
-        d = losses.jensen_shannon(p, labels.one_hot(self.given, p.shape[1])).clamp(0, 1)
+        d = losses.jensen_shannon(p, targets.one_hot(self.given, p.shape[1])).clamp(0, 1)
         return d.masked_fill(self.given < 0, 1.0).masked_fill(self.labels >= 0, 0.0)
 
     def select(self, d: Float[Tensor, " N"]) -> Bool[Tensor, " N"]:
@@ -121,7 +121,7 @@ class UNICON(Learner):
         if cut > self.cutoff:
             cut = cut - (cut - known.min()) / self.strictness
         count = int((known < cut).sum()) // n_classes
-        return labels.smallest_per_class(d, self.given, torch.full((n_classes,), max(count, 1), device=d.device))
+        return targets.smallest_per_class(d, self.given, torch.full((n_classes,), max(count, 1), device=d.device))
 
     def co_step(
         self,
@@ -139,7 +139,7 @@ class UNICON(Learner):
         own.train(), peer.eval()
         target = self.guess(own, peer, w, n, index, views[:2])
         clean = ((torch.arange(len(index), device=index.device) < n) | (self.labels[index] >= 0)).repeat(2)
-        mix = mixing.draw(len(clean), self.mixup, index.device)
+        mix = mixup.draw(len(clean), self.mixup, index.device)
         logits, mixed = own(mix(torch.cat(views[2:]))).float(), mix(target.repeat(2, 1))
         z = F.normalize(head(own.features(torch.cat(rest.views[2:]))).float(), dim=1)
         return {
@@ -155,9 +155,9 @@ class UNICON(Learner):
     ) -> Float[Tensor, "B C"]:
         """The targets of a batch whose first n images are the selected ones."""
         p_own, p_peer = mean_probabilities(own, views), mean_probabilities(peer, [view[n:] for view in views])
-        given, trust = labels.one_hot(self.given[index], p_own.shape[1]), w[index[:n], None]
+        given, trust = targets.one_hot(self.given[index], p_own.shape[1]), w[index[:n], None]
         refined = trust * given[:n] + (1 - trust) * p_own[:n]
-        target = labels.sharpen(torch.cat([refined, (p_own[n:] + p_peer) / 2]), self.temperature)
+        target = targets.sharpen(torch.cat([refined, (p_own[n:] + p_peer) / 2]), self.temperature)
         return target.where(self.labels[index, None] < 0, given)
 
     def contrast(self, z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:

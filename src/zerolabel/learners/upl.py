@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from zerolabel import labels, losses, pseudo_labels
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, pseudo_labels, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
 
@@ -43,4 +43,4 @@ class UPL(Learner):
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the pseudo-label."""
         logits = self.network(batch.views[0])
-        return {"pseudo": losses.cross_entropy(logits, labels.one_hot(self.chosen[batch.index], logits.shape[1]))}
+        return {"pseudo": losses.cross_entropy(logits, targets.one_hot(self.chosen[batch.index], logits.shape[1]))}

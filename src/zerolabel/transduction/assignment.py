@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel.labels import class_prior
-from zerolabel.propagation import linked, nearest
+from zerolabel.blocks.label_propagation import linked, nearest
+from zerolabel.blocks.targets import class_prior
 
 Prior = str | tuple[float, ...]
 

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel.labels import one_hot
+from zerolabel.blocks.targets import one_hot
 from zerolabel.transduction.zero_shot import log_zero_shot
 
 LOWEST = math.log(1e-12)

@@ -3,13 +3,13 @@ NeurIPS 2003.
 
     F <- alpha S F + (1 - alpha) Y,   S = D^-1/2 A D^-1/2,   A_ij = exp((cos_ij - 1) / temperature) between neighbours
 
-Y is the zero-shot posterior. The affinity is ours, see `zerolabel.propagation`.
+Y is the zero-shot posterior. The affinity is ours, see `zerolabel.blocks.label_propagation`.
 """
 
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel.propagation import ALPHA, NEIGHBOURS, STEPS, TEMPERATURE, propagate
+from zerolabel.blocks.label_propagation import ALPHA, NEIGHBOURS, STEPS, TEMPERATURE, propagate
 from zerolabel.transduction.zero_shot import zero_shot
 
 

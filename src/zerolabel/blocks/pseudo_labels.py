@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel.labels import smallest_per_class
+from zerolabel.blocks.targets import smallest_per_class
 
 
 def top_per_class(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Tensor, " N"]:

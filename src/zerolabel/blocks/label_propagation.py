@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel.labels import normalise
+from zerolabel.blocks.targets import normalise
 
 NEIGHBOURS, ALPHA, TEMPERATURE, STEPS = 10, 0.9, 0.05, 20
 CHUNK = 1024  # images compared with all others at once

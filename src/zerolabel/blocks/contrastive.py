@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from zerolabel import losses
-from zerolabel.memory import KeyQueue, Momentum
+from zerolabel.blocks import losses
+from zerolabel.blocks.memory import KeyQueue, Momentum
 from zerolabel.networks import Embedder, Network, projector
 
 Pairs = tuple[Bool[Tensor, "B M"], Bool[Tensor, "B M"]]
