@@ -39,8 +39,8 @@ from zerolabel import feature_cache, vlms
 from zerolabel.annotate import Step, write
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
-from zerolabel.prompts import TEMPLATES
 from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.prompts import TEMPLATES
 
 RESULT = Path(__file__).parent / "results" / "annotation.json"
 CLASSES = Classes(("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"))

@@ -237,7 +237,7 @@ KILLED = """
     from zerolabel import vlms
     from zerolabel.annotate import annotate
     from zerolabel.data.images import ImageSet
-    from zerolabel.prompts import Classes
+    from zerolabel.vlms.prompts import Classes
     zerolabel.feature_cache.SHARD = 16
     def slowly(steps):
         for step in steps:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zerolabel import presets, prompts
+from zerolabel import presets
 from zerolabel.annotations import Annotator
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
@@ -15,6 +15,7 @@ from zerolabel.learners.coreg import CoReg
 from zerolabel.planning import SIZES, Request, choose_size, fit_to_epochs, plan
 from zerolabel.runs import Config
 from zerolabel.tables import annotators, student
+from zerolabel.vlms import prompts
 from zerolabel.vlms.glyphs import TEMPLATES as GLYPHS_TEMPLATES
 
 

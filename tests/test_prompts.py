@@ -5,7 +5,7 @@ import pytest
 
 from zerolabel.data.classes import Classes, load_classes, prompts
 from zerolabel.errors import InputError
-from zerolabel.prompts import TEMPLATES, load_templates
+from zerolabel.vlms.prompts import TEMPLATES, load_templates
 
 
 def test_template_sets():

@@ -22,8 +22,8 @@ from zerolabel.errors import InputError
 from zerolabel.vlms.chat import MOST_CLASSES, Chat
 from zerolabel.vlms.chat.answers import Answer, Vocabulary, schema
 from zerolabel.vlms.chat.client import LONGEST_WAIT, retry_after
-from zerolabel.vlms.chat.store import AnswerStore
-from zerolabel.vlms.chat.wire import Dialect, Reply, data_url, tokens_in
+from zerolabel.vlms.chat.protocol import Dialect, Reply, data_url, tokens_in
+from zerolabel.vlms.chat.reply_cache import AnswerStore
 
 KEY = "sk-secret-0123456789"
 NAMES = "cat,dog,swivel chair"

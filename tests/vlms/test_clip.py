@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from zerolabel import vlms
 from zerolabel.errors import InputError
-from zerolabel.prompts import TEMPLATES
+from zerolabel.vlms.prompts import TEMPLATES
 
 KINDS = {"clip": TINY, "siglip": {**TINY, **SIGLIP}}
 

@@ -24,10 +24,10 @@ from zerolabel.errors import InputError
 from zerolabel.files import replacing
 from zerolabel.vlms.chat import MOST_CLASSES, SHORTLIST, Chat
 from zerolabel.vlms.chat.answers import Answer, Vocabulary
+from zerolabel.vlms.chat.budget import Purse, Spent
 from zerolabel.vlms.chat.client import Client, Gone, Passing, Refused
-from zerolabel.vlms.chat.purse import Purse, Spent
-from zerolabel.vlms.chat.store import AnswerStore, key
-from zerolabel.vlms.chat.wire import data_url, question, tokens_in
+from zerolabel.vlms.chat.protocol import data_url, question, tokens_in
+from zerolabel.vlms.chat.reply_cache import AnswerStore, key
 
 AHEAD = 4  # images that wait for each thread
 _LOCKS = 1024

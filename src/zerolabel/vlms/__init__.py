@@ -17,9 +17,9 @@ from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from zerolabel import prompts
 from zerolabel.data.views.preprocess import Preprocess
 from zerolabel.errors import InputError, nearest
+from zerolabel.vlms import prompts
 from zerolabel.vlms.clip import DualEncoder
 
 DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
@@ -72,7 +72,7 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
 
     Args:
         spec: how the model is named.
-        source: what `zerolabel.prompts.load_templates` takes, ``"glyphs"`` for that model's, or None.
+        source: what `zerolabel.vlms.prompts.load_templates` takes, ``"glyphs"`` for that model's, or None.
     """
     if source == "glyphs" or (source is None and spec == "glyphs"):
         from zerolabel.vlms import glyphs

@@ -22,7 +22,7 @@ from tenacity import (
 
 from zerolabel.errors import InputError
 from zerolabel.vlms.chat import Chat
-from zerolabel.vlms.chat.wire import Dialect, Reply, body, reply
+from zerolabel.vlms.chat.protocol import Dialect, Reply, body, reply
 
 LONGEST_WAIT = 600.0
 """Seconds that a server's Retry-After is heeded at most."""

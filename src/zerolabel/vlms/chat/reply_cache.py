@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zerolabel.errors import InputError
-from zerolabel.vlms.chat.wire import Reply
+from zerolabel.vlms.chat.protocol import Reply
 
 
 def key(**question: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from zerolabel.vlms.chat import Chat
-from zerolabel.vlms.chat.wire import Reply
+from zerolabel.vlms.chat.protocol import Reply
 
 
 class Spent(Exception):
