@@ -11,8 +11,8 @@ import torch
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.neighbours import NEIGHBOURS, export_labels, import_labels
-from zerolabel.neighbours.joining import add_votes, blank, silent, unique_names
+from zerolabel.integrations import NEIGHBOURS, export_labels, import_labels
+from zerolabel.integrations.joining import add_votes, blank, silent, unique_names
 
 FILES = {
     "snorkel": ("L.npy", "L.csv"),

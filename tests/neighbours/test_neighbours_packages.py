@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from zerolabel.neighbours import cleanlab, crowd_kit, export_labels, fiftyone, import_labels, label_studio, snorkel
-from zerolabel.neighbours.joining import silent
+from zerolabel.integrations import cleanlab, crowd_kit, export_labels, fiftyone, import_labels, label_studio, snorkel
+from zerolabel.integrations.joining import silent
 
 
 def test_snorkel(annotated):

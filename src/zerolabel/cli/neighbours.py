@@ -21,8 +21,8 @@ def export_labels(
     """Write votes, scores, candidates and labels for another tool."""
     from zerolabel import tables
     from zerolabel.annotations import Annotations
-    from zerolabel.neighbours import NEIGHBOURS
-    from zerolabel.neighbours import export_labels as write
+    from zerolabel.integrations import NEIGHBOURS
+    from zerolabel.integrations import export_labels as write
 
     found = Annotations.load(annotations)
     write(found, to, output, prefix)
@@ -43,8 +43,8 @@ def import_labels(
 ) -> None:
     """Take votes, scores or corrections of another tool; what a person said becomes a human label."""
     from zerolabel import tables
-    from zerolabel.neighbours import import_labels as read
-    from zerolabel.neighbours.joining import base
+    from zerolabel.integrations import import_labels as read
+    from zerolabel.integrations.joining import base
 
     before = base(into, images, classes, replace=replace)
     after = read(before, kind, file)

@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.errors import InputError
-from zerolabel.neighbours.files import read_matrix, read_table, write_matrix, write_table
-from zerolabel.neighbours.joining import add_votes, annotator_named, places, unique_names
+from zerolabel.integrations.files import read_matrix, read_table, write_matrix, write_table
+from zerolabel.integrations.joining import add_votes, annotator_named, places, unique_names
 
 
 def multiannotator(annotations: Annotations) -> pd.DataFrame:

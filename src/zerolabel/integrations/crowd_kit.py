@@ -7,8 +7,8 @@ import torch
 
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
-from zerolabel.neighbours.files import read_table, write_table
-from zerolabel.neighbours.joining import add_votes, annotator_named, class_ids, places, unique_names
+from zerolabel.integrations.files import read_table, write_table
+from zerolabel.integrations.joining import add_votes, annotator_named, class_ids, places, unique_names
 
 
 def answers(annotations: Annotations) -> pd.DataFrame:

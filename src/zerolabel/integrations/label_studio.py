@@ -11,9 +11,9 @@ from xml.sax.saxutils import quoteattr
 from zerolabel.annotations import Annotations
 from zerolabel.data.images.urls import is_url
 from zerolabel.errors import InputError
-from zerolabel.neighbours.files import write_text
-from zerolabel.neighbours.joining import correct
-from zerolabel.neighbours.spreadsheet import candidate_names
+from zerolabel.integrations.files import write_text
+from zerolabel.integrations.joining import correct
+from zerolabel.integrations.spreadsheet import candidate_names
 
 FIELD = "label"
 """The name of the choices in the labelling configuration."""

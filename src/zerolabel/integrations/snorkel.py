@@ -8,8 +8,8 @@ from jaxtyping import Int
 
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.errors import InputError
-from zerolabel.neighbours.files import read_matrix, write_matrix
-from zerolabel.neighbours.joining import add_votes
+from zerolabel.integrations.files import read_matrix, write_matrix
+from zerolabel.integrations.joining import add_votes
 
 
 def label_matrix(annotations: Annotations) -> Int[np.ndarray, "N A"]:

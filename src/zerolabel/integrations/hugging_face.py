@@ -12,8 +12,8 @@ import torch
 from zerolabel.annotations import Annotations
 from zerolabel.data.images.urls import joined
 from zerolabel.errors import InputError
-from zerolabel.neighbours.files import write_whole
-from zerolabel.neighbours.joining import add_votes, annotator_named, class_ids, places, unique_names
+from zerolabel.integrations.files import write_whole
+from zerolabel.integrations.joining import add_votes, annotator_named, class_ids, places, unique_names
 
 _CLASSED = ("candidates", "votes", "label")
 _KEY, _OWN = b"huggingface", b"zerolabel-votes"

@@ -6,15 +6,7 @@ from pathlib import Path
 
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError, nearest
-from zerolabel.neighbours import (
-    cleanlab,
-    crowd_kit,
-    fiftyone,
-    hugging_face,
-    label_studio,
-    snorkel,
-    spreadsheet,
-)
+from zerolabel.integrations import cleanlab, crowd_kit, fiftyone, hugging_face, label_studio, snorkel, spreadsheet
 
 
 @dataclass(frozen=True)

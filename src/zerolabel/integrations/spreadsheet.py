@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from zerolabel.annotations import Annotations
-from zerolabel.neighbours.files import read_table, write_table
-from zerolabel.neighbours.joining import correct, unique_names
+from zerolabel.integrations.files import read_table, write_table
+from zerolabel.integrations.joining import correct, unique_names
 
 SEPARATOR = "|"
 

@@ -8,8 +8,8 @@ from typing import Any
 from zerolabel.annotations import Annotations
 from zerolabel.data.images.urls import joined
 from zerolabel.errors import InputError
-from zerolabel.neighbours.files import write_text
-from zerolabel.neighbours.joining import correct
+from zerolabel.integrations.files import write_text
+from zerolabel.integrations.joining import correct
 
 FIELDS = ("candidates", "zero_shot", "human")
 
