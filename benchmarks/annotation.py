@@ -35,8 +35,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.training_speed import machine
-from zerolabel import feature_cache, vlms
-from zerolabel.annotate import Step, write
+from zerolabel import vlms
+from zerolabel.annotate import Step, feature_cache, write
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.vlms.clip import DualEncoder

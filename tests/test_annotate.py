@@ -100,7 +100,7 @@ def test_scoring_in_chunks_changes_nothing(encoder, monkeypatch):
     features = functional.normalize(torch.randn(23, 16, generator=torch.Generator().manual_seed(0)), dim=1)
     texts = text_features(encoder, CLASSES, TEMPLATES)
     votes, scores = score(encoder, features, texts)
-    monkeypatch.setattr("zerolabel.annotate.texts.ENTRIES", 5 * 4)
+    monkeypatch.setattr("zerolabel.annotate.text_features.ENTRIES", 5 * 4)
     again = score(encoder, features, texts)
     assert torch.equal(again[0], votes)
     assert torch.allclose(again[1], scores, atol=1e-6)
@@ -213,7 +213,7 @@ def test_another_model_or_preprocessing_shares_no_features(digits, encoder, mode
 
 
 def test_a_damaged_shard_is_done_again(digits, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 20)
+    monkeypatch.setattr("zerolabel.annotate.feature_cache.SHARD", 20)
     first = annotate(digits, encoder, CLASSES, TEMPLATES, cache=tmp_path, batch_size=8)
     shards = sorted(tmp_path.rglob("*.safetensors"))
     assert len(shards) == 3
@@ -233,12 +233,12 @@ def test_a_pass_that_is_left_early_keeps_what_it_encoded(digits, encoder, tmp_pa
 
 KILLED = """
     import sys, time
-    import zerolabel.feature_cache
+    import zerolabel.annotate.feature_cache
     from zerolabel import vlms
     from zerolabel.annotate import annotate
     from zerolabel.data.images import ImageSet
     from zerolabel.vlms.prompts import Classes
-    zerolabel.feature_cache.SHARD = 16
+    zerolabel.annotate.feature_cache.SHARD = 16
     def slowly(steps):
         for step in steps:
             print(step.done, flush=True)

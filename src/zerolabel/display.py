@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zerolabel.annotate import Step
-from zerolabel.annotate.asking import Asked
+from zerolabel.annotate.chat_progress import Asked
 from zerolabel.training import EpochLog
 
 LINES_EVERY = 10.0

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from zerolabel.annotate.feature_cache import default_folder
 from zerolabel.annotations import Annotations
 from zerolabel.classifier import Classifier, Images
 from zerolabel.data.classes import Classes, plain
@@ -24,7 +25,6 @@ from zerolabel.data.label_files import Labels
 from zerolabel.display import Display
 from zerolabel.errors import InputError, nearest
 from zerolabel.evaluation import metrics
-from zerolabel.feature_cache import default_folder
 from zerolabel.judging import content_hash
 from zerolabel.pipeline import Job
 from zerolabel.planning import Request, plan

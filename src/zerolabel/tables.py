@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zerolabel.annotate import Written
-from zerolabel.annotate.asking import Preview
+from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotations import Annotations
 from zerolabel.catalogue import Entry
 from zerolabel.diagnostics.agreement import mean_candidates

@@ -38,7 +38,7 @@ def images(tmp_path):
 
 def test_ranges_change_nothing_but_the_row_groups(images, encoder, tmp_path, monkeypatch):
     whole = annotate(images, encoder, DIGITS, TEMPLATES, out=tmp_path / "whole")
-    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+    monkeypatch.setattr("zerolabel.annotate.feature_cache.SHARD", 16)
     written = write(images, encoder, DIGITS, TEMPLATES, tmp_path / "parts", batch_size=5)
     parts = Annotations.load(written.path)
     assert pq.read_metadata(written.path).num_row_groups == 4
@@ -53,16 +53,16 @@ def test_ranges_change_nothing_but_the_row_groups(images, encoder, tmp_path, mon
 
 
 def test_a_rule_that_looks_at_all_images_sees_them_all(images, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+    monkeypatch.setattr("zerolabel.annotate.feature_cache.SHARD", 16)
     split = annotate(images, encoder, DIGITS, TEMPLATES, rule="quantile:0.5,0.5").annotations
-    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 1024)
+    monkeypatch.setattr("zerolabel.annotate.feature_cache.SHARD", 1024)
     whole = annotate(images, encoder, DIGITS, TEMPLATES, rule="quantile:0.5,0.5").annotations
     assert torch.equal(split.candidates, whole.candidates)
     assert whole.candidates.any()
 
 
 def test_a_killed_run_leaves_parts_that_can_be_read(images, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+    monkeypatch.setattr("zerolabel.annotate.feature_cache.SHARD", 16)
 
     def until_half(steps):
         for step in steps:
@@ -110,7 +110,7 @@ def test_ten_thousand_classes_never_make_a_matrix_of_all_images(images, encoder,
     generator = torch.Generator().manual_seed(0)
     texts = functional.normalize(torch.randn(2, len(names), encoder.dimensions, generator=generator), dim=2)
     monkeypatch.setattr("zerolabel.annotate.writing.text_features", lambda *_: texts)
-    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+    monkeypatch.setattr("zerolabel.annotate.feature_cache.SHARD", 16)
     with Rows(len(names)) as rows:
         written = write(images, encoder, Classes(names), TEMPLATES, tmp_path, rule="union")
     assert rows.most == 16

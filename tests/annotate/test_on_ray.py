@@ -50,7 +50,7 @@ def folder(tmp_path, monkeypatch):
         Image.fromarray((digit * 15.9).astype(np.uint8)).save(tmp_path / "images" / f"{i:03}.png")
     (tmp_path / "images" / "017.png").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zerolabel.feature_cache.SHARD", 16)
+    monkeypatch.setattr("zerolabel.annotate.feature_cache.SHARD", 16)
     return tmp_path
 
 

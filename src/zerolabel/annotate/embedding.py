@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import feature_cache
+from zerolabel.annotate import feature_cache
+from zerolabel.annotate.feature_cache import FeatureCache
 from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
-from zerolabel.feature_cache import FeatureCache
 from zerolabel.files import writing
 from zerolabel.vlms.clip import DualEncoder
 

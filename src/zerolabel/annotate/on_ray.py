@@ -16,10 +16,10 @@ import torch
 
 from zerolabel import vlms
 from zerolabel.annotate.embedding import Block, Step, encode_range, open_store, ranges
-from zerolabel.annotate.parts import Question, part_path, write_part
+from zerolabel.annotate.feature_cache import FeatureCache
+from zerolabel.annotate.shards import Question, part_path, write_part
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.feature_cache import FeatureCache
 from zerolabel.vlms.clip import DualEncoder
 
 

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_range, open_store, ranges
-from zerolabel.annotate.parts import Joined, Question, join, part_path, remove, write_part
-from zerolabel.annotate.texts import text_features
+from zerolabel.annotate.shards import Joined, Question, join, part_path, remove, write_part
+from zerolabel.annotate.text_features import text_features
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet

@@ -84,10 +84,10 @@ def adapt(
     """Learn a small part of a model on unlabelled images; `annotate --vlm adapted:OUTPUT` uses it."""
     from zerolabel import tables, vlms
     from zerolabel.adapting import Request, adapt
+    from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.data.label_files import Labels
-    from zerolabel.feature_cache import default_folder
     from zerolabel.training import best_device
     from zerolabel.transducing import save_skipped
 

@@ -79,7 +79,7 @@ def annotate(
 ) -> None:  # fmt: skip
     """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
     from zerolabel import tables
-    from zerolabel.feature_cache import default_folder
+    from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.pipeline import Job
     from zerolabel.planning import Request, plan
     from zerolabel.runs import Folder

@@ -64,7 +64,7 @@ def train(
 ) -> None:
     """Train a classifier on annotations that lie there already."""
     from zerolabel import tables
-    from zerolabel.feature_cache import default_folder
+    from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.pipeline import Job
     from zerolabel.planning import Request, plan
     from zerolabel.runs import Folder

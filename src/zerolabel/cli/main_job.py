@@ -86,8 +86,8 @@ def run(
 ) -> None:  # fmt: skip
     """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
     from zerolabel import tables
+    from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.estimate import estimate
-    from zerolabel.feature_cache import default_folder
     from zerolabel.pipeline import Job
     from zerolabel.planning import Request, plan
     from zerolabel.runs import Folder

@@ -38,11 +38,11 @@ def transduce(
     from functools import partial
 
     from zerolabel import tables, vlms
+    from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import place_for, write_annotations
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
-    from zerolabel.feature_cache import default_folder
     from zerolabel.options import check_device, parse_solver
     from zerolabel.training import best_device
     from zerolabel.transducing import save_skipped, transduce

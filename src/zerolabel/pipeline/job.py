@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zerolabel import report, results, vlms
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
-from zerolabel.annotate.asking import Preview
+from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotate.writing import save_skipped
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
@@ -213,7 +213,7 @@ class Job:
         self, title: str, name: str, images: ImageSet, out: Path | None, others: Mapping[str, Annotated]
     ) -> Annotated:
         """What a model says that answers in words; of many classes, it is asked about the best of the others."""
-        from zerolabel.annotate.words import annotate_in_words
+        from zerolabel.annotate.chat import annotate_in_words
 
         config = self.config
         said = [other.annotations for other in others.values()]
@@ -232,7 +232,7 @@ class Job:
 
     def preview(self) -> dict[str, Preview]:
         """What the models that answer in words would take; asks nothing."""
-        from zerolabel.annotate.words import preview
+        from zerolabel.annotate.chat import preview
 
         config, images = self.config, ImageSet.open(self.config.images)
         asked = dict(zip(config.vlm, config.templates, strict=True))

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import torch
 
 from zerolabel.annotate.embedding import Block
-from zerolabel.annotate.texts import score, strongest
+from zerolabel.annotate.feature_cache import FeatureCache
+from zerolabel.annotate.text_features import score, strongest
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.annotations.annotations import SPARSE_FROM, TOP
 from zerolabel.data.images import ImageSet
-from zerolabel.feature_cache import FeatureCache
 from zerolabel.files import replacing
 from zerolabel.vlms.clip import DualEncoder
 

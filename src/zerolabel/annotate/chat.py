@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from zerolabel.annotate.asking import Asked, Preview
+from zerolabel.annotate.chat_progress import Asked, Preview
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotate.writing import none_readable, save_skipped
 from zerolabel.annotations import Annotations, Annotator, candidates
