@@ -2,8 +2,8 @@
 
 Reads the runs of ``benchmarks/results/comparison.json``. A criterion's regret in a cell is the accuracy of the best
 learner less that of the learner the criterion puts first, both means over seeds; cells whose learners have options of
-their own are left out. "ranked" is the default, `zerolabel.selection.ranked`; "always coreg" is what it costs to choose
-nothing. A learner is below its annotator in a cell where its mean accuracy on the pool is, far below where it is by
+their own are left out. "ranked" is the default, `zerolabel.diagnostics.model_selection.ranked`; "always coreg" is what it costs
+to choose nothing. A learner is below its annotator in a cell where its mean accuracy on the pool is, far below where it is by
 more than ten points; it is alarmed where at least half of its runs are. The tables go to the screen and to
 ``benchmarks/results/selection.json``.
 """
@@ -16,7 +16,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from zerolabel import selection
+from zerolabel.diagnostics import model_selection
 from zerolabel.report.compared import CRITERIA
 
 COMPARISON = Path("benchmarks/results/comparison.json")
@@ -30,8 +30,8 @@ def regrets(runs: pd.DataFrame) -> dict[str, float]:
     means = runs.groupby("learner").mean(numeric_only=True)
     here = [name for name in CRITERIA if name in means and means[name].notna().all()]
     chosen = {name: str(means[name].idxmax()) for name in here}
-    chosen["ranked"] = selection.ranked(means[selection.DEFAULT].to_dict())[0]
-    chosen[f"always {selection.FAVOURITE}"] = selection.FAVOURITE
+    chosen["ranked"] = model_selection.ranked(means[model_selection.DEFAULT].to_dict())[0]
+    chosen[f"always {model_selection.FAVOURITE}"] = model_selection.FAVOURITE
     best = means["accuracy"].max()
     return {
         name: float(best - means["accuracy"][learner]) for name, learner in chosen.items() if learner in means.index

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
-from zerolabel.calibration import calibrate, mean_confidence, threshold_for_share
 from zerolabel.diagnostics.agreement import agreement, class_counts, confidence_histogram, mean_candidates
+from zerolabel.diagnostics.calibration import calibrate, mean_confidence, threshold_for_share
 from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zerolabel import health
 from zerolabel.annotations.noise import beliefs
 from zerolabel.blocks import targets
+from zerolabel.diagnostics import alarms
 
 
 def with_mistakes(truth, accuracy):
@@ -26,7 +26,7 @@ def test_estimate_by_a_loop(world):
         for y in range(4):  # if y is true, which it is with probability r_y
             truth += float(r[i, y]) * float(r[i, y]) / 240
             other += float(r[i, y]) * sum(float(r[i, k]) for k in range(4) if k != y) / 3 / 240
-    found = health.estimate(predicted, annotations)
+    found = alarms.estimate(predicted, annotations)
     assert found.student == pytest.approx((student - other) / (truth - other))
     assert found.annotators == pytest.approx(annotators)
     deviation = ((squares - student**2) / 239) ** 0.5
@@ -36,13 +36,13 @@ def test_estimate_by_a_loop(world):
 @pytest.mark.parametrize("accuracy", [0.3, 0.6, 0.8, 0.95])
 def test_the_estimate_is_the_accuracy_of_a_student_with_mistakes_of_its_own(annotated_digits, accuracy):
     predicted = with_mistakes(annotated_digits.truth, accuracy)
-    found = health.estimate(predicted, annotated_digits.annotations)
+    found = alarms.estimate(predicted, annotated_digits.annotations)
     right = float((predicted == annotated_digits.truth).float().mean())
     assert found.student == pytest.approx(right, abs=3 * found.deviation + 0.01)
 
 
 def test_the_annotators_own_answers_are_never_called_worse(world):
-    found = health.estimate(world.annotations.scores.argmax(1), world.annotations)
+    found = alarms.estimate(world.annotations.scores.argmax(1), world.annotations)
     assert found.student >= found.annotators and not found.below
 
 
@@ -55,18 +55,18 @@ def test_a_better_student_of_annotators_that_guess_is_not_called_worse(make_anno
         make_annotations(truth[:, None], 10), candidates=candidates, scores=targets.uniform_over(candidates)
     )
     annotations = replace(annotations, votes=torch.full((2000, 1), -1))
-    assert health.worse(with_mistakes(truth, 0.6), annotations) is None
-    assert health.worse(with_mistakes(truth, 0.2), annotations) is not None
+    assert alarms.worse(with_mistakes(truth, 0.6), annotations) is None
+    assert alarms.worse(with_mistakes(truth, 0.2), annotations) is not None
 
 
 def test_a_perfect_student_sets_off_nothing(annotated_digits):
-    assert health.check(annotated_digits.truth, annotated_digits.annotations) == ()
+    assert alarms.check(annotated_digits.truth, annotated_digits.annotations) == ()
 
 
 @pytest.mark.parametrize("wrong", [0.08, 0.2, 0.9])
 def test_a_student_that_errs_where_annotators_are_sure_is_called_worse(annotated_digits, wrong):
     predicted = with_mistakes(annotated_digits.truth, 1 - wrong)
-    kinds = [alarm.kind for alarm in health.check(predicted, annotated_digits.annotations)]
+    kinds = [alarm.kind for alarm in alarms.check(predicted, annotated_digits.annotations)]
     assert "worse" in kinds
 
 
@@ -74,27 +74,27 @@ def test_a_few_errors_more_than_the_annotators_make_go_unseen(annotated_digits):
     """What the alarm cannot tell from a student that puts its annotators right."""
     truth = annotated_digits.truth
     predicted = torch.where(torch.rand(len(truth)) < 0.01, (truth + 1) % 10, truth)
-    assert health.worse(predicted, annotated_digits.annotations) is None
+    assert alarms.worse(predicted, annotated_digits.annotations) is None
 
 
 def test_collapse_names_the_classes_that_are_gone(annotated_digits):
     predicted = annotated_digits.truth.clone()
     predicted[predicted == 3] = 8
-    alarm = health.collapse(predicted, annotated_digits.annotations)
+    alarm = alarms.collapse(predicted, annotated_digits.annotations)
     assert alarm is not None and alarm.condemns and "'3'" in alarm.text and "'8'" not in alarm.text
 
 
 def test_rare_classes_and_unannotated_images_say_nothing(make_annotations):
     votes = torch.tensor([0] * 40 + [1] * 5 + [-1] * 50)[:, None]
     annotations = make_annotations(votes, 2)
-    assert health.collapse(torch.zeros(95, dtype=torch.long), annotations) is None
+    assert alarms.collapse(torch.zeros(95, dtype=torch.long), annotations) is None
     nobody = make_annotations(torch.full((9, 1), -1), 2)
-    assert health.check(torch.ones(9, dtype=torch.long), nobody) == ()
+    assert alarms.check(torch.ones(9, dtype=torch.long), nobody) == ()
 
 
 def test_disagreement_alarms_where_it_rises():
-    assert health.disagreement([0.3], 1000) is None
-    assert health.disagreement([0.3, 0.2, 0.1], 1000) is None
-    alarm = health.disagreement([0.1, 0.3], 1000)
+    assert alarms.disagreement([0.3], 1000) is None
+    assert alarms.disagreement([0.3, 0.2, 0.1], 1000) is None
+    alarm = alarms.disagreement([0.1, 0.3], 1000)
     assert alarm is not None and not alarm.condemns
-    assert health.disagreement([0.1, 0.16], 100) is None
+    assert alarms.disagreement([0.1, 0.16], 100) is None

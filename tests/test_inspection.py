@@ -10,12 +10,12 @@ import torch
 
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.annotations.label_models import first_votes
+from zerolabel.diagnostics.inspection import Inspection, TextSpace, inspect
+from zerolabel.diagnostics.inspection.class_names import near_by_letters, near_by_text, unclear, words
+from zerolabel.diagnostics.inspection.intervals import TOO_SURE, Share, noise
+from zerolabel.diagnostics.inspection.text_space import text_space
 from zerolabel.errors import InputError
 from zerolabel.evaluation.metrics import accuracy, candidate_coverage, vote_accuracy
-from zerolabel.inspection import Inspection, TextSpace, inspect
-from zerolabel.inspection.files import text_space
-from zerolabel.inspection.names import near_by_letters, near_by_text, unclear, words
-from zerolabel.inspection.shares import TOO_SURE, Share, noise
 
 Make = Callable[..., Annotations]
 

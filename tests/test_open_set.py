@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from zerolabel import open_set
+from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError
 
 

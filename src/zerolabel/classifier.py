@@ -39,7 +39,7 @@ class Classifier:
         networks: one by default; of several, the mean of the logits decides.
         classes: C class names; a class id is its place here.
         preprocess: the eval view.
-        temperature: divides the logits, see `zerolabel.calibration`.
+        temperature: divides the logits, see `zerolabel.diagnostics.calibration`.
         threshold: confidence in [0, 1] below which `predict` abstains where it is asked to; none where unknown.
         provenance: how it was made, as data for JSON.
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from zerolabel import networks, open_set, options, presets, vlms
+from zerolabel import networks, options, presets, vlms
 from zerolabel.adapting import SUPERVISED
 from zerolabel.adapting import Request as Adaptation
 from zerolabel.annotations.candidates import known_rule, parse_rule
@@ -17,6 +17,7 @@ from zerolabel.data.classes import Classes, load_classes
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.label_files import Labels
 from zerolabel.data.views import STRONG
+from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError, nearest
 from zerolabel.estimate import blank
 from zerolabel.learners import LEARNERS, hyper_parameters

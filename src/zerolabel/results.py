@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import health
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
 from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.label_files import Labels
+from zerolabel.diagnostics import alarms
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
@@ -114,11 +114,11 @@ class Outcome:
         }
 
     @property
-    def alarms(self) -> tuple[health.Alarm, ...]:
+    def alarms(self) -> tuple[alarms.Alarm, ...]:
         """What shows without labels that the student went wrong: on held-out images, else on those it learned."""
         if self.test is not None and self.p_test is not None:
-            return health.check(self.p_test.argmax(1), self.test)
-        return health.check(self.p_train.argmax(1), self.train)
+            return alarms.check(self.p_test.argmax(1), self.test)
+        return alarms.check(self.p_train.argmax(1), self.train)
 
     def metrics(self) -> dict[str, Any]:
         """The run's numbers; accuracies only where truth was given."""

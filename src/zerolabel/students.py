@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import calibration, networks
+from zerolabel import networks
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import targets
@@ -23,6 +23,7 @@ from zerolabel.data import images as image_files
 from zerolabel.data.classes import Classes
 from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.data.views.preprocess import IMAGENET, statistics
+from zerolabel.diagnostics import calibration
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.errors import InputError
 from zerolabel.files import write_text

@@ -17,10 +17,10 @@ from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotations import Annotations
 from zerolabel.catalogue import Entry
 from zerolabel.diagnostics.agreement import mean_candidates
+from zerolabel.diagnostics.inspection import Inspection, vote_counts
 from zerolabel.doctor import Finding
 from zerolabel.estimate import Estimate
 from zerolabel.export import Exported
-from zerolabel.inspection import Inspection, tallies
 from zerolabel.runs import Config
 from zerolabel.transducing import Transduced
 
@@ -266,7 +266,7 @@ def evaluation(facts: dict[str, Any]) -> Group:
 def inspection(found: Inspection) -> Group:
     """What annotations hold, how good they are believed to be, and what stands out."""
     sizes = ", ".join(
-        f"{n:,} with {size}" for size, n in enumerate(tallies.set_sizes(found.annotations.candidates)) if n
+        f"{n:,} with {size}" for size, n in enumerate(vote_counts.set_sizes(found.annotations.candidates)) if n
     )
     rows = [
         (
@@ -302,7 +302,7 @@ def _prompts(found: Inspection) -> Table:
     table = Table("", "prompt", box=None, pad_edge=False)
     for name in ("votes", "agrees with others", "believed right", *(["accuracy"] if found.accuracy else [])):
         table.add_column(name, justify="right")
-    agreement = tallies.mean_agreement(found.agreement).tolist()
+    agreement = vote_counts.mean_agreement(found.agreement).tolist()
     for a, one in enumerate(found.annotators):
         values = (agreement[a], found.quality[a], *([found.accuracy[a]] if found.accuracy else []))
         table.add_row(

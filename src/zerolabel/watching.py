@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import health
 from zerolabel.annotations import Annotations
+from zerolabel.diagnostics import alarms
 from zerolabel.learners import Learner
 from zerolabel.training import EpochLog, Settings, Source, launch, predict
 
@@ -75,14 +75,14 @@ def watched(
             continue
         fabric, size = launch(settings), settings.batch_size * 4
         answers = [predict(network, some, fabric, size).argmax(1).cpu() for network in learner.networks[:2]]
-        alarms, figures = list(health.check(answers[0], said)), dict(log.figures)
+        raised, figures = list(alarms.check(answers[0], said)), dict(log.figures)
         if len(answers) == 2:
             figures["disagreement"] = float((answers[0] != answers[1]).double().mean())
             earlier = [line["figures"] for line in before(log.epoch)]
             history = [one["disagreement"] for one in earlier if "disagreement" in one]
-            drift = health.disagreement([*history, figures["disagreement"]], len(rows))
-            alarms += [] if drift is None else [drift]
-        yield replace(log, figures=figures, alarms={alarm.kind: alarm.text for alarm in alarms})
+            drift = alarms.disagreement([*history, figures["disagreement"]], len(rows))
+            raised += [] if drift is None else [drift]
+        yield replace(log, figures=figures, alarms={alarm.kind: alarm.text for alarm in raised})
 
 
 def looks(epochs: int) -> set[int]:

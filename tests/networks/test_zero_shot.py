@@ -12,10 +12,10 @@ from tiny_clip import PIXELS, SIGLIP, TINY, write
 
 from zerolabel import vlms
 from zerolabel.annotate import annotate
-from zerolabel.calibration import threshold_for_share
 from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
+from zerolabel.diagnostics.calibration import threshold_for_share
 from zerolabel.errors import InputError
 from zerolabel.export import export
 from zerolabel.networks import NetworkSpec, build, rebuild

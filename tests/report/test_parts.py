@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from zerolabel.inspection import tallies
+from zerolabel.diagnostics.inspection import vote_counts
 from zerolabel.report.charts import Line, bars, histogram, lines, ticks
 from zerolabel.report.formats import duration, magnitude, percent, short, signed, size
 from zerolabel.report.heatmap import heat_table
@@ -17,29 +17,29 @@ from zerolabel.report.markup import Html, html, join, table
 def test_votes_and_agreement_against_plain_loops() -> None:
     generator = torch.Generator().manual_seed(0)
     votes = torch.randint(-1, 4, (50, 5), generator=generator)
-    counts, agreement = tallies.votes_per_class(votes, 4), tallies.vote_agreement(votes)
+    counts, agreement = vote_counts.votes_per_class(votes, 4), vote_counts.vote_agreement(votes)
     for a in range(5):
         assert counts[a].tolist() == [sum(votes[i, a] == c for i in range(50)) for c in range(4)]
         for b in range(5):
             both = [i for i in range(50) if votes[i, a] >= 0 and votes[i, b] >= 0]
             same = sum(bool(votes[i, a] == votes[i, b]) for i in both)
             assert agreement[a, b].item() == pytest.approx(same / len(both))
-    means = tallies.mean_agreement(agreement)
+    means = vote_counts.mean_agreement(agreement)
     assert means[2].item() == pytest.approx(sum(agreement[2, b].item() for b in range(5) if b != 2) / 4)
 
 
 def test_agreement_where_nobody_votes_is_unknown() -> None:
     votes = torch.tensor([[0, -1], [1, -1]])
-    agreement = tallies.vote_agreement(votes)
+    agreement = vote_counts.vote_agreement(votes)
     assert agreement[0, 0] == 1 and agreement[0, 1].isnan() and agreement[1, 1].isnan()
-    assert tallies.mean_agreement(torch.ones(1, 1)).isnan().all()
+    assert vote_counts.mean_agreement(torch.ones(1, 1)).isnan().all()
 
 
 def test_set_sizes_and_partners() -> None:
     candidates = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 0], [0, 1, 1]], dtype=torch.bool)
-    assert tallies.set_sizes(candidates).tolist() == [1, 0, 3]
-    assert tallies.partners(candidates).tolist() == [[0, 2, 0], [2, 0, 1], [0, 1, 0]]
-    assert tallies.set_sizes(torch.zeros(0, 3, dtype=torch.bool)).tolist() == []
+    assert vote_counts.set_sizes(candidates).tolist() == [1, 0, 3]
+    assert vote_counts.partners(candidates).tolist() == [[0, 2, 0], [2, 0, 1], [0, 1, 0]]
+    assert vote_counts.set_sizes(torch.zeros(0, 3, dtype=torch.bool)).tolist() == []
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 60), (54, 60), (60, 60), (1, 1)])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import health, selection
 from zerolabel.annotations import Annotations
+from zerolabel.diagnostics import alarms, model_selection
 from zerolabel.diagnostics.agreement import agreement
 
 
@@ -17,9 +17,9 @@ class Check:
     Attributes:
         kept: share of the images that keep their class.
         confidence: mean of the best probability, before and after.
-        dispersity: `zerolabel.selection.nuclear_norm` of the predictions, before and after; high where they are sure
-            and spread over the classes.
-        alarms: what `zerolabel.health.check` finds wrong with the predictions after.
+        dispersity: `zerolabel.diagnostics.model_selection.nuclear_norm` of the predictions, before and after; high
+            where they are sure and spread over the classes.
+        alarms: what `zerolabel.diagnostics.alarms.check` finds wrong with the predictions after.
     """
 
     kept: float
@@ -43,12 +43,12 @@ class Check:
 def check(annotations: Annotations, after: Float[Tensor, "N C"]) -> Check:
     """Compare the predictions of a model after it was adapted with its annotations before."""
     before = annotations.scores
-    alarms = health.check(after.argmax(1), annotations)
+    raised = alarms.check(after.argmax(1), annotations)
     return Check(
         agreement(before.argmax(1), after.argmax(1)),
         (float(before.amax(1).mean()), float(after.amax(1).mean())),
-        (selection.nuclear_norm(before), selection.nuclear_norm(after)),
-        tuple(alarm.text.replace("the student", "the adapted model") for alarm in alarms),
+        (model_selection.nuclear_norm(before), model_selection.nuclear_norm(after)),
+        tuple(alarm.text.replace("the student", "the adapted model") for alarm in raised),
     )
 
 

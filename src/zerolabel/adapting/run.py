@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel import calibration, few_shot, open_set
+from zerolabel import few_shot
 from zerolabel.adapting.checking import Check, check
 from zerolabel.adapting.methods import ON_FEATURES, SUPERVISED, Request
 from zerolabel.annotate import annotate, text_features
@@ -26,6 +26,7 @@ from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data.classes import Classes, prompts
 from zerolabel.data.images import ImageSet, decode
 from zerolabel.data.views import Features, Pixels
+from zerolabel.diagnostics import calibration, open_set
 from zerolabel.errors import InputError
 from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS, hyper_parameters

@@ -161,10 +161,11 @@ def inspect(
     as_json: JsonOpt = False,
 ) -> None:
     """Say how good annotations are, without labels, and what to do about them."""
-    from zerolabel import inspection, tables
+    from zerolabel import tables
     from zerolabel.annotations.files import open_annotations, read_truth
+    from zerolabel.diagnostics import inspection
+    from zerolabel.diagnostics.inspection.text_space import text_space
     from zerolabel.files import write_text, writing
-    from zerolabel.inspection.files import text_space
     from zerolabel.report import build_inspection
 
     given = open_annotations(annotations)

@@ -11,11 +11,11 @@ from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zerolabel import calibration, health, selection
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
 from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.comparison.runs import run_folder
+from zerolabel.diagnostics import alarms, calibration, model_selection
 from zerolabel.diagnostics.agreement import agreement, mean_candidates
 from zerolabel.evaluation import metrics
 from zerolabel.files import replacing
@@ -54,7 +54,9 @@ def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
             if target is None:
                 target = agreement(p["train"].argmax(1), annotations.scores.argmax(1))
             log_p = p["train"].clamp_min(1e-12).log()
-            confidence = selection.average_confidence(mine.clamp_min(1e-12).log(), calibration.calibrate(log_p, target))
+            confidence = model_selection.average_confidence(
+                mine.clamp_min(1e-12).log(), calibration.calibrate(log_p, target)
+            )
             judged = p.get("test", p["train"])
             rows.append(
                 {"learner": name, "seed": seed, **label_free(mine, judges), "average_confidence": confidence}
@@ -64,14 +66,14 @@ def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
                 | on_pool(p["train"], pool)
             )
     found = pd.DataFrame(rows)
-    stable = {name: selection.stability(seeds) for name, seeds in predicted.items()}
+    stable = {name: model_selection.stability(seeds) for name, seeds in predicted.items()}
     return found.assign(stability=found["learner"].map(stable))
 
 
 def label_free(p: Float[Tensor, "N C"], annotations: Annotations) -> dict[str, Any]:
     """Criteria and alarms of one student."""
-    alarms = [alarm.kind for alarm in health.check(p.argmax(1), annotations)]
-    return {**selection.criteria(p, annotations), "alarms": ",".join(alarms)}
+    raised = [alarm.kind for alarm in alarms.check(p.argmax(1), annotations)]
+    return {**model_selection.criteria(p, annotations), "alarms": ",".join(raised)}
 
 
 def on_pool(p: Float[Tensor, "N C"], truth: Int[Tensor, " N"] | None) -> dict[str, float]:
@@ -103,9 +105,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     numbers = [c for c in runs.select_dtypes("number").columns if c != "seed"]
     grouped = runs.groupby("learner", sort=False)[numbers]
     means, spread = grouped.mean(), grouped.std(ddof=1).add_suffix(" spread")
-    believed = means[selection.DEFAULT].drop(ANNOTATOR, errors="ignore")
+    believed = means[model_selection.DEFAULT].drop(ANNOTATOR, errors="ignore")
     order = [
-        *selection.ranked({str(name): float(value) for name, value in believed.items()}),
+        *model_selection.ranked({str(name): float(value) for name, value in believed.items()}),
         *means.index.intersection([ANNOTATOR]),
     ]
     together = pd.concat([means, spread, runs.groupby("learner")["seed"].count().rename("runs")], axis=1)

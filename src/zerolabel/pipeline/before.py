@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import open_set, results
+from zerolabel import results
 from zerolabel.adapting import Request, adapt
 from zerolabel.annotate import Annotated, annotate
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
+from zerolabel.diagnostics import open_set
 from zerolabel.vlms import adapted
 
 if TYPE_CHECKING:

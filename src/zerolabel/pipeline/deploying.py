@@ -4,11 +4,12 @@ from collections import defaultdict
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from zerolabel import calibration, health, vlms
+from zerolabel import vlms
 from zerolabel.annotate import Annotated, annotate
 from zerolabel.annotations import Annotations, label_models
 from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
+from zerolabel.diagnostics import alarms, calibration
 from zerolabel.planning import is_encoder
 from zerolabel.runs import Config
 from zerolabel.students import KEPT, is_deployable, zero_shot
@@ -23,7 +24,7 @@ def deploy(job: "Job", annotated: Annotated, classifier: Classifier, metrics: di
     Puts into the metrics which one it is, and why.
     """
     metrics |= {"deployed": "student", "fallback_reason": None}
-    bad = [alarm.text for alarm in (health.Alarm(**one) for one in metrics["alarms"]) if alarm.condemns]
+    bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.condemns]
     if not bad:
         return classifier
     name, better = best_model(job, annotated.annotations)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from zerolabel.annotations import names_of
-from zerolabel.inspection import tallies
+from zerolabel.diagnostics.inspection import vote_counts
 from zerolabel.report.formats import count, magnitude, percent, plural, short, size
 from zerolabel.report.intervals import wilson
 from zerolabel.report.licences import licence
@@ -141,7 +141,11 @@ def _annotators(run: Run) -> str:
     parameters = run.metrics.get("vlm_parameters")
     who = [(model, revision or "–", licence(model)) for model, revision in models]
     per_template = (run.metrics.get("zero_shot_accuracy_per_template") or {}) if run.has_truth else {}
-    means = tallies.mean_agreement(tallies.vote_agreement(run.annotations.votes)).tolist() if run.annotations else []
+    means = (
+        vote_counts.mean_agreement(vote_counts.vote_agreement(run.annotations.votes)).tolist()
+        if run.annotations
+        else []
+    )
     head = ("Prompt", "Agrees with the others", *(("Accuracy",) if per_template else ()))
     rows = [
         (name, percent(mean), *((percent(per_template.get(name)),) if per_template else ()))

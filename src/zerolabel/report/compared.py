@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from zerolabel.diagnostics.model_selection import FAVOURITE, LEAD
 from zerolabel.report.charts import Line, lines
 from zerolabel.report.formats import duration, percent, plural, size
 from zerolabel.report.markup import Html, Section, figure, grid, join, number, paragraph, table
 from zerolabel.report.page import page
-from zerolabel.selection import FAVOURITE, LEAD
 from zerolabel.version import __version__
 
 CRITERIA = {

@@ -1,6 +1,6 @@
 """The page of an inspection: annotations alone, before anything is trained."""
 
-from zerolabel.inspection import JOINT, Inspection, Share
+from zerolabel.diagnostics.inspection import JOINT, Inspection, Share
 from zerolabel.report import panels
 from zerolabel.report.formats import count, percent, plural
 from zerolabel.report.markup import Html, Section, figure, grid, join, number, paragraph, tiles, top_table

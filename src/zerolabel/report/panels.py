@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
-from zerolabel.inspection import Inspection, Share, tallies
-from zerolabel.inspection.shares import TOO_SURE
+from zerolabel.diagnostics.inspection import Inspection, Share, vote_counts
+from zerolabel.diagnostics.inspection.intervals import TOO_SURE
 from zerolabel.report.charts import bars
 from zerolabel.report.formats import percent
 from zerolabel.report.heatmap import heat_table
@@ -102,7 +102,7 @@ def findings(inspection: Inspection) -> Html:
 def prompts(inspection: Inspection, accuracy: Sequence[float] | None) -> Html:
     """A row per annotator."""
     annotators, counts = inspection.annotators, inspection.votes_per_class.sum(1).tolist()
-    means = tallies.mean_agreement(inspection.agreement).tolist()
+    means = vote_counts.mean_agreement(inspection.agreement).tolist()
     several = len({annotator.model for annotator in annotators}) > 1
     head: list[object] = ["Prompt", "Id"]
     head += ["Annotator"] if several else []
@@ -157,7 +157,7 @@ def votes(inspection: Inspection, counts: Int[Tensor, "B C"], *, wide: bool) -> 
 
 def sizes(annotations: Annotations) -> Html:
     """How many images have how many candidates."""
-    counts = tallies.set_sizes(annotations.candidates).tolist()
+    counts = vote_counts.set_sizes(annotations.candidates).tolist()
     names = [str(i) for i in range(len(counts))]
     if len(counts) > 12:
         counts, names = [*counts[:11], sum(counts[11:])], [*names[:11], "11+"]
@@ -174,7 +174,7 @@ def matrix(agreement: Float[Tensor, "B B"], *, wide: bool) -> list[Html]:
     n = len(agreement)
     if n < 2:
         return []
-    order = tallies.mean_agreement(agreement).nan_to_num(2).argsort(stable=True)[:MATRIX].sort().values
+    order = vote_counts.mean_agreement(agreement).nan_to_num(2).argsort(stable=True)[:MATRIX].sort().values
     values = agreement[order][:, order]
     names = [f"T{i + 1}" for i in order.tolist()]
     off = values[~torch.eye(len(order), dtype=torch.bool)]
@@ -200,7 +200,7 @@ def classes(annotations: Annotations, counts: Int[Tensor, "B C"]) -> Html:
     """A row per class: how often it is a candidate, alone and beside which."""
     held = annotations.candidates.sum(0)
     alone = annotations.candidates[annotations.candidates.sum(1) == 1].sum(0)
-    together = tallies.partners(annotations.candidates)
+    together = vote_counts.partners(annotations.candidates)
     top = max(int(held.max()), 1)
     order = held.argsort(descending=True, stable=True).tolist() if len(held) > TOP else range(len(held))
     rows = []

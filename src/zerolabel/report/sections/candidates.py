@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from zerolabel.annotations import Annotations, names_of
-from zerolabel.inspection import Inspection, inspect
+from zerolabel.diagnostics.inspection import Inspection, inspect
 from zerolabel.report.formats import percent, plural
 from zerolabel.report.markup import Section, join, paragraph
 from zerolabel.report.panels import panels

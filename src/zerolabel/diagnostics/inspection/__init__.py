@@ -13,11 +13,11 @@ from zerolabel.annotations import Annotations, Annotator
 from zerolabel.annotations.label_models import annotator_accuracy, first_choices, first_votes, posterior
 from zerolabel.annotations.noise import beliefs
 from zerolabel.diagnostics.agreement import mean_candidates
+from zerolabel.diagnostics.inspection import class_names, findings, intervals, vote_counts
+from zerolabel.diagnostics.inspection.class_names import Pair
+from zerolabel.diagnostics.inspection.findings import Finding
+from zerolabel.diagnostics.inspection.intervals import Share
 from zerolabel.evaluation import metrics
-from zerolabel.inspection import findings, names, shares, tallies
-from zerolabel.inspection.findings import Finding
-from zerolabel.inspection.names import Pair
-from zerolabel.inspection.shares import Share
 
 JOINT = "joint"
 
@@ -76,7 +76,7 @@ class Inspection:
     def as_json(self) -> dict[str, Any]:
         """All of it as data for JSON; what does not exist is None."""
         classes = self.annotations.classes
-        means = tallies.mean_agreement(self.agreement).tolist()
+        means = vote_counts.mean_agreement(self.agreement).tolist()
         counts = self.votes_per_class
         return {
             "n_images": len(self.annotations),
@@ -85,7 +85,7 @@ class Inspection:
             "n_known": self.n_known,
             "rule": self.annotations.rule,
             "mean_candidates": number(mean_candidates(self.annotations.candidates)),
-            "set_sizes": tallies.set_sizes(self.annotations.candidates).tolist(),
+            "set_sizes": vote_counts.set_sizes(self.annotations.candidates).tolist(),
             "coverage": vars(self.coverage),
             "label_noise": vars(self.label_noise),
             "dependence": self.dependence,
@@ -131,13 +131,17 @@ def inspect(
         InputError: there is no such label model, or it needs a package that is not installed.
     """
     votes, n_classes = first_votes(annotations), len(annotations.classes)
-    missed, wrong = shares.noise(annotations, truth)
+    missed, wrong = intervals.noise(annotations, truth)
     believed = beliefs(annotations)
     if label_model == JOINT:
         quality = tuple(annotator_accuracy(votes[believed.rows], believed.joint).tolist())
     else:
         quality = tuple(annotator_accuracy(votes, posterior(annotations, label_model)).tolist())
-    near = names.near_by_letters(annotations.classes) if text is None else names.near_by_text(text.texts, text.scale)
+    near = (
+        class_names.near_by_letters(annotations.classes)
+        if text is None
+        else class_names.near_by_text(text.texts, text.scale)
+    )
     near_by = "the letters of the names" if text is None else f"the text encoder of {text.model}"
     return Inspection(
         annotations=annotations,
@@ -146,10 +150,10 @@ def inspect(
         label_noise=wrong,
         dependence=believed.dependence,
         annotators=tuple(annotations.annotators[a] for a in first_choices(annotations)),
-        agreement=tallies.vote_agreement(votes),
+        agreement=vote_counts.vote_agreement(votes),
         quality=quality,
         accuracy=None if truth is None else tuple(metrics.vote_accuracy(votes, truth).tolist()),
-        votes_per_class=tallies.votes_per_class(votes, n_classes),
+        votes_per_class=vote_counts.votes_per_class(votes, n_classes),
         label_model=label_model,
         near=near,
         near_by=near_by,

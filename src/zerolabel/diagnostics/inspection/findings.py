@@ -9,9 +9,9 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations, names_of
 from zerolabel.annotations.label_models import first_choices, first_votes
-from zerolabel.inspection import tallies
-from zerolabel.inspection.names import Pair, unclear
-from zerolabel.inspection.shares import Share
+from zerolabel.diagnostics.inspection import vote_counts
+from zerolabel.diagnostics.inspection.class_names import Pair, unclear
+from zerolabel.diagnostics.inspection.intervals import Share
 
 MUCH_NOISE = 0.2
 WIDE = 0.2
@@ -125,7 +125,7 @@ def about_prompts(annotations: Annotations, quality: Sequence[float]) -> Iterato
 def about_classes(annotations: Annotations) -> Iterator[Finding]:
     """Classes that nobody chooses, that take too much, or that cannot be told from another."""
     names, n_classes = annotations.classes, len(annotations.classes)
-    counts = tallies.votes_per_class(first_votes(annotations), n_classes).sum(0)
+    counts = vote_counts.votes_per_class(first_votes(annotations), n_classes).sum(0)
     total = int(counts.sum())
     if not total:
         return
@@ -177,7 +177,7 @@ def about_names(names: Sequence[str], pairs: Sequence[Pair], source: str) -> Ite
 
 
 def _one_sided(annotations: Annotations, votes: Int[Tensor, "N B"], names: Sequence[str]) -> Iterator[Finding]:
-    counts = tallies.votes_per_class(votes, len(annotations.classes)).float()
+    counts = vote_counts.votes_per_class(votes, len(annotations.classes)).float()
     shares = counts / counts.sum(1, keepdim=True).clamp_min(1)
     if len(shares) < 3 or shares.shape[1] < 3:
         return
@@ -210,7 +210,7 @@ def _companions(annotations: Annotations) -> Iterable[tuple[int, int, float]]:
     places = sets.sum(0).argsort(descending=True, stable=True)[:_MOST_CLASSES]
     sets = sets[:, places]
     held = sets.sum(0)
-    shares: Float[Tensor, "C C"] = tallies.partners(sets).float() / held[:, None].clamp_min(1)
+    shares: Float[Tensor, "C C"] = vote_counts.partners(sets).float() / held[:, None].clamp_min(1)
     shares[held < FEW_IMAGES] = 0
     best, partner = shares.max(1)
     order = best.argsort(descending=True, stable=True).tolist()

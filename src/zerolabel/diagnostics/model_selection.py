@@ -68,7 +68,7 @@ def believed_accuracy(p: Float[Tensor, "N C"], annotations: Annotations) -> floa
 
 
 def average_confidence(logits: Float[Tensor, "N C"], temperature: float) -> float:
-    """Mean of the largest probability at a temperature that `zerolabel.calibration` set.
+    """Mean of the largest probability at a temperature that `zerolabel.diagnostics.calibration` set.
 
     On the images that set it this is the accuracy that was aimed at and nothing new; on others it tells them apart.
     """

@@ -6,7 +6,7 @@ from zerolabel import vlms
 from zerolabel.annotate import text_features
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes
-from zerolabel.inspection import TextSpace
+from zerolabel.diagnostics.inspection import TextSpace
 
 MOST_CLASSES = 2_000
 """Beyond so many, encoding the names takes minutes on a processor, and their letters are compared instead."""
