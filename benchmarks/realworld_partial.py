@@ -40,7 +40,8 @@ from zerolabel.data.views import Features
 from zerolabel.learners import LEARNERS
 from zerolabel.learners.base import hyper_parameters
 from zerolabel.networks import build
-from zerolabel.training import Settings, train
+from zerolabel.training import train
+from zerolabel.training.settings import Settings
 
 FILES = {"Lost": "lost", "MSRCv2": "MSRCv2", "BirdSong": "BirdSong", "FG-NET": "FG-NET", "Italian": "italian"}
 NETWORKS = ("linear", "mlp")

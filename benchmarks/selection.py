@@ -2,10 +2,10 @@
 
 Reads the runs of ``benchmarks/results/comparison.json``. A criterion's regret in a cell is the accuracy of the best
 learner less that of the learner the criterion puts first, both means over seeds; cells whose learners have options of
-their own are left out. "ranked" is the default, `zerolabel.diagnostics.model_selection.ranked`; "always coreg" is what it costs
-to choose nothing. A learner is below its annotator in a cell where its mean accuracy on the pool is, far below where it is by
-more than ten points; it is alarmed where at least half of its runs are. The tables go to the screen and to
-``benchmarks/results/selection.json``.
+their own are left out. "ranked" is the default, `zerolabel.diagnostics.model_selection.ranked`; "always coreg" is what
+it costs to choose nothing. A learner is below its annotator in a cell where its mean accuracy on the pool is, far below
+where it is by more than ten points; it is alarmed where at least half of its runs are. The tables go to the screen and
+to ``benchmarks/results/selection.json``.
 """
 
 import json

@@ -45,13 +45,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.plain_coreg import PlainCoReg
-from zerolabel import training
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners.base import Epoch
 from zerolabel.learners.coreg import CoReg
 from zerolabel.networks import build
-from zerolabel.training import Settings
+from zerolabel.training import loop
+from zerolabel.training.settings import Settings
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
 HALF = (0.5, 0.5, 0.5)
@@ -123,9 +123,9 @@ class Product:
         self.learner = CoReg(network, self.annotations, warm_up=0, queue=case.queue)
         self.source = Pixels(self.pixels, Preprocess(case.size, HALF, HALF), flip=False)
         self.settings = Settings(epochs=2 * LATE, batch_size=case.batch, precision=case.precision, device="cpu")  # type: ignore[arg-type]
-        self.fabric = training.launch(self.settings)
+        self.fabric = loop.launch(self.settings)
         self.learner.to(memory_format=torch.channels_last)
-        self.optimizer = self.fabric.setup_optimizers(training.make_optimizer(self.learner, self.settings))
+        self.optimizer = self.fabric.setup_optimizers(loop.make_optimizer(self.learner, self.settings))
         self.posterior = torch.where(torch.arange(len(self.annotations)) % 2 == 0, 0.8, 0.2)
         divide = self.learner.divide
         self.learner.divide = lambda p, side: divide(p, side) * 0 + self.posterior  # type: ignore[method-assign]
@@ -137,10 +137,10 @@ class Product:
         """One epoch, all of it."""
 
         def predict(network: nn.Module) -> Tensor:
-            return training.predict(network, self.source, self.fabric, self.case.batch * 4, view="weak")
+            return loop.predict(network, self.source, self.fabric, self.case.batch * 4, view="weak")
 
         epoch = Epoch(LATE, 0.5, predict)
-        training.run_epoch(self.learner, self.source, epoch, self.settings, self.fabric, self.optimizer)
+        loop.run_epoch(self.learner, self.source, epoch, self.settings, self.fabric, self.optimizer)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -280,7 +280,7 @@ def machine() -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bfloat16_in_hardware": training.best_precision("cpu") == "bfloat16",
+        "bfloat16_in_hardware": loop.best_precision("cpu") == "bfloat16",
         "load_at_start": os.getloadavg()[0],
         "system": platform.platform(terse=True),
         "torch": torch.__version__,

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from zerolabel.checkpoints import Checkpoint
 from zerolabel.errors import InputError
+from zerolabel.training.checkpoints import Checkpoint
 
 SETTINGS = {"lr": 0.1, "period": None, "optimizer": "sgd"}
 
@@ -64,7 +64,7 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path, mo
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zerolabel.checkpoints.save_file", full)
+    monkeypatch.setattr("zerolabel.training.checkpoints.save_file", full)
     with pytest.raises(OSError, match="No space"):
         state.save(file)
     assert file.read_bytes() == before and os.listdir(tmp_path) == ["state"]

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from zerolabel.classifier import CONFIG, WEIGHTS, Classifier
 from zerolabel.data.images import ImageSet
 from zerolabel.data.views import Preprocess
+from zerolabel.deployment.classifier import CONFIG, WEIGHTS, Classifier
 from zerolabel.errors import InputError
 from zerolabel.networks import EncodedNetwork, ImageEncoder, build
 

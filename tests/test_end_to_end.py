@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from zerolabel.classifier import Classifier
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.pipeline import Job
 
 N_TRAIN, N_TEST = 200, 60

@@ -14,13 +14,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import zerolabel
-from zerolabel.classifier import Classifier
 from zerolabel.data.images import ImageSet
 from zerolabel.data.views import Preprocess
-from zerolabel.export import SCRIPT, ExportError, export, write_script
+from zerolabel.deployment.classifier import Classifier
+from zerolabel.deployment.export import SCRIPT, ExportError, export, write_script
 from zerolabel.networks import EncodedNetwork, ImageEncoder, build
 
-module = importlib.import_module("zerolabel.export")
+module = importlib.import_module("zerolabel.deployment.export")
 CLASSES = ("zero", "one", 'two, "quoted"', "three", "four", "five", "six", "seven", "eight", "neun ä")
 
 

@@ -6,7 +6,7 @@ import pytest
 import tiny_clip
 
 from zerolabel import cli
-from zerolabel.classifier import Classifier
+from zerolabel.deployment.classifier import Classifier
 
 
 def test_an_untrained_student_is_not_deployed(annotated_digits, tmp_path, capsys):

@@ -7,8 +7,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel import networks
-from zerolabel.classifier import Classifier
 from zerolabel.data.views import Preprocess
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.judging import judge, open_classifier, predictions, write_table
 

@@ -5,8 +5,8 @@ import torch
 
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS
-from zerolabel.options import check_device, convert, describe, find_learner, keyword_types, make_settings, parse
-from zerolabel.training import Settings
+from zerolabel.options import convert, describe, keyword_types
+from zerolabel.training.settings import Settings, check_device, find_learner, make_settings, parse
 
 
 def test_options_are_told_apart_and_typed():

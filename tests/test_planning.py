@@ -13,7 +13,7 @@ from zerolabel.estimate import estimate
 from zerolabel.learners import hyper_parameters
 from zerolabel.learners.coreg import CoReg
 from zerolabel.planning import SIZES, Request, choose_size, fit_to_epochs, plan
-from zerolabel.runs import Config
+from zerolabel.runs.config import Config
 from zerolabel.tables import annotators, student
 from zerolabel.vlms import prompts
 from zerolabel.vlms.glyphs import TEMPLATES as GLYPHS_TEMPLATES

@@ -46,7 +46,7 @@ def test_every_public_name_is_there(name: str) -> None:
 def test_names_are_the_objects_of_their_modules() -> None:
     from zerolabel import Annotations, Classifier, load_vlm, train, vlms
     from zerolabel.annotations import Annotations as annotations_class
-    from zerolabel.classifier import Classifier as classifier_class
+    from zerolabel.deployment.classifier import Classifier as classifier_class
 
     assert Annotations is annotations_class and Classifier is classifier_class
     assert load_vlm is vlms.load and train is importlib.import_module("zerolabel.training").train
@@ -59,7 +59,8 @@ def test_no_public_name_hides_a_module() -> None:
 
 
 def test_modules_are_still_imported_as_modules() -> None:
-    from zerolabel import ZeroLabel, annotate, export
+    from zerolabel import ZeroLabel, annotate
+    from zerolabel.deployment import export
 
     assert inspect.isclass(ZeroLabel) and inspect.ismodule(annotate) and inspect.ismodule(export)
 

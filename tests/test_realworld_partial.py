@@ -13,7 +13,7 @@ import torch
 from benchmarks import realworld_partial
 from benchmarks.realworld_partial import SUPERVISED, Cell, Rows, annotate
 from zerolabel.learners import LEARNERS
-from zerolabel.training import Settings
+from zerolabel.training.settings import Settings
 
 FOLDER = "PARTIAL_LABEL_DATA"  # names the folder of the real files
 

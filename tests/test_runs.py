@@ -5,7 +5,7 @@ import pytest
 
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
-from zerolabel.runs import OWN, Config, Folder
+from zerolabel.runs.config import OWN, Config, Folder
 
 CONFIG = Config(
     images="photos",

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from zerolabel.students import spread
+from zerolabel.runs.stages.training import spread
 
 
 def test_spread_annotations_follow_their_neighbours_but_never_overrule_a_person(make_annotations) -> None:  # type: ignore[no-untyped-def]

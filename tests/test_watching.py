@@ -10,8 +10,9 @@ from zerolabel.data.views import Features
 from zerolabel.display import Display
 from zerolabel.learners import LEARNERS
 from zerolabel.networks import build
-from zerolabel.training import EpochLog, Settings, train
-from zerolabel.watching import COST, LOOKS, MOST, chosen, looks, watched
+from zerolabel.training import EpochLog, train
+from zerolabel.training.monitoring import COST, LOOKS, MOST, chosen, looks, watched
+from zerolabel.training.settings import Settings
 
 SETTINGS = Settings(epochs=12, batch_size=64, lr=0.05, precision="float32", device="cpu")
 

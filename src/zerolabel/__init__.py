@@ -10,20 +10,21 @@ from zerolabel.version import __version__
 
 if TYPE_CHECKING:
     from zerolabel.annotations import Annotations, Annotator
-    from zerolabel.classifier import Classifier
     from zerolabel.data.classes import Classes
     from zerolabel.data.images import ImageSet
+    from zerolabel.deployment.classifier import Classifier
     from zerolabel.errors import InputError
     from zerolabel.estimator import ZeroLabel
     from zerolabel.learners import LEARNERS, Learner
-    from zerolabel.training import Settings, train
+    from zerolabel.training import train
+    from zerolabel.training.settings import Settings
     from zerolabel.vlms import load as load_vlm
 
 _HOMES = {
     "Annotations": ("annotations", "Annotations"),
     "Annotator": ("annotations", "Annotator"),
     "Classes": ("data.classes", "Classes"),
-    "Classifier": ("classifier", "Classifier"),
+    "Classifier": ("deployment.classifier", "Classifier"),
     "ImageSet": ("data.images", "ImageSet"),
     "InputError": ("errors", "InputError"),
     "LEARNERS": ("learners", "LEARNERS"),

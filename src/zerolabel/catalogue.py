@@ -9,7 +9,8 @@ from typing import Any
 
 from zerolabel import transduction
 from zerolabel.learners import LEARNERS, hyper_parameters
-from zerolabel.options import describe, find_learner, keyword_types
+from zerolabel.options import describe, keyword_types
+from zerolabel.training.settings import find_learner
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.learners import LEARNERS
 from zerolabel.presets import HEADS
-from zerolabel.runs import Config
-from zerolabel.training import Settings, Source, rehearse
+from zerolabel.runs.config import Config
+from zerolabel.training import Source, rehearse
+from zerolabel.training.settings import Settings
 
 _SAMPLE = 128
 

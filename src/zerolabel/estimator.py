@@ -18,17 +18,17 @@ from torch import Tensor
 
 from zerolabel.annotate.feature_cache import default_folder
 from zerolabel.annotations import Annotations
-from zerolabel.classifier import Classifier, Images
 from zerolabel.data.classes import Classes, plain
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
+from zerolabel.deployment.classifier import Classifier, Images
 from zerolabel.display import Display
 from zerolabel.errors import InputError, nearest
 from zerolabel.evaluation import metrics
 from zerolabel.judging import content_hash
 from zerolabel.pipeline import Job
 from zerolabel.planning import Request, plan
-from zerolabel.runs import Config, Folder
+from zerolabel.runs.config import Config, Folder
 from zerolabel.training import best_device
 
 PathLike = str | os.PathLike[str]

@@ -10,15 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import adapting
-from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable, sha256
 from zerolabel.data.label_files import Labels
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
 from zerolabel.files import writing
-from zerolabel.options import check_device
 from zerolabel.training import best_device
+from zerolabel.training.settings import check_device
 from zerolabel.vlms import adapted
 
 

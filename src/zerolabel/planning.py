@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from zerolabel import networks, options, presets, vlms
+from zerolabel import networks, presets, vlms
 from zerolabel.adapting import SUPERVISED
 from zerolabel.adapting import Request as Adaptation
 from zerolabel.annotations.candidates import known_rule, parse_rule
@@ -21,7 +21,8 @@ from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError, nearest
 from zerolabel.estimate import blank
 from zerolabel.learners import LEARNERS, hyper_parameters
-from zerolabel.runs import Config
+from zerolabel.runs.config import Config
+from zerolabel.training.settings import make_settings, parse
 from zerolabel.version import __version__
 from zerolabel.vlms.chat import Chat
 
@@ -112,11 +113,11 @@ def plan(request: Request) -> Config:
     for path, beside in ((request.truth, more), (request.few_shot, ())):
         if path is not None:
             Labels.read(path, Classes((*asked["classes"], *beside), (*asked["aliases"], *((),) * len(beside))))
-    chosen = options.parse(request.learner, request.options)
+    chosen = parse(request.learner, request.options)
     wanted = chosen.settings if request.epochs is None else {**chosen.settings, "epochs": request.epochs}
     preset = presets.choose(len(images), wanted.get("epochs"))
     settings = {**preset.settings, "seed": request.seed, "device": request.device, **wanted}
-    epochs = options.make_settings(settings).epochs
+    epochs = make_settings(settings).epochs
     hyper = fit_to_epochs(preset.hyper_parameters.get(request.learner, {}), request.learner, epochs) | chosen.learner
     check_hyper_parameters(request.learner, hyper, asked["classes"])
     student, size = choose_student(request, images, asked)

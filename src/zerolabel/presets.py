@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from zerolabel.training import Settings
+from zerolabel.training.settings import Settings
 
 HEADS = ("linear", "mlp")
 SMALL = 10_000

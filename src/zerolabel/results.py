@@ -15,17 +15,17 @@ from torch import Tensor
 
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
-from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.label_files import Labels
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics import alarms
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
 from zerolabel.evaluation.equity import equity, estimated
 from zerolabel.files import write_text
-from zerolabel.runs import Config, Folder
-from zerolabel.students import Trained
+from zerolabel.runs.config import Config, Folder
+from zerolabel.training.fitting import Trained
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners import LEARNERS
-from zerolabel.training import Settings, launch, predict, train
+from zerolabel.training import predict, train
+from zerolabel.training.loop import launch
+from zerolabel.training.settings import Settings
 
 KINDS = ("uniform", "class", "instance")
 MODEL = "simulated"

@@ -16,12 +16,12 @@ from zerolabel.annotate import Written
 from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotations import Annotations
 from zerolabel.catalogue import Entry
+from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.diagnostics.inspection import Inspection, vote_counts
 from zerolabel.doctor import Finding
 from zerolabel.estimate import Estimate
-from zerolabel.export import Exported
-from zerolabel.runs import Config
+from zerolabel.runs.config import Config
 from zerolabel.transducing import Transduced
 
 MATRIX, CLASSES = 12, 20

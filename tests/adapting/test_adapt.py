@@ -20,11 +20,11 @@ from zerolabel.adapting.methods import SUPERVISED
 from zerolabel.adapting.run import adapt, wording
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
-from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.demo import write_digits
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.few_shot import FEW_SHOT
 from zerolabel.transduction import SOLVERS

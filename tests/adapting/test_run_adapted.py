@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from zerolabel.adapting import classifier
-from zerolabel.classifier import Classifier
 from zerolabel.cli import main
 from zerolabel.demo import write_digits
+from zerolabel.deployment.classifier import Classifier
 
 NAMED = "0,1,2,3,4,5"
 

@@ -16,7 +16,8 @@ from zerolabel.learners.must import MUST
 from zerolabel.learners.ueo import UEO
 from zerolabel.learners.upl import UPL
 from zerolabel.networks import build
-from zerolabel.training import Settings, make_optimizer
+from zerolabel.training.loop import make_optimizer
+from zerolabel.training.settings import Settings
 
 
 def greedy(p: Tensor, counts: list[int]) -> list[int]:

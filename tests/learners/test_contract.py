@@ -15,7 +15,8 @@ from zerolabel.annotations import Annotations
 from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import build
-from zerolabel.training import EpochLog, Settings, Source, train
+from zerolabel.training import EpochLog, Source, train
+from zerolabel.training.settings import Settings
 
 SETTINGS = Settings(epochs=10, batch_size=64, lr=0.05, precision="float32", device="cpu", seed=1)
 # Hyper-parameters that are counted in epochs or images, shrunk to this data; the rest keeps its defaults.

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zerolabel import training
 from zerolabel.blocks import losses, targets
 from zerolabel.data.views import Features
 from zerolabel.learners import CoReg
 from zerolabel.learners.base import Batch, Epoch, Losses, Pass
 from zerolabel.networks import build
-from zerolabel.training import Settings, train
+from zerolabel.training import loop, train
+from zerolabel.training.settings import Settings
 
 SMALL = {"warm_up": 2, "ramp": 4, "delay": 1, "queue": 16, "embedding": 8}
 
@@ -319,7 +319,7 @@ def test_no_image_is_drawn_more_often_than_a_human_label(  # type: ignore[no-unt
     w = torch.ones(n)
     w[n - n_rest :] = 0
     drawn = Counter(
-        i for groups in training.draw(Pass(print, learner.groups(w)), n, 16) for group in groups for i in group.tolist()
+        i for groups in loop.draw(Pass(print, learner.groups(w)), n, 16) for group in groups for i in group.tolist()
     )
     assert min(drawn[i] for i in range(n_human)) >= max(drawn[i] for i in range(n_human, n))
 

@@ -16,7 +16,8 @@ from zerolabel.learners.dividemix import DivideMix
 from zerolabel.learners.promix import ProMix
 from zerolabel.learners.unicon import UNICON
 from zerolabel.networks import build
-from zerolabel.training import Settings, train
+from zerolabel.training import train
+from zerolabel.training.settings import Settings
 
 
 def test_dividemix_warms_up_on_the_given_labels(world) -> None:  # type: ignore[no-untyped-def]

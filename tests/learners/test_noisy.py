@@ -23,7 +23,8 @@ from zerolabel.learners.sce import SCE
 from zerolabel.learners.truncated_gce import TruncatedGCE
 from zerolabel.learners.unicon import UNICON
 from zerolabel.networks import build
-from zerolabel.training import Settings, train
+from zerolabel.training import train
+from zerolabel.training.settings import Settings
 
 ALL = (CoTeaching, DivideMix, ELR, ELRPlus, GCE, JoCoR, ProMix, SCE, TruncatedGCE, UNICON)
 

@@ -28,7 +28,8 @@ from zerolabel.learners import (
 from zerolabel.learners.base import Batch, Epoch, Pass
 from zerolabel.learners.fredis import some
 from zerolabel.networks import build
-from zerolabel.training import Settings, train
+from zerolabel.training import train
+from zerolabel.training.settings import Settings
 
 ALL = (ABLE, CAVL, CC, CRDPLL, DIRK, FREDIS, LWC, LWS, PRODEN, POP, PaPi, RC)
 WITH_CONFIDENCE = (ABLE, CAVL, CRDPLL, FREDIS, PRODEN, POP, PaPi, RC)

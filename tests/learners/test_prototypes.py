@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerolabel import options
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import mixup
 from zerolabel.errors import InputError
 from zerolabel.learners import ALIM, IRNet, Learner, PiCO, PiCOPlus
 from zerolabel.learners.base import Batch, Epoch
 from zerolabel.networks import build
+from zerolabel.training.settings import parse
 
 SMALL = {"queue": 12, "embedding": 8}
 
@@ -301,9 +301,9 @@ def test_a_noise_rate_is_a_share(kind: type[Learner], world) -> None:  # type: i
 
 
 def test_alim_has_two_variants(world) -> None:  # type: ignore[no-untyped-def]
-    assert options.parse("alim", ["variant=onehot"]).learner == {"variant": "onehot"}
+    assert parse("alim", ["variant=onehot"]).learner == {"variant": "onehot"}
     with pytest.raises(InputError, match="variant is 'scale' or 'onehot'"):
-        options.parse("alim", ["variant=scael"])
+        parse("alim", ["variant=scael"])
     unchecked = ALIM.__init__.__wrapped__  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="did you mean 'scale'"):
         unchecked(ALIM.__new__(ALIM), build("mlp", 4, 12), world.annotations, variant="scael")

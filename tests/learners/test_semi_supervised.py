@@ -15,7 +15,8 @@ from zerolabel.learners import Learner
 from zerolabel.learners.base import Batch, Epoch, Pass
 from zerolabel.learners.fixmatch import FixMatch
 from zerolabel.learners.flexmatch import FlexMatch
-from zerolabel.training import Settings, train
+from zerolabel.training import train
+from zerolabel.training.settings import Settings
 
 BOTH = pytest.mark.parametrize("kind", [FixMatch, FlexMatch])
 

@@ -17,7 +17,9 @@ from zerolabel.learners import LEARNERS
 from zerolabel.networks import Embedder, projector, twin
 from zerolabel.networks.prompted import KINDS, TEXTS, Encoders, PromptedNetwork, kinds
 from zerolabel.networks.prompted import encoders as encoders_module
-from zerolabel.training import Settings, settle, train
+from zerolabel.training import train
+from zerolabel.training.loop import settle
+from zerolabel.training.settings import Settings
 
 CLASSES = Classes(("3", "7", "letter a"), ((), (), ("a",)))
 TEXT = {"context_length": 16, "vocab_size": 300, "width": 32, "heads": 2, "layers": 2}

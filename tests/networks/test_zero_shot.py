@@ -12,15 +12,15 @@ from tiny_clip import PIXELS, SIGLIP, TINY, write
 
 from zerolabel import vlms
 from zerolabel.annotate import annotate
-from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
+from zerolabel.deployment.assembly import zero_shot
+from zerolabel.deployment.classifier import Classifier
+from zerolabel.deployment.export import export
 from zerolabel.diagnostics.calibration import threshold_for_share
 from zerolabel.errors import InputError
-from zerolabel.export import export
 from zerolabel.networks import NetworkSpec, build, rebuild
 from zerolabel.networks.zero_shot import PromptEnsemble
-from zerolabel.students import zero_shot
 from zerolabel.vlms import glyphs
 
 NAMES = tuple("0123456789")

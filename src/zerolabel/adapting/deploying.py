@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from zerolabel import vlms
-from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
-from zerolabel.students import zero_shot
+from zerolabel.deployment.assembly import zero_shot
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.vlms import adapted
 
 

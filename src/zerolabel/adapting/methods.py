@@ -8,8 +8,8 @@ from zerolabel.errors import InputError, nearest
 from zerolabel.few_shot import FEW_SHOT
 from zerolabel.learners import LEARNERS
 from zerolabel.networks.prompted import OF_CLASSES, kinds
-from zerolabel.options import check_device, make_settings, parse, parse_few_shot, parse_solver
-from zerolabel.training import Settings
+from zerolabel.options import parse_few_shot, parse_solver
+from zerolabel.training.settings import Settings, check_device, make_settings, parse
 from zerolabel.transduction import SOLVERS
 from zerolabel.transduction import defaults as solver_defaults
 

@@ -26,14 +26,15 @@ from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data.classes import Classes, prompts
 from zerolabel.data.images import ImageSet, decode
 from zerolabel.data.views import Features, Pixels
+from zerolabel.deployment.assembly import KEPT
 from zerolabel.diagnostics import calibration, open_set
 from zerolabel.errors import InputError
 from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
-from zerolabel.students import KEPT
-from zerolabel.training import Source, launch, predict, train
+from zerolabel.training import Source, predict, train
+from zerolabel.training.loop import launch
 from zerolabel.transduction import SOLVERS, inductive, solve
 from zerolabel.vlms import adapted
 from zerolabel.vlms.clip import DualEncoder

@@ -67,7 +67,7 @@ def train(
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.pipeline import Job
     from zerolabel.planning import Request, plan
-    from zerolabel.runs import Folder
+    from zerolabel.runs.config import Folder
 
     request = Request(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
@@ -122,7 +122,7 @@ def export(
 
     from zerolabel import tables
     from zerolabel.data.images import ImageSet
-    from zerolabel.export import export as write
+    from zerolabel.deployment.export import export as write
     from zerolabel.judging import open_classifier
 
     target = output or classifier / "classifier.onnx"

@@ -90,7 +90,7 @@ def run(
     from zerolabel.estimate import estimate
     from zerolabel.pipeline import Job
     from zerolabel.planning import Request, plan
-    from zerolabel.runs import Folder
+    from zerolabel.runs.config import Folder
 
     chat = said(
         endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,

@@ -43,8 +43,9 @@ def transduce(
     from zerolabel.annotations.files import place_for, write_annotations
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
-    from zerolabel.options import check_device, parse_solver
+    from zerolabel.options import parse_solver
     from zerolabel.training import best_device
+    from zerolabel.training.settings import check_device
     from zerolabel.transducing import save_skipped, transduce
 
     chosen = parse_solver(method, options or ())

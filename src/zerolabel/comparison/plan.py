@@ -16,10 +16,10 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
-from zerolabel.options import find_learner
 from zerolabel.planning import Request, plan
 from zerolabel.presets import HEADS
-from zerolabel.runs import Config
+from zerolabel.runs.config import Config
+from zerolabel.training.settings import find_learner
 
 ADAPT = "adapt:"
 """Before the name of a method, a row of the annotating model itself, adapted by it."""

@@ -28,10 +28,11 @@ from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError
 from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS
-from zerolabel.options import make_settings
-from zerolabel.runs import Folder
-from zerolabel.students import fit
-from zerolabel.training import best_device, launch, predict
+from zerolabel.runs.config import Folder
+from zerolabel.training import best_device, predict
+from zerolabel.training.fitting import fit
+from zerolabel.training.loop import launch
+from zerolabel.training.settings import make_settings
 
 
 def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[str, int, bool]]:

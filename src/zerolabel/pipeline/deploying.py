@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from zerolabel import vlms
 from zerolabel.annotate import Annotated, annotate
 from zerolabel.annotations import Annotations, label_models
-from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
+from zerolabel.deployment.assembly import KEPT, is_deployable, zero_shot
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics import alarms, calibration
 from zerolabel.planning import is_encoder
-from zerolabel.runs import Config
-from zerolabel.students import KEPT, is_deployable, zero_shot
+from zerolabel.runs.config import Config
 
 if TYPE_CHECKING:
     from zerolabel.pipeline.job import Job

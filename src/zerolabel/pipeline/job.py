@@ -19,17 +19,19 @@ from zerolabel.annotate.writing import save_skipped
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.merging import merge, merge_all
-from zerolabel.classifier import Classifier
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
+from zerolabel.deployment.assembly import make_classifier
+from zerolabel.deployment.classifier import Classifier
+from zerolabel.deployment.export import export, write_script
 from zerolabel.errors import InputError
-from zerolabel.export import export, write_script
 from zerolabel.pipeline import before, deploying
 from zerolabel.planning import is_chat, is_encoder
-from zerolabel.runs import Config, Folder
-from zerolabel.students import Trained, make_classifier, needs_features, train_student
+from zerolabel.runs.config import Config, Folder
+from zerolabel.runs.stages.training import needs_features, train_student
 from zerolabel.training import best_device
+from zerolabel.training.fitting import Trained
 from zerolabel.vlms.chat import SHORTLIST, Chat
 from zerolabel.vlms.clip import DualEncoder
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from zerolabel.annotations import Annotations
 from zerolabel.diagnostics import alarms
 from zerolabel.learners import Learner
-from zerolabel.training import EpochLog, Settings, Source, launch, predict
+from zerolabel.training.loop import EpochLog, Source, launch, predict
+from zerolabel.training.settings import Settings
 
 LOOKS = 10
 """At most, over the training."""

@@ -27,9 +27,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from torch import Tensor, nn
 
-from zerolabel.classifier import Classifier, as_pixels
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.views import Preprocess
+from zerolabel.deployment.classifier import Classifier, as_pixels
 from zerolabel.version import __version__
 
 OPSET = 18  # the first with an antialiased Resize

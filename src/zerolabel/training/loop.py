@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from zerolabel.checkpoints import Checkpoint
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
+from zerolabel.training.checkpoints import Checkpoint
+from zerolabel.training.settings import Settings
 
 SETTLING = 10_000
 """Images over which statistics of batch normalisation are recomputed."""
@@ -34,42 +35,6 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to train, whatever the learner.
-
-    Attributes:
-        epochs: passes of the learner; Co-Reg's paper uses 100 or 800.
-        batch_size: images of each group in a batch.
-        optimizer: "sgd" with momentum, or "adamw".
-        lr: learning rate at the start.
-        final_lr: share of it at the end of the cosine.
-        period: epochs of the cosine; none means all. Co-Reg's code uses 800 whatever the number of epochs.
-        momentum: of SGD.
-        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
-        precision: "auto" takes bfloat16 where the processor multiplies it natively, else float32.
-        device: "auto", "cpu", "cuda", "mps".
-        seed: of weights, order and views; on a CPU the same seed gives the same bits.
-    """
-
-    epochs: int = 100
-    batch_size: int = 256
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.01
-    final_lr: float = 1e-3
-    period: int | None = None
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = "auto"
-    seed: int = 0
-
-    def lr_at(self, epoch: int) -> float:
-        """``lr_min + (lr - lr_min) (1 + cos(pi e / period)) / 2``."""
-        low = self.lr * self.final_lr
-        return low + (self.lr - low) * (1 + math.cos(math.pi * epoch / (self.period or self.epochs))) / 2
-
-
-@dataclass(frozen=True)
 class EpochLog:
     """What one epoch did.
 
@@ -81,7 +46,7 @@ class EpochLog:
         learning_rate: of this epoch.
         images_per_second: images drawn, not views.
         seconds: duration.
-        alarms: what was seen to go wrong after it, by kind; see `zerolabel.watching`.
+        alarms: what was seen to go wrong after it, by kind; see `zerolabel.training.monitoring`.
     """
 
     epoch: int

@@ -1,0 +1,1 @@
+"""Classifiers: one artefact that predicts and exports."""

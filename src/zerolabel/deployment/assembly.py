@@ -1,0 +1,86 @@
+"""From trained networks, or from the annotating model itself, to a classifier that can be deployed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from zerolabel import networks
+from zerolabel.annotate import text_features
+from zerolabel.annotations import Annotations
+from zerolabel.data.classes import Classes
+from zerolabel.deployment.classifier import Classifier
+from zerolabel.diagnostics import calibration
+from zerolabel.diagnostics.agreement import agreement
+from zerolabel.errors import InputError
+from zerolabel.networks import ImageEncoder
+from zerolabel.networks.feature_head import FeatureHead, HeadedNetwork
+from zerolabel.runs.config import Config
+from zerolabel.training.fitting import Trained
+from zerolabel.vlms.clip import DualEncoder
+
+KEPT = 0.95
+"""Share of the training images that are at least as confident as a classifier's threshold."""
+
+
+def make_classifier(
+    config: Config, trained: Trained, annotations: Annotations, provenance: dict[str, Any]
+) -> Classifier:
+    """What is deployed: one network, or both, with a temperature and a threshold that no true label set.
+
+    The mean confidence is set to the agreement of the two networks; where there is one network, to its agreement
+    with the annotators' best class.
+    """
+    count = len(trained.networks) if config.deploy == "both" else 1
+    logits = torch.stack(trained.log_probabilities[:count]).mean(0)
+    target = trained.agreement
+    if target is None:
+        target = agreement(logits.argmax(1), annotations.scores.argmax(1))
+    temperature = calibration.calibrate(logits, target)
+    confidence = (logits / temperature).softmax(1).amax(1)
+    return Classifier(
+        trained.networks[:count],
+        config.classes,
+        trained.preprocess,
+        temperature,
+        calibration.threshold_for_share(confidence, KEPT),
+        provenance,
+    )
+
+
+def zero_shot(
+    encoder: DualEncoder,
+    classes: Classes,
+    templates: Sequence[str],
+    threshold: float,
+    provenance: dict[str, Any],
+) -> Classifier:
+    """The annotating model as a classifier, the baseline that trains nothing: its probabilities are the mean scores.
+
+    On an image that the model's preprocessing need not resize they are the same up to rounding; else Pillow rounds
+    resized pixels and the deployed view does not, which moves them a little.
+
+    Args:
+        encoder: the one model that annotated.
+        classes: that it annotated with.
+        templates: that it annotated with.
+        threshold: confidence below which it may abstain.
+        provenance: how it was made, for its files.
+
+    Raises:
+        InputError: the model's texts change with every image.
+    """
+    if not is_deployable(encoder):
+        raise InputError(f"{encoder.name}: texts that each image changes are too slow to deploy; train a student.")
+    tower = ImageEncoder(encoder.model.visual, encoder.config)
+    if isinstance(encoder.head, FeatureHead):
+        network: networks.Network = HeadedNetwork(tower, encoder.head)
+    else:
+        texts = text_features(encoder, classes, templates)
+        network = networks.ZeroShotNetwork(tower, encoder.logit_scale * texts.to(encoder.device))
+    return Classifier((network.cpu(),), classes.names, encoder.view, 1.0, threshold, provenance)
+
+
+def is_deployable(encoder: DualEncoder) -> bool:
+    """Whether a model can be a classifier: not where its texts change with every image."""
+    return encoder.head is None or isinstance(encoder.head, FeatureHead)

@@ -1,0 +1,1 @@
+"""The main job: its configuration, plan, stages and folder."""

@@ -1,0 +1,79 @@
+"""From annotations to a classifier: which network, on what, in which order."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel.annotations import Annotations
+from zerolabel.data.views import Preprocess
+from zerolabel.diagnostics.agreement import agreement
+from zerolabel.learners import Learner
+from zerolabel.networks import Network
+from zerolabel.runs.config import Folder
+from zerolabel.training.log import LogFile
+from zerolabel.training.loop import Source, launch, predict, train
+from zerolabel.training.monitoring import watched
+from zerolabel.training.settings import Settings
+
+Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        networks: those that could be deployed, the one first that agrees best with the annotators.
+        log_probabilities: of each of them on the training images, eval view.
+        agreement: share of the training images on which the first two agree, weak view; none where there is one.
+        preprocess: from an image to the networks' input.
+    """
+
+    networks: tuple[Network, ...]
+    log_probabilities: tuple[Float[Tensor, "N C"], ...]
+    agreement: float | None
+    preprocess: Preprocess
+
+
+def fit(
+    learner: Learner,
+    annotations: Annotations,
+    source: Source,
+    settings: Settings,
+    preprocess: Preprocess,
+    folder: Folder,
+    progress: Progress,
+    stage: str,
+) -> Trained:
+    """Run the loop, keep its log, and put the network first that agrees best with the annotators."""
+    log = LogFile(folder / "log.jsonl", stage)
+    checkpoint = folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
+    steps = train(learner, source, settings, checkpoint)
+    for epoch in progress(stage, watched(steps, learner, source, settings, annotations, log.before)):
+        log.add(epoch)
+    fabric, size = launch(settings), settings.batch_size * 4
+    torch.manual_seed(settings.seed)
+    p = [predict(network, source, fabric, size).cpu() for network in learner.networks]
+    weak = [predict(network, source, fabric, size, view="weak").argmax(1).cpu() for network in learner.networks[:2]]
+    best = max(range(len(p)), key=lambda k: in_candidates(p[k], learner.candidates.cpu()))
+    order = sorted(range(len(p)), key=lambda k: k != best)
+    return Trained(
+        tuple(learner.networks[k].cpu().eval() for k in order),
+        tuple(p[k].clamp_min(1e-12).log() for k in order),
+        agreement(*weak) if len(weak) == 2 else None,
+        preprocess,
+    )
+
+
+def in_candidates(p: Float[Tensor, "N C"], candidates: Tensor) -> float:
+    """Share of the annotated images whose predicted class is one of their candidates: a label-free agreement."""
+    rows = candidates.any(1)
+    chosen = p[rows].argmax(1, keepdim=True)
+    return float(candidates[rows].gather(1, chosen).float().mean()) if bool(rows.any()) else 0.0
+
+
+__all__ = ["Trained", "fit"]

@@ -1,0 +1,34 @@
+"""The log of a training as a file of JSON lines."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zerolabel.errors import InputError
+from zerolabel.files import write_text
+from zerolabel.training.loop import EpochLog
+
+
+class LogFile:
+    """``log.jsonl``: a line an epoch, without the lines of epochs that are done again."""
+
+    def __init__(self, path: Path, stage: str) -> None:
+        self.path, self.stage = path, stage
+        self.lines: list[dict[str, Any]] = []
+        try:
+            self.lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except FileNotFoundError:
+            return
+        except ValueError:
+            raise InputError(f"{path} is damaged; remove it, and --resume goes on without its lines.") from None
+
+    def before(self, epoch: int) -> list[dict[str, Any]]:
+        """The lines of the stage's epochs before one."""
+        return [line for line in self.lines if line["stage"] == self.stage and line["epoch"] < epoch]
+
+    def add(self, log: EpochLog) -> None:
+        """Append an epoch's line."""
+        self.lines = [old for old in self.lines if old["stage"] != self.stage or old["epoch"] < log.epoch]
+        self.lines.append({"stage": self.stage, **asdict(log)})
+        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in self.lines))

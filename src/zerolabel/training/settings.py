@@ -1,0 +1,135 @@
+"""How to train, whatever the learner, and the options of learner and training read from NAME=VALUE."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_type_hints
+
+import torch
+
+from zerolabel.errors import InputError, nearest
+from zerolabel.learners import LEARNERS, Learner
+from zerolabel.options import convert, keyword_types
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train, whatever the learner.
+
+    Attributes:
+        epochs: passes of the learner; Co-Reg's paper uses 100 or 800.
+        batch_size: images of each group in a batch.
+        optimizer: "sgd" with momentum, or "adamw".
+        lr: learning rate at the start.
+        final_lr: share of it at the end of the cosine.
+        period: epochs of the cosine; none means all. Co-Reg's code uses 800 whatever the number of epochs.
+        momentum: of SGD.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
+        precision: "auto" takes bfloat16 where the processor multiplies it natively, else float32.
+        device: "auto", "cpu", "cuda", "mps".
+        seed: of weights, order and views; on a CPU the same seed gives the same bits.
+    """
+
+    epochs: int = 100
+    batch_size: int = 256
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.01
+    final_lr: float = 1e-3
+    period: int | None = None
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    seed: int = 0
+
+    def lr_at(self, epoch: int) -> float:
+        """``lr_min + (lr - lr_min) (1 + cos(pi e / period)) / 2``."""
+        low = self.lr * self.final_lr
+        return low + (self.lr - low) * (1 + math.cos(math.pi * epoch / (self.period or self.epochs))) / 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was set, told apart.
+
+    Attributes:
+        learner: hyper-parameters of the learner.
+        settings: fields of `training.Settings`.
+    """
+
+    learner: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def find_learner(name: str) -> type[Learner]:
+    """The learner of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in LEARNERS:
+        raise InputError(f"there is no learner '{name}'{nearest(name, LEARNERS)}")
+    return LEARNERS[name]
+
+
+def parse(learner: str, assignments: Iterable[str]) -> Options:
+    """Read ``NAME=VALUE`` texts.
+
+    Raises:
+        InputError: a text without ``=``, an unknown name, or a value of another type.
+    """
+    own = keyword_types(find_learner(learner))
+    common = {f.name: hint for f, hint in zip(fields(Settings), get_type_hints(Settings).values(), strict=True)}
+    options = Options({}, {})
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals:
+            raise InputError(f"--set {text}: write it as NAME=VALUE.")
+        if name in own:
+            options.learner[name] = convert(name, value.strip(), own[name])
+        elif name in common:
+            options.settings[name] = convert(name, value.strip(), common[name])
+        else:
+            raise InputError(f"--set {name}: {learner} has no such option{nearest(name, own | common)}")
+    return options
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, 100_000),
+    "batch_size": (1, 100_000),
+    "lr": (1e-12, 1e3),
+    "final_lr": (0, 1),
+    "period": (1, 100_000),
+    "momentum": (0, 0.9999),
+    "weight_decay": (0, 1e3),
+    "seed": (0, 2**40),
+}
+
+
+def make_settings(values: dict[str, Any]) -> Settings:
+    """Training settings, with numbers that can be.
+
+    Raises:
+        InputError: a number is out of its range, or the device is unknown or not in this machine.
+    """
+    for name, (low, high) in _RANGES.items():
+        value = values.get(name)
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{name} {value} is out of range; give a number from {low:g} to {high:g}.")
+    check_device(values.get("device", "auto"))
+    return Settings(**values)
+
+
+def check_device(name: str) -> None:
+    """See that there is such a device.
+
+    Raises:
+        InputError: the name is unknown, or this machine has no such device.
+    """
+    there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind, _, number = name.partition(":")
+    if kind not in there or (number and not (kind == "cuda" and number.isdigit())):
+        raise InputError(f"--device {name}: there is no such device{nearest(name, there)}")
+    if not there[kind] or int(number or 0) >= max(1, torch.cuda.device_count()):
+        raise InputError(f"--device {name}: this machine has none; give --device auto, which takes what there is.")
