@@ -39,13 +39,13 @@ from rich.table import Table
 from benchmarks import committed, equal_candidates
 from benchmarks.prompt_cost import KINDS, apart
 from zerolabel import vlms
-from zerolabel.adapting import METHODS, SUPERVISED
+from zerolabel.adaptation import METHODS, SUPERVISED
+from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.annotate import score, text_features
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.demo import write_digits
 from zerolabel.diagnostics import open_set
-from zerolabel.transduction import SOLVERS
 
 WORK = Path("build/benchmarks/adaptation")
 RESULTS = Path("benchmarks/results/adaptation.json")

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.annotations import Annotations
-from zerolabel.transduction import SOLVERS
 
 CLASSES = ["--classes", "0,1,2,3,4,5,6,7,8,9", "--vlm", "glyphs", "--cache", "cache"]
 N = 80

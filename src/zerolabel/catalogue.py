@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from zerolabel import transduction
+from zerolabel.adaptation import transduction
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.options import describe, keyword_types
 from zerolabel.training.settings import find_learner

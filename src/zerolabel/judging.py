@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import adapting
+from zerolabel import adaptation
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable, sha256
 from zerolabel.data.label_files import Labels
@@ -30,7 +30,7 @@ def open_classifier(folder: Path, device: str = "cpu") -> Classifier:
     """
     check_device(device)
     if (folder / adapted.RECORD).is_file():
-        return adapting.classifier(folder, best_device(device))
+        return adaptation.classifier(folder, best_device(device))
     inner = folder / "classifier"
     if not inner.is_dir() and (folder / "stages.json").is_file():
         raise InputError(f"the run in {folder} has no classifier yet; finish it with --resume.")

@@ -5,32 +5,9 @@ from collections.abc import Callable, Iterable
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from zerolabel import few_shot, transduction
 from zerolabel.errors import InputError, nearest
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-
-
-def parse_solver(method: str, assignments: Iterable[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` texts for a solver of `zerolabel.transduction`.
-
-    Raises:
-        InputError: there is no such method, a text has no ``=``, a name is unknown, or a value cannot be.
-    """
-    values = keywords(method, transduction.find_solver(method), assignments)
-    transduction.check(method, values)
-    return values
-
-
-def parse_few_shot(method: str, assignments: Iterable[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` texts for a method of `zerolabel.few_shot`.
-
-    Raises:
-        InputError: there is no such method, a text has no ``=``, a name is unknown, or a value cannot be.
-    """
-    values = keywords(method, few_shot.find(method), assignments)
-    few_shot.check(method, values)
-    return values
 
 
 def keywords(method: str, function: Callable[..., Any], assignments: Iterable[str]) -> dict[str, Any]:

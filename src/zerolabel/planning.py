@@ -8,8 +8,8 @@ from statistics import median
 from typing import Any
 
 from zerolabel import networks, presets, vlms
-from zerolabel.adapting import SUPERVISED
-from zerolabel.adapting import Request as Adaptation
+from zerolabel.adaptation import SUPERVISED
+from zerolabel.adaptation import Request as Adaptation
 from zerolabel.annotations.candidates import known_rule, parse_rule
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.merging import with_classes

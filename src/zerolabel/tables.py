@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from zerolabel.adaptation.transduce import Transduced
 from zerolabel.annotate import Written
 from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotations import Annotations
@@ -22,7 +23,6 @@ from zerolabel.diagnostics.inspection import Inspection, vote_counts
 from zerolabel.doctor import Finding
 from zerolabel.estimate import Estimate
 from zerolabel.runs.config import Config
-from zerolabel.transducing import Transduced
 
 MATRIX, CLASSES = 12, 20
 """Most prompts whose matrix, and most classes whose shares, a terminal shows."""

@@ -15,9 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from zerolabel import vlms
-from zerolabel.adapting import METHODS, Request, check, classifier
-from zerolabel.adapting.methods import SUPERVISED
-from zerolabel.adapting.run import adapt, wording
+from zerolabel.adaptation import METHODS, Request, check, classifier
+from zerolabel.adaptation.adapt import adapt, wording
+from zerolabel.adaptation.few_shot import FEW_SHOT
+from zerolabel.adaptation.methods import SUPERVISED
+from zerolabel.adaptation.transduction import SOLVERS
+from zerolabel.adaptation.transduction import defaults as solver_defaults
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes
@@ -26,9 +29,6 @@ from zerolabel.data.label_files import Labels
 from zerolabel.demo import write_digits
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
-from zerolabel.few_shot import FEW_SHOT
-from zerolabel.transduction import SOLVERS
-from zerolabel.transduction import defaults as solver_defaults
 
 CLASSES = ["--classes", ",".join("0123456789"), "--vlm", "glyphs"]
 N = 150

@@ -9,15 +9,15 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from zerolabel import few_shot
+from zerolabel.adaptation import few_shot
+from zerolabel.adaptation.few_shot import FEW_SHOT, RANGES, check, defaults
+from zerolabel.adaptation.few_shot.clip_adapter import random_start
+from zerolabel.adaptation.few_shot.linear_probe import SINGLE, cross_validated
+from zerolabel.adaptation.few_shot.lp_plus_plus import fit
+from zerolabel.adaptation.few_shot.tip_adapter import ALPHAS, BETAS, chosen
+from zerolabel.adaptation.few_shot.tip_adapter_f import left_out_loss
 from zerolabel.blocks.lbfgs import minimised
 from zerolabel.errors import InputError
-from zerolabel.few_shot import FEW_SHOT, RANGES, check, defaults
-from zerolabel.few_shot.clip_adapter import random_start
-from zerolabel.few_shot.linear_probe import SINGLE, cross_validated
-from zerolabel.few_shot.lp_plus_plus import fit
-from zerolabel.few_shot.tip_adapter import ALPHAS, BETAS, chosen
-from zerolabel.few_shot.tip_adapter_f import left_out_loss
 from zerolabel.networks.feature_head import adapted
 
 SCALE = 10.0

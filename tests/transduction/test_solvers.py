@@ -9,11 +9,11 @@ import torch
 from scipy.special import ive
 from torch.nn import functional as F
 
+from zerolabel.adaptation.transduction import SOLVERS, check, defaults, inductive, prototypes, solve, zero_shot
+from zerolabel.adaptation.transduction.em_dirichlet import fit
+from zerolabel.adaptation.transduction.moon import log_bessel
 from zerolabel.blocks import label_propagation
 from zerolabel.errors import InputError
-from zerolabel.transduction import SOLVERS, check, defaults, inductive, prototypes, solve, zero_shot
-from zerolabel.transduction.em_dirichlet import fit
-from zerolabel.transduction.moon import log_bessel
 
 SCALE = 10.0
 every_solver = pytest.mark.parametrize("name", SOLVERS)
@@ -195,7 +195,7 @@ def test_the_input_is_left_alone(name, made_up):
 def test_neighbours_are_sought_in_chunks(name, made_up, monkeypatch):
     whole = solve(name, *made_up, SCALE)
     monkeypatch.setattr("zerolabel.blocks.label_propagation.CHUNK", 7)
-    monkeypatch.setattr(sys.modules["zerolabel.transduction.stata"], "ROWS", 7)
+    monkeypatch.setattr(sys.modules["zerolabel.adaptation.transduction.stata"], "ROWS", 7)
     torch.testing.assert_close(solve(name, *made_up, SCALE), whole)
 
 

@@ -28,7 +28,7 @@ from zerolabel.errors import InputError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zerolabel.adapting import Adapted
+    from zerolabel.adaptation import Adapted
     from zerolabel.annotations import Annotations
     from zerolabel.data.classes import Classes
     from zerolabel.data.images import ImageSet
@@ -83,13 +83,13 @@ def adapt(
 ) -> None:
     """Learn a small part of a model on unlabelled images; `annotate --vlm adapted:OUTPUT` uses it."""
     from zerolabel import tables, vlms
-    from zerolabel.adapting import Request, adapt
+    from zerolabel.adaptation import Request, adapt
+    from zerolabel.adaptation.transduce import save_skipped
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.data.label_files import Labels
     from zerolabel.training import best_device
-    from zerolabel.transducing import save_skipped
 
     model = vlm or vlms.DEFAULT_PHOTO_VLM
     names, asked = load_classes(classes), vlms.templates(model, templates)
@@ -182,7 +182,7 @@ def seen_ids(text: str, classes: "Classes", method: str, few_shot: str | None) -
     Raises:
         InputError: a class is unknown, the method knows no such classes, or there are no labels of them.
     """
-    from zerolabel.adapting import METHODS
+    from zerolabel.adaptation import METHODS
 
     if METHODS.get(method, ("", {}))[0] != "grip":
         raise InputError(f"--seen-classes goes with grip, ifpl and fpl, not with --method {method}; leave it out.")

@@ -38,15 +38,15 @@ def transduce(
     from functools import partial
 
     from zerolabel import tables, vlms
+    from zerolabel.adaptation.options import parse_solver
+    from zerolabel.adaptation.transduce import save_skipped, transduce
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import place_for, write_annotations
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
-    from zerolabel.options import parse_solver
     from zerolabel.training import best_device
     from zerolabel.training.settings import check_device
-    from zerolabel.transducing import save_skipped, transduce
 
     chosen = parse_solver(method, options or ())
     parse_rule(candidates)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from jaxtyping import Int
 from torch import Tensor
 
-from zerolabel.adapting import SUPERVISED
-from zerolabel.adapting import Request as Adaptation
+from zerolabel.adaptation import SUPERVISED
+from zerolabel.adaptation import Request as Adaptation
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
 from zerolabel.data.classes import Classes

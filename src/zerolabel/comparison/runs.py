@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zerolabel import networks, vlms
-from zerolabel.adapting import Request as Adaptation
-from zerolabel.adapting import adapt
+from zerolabel.adaptation import Request as Adaptation
+from zerolabel.adaptation import adapt
 from zerolabel.annotate import annotate
 from zerolabel.annotations.files import open_annotations
 from zerolabel.comparison.plan import Comparison, true_labels

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import results
-from zerolabel.adapting import Request, adapt
+from zerolabel.adaptation import Request, adapt
 from zerolabel.annotate import Annotated, annotate
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet

@@ -45,7 +45,7 @@ class Config:
         size: side of the student's input in pixels.
         pretrained: whether a timm student starts from pretrained weights.
         encoder: which of the models gives the frozen features where training reads them; none where none can.
-        adapt: method by which the encoding model is adapted before it annotates, see `zerolabel.adapting`; none leaves
+        adapt: method by which the encoding model is adapted before it annotates, see `zerolabel.adaptation`; none leaves
             it as it is.
         via: "features" to learn on the model's frozen features first, else None.
         propagate: whether scores spread over the images' neighbours in the model's feature space before training.

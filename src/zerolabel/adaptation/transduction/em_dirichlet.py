@@ -23,8 +23,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zerolabel.adaptation.transduction.zero_shot import log_zero_shot
 from zerolabel.blocks.targets import one_hot
-from zerolabel.transduction.zero_shot import log_zero_shot
 
 LOWEST = math.log(1e-12)
 """Least logarithm of a probability."""

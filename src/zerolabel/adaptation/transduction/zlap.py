@@ -18,10 +18,10 @@ from jaxtyping import Float
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
+from zerolabel.adaptation.transduction.assignment import Prior, like_images
+from zerolabel.adaptation.transduction.zero_shot import zero_shot
 from zerolabel.blocks.label_propagation import linked, normalised
 from zerolabel.blocks.targets import class_prior, normalise
-from zerolabel.transduction.assignment import Prior, like_images
-from zerolabel.transduction.zero_shot import zero_shot
 
 
 def zlap(

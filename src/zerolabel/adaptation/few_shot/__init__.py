@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel import keywords
+from zerolabel.adaptation.few_shot.clip_adapter import clip_adapter
+from zerolabel.adaptation.few_shot.linear_probe import linear_probe
+from zerolabel.adaptation.few_shot.lp_plus_plus import lp_plus_plus
+from zerolabel.adaptation.few_shot.tip_adapter import tip_adapter
+from zerolabel.adaptation.few_shot.tip_adapter_f import tip_adapter_f
 from zerolabel.errors import InputError, nearest
-from zerolabel.few_shot.clip_adapter import clip_adapter
-from zerolabel.few_shot.linear_probe import linear_probe
-from zerolabel.few_shot.lp_plus_plus import lp_plus_plus
-from zerolabel.few_shot.tip_adapter import tip_adapter
-from zerolabel.few_shot.tip_adapter_f import tip_adapter_f
 from zerolabel.networks.feature_head import FeatureHead
 
 FewShot = Callable[..., FeatureHead]

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zerolabel.adaptation.transduction import defaults, solve
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.writing import Progress
 from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.files import replacing
-from zerolabel.transduction import defaults, solve
 from zerolabel.vlms.clip import DualEncoder
 
 RULE = "mass:0.9"
@@ -76,7 +76,7 @@ def transduce(
         encoder: the model.
         classes: C names with aliases.
         templates: A prompts.
-        method: solver, see `zerolabel.transduction.SOLVERS`.
+        method: solver, see `zerolabel.adaptation.transduction.SOLVERS`.
         options: of the solver.
         rule: how candidates are formed of the posterior, see `zerolabel.annotations.candidates.RULES`.
         cache: folder of image features.

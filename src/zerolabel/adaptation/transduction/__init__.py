@@ -7,15 +7,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import keywords
+from zerolabel.adaptation.transduction.em_dirichlet import em_dirichlet
+from zerolabel.adaptation.transduction.inductive import inductive
+from zerolabel.adaptation.transduction.knn import knn
+from zerolabel.adaptation.transduction.moon import moon
+from zerolabel.adaptation.transduction.stata import stata
+from zerolabel.adaptation.transduction.transclip import transclip
+from zerolabel.adaptation.transduction.zero_shot import prototypes, zero_shot
+from zerolabel.adaptation.transduction.zlap import zlap
 from zerolabel.errors import InputError, nearest
-from zerolabel.transduction.em_dirichlet import em_dirichlet
-from zerolabel.transduction.inductive import inductive
-from zerolabel.transduction.knn import knn
-from zerolabel.transduction.moon import moon
-from zerolabel.transduction.stata import stata
-from zerolabel.transduction.transclip import transclip
-from zerolabel.transduction.zero_shot import prototypes, zero_shot
-from zerolabel.transduction.zlap import zlap
 
 Solver = Callable[..., Float[Tensor, "N C"]]
 """Of features (N D) and text features (C D), all of length 1, and the logit scale; options are keyword-only."""

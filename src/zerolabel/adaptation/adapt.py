@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel import few_shot
-from zerolabel.adapting.checking import Check, check
-from zerolabel.adapting.methods import ON_FEATURES, SUPERVISED, Request
+from zerolabel.adaptation import few_shot
+from zerolabel.adaptation.checks import Check, check
+from zerolabel.adaptation.methods import ON_FEATURES, SUPERVISED, Request
+from zerolabel.adaptation.transduction import SOLVERS, inductive, solve
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations
@@ -35,7 +36,6 @@ from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
 from zerolabel.training import Source, predict, train
 from zerolabel.training.loop import launch
-from zerolabel.transduction import SOLVERS, inductive, solve
 from zerolabel.vlms import adapted
 from zerolabel.vlms.clip import DualEncoder
 

@@ -22,8 +22,8 @@ from scipy.special import ive
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel.transduction.assignment import Prior, assign, like_images, log_prior
-from zerolabel.transduction.zero_shot import log_zero_shot
+from zerolabel.adaptation.transduction.assignment import Prior, assign, like_images, log_prior
+from zerolabel.adaptation.transduction.zero_shot import log_zero_shot
 
 LEAST, MOST = 1e-3, 0.999
 """Mean resultant lengths: 0 has no direction, and 1 an infinite concentration."""

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel.transduction.assignment import Prior, assign, log_prior, smoothing
-from zerolabel.transduction.zero_shot import log_zero_shot
+from zerolabel.adaptation.transduction.assignment import Prior, assign, log_prior, smoothing
+from zerolabel.adaptation.transduction.zero_shot import log_zero_shot
 
 FLOOR = 1e-6
 """Least variance."""

@@ -9,8 +9,8 @@ Y is the zero-shot posterior. The affinity is ours, see `zerolabel.blocks.label_
 from jaxtyping import Float
 from torch import Tensor
 
+from zerolabel.adaptation.transduction.zero_shot import zero_shot
 from zerolabel.blocks.label_propagation import ALPHA, NEIGHBOURS, STEPS, TEMPERATURE, propagate
-from zerolabel.transduction.zero_shot import zero_shot
 
 
 def knn(

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from zerolabel.adaptation.few_shot import FEW_SHOT
+from zerolabel.adaptation.options import parse_few_shot, parse_solver
+from zerolabel.adaptation.transduction import SOLVERS
+from zerolabel.adaptation.transduction import defaults as solver_defaults
 from zerolabel.errors import InputError, nearest
-from zerolabel.few_shot import FEW_SHOT
 from zerolabel.learners import LEARNERS
 from zerolabel.networks.prompted import OF_CLASSES, kinds
-from zerolabel.options import parse_few_shot, parse_solver
 from zerolabel.training.settings import Settings, check_device, make_settings, parse
-from zerolabel.transduction import SOLVERS
-from zerolabel.transduction import defaults as solver_defaults
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "grip": ("grip", {"prior": "estimated"}),

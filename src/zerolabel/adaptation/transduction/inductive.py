@@ -2,15 +2,15 @@
 
     logits_k = scale f . t_k + ( f . Sigma^-1 mu_k - mu_k^T Sigma^-1 mu_k / 2 ) / tau
 
-mu and Sigma are the means and the variance of the posterior, as in `zerolabel.transduction.transclip`; t is the text
+mu and Sigma are the means and the variance of the posterior, as in `zerolabel.adaptation.transduction.transclip`; t is the text
 feature. It is linear in f. That the posteriors of the other solvers are read likewise is ours.
 """
 
 from jaxtyping import Float
 from torch import Tensor
 
+from zerolabel.adaptation.transduction.transclip import gaussians
 from zerolabel.networks.feature_head import FeatureHead
-from zerolabel.transduction.transclip import gaussians
 
 TEMPERATURE = 50.0
 """tau, as TransCLIP's."""

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from zerolabel.adaptation.few_shot.tip_adapter import chosen
 from zerolabel.blocks.lbfgs import minimised
-from zerolabel.few_shot.tip_adapter import chosen
 from zerolabel.networks.feature_head import FeatureHead
 
 
