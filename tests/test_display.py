@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from zerolabel import display
 from zerolabel.annotate import Step
+from zerolabel.runs import progress
 from zerolabel.training import EpochLog
 
 
@@ -21,24 +21,24 @@ def epoch(i, n):
 
 
 def test_steps_in_words():
-    assert display.note(steps()[0]) == "64/320 images · 128 images/s"
-    assert display.note(Step(9, 10, 2, 4, 1.0)) == "9/10 images · 9 images/s · 4 from the cache · 2 unreadable"
-    assert display.note(epoch(0, 4)) == "epoch 1 · supervised 1.235 · agreement 0.5 · 1000 images/s"
-    assert (display.share(steps()[0]), display.share(epoch(0, 4)), display.share(Step(0, 0, 0, 0, 0.0))) == (
+    assert progress.note(steps()[0]) == "64/320 images · 128 images/s"
+    assert progress.note(Step(9, 10, 2, 4, 1.0)) == "9/10 images · 9 images/s · 4 from the cache · 2 unreadable"
+    assert progress.note(epoch(0, 4)) == "epoch 1 · supervised 1.235 · agreement 0.5 · 1000 images/s"
+    assert (progress.share(steps()[0]), progress.share(epoch(0, 4)), progress.share(Step(0, 0, 0, 0, 0.0))) == (
         0.2,
         0.25,
         0,
     )
-    for describe in (display.share, display.note):
+    for describe in (progress.share, progress.note):
         with pytest.raises(TypeError):
             describe("something else")
 
 
 def test_plain_lines_now_and_then_and_the_last(monkeypatch):
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr(display.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
     screen = console(terminal=False)
-    passed = list(display.Display(screen)("annotate", iter(steps())))
+    passed = list(progress.Display(screen)("annotate", iter(steps())))
     lines = screen.file.getvalue().splitlines()
     assert passed == steps()
     assert 2 <= len(lines) < 5
@@ -50,7 +50,7 @@ def test_plain_lines_now_and_then_and_the_last(monkeypatch):
 
 def test_one_step_is_one_line_and_no_step_is_none():
     screen = console(terminal=False)
-    display_ = display.Display(screen)
+    display_ = progress.Display(screen)
     assert list(display_("train", iter([]))) == []
     assert screen.file.getvalue() == ""
     list(display_("train", iter([epoch(0, 1)])))
@@ -59,7 +59,7 @@ def test_one_step_is_one_line_and_no_step_is_none():
 
 def test_a_bar_on_a_terminal():
     screen = console(terminal=True)
-    passed = list(display.Display(screen)("train", (epoch(i, 3) for i in range(3))))
+    passed = list(progress.Display(screen)("train", (epoch(i, 3) for i in range(3))))
     assert [log.epoch for log in passed] == [0, 1, 2]
     assert "epoch 3" in screen.file.getvalue()
     assert "supervised 1.235" in screen.file.getvalue()
@@ -72,4 +72,4 @@ def test_what_fails_inside_a_stage_comes_through():
 
     for terminal in (False, True):
         with pytest.raises(ValueError, match="broken"):
-            list(display.Display(console(terminal=terminal))("annotate", failing()))
+            list(progress.Display(console(terminal=terminal))("annotate", failing()))

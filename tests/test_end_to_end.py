@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.pipeline import Job
+from zerolabel.runs.pipeline import Job
 
 N_TRAIN, N_TEST = 200, 60
 CLASSES = ["--classes", "0,1,2,3,4,5,6,7,8,9"]

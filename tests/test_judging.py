@@ -10,7 +10,7 @@ from zerolabel import networks
 from zerolabel.data.views import Preprocess
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
-from zerolabel.judging import judge, open_classifier, predictions, write_table
+from zerolabel.runs.inference import judge, open_classifier, predictions, write_table
 
 CLASSES = tuple("0123456789")
 

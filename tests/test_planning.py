@@ -5,15 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from zerolabel import presets
 from zerolabel.annotations import Annotator
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.estimate import estimate
 from zerolabel.learners import hyper_parameters
 from zerolabel.learners.coreg import CoReg
-from zerolabel.planning import SIZES, Request, choose_size, fit_to_epochs, plan
+from zerolabel.runs import presets
 from zerolabel.runs.config import Config
+from zerolabel.runs.cost import estimate
+from zerolabel.runs.planning import SIZES, Request, choose_size, fit_to_epochs, plan
 from zerolabel.tables import annotators, student
 from zerolabel.vlms import prompts
 from zerolabel.vlms.glyphs import TEMPLATES as GLYPHS_TEMPLATES

@@ -5,7 +5,8 @@ import pytest
 
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
-from zerolabel.runs.config import OWN, Config, Folder
+from zerolabel.runs.config import Config
+from zerolabel.runs.folder import OWN, Folder
 
 CONFIG = Config(
     images="photos",

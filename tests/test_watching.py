@@ -7,9 +7,9 @@ import torch
 from rich.console import Console
 
 from zerolabel.data.views import Features
-from zerolabel.display import Display
 from zerolabel.learners import LEARNERS
 from zerolabel.networks import build
+from zerolabel.runs.progress import Display
 from zerolabel.training import EpochLog, train
 from zerolabel.training.monitoring import COST, LOOKS, MOST, chosen, looks, watched
 from zerolabel.training.settings import Settings

@@ -1,4 +1,4 @@
-"""The whole job as one scikit-learn estimator: a thin front to `zerolabel.planning` and `zerolabel.pipeline`."""
+"""The whole job as one scikit-learn estimator: a thin front to `zerolabel.runs`."""
 
 import json
 import os
@@ -22,13 +22,14 @@ from zerolabel.data.classes import Classes, plain
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.deployment.classifier import Classifier, Images
-from zerolabel.display import Display
 from zerolabel.errors import InputError, nearest
 from zerolabel.evaluation import metrics
-from zerolabel.judging import content_hash
-from zerolabel.pipeline import Job
-from zerolabel.planning import Request, plan
-from zerolabel.runs.config import Config, Folder
+from zerolabel.runs.config import Config
+from zerolabel.runs.folder import Folder
+from zerolabel.runs.inference import content_hash
+from zerolabel.runs.pipeline import Job
+from zerolabel.runs.planning import Request, plan
+from zerolabel.runs.progress import Display
 from zerolabel.training import best_device
 
 PathLike = str | os.PathLike[str]

@@ -1,16 +1,19 @@
-"""``--set NAME=VALUE``: typed from a learner's constructor and from the training settings."""
+"""``--set NAME=VALUE``: text to typed keyword-only arguments of any function or class, with ranges from its owner."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zerolabel.errors import InputError, nearest
 
+Ranges = Mapping[str, tuple[int | float, int | float]]
+"""Least and largest value of options."""
+
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def keywords(method: str, function: Callable[..., Any], assignments: Iterable[str]) -> dict[str, Any]:
+def parse_keywords(method: str, function: Callable[..., Any], assignments: Iterable[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` texts for the keyword-only arguments of a function.
 
     Raises:
@@ -78,3 +81,30 @@ def describe(kind: Any) -> str:
         return f"{describe(get_args(kind)[0]).removeprefix('a ')}s separated by commas"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", NoneType: "none"}
     return words[kind]
+
+
+def defaults(method: Callable[..., Any]) -> dict[str, Any]:
+    """Name and default of each keyword-only argument."""
+    parameters = inspect.signature(method).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def check_values(name: str, method: Callable[..., Any], options: Mapping[str, Any], ranges: Ranges) -> None:
+    """See that a method takes these options.
+
+    Args:
+        name: of the method, for messages.
+        method: that has them as keyword-only arguments.
+        options: by name.
+        ranges: of those that are numbers; from 0 to 1 where an option is not among them.
+
+    Raises:
+        InputError: it has none of a name, or a number is out of its range.
+    """
+    known = defaults(method)
+    for option, value in options.items():
+        if option not in known:
+            raise InputError(f"--set {option}: {name} has no such option{nearest(option, known)}")
+        low, high = ranges.get(option, (0, 1))
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise InputError(f"--set {option}={value}: it is out of range; give a number from {low:g} to {high:g}.")

@@ -21,8 +21,8 @@ from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.diagnostics.inspection import Inspection, vote_counts
 from zerolabel.doctor import Finding
-from zerolabel.estimate import Estimate
 from zerolabel.runs.config import Config
+from zerolabel.runs.cost import Estimate
 
 MATRIX, CLASSES = 12, 20
 """Most prompts whose matrix, and most classes whose shares, a terminal shows."""

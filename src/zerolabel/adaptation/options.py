@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from zerolabel.adaptation import few_shot, transduction
-from zerolabel.options import keywords
+from zerolabel.options import parse_keywords
 
 
 def parse_solver(method: str, assignments: Iterable[str]) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def parse_solver(method: str, assignments: Iterable[str]) -> dict[str, Any]:
     Raises:
         InputError: there is no such method, a text has no ``=``, a name is unknown, or a value cannot be.
     """
-    values = keywords(method, transduction.find_solver(method), assignments)
+    values = parse_keywords(method, transduction.find_solver(method), assignments)
     transduction.check(method, values)
     return values
 
@@ -24,6 +24,6 @@ def parse_few_shot(method: str, assignments: Iterable[str]) -> dict[str, Any]:
     Raises:
         InputError: there is no such method, a text has no ``=``, a name is unknown, or a value cannot be.
     """
-    values = keywords(method, few_shot.find(method), assignments)
+    values = parse_keywords(method, few_shot.find(method), assignments)
     few_shot.check(method, values)
     return values

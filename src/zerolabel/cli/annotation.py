@@ -80,9 +80,9 @@ def annotate(
     """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
     from zerolabel import tables
     from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.pipeline import Job
-    from zerolabel.planning import Request, plan
-    from zerolabel.runs.config import Folder
+    from zerolabel.runs.folder import Folder
+    from zerolabel.runs.pipeline import Job
+    from zerolabel.runs.planning import Request, plan
 
     chat = said(
         endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,

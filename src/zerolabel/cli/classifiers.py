@@ -65,9 +65,9 @@ def train(
     """Train a classifier on annotations that lie there already."""
     from zerolabel import tables
     from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.pipeline import Job
-    from zerolabel.planning import Request, plan
-    from zerolabel.runs.config import Folder
+    from zerolabel.runs.folder import Folder
+    from zerolabel.runs.pipeline import Job
+    from zerolabel.runs.planning import Request, plan
 
     request = Request(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
@@ -91,7 +91,7 @@ def evaluate(
 ) -> None:
     """Compare a classifier with true labels."""
     from zerolabel import tables
-    from zerolabel.judging import judge
+    from zerolabel.runs.inference import judge
 
     report = judge(classifier, images, truth, device)
     show(tables.evaluation(report), report, as_json)
@@ -106,7 +106,7 @@ def predict(
     device: DeviceOpt = "auto",
 ) -> None:
     """Class and confidence of every image."""
-    from zerolabel.judging import predictions, write_table
+    from zerolabel.runs.inference import predictions, write_table
 
     write_table(predictions(classifier, images, abstain, threshold, device), output)
 
@@ -123,7 +123,7 @@ def export(
     from zerolabel import tables
     from zerolabel.data.images import ImageSet
     from zerolabel.deployment.export import export as write
-    from zerolabel.judging import open_classifier
+    from zerolabel.runs.inference import open_classifier
 
     target = output or classifier / "classifier.onnx"
     done = write(open_classifier(classifier), target, None if images is None else ImageSet.open(images))

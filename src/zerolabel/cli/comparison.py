@@ -52,8 +52,8 @@ def compare(
     from zerolabel import comparison as comparing
     from zerolabel import tables
     from zerolabel.files import write_text
-    from zerolabel.planning import Request
     from zerolabel.report.compared import build_comparison
+    from zerolabel.runs.planning import Request
 
     request = Request(
         images, annotations=str(annotations), options=options or (), student=student, size=size, pretrained=pretrained,

@@ -87,10 +87,10 @@ def run(
     """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
     from zerolabel import tables
     from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.estimate import estimate
-    from zerolabel.pipeline import Job
-    from zerolabel.planning import Request, plan
-    from zerolabel.runs.config import Folder
+    from zerolabel.runs.cost import estimate
+    from zerolabel.runs.folder import Folder
+    from zerolabel.runs.pipeline import Job
+    from zerolabel.runs.planning import Request, plan
 
     chat = said(
         endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,

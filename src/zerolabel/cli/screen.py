@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from zerolabel.display import Display
+    from zerolabel.runs.progress import Display
 
 PLAIN_WIDTH = 160
 
@@ -30,7 +30,7 @@ def wide(*, stderr: bool = False) -> Console:
 
 def display() -> "Display":
     """Progress, on standard error."""
-    from zerolabel.display import Display
+    from zerolabel.runs.progress import Display
 
     return Display(wide(stderr=True))
 

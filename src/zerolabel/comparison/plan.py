@@ -16,9 +16,9 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
-from zerolabel.planning import Request, plan
-from zerolabel.presets import HEADS
+from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import Config
+from zerolabel.runs.planning import Request, plan
 from zerolabel.training.settings import find_learner
 
 ADAPT = "adapt:"

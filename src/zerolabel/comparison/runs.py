@@ -28,7 +28,7 @@ from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError
 from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS
-from zerolabel.runs.config import Folder
+from zerolabel.runs.folder import Folder
 from zerolabel.training import best_device, predict
 from zerolabel.training.fitting import fit
 from zerolabel.training.loop import launch

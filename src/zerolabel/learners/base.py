@@ -8,9 +8,9 @@ from typing import Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from zerolabel import keywords
 from zerolabel.annotations import Annotations
 from zerolabel.networks import Network
+from zerolabel.options import defaults
 
 Losses = dict[str, Tensor]
 View = Literal["weak", "strong"]
@@ -112,7 +112,7 @@ class Learner(nn.Module, ABC):
 
 def hyper_parameters(learner: type[Learner]) -> dict[str, object]:
     """Name and default of each keyword-only argument of a learner's constructor."""
-    return keywords.defaults(learner)
+    return defaults(learner)
 
 
 __all__ = ["Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]

@@ -108,4 +108,7 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+HEADS = ("linear", "mlp")
+
+
 __all__ = ["NAMES", "Network", "NetworkSpec", "count_parameters", "mean_probabilities"]

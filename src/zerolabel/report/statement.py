@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zerolabel.presets import HEADS
+from zerolabel.networks.base import HEADS
 from zerolabel.report.formats import count, percent, plural
 from zerolabel.report.run import Run
 

@@ -13,7 +13,7 @@ from zerolabel.data.views import Preprocess
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.learners import Learner
 from zerolabel.networks import Network
-from zerolabel.runs.config import Folder
+from zerolabel.runs.folder import Folder
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import Source, launch, predict, train
 from zerolabel.training.monitoring import watched

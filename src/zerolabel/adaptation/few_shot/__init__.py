@@ -9,7 +9,6 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel import keywords
 from zerolabel.adaptation.few_shot.clip_adapter import clip_adapter
 from zerolabel.adaptation.few_shot.linear_probe import linear_probe
 from zerolabel.adaptation.few_shot.lp_plus_plus import lp_plus_plus
@@ -17,6 +16,8 @@ from zerolabel.adaptation.few_shot.tip_adapter import tip_adapter
 from zerolabel.adaptation.few_shot.tip_adapter_f import tip_adapter_f
 from zerolabel.errors import InputError, nearest
 from zerolabel.networks.feature_head import FeatureHead
+from zerolabel.options import check_values
+from zerolabel.options import defaults as option_defaults
 
 FewShot = Callable[..., FeatureHead]
 """Of shots (M D), their class ids (M), text features (C D) and the logit scale."""
@@ -57,7 +58,7 @@ def find(name: str) -> FewShot:
 
 def defaults(name: str) -> dict[str, Any]:
     """The options of a method and their defaults."""
-    return keywords.defaults(find(name))
+    return option_defaults(find(name))
 
 
 def check(name: str, options: dict[str, Any]) -> None:
@@ -66,7 +67,7 @@ def check(name: str, options: dict[str, Any]) -> None:
     Raises:
         InputError: it has none of a name, or a number is out of its range.
     """
-    keywords.check(name, find(name), options, RANGES)
+    check_values(name, find(name), options, RANGES)
 
 
 def learn(

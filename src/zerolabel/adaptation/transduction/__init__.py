@@ -6,7 +6,6 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import keywords
 from zerolabel.adaptation.transduction.em_dirichlet import em_dirichlet
 from zerolabel.adaptation.transduction.inductive import inductive
 from zerolabel.adaptation.transduction.knn import knn
@@ -16,6 +15,8 @@ from zerolabel.adaptation.transduction.transclip import transclip
 from zerolabel.adaptation.transduction.zero_shot import prototypes, zero_shot
 from zerolabel.adaptation.transduction.zlap import zlap
 from zerolabel.errors import InputError, nearest
+from zerolabel.options import check_values
+from zerolabel.options import defaults as option_defaults
 
 Solver = Callable[..., Float[Tensor, "N C"]]
 """Of features (N D) and text features (C D), all of length 1, and the logit scale; options are keyword-only."""
@@ -74,7 +75,7 @@ def find_solver(name: str) -> Solver:
 
 def defaults(name: str) -> dict[str, Any]:
     """The options of a solver and their defaults."""
-    return keywords.defaults(find_solver(name))
+    return option_defaults(find_solver(name))
 
 
 def check(name: str, options: dict[str, Any]) -> None:
@@ -83,7 +84,7 @@ def check(name: str, options: dict[str, Any]) -> None:
     Raises:
         InputError: it has none of a name, or a number is out of its range.
     """
-    keywords.check(name, find_solver(name), options, RANGES)
+    check_values(name, find_solver(name), options, RANGES)
 
 
 def solve(

@@ -21,8 +21,10 @@ from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.data.views.preprocess import IMAGENET, statistics
 from zerolabel.learners import LEARNERS
 from zerolabel.networks import EncodedNetwork, ImageEncoder
-from zerolabel.presets import HEADS, features_settings
-from zerolabel.runs.config import Config, Folder
+from zerolabel.networks.base import HEADS
+from zerolabel.runs.config import Config
+from zerolabel.runs.folder import Folder
+from zerolabel.runs.presets import features_settings
 from zerolabel.training.fitting import Progress, Trained, fit
 from zerolabel.training.loop import launch
 from zerolabel.training.settings import Settings

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import results
 from zerolabel.adaptation import Request, adapt
 from zerolabel.annotate import Annotated, annotate
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.diagnostics import open_set
+from zerolabel.runs.folder import timed
+from zerolabel.runs.outcome import Outcome
 from zerolabel.vlms import adapted
 
 if TYPE_CHECKING:
-    from zerolabel.pipeline.job import Job
+    from zerolabel.runs.pipeline import Job
 
 
 def place(job: "Job") -> Path:
@@ -41,7 +42,7 @@ def after_adapting(job: "Job") -> "Job":
         )  # fmt: skip
         human = Labels.read(config.few_shot, names) if config.few_shot else None
         images = familiar(job) if config.open_set else ImageSet.open(config.images)
-        with results.timed(job.folder, "adapt") as facts:
+        with timed(job.folder, "adapt") as facts:
             done = adapt(
                 images, job.model(name), names, asked[name], request, folder,
                 labels=None if human is None else lambda a: human.match(a.file_names, a.sha256),
@@ -70,7 +71,7 @@ def is_adapted(job: "Job") -> bool:
     return job.config.encoder == f"adapted:{place(job)}"
 
 
-def of_unadapted(job: "Job", outcome: results.Outcome, images: ImageSet) -> tuple[dict[str, float], dict[str, Any]]:
+def of_unadapted(job: "Job", outcome: Outcome, images: ImageSet) -> tuple[dict[str, float], dict[str, Any]]:
     """How right the model was before it was adapted; nothing where it was not, or truth is unknown."""
     if not is_adapted(job) or outcome.judged is None or job.config.open_set:
         return {}, {}

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from zerolabel import networks, presets, vlms
+from zerolabel import networks, vlms
 from zerolabel.adaptation import SUPERVISED
 from zerolabel.adaptation import Request as Adaptation
 from zerolabel.annotations.candidates import known_rule, parse_rule
@@ -19,9 +19,11 @@ from zerolabel.data.label_files import Labels
 from zerolabel.data.views import STRONG
 from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError, nearest
-from zerolabel.estimate import blank
 from zerolabel.learners import LEARNERS, hyper_parameters
+from zerolabel.networks.base import HEADS
+from zerolabel.runs import presets
 from zerolabel.runs.config import Config
+from zerolabel.runs.cost import blank
 from zerolabel.training.settings import make_settings, parse
 from zerolabel.version import __version__
 from zerolabel.vlms.chat import Chat
@@ -121,7 +123,7 @@ def plan(request: Request) -> Config:
     hyper = fit_to_epochs(preset.hyper_parameters.get(request.learner, {}), request.learner, epochs) | chosen.learner
     check_hyper_parameters(request.learner, hyper, asked["classes"])
     student, size = choose_student(request, images, asked)
-    on_features = student in presets.HEADS or request.via == "features"
+    on_features = student in HEADS or request.via == "features"
     check_features(asked, on_features=on_features, request=request)
     check_adaptation(asked, request)
     if request.open_set and (asked["encoder"] is None or request.annotations is not None):
@@ -311,7 +313,7 @@ def choose_student(request: Request, images: ImageSet, asked: dict[str, Any]) ->
         if name in networks.NAMES and request.via is None and scarce:
             name = "mlp"
     networks.build(name, 2, size)
-    if name in presets.HEADS and request.via:
+    if name in HEADS and request.via:
         raise InputError(
             f"--via features ends in a network that reads pixels; --student {request.student} reads features."
         )
@@ -320,7 +322,7 @@ def choose_student(request: Request, images: ImageSet, asked: dict[str, Any]) ->
 
 def few(request: Request, student: str) -> str:
     """Why a head on frozen features was chosen, where the user did not ask for one."""
-    if student not in presets.HEADS or request.student is not None:
+    if student not in HEADS or request.student is not None:
         return ""
     return f"; fewer than {presets.FEW} a class, so a head on the annotating model's features"
 

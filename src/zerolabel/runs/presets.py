@@ -5,7 +5,6 @@ from typing import Any
 
 from zerolabel.training.settings import Settings
 
-HEADS = ("linear", "mlp")
 SMALL = 10_000
 DRAWN = 90_000
 FEW = 100

@@ -11,11 +11,11 @@ from zerolabel.data.classes import Classes
 from zerolabel.deployment.assembly import KEPT, is_deployable, zero_shot
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics import alarms, calibration
-from zerolabel.planning import is_encoder
 from zerolabel.runs.config import Config
+from zerolabel.runs.planning import is_encoder
 
 if TYPE_CHECKING:
-    from zerolabel.pipeline.job import Job
+    from zerolabel.runs.pipeline import Job
 
 
 def deploy(job: "Job", annotated: Annotated, classifier: Classifier, metrics: dict[str, Any]) -> Classifier:

@@ -11,7 +11,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.learners import LEARNERS
-from zerolabel.presets import HEADS
+from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import Config
 from zerolabel.training import Source, rehearse
 from zerolabel.training.settings import Settings

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import report, results, vlms
+from zerolabel import report, vlms
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotate.writing import save_skipped
@@ -26,9 +26,11 @@ from zerolabel.deployment.assembly import make_classifier
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.export import export, write_script
 from zerolabel.errors import InputError
-from zerolabel.pipeline import before, deploying
-from zerolabel.planning import is_chat, is_encoder
-from zerolabel.runs.config import Config, Folder
+from zerolabel.runs.config import Config
+from zerolabel.runs.folder import Folder, seconds, timed, write_json
+from zerolabel.runs.outcome import Outcome, check_truth
+from zerolabel.runs.planning import is_chat, is_encoder
+from zerolabel.runs.stages import adaptation, deployment
 from zerolabel.runs.stages.training import needs_features, train_student
 from zerolabel.training import best_device
 from zerolabel.training.fitting import Trained
@@ -99,23 +101,23 @@ class Job:
             What ``metrics.json`` holds.
         """
         if self.config.adapt is not None:
-            return before.after_adapting(self).run()
+            return adaptation.after_adapting(self).run()
         annotated = self.annotate()
         held_out = self.annotate_test()
         if self.config.open_set:
-            return before.with_unknown(self).finish(*before.told_apart(self, annotated, held_out))
+            return adaptation.with_unknown(self).finish(*adaptation.told_apart(self, annotated, held_out))
         return self.finish(annotated, held_out)
 
     def finish(self, annotated: Annotated, held_out: Annotated | None) -> dict[str, Any]:
         """All stages after the annotation."""
         if self.config.truth is not None:
-            results.check_truth(self.config, annotated, held_out)
+            check_truth(self.config, annotated, held_out)
         trained, classifier = self.train(annotated)
         metrics = self.evaluate(annotated, held_out, trained, classifier)
-        classifier = deploying.deploy(self, annotated, classifier, metrics)
+        classifier = deployment.deploy(self, annotated, classifier, metrics)
         metrics["onnx"] = self.export(classifier, (held_out or annotated).images)
-        metrics["seconds"] = results.seconds(self.folder)
-        results.write_json(self.folder / "metrics.json", metrics)
+        metrics["seconds"] = seconds(self.folder)
+        write_json(self.folder / "metrics.json", metrics)
         self.report()
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
         return metrics
@@ -148,7 +150,7 @@ class Job:
                 done.seconds, done.images_per_second,
             )  # fmt: skip
         name, stage = self.config.vlm[0], "annotate"
-        with results.timed(self.folder, stage) as facts:
+        with timed(self.folder, stage) as facts:
             images = ImageSet.open(self.config.images)
             written = write(images, **self._request(name), out=self.folder.path, **self._how(stage))
             speed = {"images_per_second": written.images_per_second}
@@ -198,7 +200,7 @@ class Job:
         """Votes of all models: each annotates on its own, and what they say is merged."""
         names = self.config.vlm
         parts: dict[str, Annotated] = {}
-        with results.timed(self.folder, stage) as facts:
+        with timed(self.folder, stage) as facts:
             for name in sorted(names, key=is_chat):  # those that answer in words may be asked about the others' best
                 title = stage if len(names) == 1 else f"{stage}, {name}"
                 place = out if out is None or len(names) == 1 else self.folder / "cache" / "votes" / str(len(parts))
@@ -286,7 +288,7 @@ class Job:
         """The networks and the classifier made of them: ``checkpoints/``, ``log.jsonl``, ``classifier/``."""
         trained = train_student(self.config, self.folder, annotated, lambda: self.encoder, self.progress)
         classifier = make_classifier(
-            self.config, trained, annotated.annotations, deploying.provenance(self.config, annotated)
+            self.config, trained, annotated.annotations, deployment.provenance(self.config, annotated)
         )
         classifier.save(self.folder / "classifier")
         return trained, classifier
@@ -295,25 +297,22 @@ class Job:
         self, annotated: Annotated, held_out: Annotated | None, trained: Trained, classifier: Classifier
     ) -> dict[str, Any]:
         """Predictions and, where truth was given, accuracies: ``predictions.parquet``, ``evaluation.json``."""
-        with results.timed(self.folder, "evaluate"):
-            outcome = results.Outcome.of(self.config, annotated, held_out, trained, classifier)
+        with timed(self.folder, "evaluate"):
+            outcome = Outcome.of(self.config, annotated, held_out, trained, classifier)
             outcome.predictions().to_parquet(self.folder / "predictions.parquet", index=False)
-            unadapted, gains = before.of_unadapted(self, outcome, (held_out or annotated).images)
+            unadapted, gains = adaptation.of_unadapted(self, outcome, (held_out or annotated).images)
             if outcome.judged is not None:
-                results.write_json(self.folder / "evaluation.json", outcome.judged | gains)
+                write_json(self.folder / "evaluation.json", outcome.judged | gains)
         annotation = self.folder.finished().get("annotate", {})
         known = ("images_per_second", "vlm_parameters")
-        adaptation = {"adaptation": done} if (done := self.folder.finished().get("adapt")) else {}
+        adapted = {"adaptation": done} if (done := self.folder.finished().get("adapt")) else {}
         return (
-            outcome.metrics()
-            | adaptation
-            | unadapted
-            | {name: annotation[name] for name in known if name in annotation}
+            outcome.metrics() | adapted | unadapted | {name: annotation[name] for name in known if name in annotation}
         )
 
     def export(self, classifier: Classifier, images: ImageSet) -> dict[str, float]:
         """``classifier.onnx``, checked against torch, and the script that runs it."""
-        with results.timed(self.folder, "export"):
+        with timed(self.folder, "export"):
             done = export(classifier, self.folder / "classifier.onnx", images, limit=N_CHECKED)
             write_script(self.folder / "predict.py")
         return {"max_difference": done.max_difference, "agreement": done.agreement, "n_checked": done.n_checked}

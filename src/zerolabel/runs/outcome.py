@@ -1,11 +1,7 @@
 """The numbers of a run: predictions of all images and, where truth was given, how right they are."""
 
-import json
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,8 +19,7 @@ from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
 from zerolabel.evaluation.equity import equity, estimated
-from zerolabel.files import write_text
-from zerolabel.runs.config import Config, Folder
+from zerolabel.runs.config import Config
 from zerolabel.training.fitting import Trained
 
 
@@ -236,28 +231,4 @@ def table(name: str, annotations: Annotations, p: Float[Tensor, "N C"]) -> pd.Da
     )
 
 
-@contextmanager
-def timed(folder: Folder, stage: str) -> Iterator[dict[str, Any]]:
-    """Note how long a stage took, and what is put into the given dictionary; the first time counts."""
-    start, facts = time.perf_counter(), dict[str, Any]()
-    yield facts
-    if stage not in folder.finished():
-        folder.finish(stage, {"seconds": round(time.perf_counter() - start, 2), **facts})
-
-
-def seconds(folder: Folder) -> dict[str, float]:
-    """Duration of each stage; training's is the sum over its epochs, whether or not it was interrupted."""
-    spent = {stage: facts["seconds"] for stage, facts in folder.finished().items()}
-    log = folder / "log.jsonl"
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        entry = json.loads(line)
-        spent[entry["stage"]] = spent.get(entry["stage"], 0.0) + entry["seconds"]
-    return {stage: round(value, 2) for stage, value in spent.items()}
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write plain data, whole or not at all."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-
-__all__ = ["Outcome", "seconds", "timed", "write_json"]
+__all__ = ["Outcome", "check_truth"]
