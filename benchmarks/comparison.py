@@ -27,7 +27,7 @@ from rich.table import Table
 from benchmarks import committed, pools
 from benchmarks.equal_candidates import EQUAL
 from benchmarks.pools import Pool, zerolabel
-from zerolabel.comparison import ANNOTATOR
+from zerolabel.experiments import ANNOTATOR
 from zerolabel.learners import LEARNERS
 
 WORK = Path("build/benchmarks/comparison")

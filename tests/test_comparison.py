@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from zerolabel import cli, comparison
+from zerolabel import cli, experiments
 from zerolabel.annotations import Annotations
 
 
@@ -166,7 +166,7 @@ def test_summary_is_mean_and_deviation_with_the_annotators_last():
             "alarms": ["", "", "", ""],
         }
     )
-    means = comparison.summary(runs)
+    means = experiments.summary(runs)
     assert means.index.tolist() == ["b", "a", "annotator"]
     assert means.loc["a", "believed_accuracy"] == pytest.approx(0.5)
     assert means.loc["a", "believed_accuracy spread"] == pytest.approx(np.std([0.4, 0.6], ddof=1))

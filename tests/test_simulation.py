@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from zerolabel import cli, simulation
+from zerolabel import cli
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
+from zerolabel.experiments import simulation
 
 
 def test_uniform_sets_have_the_sizes_and_the_noise_that_were_asked_for():

@@ -49,7 +49,7 @@ def compare(
     """Several learners with the same student and budget; what was finished before is not done again."""
     import json
 
-    from zerolabel import comparison as comparing
+    from zerolabel import experiments as comparing
     from zerolabel import tables
     from zerolabel.files import write_text
     from zerolabel.report.compared import build_comparison

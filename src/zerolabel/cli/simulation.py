@@ -41,9 +41,9 @@ def simulate(
     from zerolabel.diagnostics.agreement import mean_candidates
     from zerolabel.evaluation.metrics import accuracy as share_right
     from zerolabel.evaluation.metrics import candidate_coverage
+    from zerolabel.experiments.simulation import Images, Weak, check_kind, long_tailed, places_known, read_confusion
+    from zerolabel.experiments.simulation import simulate as make
     from zerolabel.runs.planning import choose_size
-    from zerolabel.simulation import Images, Weak, check_kind, long_tailed, places_known, read_confusion
-    from zerolabel.simulation import simulate as make
 
     check_kind(kind)
     file, names, found = place_for(output, overwrite=overwrite), load_classes(classes), ImageSet.open(images)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
-from zerolabel.comparison.plan import Comparison, true_labels
-from zerolabel.comparison.runs import run_folder
 from zerolabel.diagnostics import alarms, calibration, model_selection
 from zerolabel.diagnostics.agreement import agreement, mean_candidates
 from zerolabel.evaluation import metrics
+from zerolabel.experiments.plan import Comparison, true_labels
+from zerolabel.experiments.runs import run_folder
 from zerolabel.files import replacing
 
 ANNOTATOR = "annotator"

@@ -7,9 +7,9 @@ the views that it declares, since what a learner does with a strong view is part
 A finished run is never done again, and one that was killed goes on after its last whole epoch.
 """
 
-from zerolabel.comparison.plan import ADAPT, Comparison, compare_plan
-from zerolabel.comparison.results import ANNOTATOR, first_logs, save, shown, summary, table
-from zerolabel.comparison.runs import run_all, run_folder
+from zerolabel.experiments.plan import ADAPT, Comparison, compare_plan
+from zerolabel.experiments.results import ANNOTATOR, first_logs, save, shown, summary, table
+from zerolabel.experiments.runs import run_all, run_folder
 
 __all__ = [
     "ADAPT",

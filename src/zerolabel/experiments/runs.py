@@ -20,12 +20,12 @@ from zerolabel.adaptation import Request as Adaptation
 from zerolabel.adaptation import adapt
 from zerolabel.annotate import annotate
 from zerolabel.annotations.files import open_annotations
-from zerolabel.comparison.plan import Comparison, true_labels
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, pixels
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError
+from zerolabel.experiments.plan import Comparison, true_labels
 from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS
 from zerolabel.runs.folder import Folder
