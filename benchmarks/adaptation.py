@@ -42,9 +42,9 @@ from zerolabel import vlms
 from zerolabel.adaptation import METHODS, SUPERVISED
 from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.annotate import score, text_features
+from zerolabel.cli.demo_data import write_digits
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
-from zerolabel.demo import write_digits
 from zerolabel.diagnostics import open_set
 
 WORK = Path("build/benchmarks/adaptation")

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import committed, equal_candidates
-from zerolabel.demo import write_digits
+from zerolabel.cli.demo_data import write_digits
 
 SEEDS = (0, 1, 2)
 IMBALANCE = 10

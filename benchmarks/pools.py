@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from zerolabel.demo import write_digits
+from zerolabel.cli.demo_data import write_digits
 
 DIGITS = tuple("0123456789")
 

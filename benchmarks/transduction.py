@@ -30,10 +30,10 @@ from torch.nn import functional
 from zerolabel import vlms
 from zerolabel.adaptation.transduction import prototypes, solve, zero_shot
 from zerolabel.annotate import annotate, text_features
+from zerolabel.cli.demo_data import write_digits
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
-from zerolabel.demo import write_digits
 from zerolabel.vlms.glyphs import TEMPLATES
 
 SEEDS = (0, 1, 2)

@@ -119,10 +119,10 @@ class AnnotatedDigits:
 def annotated_digits(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedDigits:
     from zerolabel import vlms
     from zerolabel.annotate import annotate
+    from zerolabel.cli.demo_data import write_digits
     from zerolabel.data.classes import Classes
     from zerolabel.data.images import ImageSet
     from zerolabel.data.label_files import Labels
-    from zerolabel.demo import write_digits
     from zerolabel.vlms.glyphs import TEMPLATES
 
     digits = write_digits(tmp_path_factory.mktemp("digits"))

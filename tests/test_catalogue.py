@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from zerolabel import catalogue
+from zerolabel.cli import catalogue
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, hyper_parameters
 

@@ -14,8 +14,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel.cli import app, main
+from zerolabel.cli.demo_data import write_digits
 from zerolabel.cli.screen import PLAIN_WIDTH
-from zerolabel.demo import write_digits
 
 DIGITS = ["--classes", "0,1,2,3,4,5,6,7,8,9"]
 

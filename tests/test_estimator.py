@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 from zerolabel import Classifier, InputError, ZeroLabel
-from zerolabel.cli import main_job
+from zerolabel.cli import run
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLASSES = tuple("0123456789")
@@ -63,7 +63,7 @@ def test_arguments_are_those_of_the_command() -> None:
     only_the_command = {"images", "truth", "test", "few_shot", "resume", "overwrite", "dry_run", "as_json"}
     only_the_command |= {"endpoint", "questions", "api_key_env", "image_side", "choices", "answer_tokens"}
     only_the_command |= {"concurrency", "rate", "timeout", "retries", "price_in", "price_out", "budget"}
-    command = {p.name: p.default for p in inspect.signature(main_job.run).parameters.values()}
+    command = {p.name: p.default for p in inspect.signature(run.run).parameters.values()}
     own = {p.name: p.default for p in inspect.signature(ZeroLabel).parameters.values()}
     assert own.pop("verbose") is False and own.pop("output") is None
     command.pop("output")

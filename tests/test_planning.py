@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from zerolabel.annotations import Annotator
+from zerolabel.cli.tables import annotators, student
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
 from zerolabel.learners import hyper_parameters
@@ -14,7 +15,6 @@ from zerolabel.runs import presets
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import estimate
 from zerolabel.runs.planning import SIZES, Request, choose_size, fit_to_epochs, plan
-from zerolabel.tables import annotators, student
 from zerolabel.vlms import prompts
 from zerolabel.vlms.glyphs import TEMPLATES as GLYPHS_TEMPLATES
 

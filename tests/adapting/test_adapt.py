@@ -23,10 +23,10 @@ from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.adaptation.transduction import defaults as solver_defaults
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
+from zerolabel.cli.demo_data import write_digits
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
-from zerolabel.demo import write_digits
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
 

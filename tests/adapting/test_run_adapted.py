@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from zerolabel.adaptation import classifier
 from zerolabel.cli import main
-from zerolabel.demo import write_digits
+from zerolabel.cli.demo_data import write_digits
 from zerolabel.deployment.classifier import Classifier
 
 NAMED = "0,1,2,3,4,5"

@@ -12,8 +12,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from zerolabel import demo
 from zerolabel.annotations import Annotations, Annotator
+from zerolabel.cli import demo_data
 
 TEMPLATES = (
     "a photo of the number {}",
@@ -31,7 +31,7 @@ def write_run(
 ) -> Path:
     """Write every file of a finished run into ``folder / "run"``; the scores are simulated, the images are real."""
     rng = np.random.default_rng(seed)
-    digits = demo.write_digits(folder)
+    digits = demo_data.write_digits(folder)
     targets = load_digits(return_X_y=True)[1]
     names = {
         part: sorted(p.name for p in path.iterdir()) for part, path in (("train", digits.train), ("test", digits.test))
@@ -125,7 +125,7 @@ def _write_log(run: Path, rng: np.random.Generator, epochs: int = 40, warm_up: i
     (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
-def _write_config(run: Path, digits: demo.Digits, classes: tuple[str, ...], truth: bool) -> None:
+def _write_config(run: Path, digits: demo_data.Digits, classes: tuple[str, ...], truth: bool) -> None:
     config = {
         "command": [
             "zerolabel",

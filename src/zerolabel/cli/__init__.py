@@ -18,8 +18,8 @@ from zerolabel.cli import (
     classifiers,
     comparison,
     help,
-    main_job,
-    neighbours,
+    integrations,
+    run,
     simulation,
     transduction,
 )
@@ -28,7 +28,7 @@ from zerolabel.errors import InputError
 from zerolabel.version import __version__
 
 COMMANDS = (
-    main_job.run,
+    run.run,
     annotation.annotate,
     annotation.inspect,
     annotation.candidates,
@@ -36,8 +36,8 @@ COMMANDS = (
     transduction.transduce,
     adaptation.adapt,
     simulation.simulate,
-    neighbours.export_labels,
-    neighbours.import_labels,
+    integrations.export_labels,
+    integrations.import_labels,
     classifiers.train,
     comparison.compare,
     classifiers.evaluate,
@@ -47,7 +47,7 @@ COMMANDS = (
     help.learners,
     help.solvers,
     help.doctor,
-    main_job.demo,
+    run.demo,
 )
 """In the order of `zerolabel --help`."""
 

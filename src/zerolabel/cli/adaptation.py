@@ -82,10 +82,11 @@ def adapt(
     as_json: JsonOpt = False,
 ) -> None:
     """Learn a small part of a model on unlabelled images; `annotate --vlm adapted:OUTPUT` uses it."""
-    from zerolabel import tables, vlms
+    from zerolabel import vlms
     from zerolabel.adaptation import Request, adapt
     from zerolabel.adaptation.transduce import save_skipped
     from zerolabel.annotate.feature_cache import default_folder
+    from zerolabel.cli import tables
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.data.label_files import Labels

@@ -78,8 +78,8 @@ def annotate(
     as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
     """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
-    from zerolabel import tables
     from zerolabel.annotate.feature_cache import default_folder
+    from zerolabel.cli import tables
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.pipeline import Job
     from zerolabel.runs.planning import Request, plan
@@ -116,9 +116,9 @@ def candidates(
     as_json: JsonOpt = False,
 ) -> None:
     """Form the candidate sets of annotations anew, without a model, and take in labels of a person."""
-    from zerolabel import tables
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import open_annotations, with_human_labels, write_annotations
+    from zerolabel.cli import tables
 
     if rule is None and labels is None:
         raise InputError("there is nothing to do; give --rule, such as --rule votes:2, or --labels, or both.")
@@ -137,10 +137,10 @@ def merge(
     as_json: JsonOpt = False,
 ) -> None:
     """Make one of several annotations: the images by their content, the annotators side by side."""
-    from zerolabel import tables
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import open_annotations, write_annotations
     from zerolabel.annotations.merging import merge_all
+    from zerolabel.cli import tables
 
     if len(annotations) < 2:
         raise InputError(f"{annotations[0]} is alone; give two or more annotations to merge.")
@@ -161,8 +161,8 @@ def inspect(
     as_json: JsonOpt = False,
 ) -> None:
     """Say how good annotations are, without labels, and what to do about them."""
-    from zerolabel import tables
     from zerolabel.annotations.files import open_annotations, read_truth
+    from zerolabel.cli import tables
     from zerolabel.diagnostics import inspection
     from zerolabel.diagnostics.inspection.text_space import text_space
     from zerolabel.files import write_text, writing

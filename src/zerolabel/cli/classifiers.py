@@ -63,8 +63,8 @@ def train(
     as_json: JsonOpt = False,
 ) -> None:
     """Train a classifier on annotations that lie there already."""
-    from zerolabel import tables
     from zerolabel.annotate.feature_cache import default_folder
+    from zerolabel.cli import tables
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.pipeline import Job
     from zerolabel.runs.planning import Request, plan
@@ -90,7 +90,7 @@ def evaluate(
     as_json: JsonOpt = False,
 ) -> None:
     """Compare a classifier with true labels."""
-    from zerolabel import tables
+    from zerolabel.cli import tables
     from zerolabel.runs.inference import judge
 
     report = judge(classifier, images, truth, device)
@@ -120,7 +120,7 @@ def export(
     """Write a classifier as one ONNX file, checked against torch."""
     from dataclasses import asdict
 
-    from zerolabel import tables
+    from zerolabel.cli import tables
     from zerolabel.data.images import ImageSet
     from zerolabel.deployment.export import export as write
     from zerolabel.runs.inference import open_classifier

@@ -50,7 +50,7 @@ def compare(
     import json
 
     from zerolabel import experiments as comparing
-    from zerolabel import tables
+    from zerolabel.cli import tables
     from zerolabel.files import write_text
     from zerolabel.report.compared import build_comparison
     from zerolabel.runs.planning import Request

@@ -15,7 +15,7 @@ def learners(
     as_json: JsonOpt = False,
 ) -> None:
     """The algorithms, or one with its paper, arguments and defaults."""
-    from zerolabel import catalogue, tables
+    from zerolabel.cli import catalogue, tables
 
     entries = catalogue.learners(name)
     show(tables.learners(entries, whole=name is not None), [entry.to_dict() for entry in entries], as_json)
@@ -26,7 +26,7 @@ def solvers(
     as_json: JsonOpt = False,
 ) -> None:
     """The methods of `transduce`, or one with its paper, arguments and defaults."""
-    from zerolabel import catalogue, tables
+    from zerolabel.cli import catalogue, tables
 
     entries = catalogue.solvers(name)
     shown = tables.learners(entries, whole=name is not None, kind="method")
@@ -35,8 +35,8 @@ def solvers(
 
 def doctor(as_json: JsonOpt = False) -> None:
     """What is installed, which devices and models are at hand, what is missing and how to get it."""
-    from zerolabel import tables
-    from zerolabel.doctor import examine
+    from zerolabel.cli import tables
+    from zerolabel.cli.doctor import examine
 
     findings = examine()
     show(tables.doctor(findings), [finding.to_dict() for finding in findings], as_json)

@@ -33,8 +33,8 @@ def simulate(
     """Annotations by simulated annotators, made of true labels; for research."""
     from tempfile import TemporaryDirectory
 
-    from zerolabel import tables
     from zerolabel.annotations.files import place_for, write_annotations
+    from zerolabel.cli import tables
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet, pixels
     from zerolabel.data.label_files import Labels

@@ -37,12 +37,13 @@ def transduce(
     """Annotate by a solver that looks at all images at once and trains nothing: annotations.parquet."""
     from functools import partial
 
-    from zerolabel import tables, vlms
+    from zerolabel import vlms
     from zerolabel.adaptation.options import parse_solver
     from zerolabel.adaptation.transduce import save_skipped, transduce
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import place_for, write_annotations
+    from zerolabel.cli import tables
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.training import best_device

@@ -85,8 +85,8 @@ def run(
     as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
     """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
-    from zerolabel import tables
     from zerolabel.annotate.feature_cache import default_folder
+    from zerolabel.cli import tables
     from zerolabel.runs.cost import estimate
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.pipeline import Job
@@ -124,7 +124,7 @@ def demo(
     as_json: JsonOpt = False,
 ) -> None:
     """The main job on 1,797 real handwritten digits, with the built-in model: no download, no network."""
-    from zerolabel.demo import write_digits
+    from zerolabel.cli.demo_data import write_digits
 
     whole = output.absolute()
     digits = write_digits(whole.with_name(f"{whole.name}-digits"))

@@ -16,11 +16,11 @@ from zerolabel.adaptation.transduce import Transduced
 from zerolabel.annotate import Written
 from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotations import Annotations
-from zerolabel.catalogue import Entry
+from zerolabel.cli.catalogue import Entry
+from zerolabel.cli.doctor import Finding
 from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.diagnostics.inspection import Inspection, vote_counts
-from zerolabel.doctor import Finding
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import Estimate
 

@@ -19,8 +19,8 @@ def export_labels(
     as_json: JsonOpt = False,
 ) -> None:
     """Write votes, scores, candidates and labels for another tool."""
-    from zerolabel import tables
     from zerolabel.annotations import Annotations
+    from zerolabel.cli import tables
     from zerolabel.integrations import NEIGHBOURS
     from zerolabel.integrations import export_labels as write
 
@@ -42,7 +42,7 @@ def import_labels(
     as_json: JsonOpt = False,
 ) -> None:
     """Take votes, scores or corrections of another tool; what a person said becomes a human label."""
-    from zerolabel import tables
+    from zerolabel.cli import tables
     from zerolabel.integrations import import_labels as read
     from zerolabel.integrations.joining import base
 
