@@ -2,7 +2,8 @@
 
     logits_k = scale f . t_k + ( f . Sigma^-1 mu_k - mu_k^T Sigma^-1 mu_k / 2 ) / tau
 
-mu and Sigma are the means and the variance of the posterior, as in TransCLIP's file beside; t is the text feature. It is linear in f. That the posteriors of the other solvers are read likewise is ours.
+mu and Sigma are the means and the variance of the posterior, as in `transclip`; t is the text feature. It is linear in
+f. That the posteriors of the other solvers are read likewise is ours.
 """
 
 from jaxtyping import Float
