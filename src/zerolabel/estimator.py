@@ -24,10 +24,11 @@ from zerolabel.data.label_files import Labels
 from zerolabel.deployment.classifier import Classifier, Images
 from zerolabel.errors import InputError, nearest
 from zerolabel.evaluation import metrics
+from zerolabel.runs import pipeline
 from zerolabel.runs.config import Config
+from zerolabel.runs.context import Context
 from zerolabel.runs.folder import Folder
 from zerolabel.runs.inference import content_hash
-from zerolabel.runs.pipeline import Job
 from zerolabel.runs.planning import Request, plan
 from zerolabel.runs.progress import Display
 from zerolabel.training import best_device
@@ -142,7 +143,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         progress = Display(Console(stderr=True, emoji=False)) if self.verbose else _silent
         with _place(self.output) as path:
             folder = Folder.open(path, config, resume=resume, overwrite=overwrite)
-            self.metrics_ = Job(config, folder, progress, cache).run()
+            self.metrics_ = pipeline.run(Context(config, folder, progress, cache))
             self.annotations_ = Annotations.load(folder / "annotations.parquet")
             self.classifier_ = Classifier.load(folder / "classifier", best_device(self.device))
             self.log_ = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

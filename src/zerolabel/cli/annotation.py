@@ -80,9 +80,10 @@ def annotate(
     """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
+    from zerolabel.runs.context import Context
     from zerolabel.runs.folder import Folder
-    from zerolabel.runs.pipeline import Job
     from zerolabel.runs.planning import Request, plan
+    from zerolabel.runs.stages import annotation
 
     chat = said(
         endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,
@@ -97,11 +98,12 @@ def annotate(
         raise InputError(f"{append} lies in the output folder {output}; give -o another one, so that it stays.")
     config = plan(request)
     if dry_run:
-        job = Job(config, Folder(output), display(), default_folder(cache))
-        show(*tables.previewed(config, job.preview()), as_json)
+        context = Context(config, Folder(output), display(), default_folder(cache))
+        show(*tables.previewed(config, annotation.preview(context)), as_json)
         return
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
-    done = Job(config, folder, display(), default_folder(cache), engine, ray_address).write()
+    context = Context(config, folder, display(), default_folder(cache), engine, ray_address)
+    done = annotation.write_annotations(context)
     show(*tables.annotated(done, output), as_json)
 
 

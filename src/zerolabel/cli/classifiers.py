@@ -65,8 +65,9 @@ def train(
     """Train a classifier on annotations that lie there already."""
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
+    from zerolabel.runs import pipeline
+    from zerolabel.runs.context import Context
     from zerolabel.runs.folder import Folder
-    from zerolabel.runs.pipeline import Job
     from zerolabel.runs.planning import Request, plan
 
     request = Request(
@@ -75,10 +76,11 @@ def train(
         truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, command=command_line(),
     )  # fmt: skip
     config = plan(request)
-    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))
-    job.prepare()
+    folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
+    context = Context(config, folder, display(), default_folder(cache))
+    pipeline.prepare(context)
     wide(stderr=True).print(tables.plan(config))
-    metrics = job.run()
+    metrics = pipeline.run(context)
     show(tables.outcome(metrics, output), metrics, as_json)
 
 

@@ -87,9 +87,10 @@ def run(
     """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
+    from zerolabel.runs import pipeline
+    from zerolabel.runs.context import Context
     from zerolabel.runs.cost import estimate
     from zerolabel.runs.folder import Folder
-    from zerolabel.runs.pipeline import Job
     from zerolabel.runs.planning import Request, plan
 
     chat = said(
@@ -108,10 +109,11 @@ def run(
         cost = estimate(config)
         show(tables.plan(config, cost), {**config.to_dict(), "estimate": cost.to_dict()}, as_json)
         return
-    job = Job(config, Folder.open(output, config, resume=resume, overwrite=overwrite), display(), default_folder(cache))
-    job.prepare()
+    folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
+    context = Context(config, folder, display(), default_folder(cache))
+    pipeline.prepare(context)
     wide(stderr=True).print(tables.plan(config))
-    metrics = job.run()
+    metrics = pipeline.run(context)
     show(tables.outcome(metrics, output), metrics, as_json)
 
 

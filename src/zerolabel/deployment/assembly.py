@@ -15,7 +15,6 @@ from zerolabel.diagnostics.agreement import agreement
 from zerolabel.errors import InputError
 from zerolabel.networks import ImageEncoder
 from zerolabel.networks.feature_head import FeatureHead, HeadedNetwork
-from zerolabel.runs.config import Config
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.clip import DualEncoder
 
@@ -24,14 +23,13 @@ KEPT = 0.95
 
 
 def make_classifier(
-    config: Config, trained: Trained, annotations: Annotations, provenance: dict[str, Any]
+    trained: Trained, annotations: Annotations, classes: tuple[str, ...], count: int, provenance: dict[str, Any]
 ) -> Classifier:
-    """What is deployed: one network, or both, with a temperature and a threshold that no true label set.
+    """A classifier of the first ``count`` networks, with a temperature and a threshold that no true label set.
 
     The mean confidence is set to the agreement of the two networks; where there is one network, to its agreement
     with the annotators' best class.
     """
-    count = len(trained.networks) if config.deploy == "both" else 1
     logits = torch.stack(trained.log_probabilities[:count]).mean(0)
     target = trained.agreement
     if target is None:
@@ -40,7 +38,7 @@ def make_classifier(
     confidence = (logits / temperature).softmax(1).amax(1)
     return Classifier(
         trained.networks[:count],
-        config.classes,
+        classes,
         trained.preprocess,
         temperature,
         calibration.threshold_for_share(confidence, KEPT),

@@ -28,9 +28,9 @@ from zerolabel.errors import InputError
 from zerolabel.experiments.plan import Comparison, true_labels
 from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS
-from zerolabel.runs.folder import Folder
 from zerolabel.training import best_device, predict
 from zerolabel.training.fitting import fit
+from zerolabel.training.log import LogFile
 from zerolabel.training.loop import launch
 from zerolabel.training.settings import make_settings
 
@@ -104,10 +104,11 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
     preprocess = Preprocess(config.size, *statistics(rows))
     where = launch(settings).device
     source = Pixels(rows, preprocess, flip=config.flip, strong=config.strong, device=where)
-    place = Folder(run_folder(folder, name, seed))
-    place.path.mkdir(parents=True, exist_ok=True)
+    place = run_folder(folder, name, seed)
+    place.mkdir(parents=True, exist_ok=True)
     learner = LEARNERS[name](network, annotations, **config.hyper_parameters)
-    trained = fit(learner, annotations, source, settings, preprocess, place, lambda _, steps: steps, "train")
+    log, checkpoint = LogFile(place / "log.jsonl", "train"), place / "checkpoints" / "train.safetensors"
+    trained = fit(learner, annotations, source, settings, preprocess, log, checkpoint)
     kept = {"train": trained.log_probabilities[0].exp()}
     if len(trained.log_probabilities) > 1:
         kept["second"] = trained.log_probabilities[1].exp()
@@ -130,7 +131,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
 def adapt_one(comparison: Comparison, folder: Path, name: str, seed: int, threads: int) -> None:
     """One run of a row that adapts the annotating model: the same files."""
     torch.set_num_threads(threads)
-    config, start, place = comparison.configs[name], time.perf_counter(), Folder(run_folder(folder, name, seed))
+    config, start, place = comparison.configs[name], time.perf_counter(), run_folder(folder, name, seed)
     model = str(config.encoder)
     asked = dict(zip(config.vlm, config.templates, strict=True))[model]
     request = Adaptation(
@@ -157,7 +158,7 @@ def adapt_one(comparison: Comparison, folder: Path, name: str, seed: int, thread
     })  # fmt: skip
 
 
-def finish(place: Folder, kept: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def finish(place: Path, kept: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write what a run came to."""
     with replacing(place / "probabilities.safetensors") as partial:
         save_file({key: value.contiguous() for key, value in kept.items()}, partial)

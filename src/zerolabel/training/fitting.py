@@ -1,8 +1,8 @@
-"""From annotations to a classifier: which network, on what, in which order."""
+"""From a learner and its images to trained networks: the loop with its log, checkpoint and monitoring."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -13,13 +13,10 @@ from zerolabel.data.views import Preprocess
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.learners import Learner
 from zerolabel.networks import Network
-from zerolabel.runs.folder import Folder
 from zerolabel.training.log import LogFile
-from zerolabel.training.loop import Source, launch, predict, train
+from zerolabel.training.loop import EpochLog, Source, launch, predict, train
 from zerolabel.training.monitoring import watched
 from zerolabel.training.settings import Settings
-
-Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -45,15 +42,24 @@ def fit(
     source: Source,
     settings: Settings,
     preprocess: Preprocess,
-    folder: Folder,
-    progress: Progress,
-    stage: str,
+    log: LogFile,
+    checkpoint: Path,
+    progress: Callable[[Iterator[EpochLog]], Iterable[EpochLog]] = iter,
 ) -> Trained:
-    """Run the loop, keep its log, and put the network first that agrees best with the annotators."""
-    log = LogFile(folder / "log.jsonl", stage)
-    checkpoint = folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
+    """Run the loop, keep its log, and put the network first that agrees best with the annotators.
+
+    Args:
+        learner: is trained in place.
+        annotations: that it learns from; the monitoring compares predictions with their votes.
+        source: views of the training images.
+        settings: of the training.
+        preprocess: from an image to the networks' input.
+        log: gets a line for each epoch.
+        checkpoint: file that is written after every epoch, and continued where it exists.
+        progress: shows the epochs as they pass.
+    """
     steps = train(learner, source, settings, checkpoint)
-    for epoch in progress(stage, watched(steps, learner, source, settings, annotations, log.before)):
+    for epoch in progress(watched(steps, learner, source, settings, annotations, log.before)):
         log.add(epoch)
     fabric, size = launch(settings), settings.batch_size * 4
     torch.manual_seed(settings.seed)

@@ -2,23 +2,28 @@
 
 from collections import defaultdict
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zerolabel import vlms
 from zerolabel.annotate import Annotated, annotate
 from zerolabel.annotations import Annotations, label_models
-from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet
 from zerolabel.deployment.assembly import KEPT, is_deployable, zero_shot
 from zerolabel.deployment.classifier import Classifier
+from zerolabel.deployment.export import export, write_script
 from zerolabel.diagnostics import alarms, calibration
-from zerolabel.runs.config import Config
+from zerolabel.runs.context import Context
+from zerolabel.runs.folder import timed
 from zerolabel.runs.planning import is_encoder
+from zerolabel.runs.provenance import provenance
 
-if TYPE_CHECKING:
-    from zerolabel.runs.pipeline import Job
+N_CHECKED = 500
+"""Images on which the exported graph is compared with torch."""
 
 
-def deploy(job: "Job", annotated: Annotated, classifier: Classifier, metrics: dict[str, Any]) -> Classifier:
+def choose_deployed(
+    context: Context, annotated: Annotated, classifier: Classifier, metrics: dict[str, Any]
+) -> Classifier:
     """The student, or the best annotating model's zero-shot ensemble; then the student is in ``student/``.
 
     Puts into the metrics which one it is, and why.
@@ -27,26 +32,26 @@ def deploy(job: "Job", annotated: Annotated, classifier: Classifier, metrics: di
     bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.condemns]
     if not bad:
         return classifier
-    name, better = best_model(job, annotated.annotations)
+    name, better = best_model(context, annotated.annotations)
     if name is None:
         metrics["fallback_reason"] = f"{bad[0]} There is no model at hand that knows all classes to fall back on."
         return classifier
-    fallback = as_classifier(job, name, annotated)
-    classifier.save(job.folder / "student")
-    fallback.save(job.folder / "classifier")
+    fallback = as_classifier(context, name, annotated)
+    classifier.save(context.folder / "student")
+    fallback.save(context.folder / "classifier")
     metrics |= {"deployed": "zero-shot", "fallback_reason": f"{bad[0]}{better}"}
     return fallback
 
 
-def best_model(job: "Job", annotations: Annotations) -> tuple[str | None, str]:
+def best_model(context: Context, annotations: Annotations) -> tuple[str | None, str]:
     """The model to fall back on, and a sentence about the choice where there is one.
 
     Of several it is the one whose votes are right most often by the votes of all, see `label_models.posterior`. There
     is none where no single model on this machine can be deployed that knows all classes.
     """
-    config = job.config
-    here = [name for name in config.vlm if is_encoder(name) and (name in job.models or vlms.at_hand(name))]
-    models = [name for name in here if is_deployable(job.model(name))]
+    config = context.config
+    here = [name for name in config.vlm if is_encoder(name) and (context.is_loaded(name) or vlms.at_hand(name))]
+    models = [name for name in here if is_deployable(context.model(name))]
     if not models or config.encoder is None or config.open_set:
         return None, ""
     if len(config.vlm) == 1:
@@ -56,17 +61,17 @@ def best_model(job: "Job", annotations: Annotations) -> tuple[str | None, str]:
     by_model: dict[str, list[float]] = defaultdict(list)
     for column, right in zip(owners, accuracy, strict=True):
         by_model[annotations.annotators[column].model].append(right)
-    best = max(models, key=lambda name: mean(by_model[job.model(name).name]))
+    best = max(models, key=lambda name: mean(by_model[context.model(name).name]))
     return best, f" Of the models, {best} is right most often, by an estimate without labels."
 
 
-def as_classifier(job: "Job", name: str, annotated: Annotated) -> Classifier:
+def as_classifier(context: Context, name: str, annotated: Annotated) -> Classifier:
     """One model's zero-shot ensemble over its own prompts."""
-    config, encoder, names = job.config, job.model(name), Classes(job.config.classes, job.config.aliases)
-    templates = dict(zip(config.vlm, config.templates, strict=True))[name]
+    config, encoder, names = context.config, context.model(name), context.classes
+    templates = context.templates(name)
     said = annotated.annotations
     if len(config.vlm) > 1:
-        said = annotate(annotated.images, encoder, names, templates, cache=job.cache).annotations
+        said = annotate(annotated.images, encoder, names, templates, cache=context.cache).annotations
     made = provenance(config, annotated) | {
         "annotators": [f"{encoder.name}@{encoder.revision}"],
         "templates": {name: list(templates)},
@@ -76,19 +81,9 @@ def as_classifier(job: "Job", name: str, annotated: Annotated) -> Classifier:
     return zero_shot(encoder, names, templates, calibration.threshold_for_share(said.scores.amax(1), KEPT), made)
 
 
-def provenance(config: Config, annotated: Annotated) -> dict[str, Any]:
-    """How a classifier came to be, for its files."""
-    return {
-        "annotators": sorted({f"{one.model}@{one.revision}" for one in annotated.annotations.annotators}),
-        "templates": dict(zip(config.vlm, map(list, config.templates), strict=True)),
-        "rule": config.rule,
-        "learner": config.learner,
-        "hyper_parameters": config.hyper_parameters,
-        "settings": config.settings,
-        "n_images": len(annotated.annotations),
-        "created": config.created,
-        "command": config.command,
-    }
-
-
-__all__ = ["deploy", "provenance"]
+def export_classifier(context: Context, classifier: Classifier, images: ImageSet) -> dict[str, float]:
+    """``classifier.onnx``, checked against torch, and ``predict.py``, the script that runs it."""
+    with timed(context.folder, "export"):
+        done = export(classifier, context.folder / "classifier.onnx", images, limit=N_CHECKED)
+        write_script(context.folder / "predict.py")
+    return {"max_difference": done.max_difference, "agreement": done.agreement, "n_checked": done.n_checked}

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,40 +19,47 @@ from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data import images as image_files
 from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.data.views.preprocess import IMAGENET, statistics
-from zerolabel.learners import LEARNERS
+from zerolabel.deployment.assembly import make_classifier
+from zerolabel.deployment.classifier import Classifier
+from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import Config
-from zerolabel.runs.folder import Folder
+from zerolabel.runs.context import Context
 from zerolabel.runs.presets import features_settings
-from zerolabel.training.fitting import Progress, Trained, fit
-from zerolabel.training.loop import launch
+from zerolabel.runs.provenance import provenance
+from zerolabel.training.fitting import Trained, fit
+from zerolabel.training.log import LogFile
+from zerolabel.training.loop import EpochLog, Source, launch
 from zerolabel.training.settings import Settings
-from zerolabel.vlms.clip import DualEncoder
 
 
-def train_student(
-    config: Config, folder: Folder, annotated: Annotated, encoder: Callable[[], DualEncoder], progress: Progress
-) -> Trained:
-    """Train what the configuration asks for; finished epochs in the folder's checkpoints are not done again.
+def train_classifier(context: Context, annotated: Annotated) -> tuple[Trained, Classifier]:
+    """The trained networks and the classifier made of them: ``checkpoints/``, ``log.jsonl``, ``classifier/``.
 
-    Args:
-        config: what was asked.
-        folder: of the run.
-        annotated: annotations, images, and the frozen features where they are needed.
-        encoder: loads the vision-language model, for a student that reads its features.
-        progress: shows the epochs as they pass.
+    Finished epochs in the folder's checkpoints are not done again.
     """
+    trained = train_student(context, annotated)
+    config = context.config
+    count = len(trained.networks) if config.deploy == "both" else 1
+    made = provenance(config, annotated)
+    classifier = make_classifier(trained, annotated.annotations, config.classes, count, made)
+    classifier.save(context.folder / "classifier")
+    return trained, classifier
+
+
+def train_student(context: Context, annotated: Annotated) -> Trained:
+    """The networks that the configuration asks for, trained on the annotations."""
+    config = context.config
     if config.propagate:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
     if config.student in HEADS:
-        return on_features(config, Settings(**config.settings), folder, annotated, encoder(), progress)
+        return on_features(context, config.student, Settings(**config.settings), annotated)
     annotations = annotated.annotations
     if config.via == "features":
-        head = replace(config, student="mlp")
-        teacher = on_features(head, features_settings(config.settings), folder, annotated, encoder(), progress)
+        teacher = on_features(context, "mlp", features_settings(config.settings), annotated)
         annotations = cleaned(annotations, teacher)
-    return on_pixels(config, folder, annotated, annotations, progress)
+    return on_pixels(context, annotated, annotations)
 
 
 def needs_features(config: Config) -> bool:
@@ -60,30 +67,23 @@ def needs_features(config: Config) -> bool:
     return config.student in HEADS or config.via is not None or config.propagate
 
 
-def on_features(
-    config: Config,
-    settings: Settings,
-    folder: Folder,
-    annotated: Annotated,
-    encoder: DualEncoder,
-    progress: Progress,
-) -> Trained:
+def on_features(context: Context, head: str, settings: Settings, annotated: Annotated) -> Trained:
     """A head on the model's frozen features, deployed on top of its image encoder."""
+    config, encoder = context.config, context.encoder
     source = Features(annotated.features, launch(settings).device)
     torch.manual_seed(settings.seed)
-    network = networks.build(config.student, len(config.classes), annotated.features.shape[1])
+    network = networks.build(head, len(config.classes), annotated.features.shape[1])
     learner = LEARNERS[config.learner](network, annotated.annotations, **config.hyper_parameters)
-    heads = fit(learner, annotated.annotations, source, settings, encoder.view, folder, progress, "train on features")
+    heads = fit_stage(context, "train on features", learner, annotated.annotations, source, settings, encoder.view)
     tower = ImageEncoder(encoder.model.visual, encoder.config)
     return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
 
 
-def on_pixels(
-    config: Config, folder: Folder, annotated: Annotated, annotations: Annotations, progress: Progress
-) -> Trained:
+def on_pixels(context: Context, annotated: Annotated, annotations: Annotations) -> Trained:
     """A network on small images; by way of features it learns the cleaned labels, else it runs the learner."""
+    config = context.config
     settings = Settings(**config.settings)
-    store = folder / "cache" / f"pixels-{config.size}.npy"
+    store = context.folder / "cache" / f"pixels-{config.size}.npy"
     make_room(store, 3 * config.size**2 * len(annotated.images))
     rows = image_files.pixels(annotated.images, config.size, store)
     torch.manual_seed(settings.seed)
@@ -93,7 +93,26 @@ def on_pixels(
     source = Pixels(rows, preprocess, flip=config.flip, strong=config.strong, device=where)
     kind, hyper = (LEARNERS["distillation"], {}) if config.via else (LEARNERS[config.learner], config.hyper_parameters)
     learner = kind(network, annotations, **hyper)
-    return fit(learner, annotations, source, settings, preprocess, folder, progress, "train")
+    return fit_stage(context, "train", learner, annotations, source, settings, preprocess)
+
+
+def fit_stage(
+    context: Context,
+    stage: str,
+    learner: Learner,
+    annotations: Annotations,
+    source: Source,
+    settings: Settings,
+    preprocess: Preprocess,
+) -> Trained:
+    """Train with the log and the checkpoint of a stage."""
+    log = LogFile(context.folder / "log.jsonl", stage)
+    checkpoint = context.folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
+
+    def progress(epochs: Iterator[EpochLog]) -> Iterable[EpochLog]:
+        return context.progress(stage, epochs)
+
+    return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress)
 
 
 def make_room(file: Path, n_bytes: int) -> None:

@@ -1,0 +1,216 @@
+"""The annotation stage: votes, scores and candidate sets of the training images and of held-out images."""
+
+import shutil
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zerolabel.annotate import Annotated, Written, annotate, embed, write
+from zerolabel.annotate.chat_progress import Preview
+from zerolabel.annotate.writing import save_skipped
+from zerolabel.annotations import Annotations
+from zerolabel.annotations.files import open_annotations
+from zerolabel.annotations.merging import merge, merge_all
+from zerolabel.data.images import ImageSet
+from zerolabel.data.label_files import Labels
+from zerolabel.errors import InputError
+from zerolabel.runs.context import Context
+from zerolabel.runs.folder import timed
+from zerolabel.runs.planning import is_chat, is_encoder
+from zerolabel.runs.stages.training import needs_features
+from zerolabel.vlms.chat import SHORTLIST, Chat
+
+ANSWERS = "answers.sqlite"
+"""In the cache: the answers of chat models so far."""
+
+
+def annotate_images(context: Context) -> Annotated:
+    """Votes on the training images: ``annotations.parquet``, ``skipped.csv``. Human labels are put in."""
+    images = ImageSet.open(context.config.images)
+    if context.config.annotations is None:
+        done = _append(context, _annotate(context, "annotate", images, context.folder.path))
+    else:
+        done = _given(context, images, open_annotations(context.config.annotations))
+    if not context.config.few_shot:
+        return done
+    skipped = [name for name, _ in done.skipped]
+    given = Labels.read(context.config.few_shot, context.classes)
+    labels = given.match(done.annotations.file_names, done.annotations.sha256, skipped)
+    done = replace(done, annotations=done.annotations.with_labels(labels))
+    done.annotations.save(context.folder / "annotations.parquet")
+    return done
+
+
+def write_annotations(context: Context) -> Written:
+    """The same for its files alone; one model's, to which nothing is added, are never in memory as a whole."""
+    config = context.config
+    if len(config.vlm) > 1 or config.chat or config.append or config.few_shot or config.annotations:
+        done = annotate_images(context)
+        said, sizes = done.annotations, done.annotations.candidates.sum(1)
+        mean = float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
+        return Written(
+            context.folder / "annotations.parquet", len(said), mean, said.classes, said.annotators, done.skipped,
+            done.seconds, done.images_per_second,
+        )  # fmt: skip
+    name, stage = context.config.vlm[0], "annotate"
+    with timed(context.folder, stage) as facts:
+        images = ImageSet.open(context.config.images)
+        written = write(images, **_request(context, name), out=context.folder.path, **_how(context, stage))
+        speed = {"images_per_second": written.images_per_second}
+        facts |= speed | {"vlm_parameters": context.model(name).n_parameters}
+    return written
+
+
+def _append(context: Context, done: Annotated) -> Annotated:
+    """With the annotations, where there are any, that these are added to."""
+    if context.config.append is None:
+        return done
+    before = open_annotations(context.config.append)
+    names = (context.config.append, "the new annotations")
+    together = merge(before, done.annotations, context.config.rule, names)
+    together.save(context.folder / "annotations.parquet")
+    return replace(done, annotations=together)
+
+
+def _given(context: Context, images: ImageSet, annotations: Annotations) -> Annotated:
+    """Annotations that were there already, with features only where the student reads them."""
+    missing = set(annotations.file_names) - set(images.file_names)
+    if missing:
+        found = f"names {len(missing)} of {len(annotations)} images that are not there, first {min(missing)}"
+        raise InputError(f"{context.config.annotations} {found}; give the images it was made of, not {images.root}.")
+    known = set(annotations.file_names)
+    left_out = tuple((name, "it has no annotation") for name in images.file_names if name not in known)
+    images = images.named(annotations.file_names)
+    features = torch.zeros(len(annotations), 0)
+    if needs_features(context.config):
+        features = _features(context, images)
+    annotations.save(context.folder / "annotations.parquet")
+    return Annotated(annotations, images, features, left_out, 0.0, 0.0)
+
+
+def annotate_held_out(context: Context) -> Annotated | None:
+    """Votes on the images held out of training, where there are any: ``test_annotations.parquet``."""
+    if context.config.test_images is None:
+        return None
+    done = _annotate(context, "annotate held-out images", ImageSet.open(context.config.test_images), None)
+    done.annotations.save(context.folder / "test_annotations.parquet")
+    return done
+
+
+def _features(context: Context, images: ImageSet) -> Float[Tensor, "N D"]:
+    """Of every image, by the model that training reads; from the cache where they are known."""
+    embedding = embed(images, context.encoder, cache=context.cache)
+    deque(context.progress("encode", embedding.steps), 0)
+    return embedding.features
+
+
+def _annotate(context: Context, stage: str, images: ImageSet, out: Path | None) -> Annotated:
+    """Votes of all models: each annotates on its own, and what they say is merged."""
+    names = context.config.vlm
+    parts: dict[str, Annotated] = {}
+    with timed(context.folder, stage) as facts:
+        for name in sorted(names, key=is_chat):  # those that answer in words may be asked about the others' best
+            title = stage if len(names) == 1 else f"{stage}, {name}"
+            place = out if out is None or len(names) == 1 else context.folder / "cache" / "votes" / str(len(parts))
+            if is_chat(name):
+                parts[name] = _ask_chat_model(context, title, name, images, place, parts)
+            else:
+                parts[name] = annotate(images, **_request(context, name), out=place, **_how(context, title))
+        done = parts[names[0]] if len(names) == 1 else _merged(context, {n: parts[n] for n in names}, images, out)
+        parameters = sum(context.model(name).n_parameters for name in filter(is_encoder, names))
+        facts |= {"images_per_second": done.images_per_second, "vlm_parameters": parameters}
+    return done
+
+
+def _ask_chat_model(
+    context: Context, title: str, name: str, images: ImageSet, out: Path | None, others: Mapping[str, Annotated]
+) -> Annotated:
+    """What a model says that answers in words; of many classes, it is asked about the best of the others."""
+    from zerolabel.annotate.chat import annotate_in_words
+
+    config = context.config
+    said = [other.annotations for other in others.values()]
+    before = None if config.append is None else open_annotations(config.append)
+    return annotate_in_words(
+        images,
+        Chat(name.partition(":")[2], **config.chat),
+        context.classes,
+        context.templates(name),
+        answers=context.cache / ANSWERS,
+        out=context.folder.path if out is not None else None,
+        rule=config.rule,
+        shortlists=shortlists([*said, *([] if before is None else [before])]),
+        progress=lambda steps: context.progress(title, steps),
+    )
+
+
+def preview(context: Context) -> dict[str, Preview]:
+    """What the models that answer in words would take; asks nothing."""
+    from zerolabel.annotate.chat import preview
+
+    config, images = context.config, ImageSet.open(context.config.images)
+    asked = dict(zip(config.vlm, config.templates, strict=True))
+    classes = context.classes
+    chats = {name: Chat(name.partition(":")[2], **config.chat) for name in filter(is_chat, config.vlm)}
+    return {name: preview(images, chat, classes, asked[name], context.cache / ANSWERS) for name, chat in chats.items()}
+
+
+def _request(context: Context, name: str) -> dict[str, Any]:
+    """What a model is asked."""
+    config = context.config
+    return {
+        "encoder": context.model(name),
+        "classes": context.classes,
+        "templates": context.templates(name),
+        "rule": config.rule,
+    }
+
+
+def _how(context: Context, title: str) -> dict[str, Any]:
+    """How its answers are collected."""
+    return {
+        "cache": context.cache,
+        "resume": True,
+        "progress": lambda steps: context.progress(title, steps),
+        "engine": context.engine,
+        "ray_address": context.ray_address,
+    }
+
+
+def _merged(context: Context, parts: dict[str, Annotated], images: ImageSet, out: Path | None) -> Annotated:
+    """What several models said of one image set; in ``out``, ``annotations.parquet`` and ``skipped.csv``."""
+    together = merge_all([part.annotations for part in parts.values()], list(parts), context.config.rule)
+    if out is not None:
+        together.save(out / "annotations.parquet")
+        save_skipped(out, parts[context.config.vlm[0]].skipped)
+        shutil.rmtree(context.folder / "cache" / "votes", ignore_errors=True)
+        if (context.folder / "cache").is_dir() and not any((context.folder / "cache").iterdir()):
+            (context.folder / "cache").rmdir()
+    seconds = sum(part.seconds for part in parts.values())
+    reader = parts.get(context.config.encoder or "")
+    if reader is None or reader.annotations.file_names != together.file_names:
+        images = images.named(together.file_names)
+        features = _features(context, images) if needs_features(context.config) else torch.zeros(len(together), 0)
+    else:
+        images, features = reader.images, reader.features
+    return Annotated(
+        together, images, features, parts[context.config.vlm[0]].skipped, seconds, len(together) / max(seconds, 1e-9)
+    )
+
+
+def shortlists(others: Sequence[Annotations]) -> dict[str, tuple[int, ...]] | None:
+    """Class ids of the best scores of each image, by its content; None where no one else annotated."""
+    if not others:
+        return None
+    found: dict[str, tuple[int, ...]] = {}
+    for one in others:
+        best = one.scores.topk(min(SHORTLIST, len(one.classes)), dim=1).indices.tolist()
+        for digest, ids in zip(one.sha256, best, strict=True):
+            found[digest] = tuple(dict.fromkeys((*found.get(digest, ()), *ids)))
+    return found
