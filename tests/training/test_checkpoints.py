@@ -87,7 +87,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "state"
     Checkpoint.of(*trained(), 1, SETTINGS).save(file)
     before = file.read_bytes()
-    source = Path(__file__).parent.parent / "src"
+    source = Path(__file__).parents[2] / "src"
     environment = os.environ | {"PYTHONPATH": str(source)}
     ended = subprocess.run([sys.executable, "-c", KILLED, str(file)], env=environment, capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
