@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zerolabel.blocks.memory import KeyQueue, LossHistory, Momentum, Prototypes
+from zerolabel.blocks.memory import KeyQueue, LossHistory, Momentum, Prototypes, RisingMomentum
 
 
 def batch(*ids: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,6 +124,35 @@ def test_momentum_follows_parameters_and_resets_all() -> None:
     follower.reset(live)
     for name, value in live.state_dict().items():
         assert torch.equal(follower.copy.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("kind", [Momentum, RisingMomentum])
+def test_momentum_leaves_shared_parameters_alone(kind: type[Momentum]) -> None:
+    shared, live = nn.Linear(3, 3).requires_grad_(False), nn.Linear(3, 3)
+    options = (0.9,) if kind is Momentum else (0.9, 0)
+    follower = kind(nn.Sequential(nn.Linear(3, 3), shared), *options)
+    start = follower.copy[0].weight.clone()
+    network = nn.Sequential(live, shared)
+    loss = network(torch.randn(2, 3)).sum()
+    follower.follow(network)
+    loss.backward()  # autograd would refuse a frozen layer that was written to since
+    torch.testing.assert_close(follower.copy[0].weight, 0.9 * start + 0.1 * live.weight)
+
+
+def test_rising_momentum_by_hand() -> None:
+    live, follower = nn.Linear(1, 1), RisingMomentum(nn.Linear(1, 1), 0.997, 40_000)
+    nn.init.ones_(live.weight)
+    # 0.997 exp(-5 (1 - (s + 1) / 40,000)^2), as in ELR+'s code
+    for step, kept in ((0, 0.00672), (10_000, 0.05989), (20_000, 0.28568), (30_000, 0.72947), (60_000, 0.997)):
+        nn.init.zeros_(follower.copy.weight)
+        follower.step.fill_(step)
+        follower.follow(live)
+        assert follower.copy.weight.item() == pytest.approx(1 - kept, abs=1e-5)
+        assert follower.step == step + 1
+    at_once = RisingMomentum(nn.Linear(1, 1), 0.9, 0)
+    nn.init.zeros_(at_once.copy.weight)
+    at_once.follow(live)
+    assert at_once.copy.weight.item() == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("module", [KeyQueue(3, 2), Prototypes(2, 3, 0.9), LossHistory(4, 3)])

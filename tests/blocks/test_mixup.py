@@ -25,7 +25,7 @@ def test_fmix_keeps_the_places_of_its_mask(shape: tuple[int, ...]) -> None:
     patch = mixup.draw_mask(rows, 1.0)
     assert patch.mask.shape == (shape[2:] if len(shape) == 4 else shape[1:])
     assert set(patch.mask.flatten().tolist()) <= {0.0, 1.0}
-    assert patch.targets.share == pytest.approx(float(patch.mask.mean()))
+    assert abs(patch.targets.share - float(patch.mask.mean())) < 1 / patch.mask.numel()
     mixed = patch(rows)
     for i in range(5):
         other = rows[patch.targets.order[i]]

@@ -338,3 +338,11 @@ def test_the_smallest_losses_are_chosen_beside_all_that_a_person_labelled() -> N
     assert targets.smallest(loss, 0.6, human).tolist() == [True, True, True, True, False]  # 2.4 images, rounded up
     assert targets.smallest(loss, 0.0, human).tolist() == human.tolist()
     assert targets.smallest(loss[:1], 0.1, human[:1]).tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(0, 0.0), (0.5, 0.78125), (1, 1.5625), (4, 6.25), (15.5, 24.21875), (16, 25.0), (40, 25.0)]
+)
+def test_a_weight_rises_linearly(epochs: float, expected: float) -> None:
+    assert targets.ramped(25.0, epochs, 16) == expected
+    assert targets.ramped(25.0, epochs, 0) == 25.0

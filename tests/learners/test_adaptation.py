@@ -128,7 +128,7 @@ def test_must_learns_what_its_teacher_is_sure_of(world) -> None:  # type: ignore
             wanted, sure = wanted - math.log(p[i][label]), sure + 1
     assert 1 < sure < 6
     terms = learner.training_step(Batch(torch.arange(6), (weak, strong)))
-    assert float(terms["self_training"]) == pytest.approx(wanted / 6, rel=1e-4)
+    assert float(terms["self_training"]) == pytest.approx(wanted / sure, rel=1e-4)  # of the confident alone
     prior, mean = learner.prior.tolist(), [sum(p[i][c] for i in range(6)) / 6 for c in range(4)]
     fair = sum(prior[c] * math.log(prior[c] / mean[c]) for c in range(4))
     assert float(terms["fairness"]) == pytest.approx(fair, rel=1e-4)

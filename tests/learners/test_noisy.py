@@ -1,5 +1,6 @@
 """The noisy-label learners against loops written from their equations."""
 
+from dataclasses import replace
 from math import ceil, exp, log
 
 import pytest
@@ -7,10 +8,11 @@ import torch
 from stepping import batch_of, best, epoch_of, human_of, indices, learner_of, one_hot, softmax
 from torch.nn import functional as F
 
-from zerolabel.blocks import targets
+from zerolabel.blocks import mixup, targets
 from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners import Learner
+from zerolabel.learners.base import Epoch
 from zerolabel.learners.coteaching import CoTeaching
 from zerolabel.learners.cross_entropy import CrossEntropy
 from zerolabel.learners.dividemix import DivideMix
@@ -106,7 +108,8 @@ def test_elr_moves_its_running_predictions_first_and_never_a_persons(world) -> N
 
 
 def test_elr_plus_takes_its_targets_from_the_copy_of_the_other_network(world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(ELRPlus, world, human_of(world, at1=3), mixup=0.0, momentum=0.9, memory=0.6, weight=2.0)
+    options = {"mixup": 0.0, "momentum": 0.9, "momentum_ramp": 0, "memory": 0.6, "weight": 2.0}
+    learner = learner_of(ELRPlus, world, human_of(world, at1=3), **options)
     first = epoch_of(learner, 0)
     for copy, network in ((learner.copy, learner.network), (learner.peer_copy, learner.peer)):
         for a, b in zip(copy.copy.parameters(), network.parameters(), strict=True):
@@ -116,15 +119,57 @@ def test_elr_plus_takes_its_targets_from_the_copy_of_the_other_network(world) ->
         learner.peer.head.weight.sub_(1.0)
     before = learner.copy.copy.head.weight.clone()
     batch = batch_of(world, 0, 1)
-    other = softmax(learner.peer_copy.copy, batch.views[0][0]).clamp(1e-4, 1 - 1e-4)
+    other = softmax(learner.peer_copy.copy, batch.views[0][0])
     terms = first[0].step(batch)
-    torch.testing.assert_close(learner.copy.copy.head.weight, before + 0.1, atol=1e-5, rtol=0)
-    torch.testing.assert_close(learner.running[0, 0], 0.4 * other / other.sum())
+    assert torch.equal(learner.copy.copy.head.weight, before)  # nothing was learned in this pass yet
+    torch.testing.assert_close(learner.running[0, 0], 0.4 * other)
     torch.testing.assert_close(learner.running[0, 1], one_hot(3))
     assert not learner.running[1, 0].any() and torch.equal(learner.running[1, 1], one_hot(3))
     p = [softmax(learner.network, x).clamp(1e-4, 1 - 1e-4) for x in batch.views[0]]
     expected = 2 * sum(log(max(1 - float((learner.running[0, i] * p[i]).sum()), 1e-4)) for i in (0, 1)) / 2
     assert terms["early"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_elr_plus_copies_follow_every_step(world) -> None:  # type: ignore[no-untyped-def]
+    learner = learner_of(ELRPlus, world, momentum=0.9, momentum_ramp=0)
+    passes = iter(learner.passes(Epoch(0, 0.0, lambda _: torch.zeros(0, 4))))
+    one, before = next(passes), learner.copy.copy.head.weight.clone()
+    for progress, kept in ((0.0, 1.0), (0.5, 0.9)):
+        one.step(replace(batch_of(world, 0, 1), progress=progress))
+        moved = kept * before + (1 - kept) * learner.network.head.weight
+        torch.testing.assert_close(learner.copy.copy.head.weight, moved)
+        with torch.no_grad():
+            learner.network.head.weight.add_(1.0)
+    before = learner.copy.copy.head.weight.clone()
+    next(passes)  # the pass has ended: the copy takes in its last step
+    torch.testing.assert_close(learner.copy.copy.head.weight, 0.9 * before + 0.1 * learner.network.head.weight)
+
+
+def test_elr_plus_mixes_images_labels_and_running_predictions(world, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    for weigh in (False, True):
+        learner = learner_of(ELRPlus, world, memory=0.6, weight=2.0, weigh_labels=weigh)
+        monkeypatch.setattr(mixup, "draw", lambda *_: mixup.Mix(0.7, torch.tensor([2, 0, 1])))
+        first, batch = epoch_of(learner, 0)[0], batch_of(world, 0, 1, 2)
+        (x,) = batch.views
+        t = [0.4 * softmax(learner.peer_copy.copy, row) for row in x]
+        supervised = early = 0.0
+        for i, j in enumerate((2, 0, 1)):
+            p = softmax(learner.network, 0.7 * x[i] + 0.3 * x[j])
+            mixed = 0.7 * t[i] + 0.3 * t[j]
+            y = 0.7 * one_hot(best(world, i, learner.labels)) + 0.3 * one_hot(best(world, j, learner.labels))
+            if weigh:
+                y = y * mixed / float((y * mixed).sum())
+            supervised -= float((y * p.log()).sum()) / 3
+            early += 2 * log(1 - float((mixed * p.clamp(1e-4, 1 - 1e-4)).sum())) / 3
+        terms = first.step(batch)
+        assert terms["supervised"].item() == pytest.approx(supervised, rel=1e-4)
+        assert terms["early"].item() == pytest.approx(early, rel=1e-4)
+
+
+def test_elr_plus_weighs_labels_of_a_hundred_classes_alone(make_annotations) -> None:  # type: ignore[no-untyped-def]
+    for n_classes, expected in ((99, False), (100, True), (101, False)):
+        learner = ELRPlus(build("mlp", n_classes, 6), make_annotations(torch.zeros(2, 1, dtype=torch.long), n_classes))
+        assert learner.weigh_labels is expected
 
 
 @pytest.mark.parametrize(("ramp", "progress", "expected"), [(0.0, 0.0, 1), (0.5, 0.25, exp(-1.25)), (0.5, 0.8, 1)])
@@ -225,7 +270,7 @@ def plain() -> dict[str, float]:
         (TruncatedGCE, {"warm_up": 10, "interval": 5}, 0.1),
         (SCE, {}, 0.0),
         (ELR, {}, 0.1),
-        (ELRPlus, {"momentum": 0.97}, 0.05),
+        (ELRPlus, {"momentum": 0.97, "momentum_ramp": 0}, 0.05),
         (CoTeaching, {"noise_rate": 0.5}, 0.05),
         (JoCoR, {"noise_rate": 0.5}, 0.05),
         (DivideMix, {"warm_up": 12}, 0.1),

@@ -254,3 +254,12 @@ def test_mean_probabilities_of_several_views():
     p = mean_probabilities(network, views)
     torch.testing.assert_close(p, sum(network(view).softmax(1) for view in views) / 3)
     assert mean_probabilities(network, [view[:0] for view in views]).shape == (0, 3)
+
+
+def test_mean_probabilities_never_mix_batch_statistics_of_views():
+    network = build("light", 3, 16).train()
+    views = [torch.randn(4, 3, 16, 16), 3 + 2 * torch.randn(4, 3, 16, 16)]
+    apart = [network(view).softmax(1) for view in views]
+    torch.testing.assert_close(mean_probabilities(network, views), sum(apart) / 2)
+    together = network(torch.cat(views)).softmax(1).unflatten(0, (2, 4)).mean(0)
+    assert (mean_probabilities(network, views) - together).abs().max() > 1e-4

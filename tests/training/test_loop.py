@@ -74,6 +74,14 @@ def test_cosine(period: int | None) -> None:
     assert how.lr_at(100) == pytest.approx(1e-5 if period is None else 0.00962, rel=1e-3)
 
 
+def test_a_batch_knows_how_far_its_pass_is(world) -> None:  # type: ignore[no-untyped-def]
+    learner = plain(world)
+    step, found = learner.training_step, []
+    learner.training_step = lambda batch: (found.append(batch.progress), step(batch))[1]  # type: ignore[method-assign]
+    list(train(learner, Features(world.features), settings(epochs=2, batch_size=len(world.truth) // 3)))
+    assert found == pytest.approx([0, 1 / 3, 2 / 3] * 2)
+
+
 def test_the_schedule_reaches_the_optimizer_and_the_log(world) -> None:  # type: ignore[no-untyped-def]
     learner = plain(world)
     rates = []

@@ -140,11 +140,11 @@ def early_learning(logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -
 
 
 def jensen_shannon(p: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
-    """Jensen-Shannon divergence of each row in bits: 0 where both are equal, 1 where they share no class."""
+    """Jensen-Shannon divergence of each row in nats: 0 where both are equal, log 2 where they share no class."""
     middle = (p + target) / 2
     halves = [torch.special.xlogy(one, one) - torch.special.xlogy(one, middle) for one in (p, target)]
-    bits: Tensor = (halves[0] + halves[1]).sum(1) / (2 * log(2))
-    return bits
+    nats: Tensor = (halves[0] + halves[1]).sum(1) / 2
+    return nats
 
 
 def prior_divergence(logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, ""]:

@@ -120,4 +120,38 @@ class Momentum(nn.Module):
     @torch.no_grad()
     def follow(self, live: nn.Module) -> None:
         """One step of the running average over the parameters."""
-        self.average(list(self.copy.parameters()), list(live.parameters()), None)
+        pairs = self.pairs(live)
+        if pairs:
+            self.average([kept for kept, _ in pairs], [new for _, new in pairs], None)
+
+    def pairs(self, live: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Parameters of the copy and of the live module, but for those that both share, such as a frozen encoder's.
+
+        Writing to a shared one between a forward and a backward pass would be an error of autograd.
+        """
+        both = zip(self.copy.parameters(), live.parameters(), strict=True)
+        return [(kept, new) for kept, new in both if kept is not new]
+
+
+class RisingMomentum(Momentum):
+    """A copy whose momentum rises: ``m exp(-5 (1 - min((s + 1) / ramp, 1))^2)`` at its step s, from 0 (ELR+).
+
+    Attributes:
+        step: s, how often the copy has followed.
+    """
+
+    step: Int[Tensor, ""]
+
+    def __init__(self, copy: nn.Module, momentum: float, ramp: int) -> None:
+        super().__init__(copy, momentum)
+        self.momentum, self.ramp = momentum, ramp
+        self.register_buffer("step", torch.tensor(0))
+
+    @torch.no_grad()
+    def follow(self, live: nn.Module) -> None:
+        """One step of the running average over the parameters."""
+        done = ((self.step + 1) / self.ramp).clamp_max(1) if self.ramp else torch.ones_like(self.step)
+        moved = 1 - self.momentum * torch.exp(-5 * (1 - done.double()) ** 2)
+        for kept, new in self.pairs(live):
+            kept.lerp_(new.to(kept.dtype), moved.to(kept.dtype))
+        self.step.add_(1)

@@ -6,6 +6,7 @@ FMix: Harris, Marcu, Painter, Niranjan, Prugel-Bennett, Hare. FMix: Enhancing Mi
 """
 
 from dataclasses import dataclass
+from math import ceil, floor
 
 import torch
 from jaxtyping import Float, Int
@@ -47,7 +48,7 @@ class Patchwork:
 
     Attributes:
         mask: 1 or 0 for each place of an image, or for each feature.
-        targets: mixes the targets by the share of places that a row keeps.
+        targets: mixes the targets by the share that was drawn; the mask keeps it up to one place.
     """
 
     mask: Float[Tensor, "..."]
@@ -62,7 +63,7 @@ def draw_mask(rows: Float[Tensor, "B ..."], alpha: float, decay: float = 3.0) ->
     """A binary mask of low frequencies for a batch of images (B 3 H W) or of feature vectors (B D).
 
     Gaussian noise in the frequency domain, divided by ``frequency^decay``, is transformed back; the places of the
-    largest values are kept, a share of them from Beta(alpha, alpha).
+    largest values are kept, a share of them from Beta(alpha, alpha). Their number is rounded up or down by chance.
 
     Args:
         rows: give shape and device.
@@ -77,8 +78,9 @@ def draw_mask(rows: Float[Tensor, "B ..."], alpha: float, decay: float = 3.0) ->
     frequency = squares.sqrt().clamp_min(1 / max(shape))
     spectrum = torch.randn(*frequency.shape, 2) / frequency[..., None] ** decay
     picture = torch.fft.irfftn(torch.view_as_complex(spectrum), shape).flatten()
-    kept = round(float(torch.distributions.Beta(alpha, alpha).sample()) * len(picture))
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    kept = (ceil if torch.rand(()) > 0.5 else floor)(share * len(picture))
     mask = torch.zeros_like(picture)
     mask[picture.argsort(descending=True)[:kept]] = 1
     order = torch.randperm(len(rows), device=rows.device)
-    return Patchwork(mask.view(shape).to(rows.device), Mix(kept / len(picture), order))
+    return Patchwork(mask.view(shape).to(rows.device), Mix(share, order))

@@ -160,6 +160,11 @@ def kept_share(noise_rate: float, epoch: int, ramp: int) -> float:
     return 1 - noise_rate * (min(epoch / ramp, 1.0) if ramp else 1.0)
 
 
+def ramped(final: float, epochs: int | float, ramp: int | float) -> float:
+    """``final min(epochs / ramp, 1)``, a weight that rises linearly; of no ramp, final at once."""
+    return final * (min(epochs / ramp, 1.0) if ramp else 1.0)
+
+
 def smallest(loss: Float[Tensor, " N"], share: float, human: Bool[Tensor, " N"]) -> Bool[Tensor, " N"]:
     """The share of images with the smallest loss, rounded up; beyond that share, all that a person labelled."""
     order = loss.masked_fill(human, torch.inf).argsort()

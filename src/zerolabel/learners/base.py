@@ -24,10 +24,12 @@ class Batch:
     Attributes:
         index: place of each image in the image set; addresses the learner's rows.
         views: one tensor per view that the learner declares, each with a row per image.
+        progress: share of the pass that was done before this batch, in [0, 1); 0 for the first batch of a pass.
     """
 
     index: Int[Tensor, " B"]
     views: tuple[Float[Tensor, "B ..."], ...]
+    progress: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,19 @@ learns from the division of its peer, as in MixMatch:
 
     t = sharpen(w y + (1 - w) mean_k p_own(x_k), T)               labelled split, w > threshold
     t = sharpen(mean_k (p_own(x_k) + p_peer(x_k)) / 2, T)         the rest, which loses its labels
-    L = CE(t, p(x)) + lambda_u(e) sum_j (p_j(x) - t_j)^2 + KL(prior || mean p(x))      on MixUp of all views
+    L = CE(t, p(x)) + lambda_u(e) sum_j (p_j(x) - t_j)^2 / C + KL(prior || mean p(x))      on MixUp of all views
+    lambda_u(e) = lambda_u min(e / ramp, 1)
 
-Decided here: the squared error is summed over classes, as the paper prints it, while the authors' code takes the
-mean over classes as well, with which lambda_u = 25 was found; `unlabelled_weight` is therefore divided by the
-number of classes, so that its values are the paper's. The warm-up has the negative entropy that the paper adds for
-asymmetric noise, since that of annotators is. A person's label is always in the labelled split, as a one-hot target.
+e is the number of epochs since the warm-up, with the share of the pass that is done. While it labels, the own network
+is in training mode and sees each view of each split in a forward pass of its own, so that batch statistics never mix
+the splits; its peer is in evaluation mode.
+
+The squared error is a mean over images and classes, as in the authors' code; the paper prints a sum over classes.
+Decided here: the warm-up has the negative entropy that the paper adds for asymmetric noise, since that of annotators
+is. A person's label is always in the labelled split, as a one-hot target.
+
+Against the authors' code (LiJunnan1992/DivideMix @ d9d3058): exact; steps with MixUp, batch normalisation and the ramp
+(golden file dividemix).
 """
 
 from collections.abc import Iterable
@@ -39,7 +46,7 @@ class DivideMix(Learner):
         temperature: T of the sharpening.
         mixup: parameter of the Beta distribution; 0 does not mix.
         unlabelled_weight: final lambda_u, of the squared error's mean over classes; the paper's 0 to 150 by the noise.
-        ramp: epochs after warm-up over which lambda_u rises linearly.
+        ramp: epochs after warm-up over which lambda_u rises linearly from 0, step by step; 0 has it at once.
         penalty: weight of the divergence of the mean prediction from the prior.
         prior: "uniform", as the paper assumes, "estimated", or one weight per class.
     """
@@ -89,7 +96,7 @@ class DivideMix(Learner):
             return
         w_a, w_b = self.divide(epoch.predict(a), self.history), self.divide(epoch.predict(b), self.peer_history)
         self.figures = {"clean_a": float((w_a > self.threshold).sum()), "clean_b": float((w_b > self.threshold).sum())}
-        weight = self.unlabelled_weight * (min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0)
+        weight = targets.ramped(self.unlabelled_weight, since, self.ramp)
         for own, peer, w in ((a, b, w_b), (b, a, w_a)):
             step = partial(self.co_step, own, peer, w, weight)
             yield Pass(step, targets.groups(w > self.threshold, self.labels >= 0))
@@ -115,27 +122,40 @@ class DivideMix(Learner):
     def co_step(
         self, own: Network, peer: Network, w: Float[Tensor, " N"], weight: float, trusted: Batch, rest: Batch
     ) -> Losses:
-        """One step of one network with the division of its peer."""
+        """One step of one network with the division of its peer.
+
+        Args:
+            own: the network that learns.
+            peer: labels the rest beside it.
+            w: posterior of the given labels, by the peer.
+            weight: lambda_u over C at the start of the pass.
+            trusted: labelled images.
+            rest: the others.
+        """
         n, index = len(trusted.index), torch.cat([trusted.index, rest.index])
-        views = [torch.cat(pair) for pair in zip(trusted.views, rest.views, strict=True)]
         own.train(), peer.eval()
-        target = self.guess(own, peer, w, n, index, views)
-        clean = ((torch.arange(len(index), device=index.device) < n) | (self.labels[index] >= 0)).repeat(len(views))
+        target = self.guess(own, peer, w, trusted, rest)
+        clean = (torch.arange(len(index), device=index.device) < n) | (self.labels[index] >= 0)
+        views = [torch.cat(pair) for pair in zip(trusted.views, rest.views, strict=True)]
+        clean = clean.repeat(len(views))
         mix = mixup.draw(len(clean), self.mixup, index.device)
         logits, mixed = own(mix(torch.cat(views))).float(), mix(target.repeat(len(views), 1))
+        risen = weight + targets.ramped(self.unlabelled_weight, trusted.progress, self.ramp)
         return {
             "labelled": losses.cross_entropy(logits[clean], mixed[clean]),
-            "unlabelled": weight * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
+            "unlabelled": min(risen, self.unlabelled_weight)
+            * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
             "penalty": self.penalty * losses.prior_divergence(logits, self.prior),
         }
 
     @torch.no_grad()
     def guess(
-        self, own: Network, peer: Network, w: Float[Tensor, " N"], n: int, index: Tensor, views: list[Tensor]
+        self, own: Network, peer: Network, w: Float[Tensor, " N"], trusted: Batch, rest: Batch
     ) -> Float[Tensor, "B C"]:
-        """The targets of a batch whose first n images are the labelled ones."""
-        p_own, p_peer = mean_probabilities(own, views), mean_probabilities(peer, [view[n:] for view in views])
-        trust = w[index[:n], None]
-        refined = trust * self.target[index[:n]] + (1 - trust) * p_own[:n]
-        target = targets.sharpen(torch.cat([refined, (p_own[n:] + p_peer) / 2]), self.temperature)
+        """The targets of the labelled images, then those of the rest."""
+        shared = (mean_probabilities(own, rest.views) + mean_probabilities(peer, rest.views)) / 2
+        trust, given = w[trusted.index, None], self.target[trusted.index]
+        refined = trust * given + (1 - trust) * mean_probabilities(own, trusted.views)
+        index = torch.cat([trusted.index, rest.index])
+        target = targets.sharpen(torch.cat([refined, shared]), self.temperature)
         return target.where(self.labels[index, None] < 0, self.target[index])

@@ -4,12 +4,19 @@ Labels. NeurIPS 2020 (arXiv 2007.00151), with two networks.
 Two networks, each with a copy whose weights are averaged over the steps; each network's running predictions come
 from the copy of the other, on the image itself, while it learns from MixUp of the images, labels and t:
 
-    L   = CE(mix(y), p(mix(x))) + lambda(e) log(1 - <mix(t), p(mix(x))>)
-    t_a <- beta t_a + (1 - beta) norm(p_copy_b(x)),   and t_b by copy a
+    L   = CE(y, p(mix(x))) + lambda(e) log(1 - <mix(t), p(mix(x))>),   y = mix(labels)
+    y   = norm(mix(labels) mix(t))      with 100 classes
+    t_a <- beta t_a + (1 - beta) p_copy_b(x),   and t_b by copy a
+    copy <- m copy + (1 - m) network,   m = 0.997 exp(-5 (1 - s / 40,000)^2) at step s, then 0.997
+
+Only inside <., .> is p kept between 1e-4 and 1 - 1e-4.
 
 Ours: the networks themselves are deployed, not their copies; the ramp of lambda is a share of the training instead
 of a number of steps; a copy starts as its network is at the first step; t of an image that a person labelled is
 that label; an image without a vote is left out.
+
+Against the authors' code (shengliu66/ELR @ 934af53): exact; losses, running predictions and the copies' decay (golden
+file elr_plus).
 """
 
 from collections.abc import Iterable
@@ -23,7 +30,7 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, mixup, targets
-from zerolabel.blocks.memory import Momentum
+from zerolabel.blocks.memory import Momentum, RisingMomentum
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
 
@@ -36,7 +43,10 @@ class ELRPlus(Learner):
         weight: final lambda; the paper's is 3 for symmetric and 1 for asymmetric noise on CIFAR-10, 7 for CIFAR-100.
         ramp: share of the training over which lambda rises as exp(-5 (1 - s)^2); 0 on CIFAR-10.
         mixup: parameter of the Beta distribution; 0 does not mix.
-        momentum: of the averaged copies.
+        momentum: of the averaged copies, when it has risen.
+        momentum_ramp: steps of a network over which it rises; 0 has it at once.
+        weigh_labels: whether the mixed label is multiplied by the mixed running prediction; none does so with exactly
+            100 classes, as the code does.
     """
 
     views = ("weak",)
@@ -53,11 +63,15 @@ class ELRPlus(Learner):
         ramp: float = 0.0,
         mixup: float = 1.0,
         momentum: float = 0.997,
+        momentum_ramp: int = 40_000,
+        weigh_labels: bool | None = None,
     ) -> None:
         super().__init__(network, annotations)
         self.memory, self.weight, self.ramp, self.mixup = memory, weight, ramp, mixup
+        self.weigh_labels = len(annotations.classes) == 100 if weigh_labels is None else weigh_labels
         self.peer = twin(network)
-        self.copy, self.peer_copy = (Momentum(deepcopy(one), momentum) for one in (network, self.peer))
+        both = (network, self.peer)
+        self.copy, self.peer_copy = (RisingMomentum(deepcopy(one), momentum, momentum_ramp) for one in both)
         chosen = targets.given(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
         self.register_buffer("running", targets.one_hot(self.labels, len(annotations.classes)).repeat(2, 1, 1))
@@ -77,6 +91,7 @@ class ELRPlus(Learner):
         for own in (0, 1):
             step = partial(self.training_step, own, self.networks[own], copies[own], copies[1 - own], weight)
             yield Pass(step, (self.labelled,))
+            copies[own].follow(self.networks[own])  # what the last step changed
 
     def rise(self, progress: float) -> float:
         """The share of lambda that counts so far."""
@@ -88,18 +103,27 @@ class ELRPlus(Learner):
         """Move the running predictions by the other's copy, then both terms on the mixed images."""
         x = batch.views[0]
         with torch.no_grad():
-            copy.follow(network)
+            if batch.progress > 0:
+                copy.follow(network)
             running = self.follow(own, batch.index, other(x).float().softmax(1))
         mix = mixup.draw(len(x), self.mixup, x.device)
         logits = network(mix(x)).float()
+        target, early = mix(self.target[batch.index]), mix(running)
         return {
-            "supervised": losses.cross_entropy(logits, mix(self.target[batch.index])),
-            "early": weight * losses.early_learning(logits, mix(running)),
+            "supervised": losses.cross_entropy(logits, weighed(target, early) if self.weigh_labels else target),
+            "early": weight * losses.early_learning(logits, early),
         }
 
     def follow(self, own: int, index: Tensor, p: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
         """One network's running predictions of some images after this visit."""
         running = self.running[own]
-        moved = self.memory * running[index] + (1 - self.memory) * targets.normalise(p.clamp(1e-4, 1 - 1e-4))
+        moved = self.memory * running[index] + (1 - self.memory) * p
         running[index] = running[index].where(self.labels[index, None] >= 0, moved)
         return running[index]
+
+
+def weighed(target: Float[Tensor, "B C"], running: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
+    """``norm(y t)``; y itself where t leaves none of it."""
+    product = target * running
+    total = product.sum(1, keepdim=True)
+    return torch.where(total > 0, product / total.where(total > 0, 1.0), target)

@@ -12,6 +12,8 @@ Ours is what candidates do, as in `fixmatch`: a pseudo-label is the best class i
 is not told of S, is sure enough of it; the labelled images are a person's, for a class without any those whose
 candidate set is that class alone, and where there are none all candidate sets with -log sum_{j in S} p_j(x_w). The
 network itself is deployed, not a running mean of its weights.
+
+Against the authors' code (TorchSSL/TorchSSL @ f26e1d4): exact over twelve steps (golden file flexmatch).
 """
 
 from collections.abc import Iterable

@@ -1,28 +1,35 @@
 """ProMix. Xiao, Dong, Wang, Feng, Wu, Chen, Zhao. ProMix: Combating Label Noise via Maximizing Clean Sample
 Utility. IJCAI 2023 (arXiv 2207.10276).
 
-Each network chooses the images whose given label y its peer may learn from: of each class the share rho with the
-smallest cross-entropy, rho rising; those with p_y above a threshold; late, also those where both networks are sure
-of one class, which becomes their label. On the chosen images the primary head h learns
+Two networks learn side by side from the same batches. For each of them an image is reliable where the network, before
+the epoch, put it among the ceil(rho N / C) images of its class with the smallest cross-entropy; or where its
+probability of the given label y is above a threshold in this step; or, late in the training, where both networks are
+sure of one class, up to 0.9 of the batch. The target t is y, or in the last case the best class of
+h(x_w) - alpha log pi. With the primary head h, the pseudo head g and the running class means pi of the reliable and pi'
+of the other images,
 
-    CE(mixup t, h(mixup x_w)) + CE(fmix t, h(fmix x_w)) + CE(t, h(x_s))
+    L_h = CE(t, h(x_w) + m) + w ( CE(t, h(x_s) + m) + CE(mixup t, h(mixup x_w) + m) + CE(fmix t, h(fmix x_w) + m) )
+    L_g = the same of g, plus beta ( CE(q, g(x_w) + m') + w CE(q, g(x_s) + m') ) on the images that are not reliable
+    m   = alpha log pi,   m' = alpha log pi',   q = sharpen(softmax(h(x_w) - m'), T)
+    pi <- k pi + (1 - k) mean softmax(h(x_w)),   and pi' likewise, after the losses
 
-The rest is learned by a second head g alone, so that wrong pseudo-labels do not reach the head that makes them:
+rho rises from 0.2 to 0.6 and w from 0 to 1 over a share r of the training, the code's 50 of 600 epochs. beta rises
+from 0 to 0.1 over twice that share and is zero from then on, as in the code. FMix weighs the targets by the share
+that was drawn. Each view, and each mixture of each head, has a forward pass of its own.
 
-    q = sharpen(mean of both networks' softmax(h(x_w) - alpha log pi), T),    CE(q, g(x_s) + alpha log pi)
-    pi <- m pi + (1 - m) mean softmax(h(x_w))
+Ours: g starts at zero; h alone is deployed; a person's label is always reliable; an image without a vote is reliable
+only where both networks are sure; before `warm_up` both learn the given labels, as in the code for symmetric noise.
 
-What was known to us of the paper is the list of these parts. Ours are: that the networks exchange their selections;
-rho rising linearly over a share of the training; q as above, soft, with the margin alpha log pi in its loss; weight 1
-for each term; the values of T, alpha, m, and when the agreement begins. g starts at zero and is not deployed. A
-person's label is always chosen and never corrected; an image without a vote is in the rest until both are sure.
+Against the authors' code (Justherozen/ProMix @ 40d8378): exact in selection, ramps, targets, losses, class means and
+weights of a step (golden file promix).
 """
 
 from collections.abc import Iterable
 from functools import partial
+from math import ceil
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from zerolabel.annotations import Annotations
@@ -30,22 +37,41 @@ from zerolabel.blocks import losses, mixup, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
 
+Heads = tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]
+"""Logits of the primary and of the pseudo head."""
+
 
 class Side(nn.Module):
-    """What one of the two networks has besides: its second head, and its running class mean."""
+    """What one of the two networks has besides: its pseudo head, and running class means of its predictions.
+
+    Attributes:
+        head: features -> logits, for pseudo-labels.
+        mean: of the images that are not reliable.
+        reliable_mean: of the reliable images.
+    """
 
     mean: Float[Tensor, " C"]
+    reliable_mean: Float[Tensor, " C"]
 
     def __init__(self, width: int, n_classes: int) -> None:
         super().__init__()
         self.head = nn.Linear(width, n_classes)
         nn.init.zeros_(self.head.weight), nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.full((n_classes,), 1 / n_classes))
+        self.register_buffer("reliable_mean", torch.full((n_classes,), 1 / n_classes))
 
-    @property
-    def log_mean(self) -> Float[Tensor, " C"]:
-        """``log pi``, finite for a class that is never predicted too."""
-        return self.mean.clamp_min(targets.TINY).log()
+    def margins(self, strength: float) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+        """``alpha log pi`` and ``alpha log pi'``, finite for a class that is never predicted too."""
+        means = torch.stack([self.reliable_mean, self.mean]).clamp_min(targets.TINY)
+        of_reliable, of_others = strength * means.log()
+        return of_reliable, of_others
+
+    @torch.no_grad()
+    def remember(self, p: Float[Tensor, "B C"], reliable: Bool[Tensor, " B"], memory: float) -> None:
+        """Move both means; one without an image in the batch stays."""
+        for mean, rows in ((self.reliable_mean, p[reliable]), (self.mean, p[~reliable])):
+            if len(rows):
+                mean.mul_(memory).add_((1 - memory) * rows.mean(0))
 
 
 class ProMix(Learner):
@@ -55,15 +81,17 @@ class ProMix(Learner):
         warm_up: epochs on the given labels.
         share: rho at first.
         final_share: rho at last.
-        ramp: share of the training over which rho rises.
+        ramp: r, share of the training over which rho and w rise; the code's 50 of 600 epochs.
         confidence: probability above which a label is believed, or a prediction sure.
-        late: share of the training after which images that both networks are sure of are corrected.
+        late: share of the training after which images that both networks are sure of become reliable; the code's last
+            250 of 600 epochs.
+        fill: largest share of a batch that is reliable after that.
         temperature: T of the sharpening.
-        debias: alpha, how much of the running class mean is taken off; 0 does not.
-        memory: m, of the running class mean.
+        debias: alpha, strength of the margins; 0 has none.
+        memory: k, of the running class means.
         mixup: parameter of the Beta distribution of MixUp; 0 does not mix.
         fmix: parameter of the Beta distribution of FMix.
-        unlabelled_weight: of the second head's loss.
+        unlabelled_weight: that beta rises to over twice the ramp, before it becomes zero.
     """
 
     views = ("weak", "strong")
@@ -77,19 +105,20 @@ class ProMix(Learner):
         warm_up: int = 10,
         share: float = 0.2,
         final_share: float = 0.6,
-        ramp: float = 0.5,
+        ramp: float = 50 / 600,
         confidence: float = 0.99,
-        late: float = 0.5,
+        late: float = 350 / 600,
+        fill: float = 0.9,
         temperature: float = 0.5,
         debias: float = 0.8,
-        memory: float = 0.99,
+        memory: float = 0.9999,
         mixup: float = 4.0,
         fmix: float = 1.0,
-        unlabelled_weight: float = 1.0,
+        unlabelled_weight: float = 0.1,
     ) -> None:
         super().__init__(network, annotations)
         self.warm_up, self.share, self.final_share, self.ramp = warm_up, share, final_share, ramp
-        self.confidence, self.late, self.temperature = confidence, late, temperature
+        self.confidence, self.late, self.fill, self.temperature = confidence, late, fill, temperature
         self.debias, self.memory, self.mixup, self.fmix = debias, memory, mixup, fmix
         self.unlabelled_weight = unlabelled_weight
         self.peer = twin(network)
@@ -103,80 +132,139 @@ class ProMix(Learner):
         return (self.network, self.peer)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """Warm-up of each network alone; then selection, exchange and a pass for each."""
-        a, b = (self.network, self.side), (self.peer, self.peer_side)
+        """Warm-up, then selection by each network and a pass over all images for both."""
         if epoch.number < self.warm_up:
-            for network in self.networks:
-                yield Pass(partial(self.warm_up_step, network), (self.labelled,), views=("weak",))
+            yield Pass(self.warm_up_step, (self.labelled,), views=("weak",))
             return
-        p_a, p_b = (epoch.predict(network) for network in self.networks)
-        rise = min(epoch.progress / self.ramp, 1.0) if self.ramp else 1.0
-        rho = self.share + (self.final_share - self.share) * rise
-        agreed = self.agreed(p_a, p_b) if epoch.progress >= self.late else torch.full_like(self.given, -1)
-        by_a, by_b = self.select(p_a, rho, agreed), self.select(p_b, rho, agreed)
-        self.figures = {
-            "chosen_a": float((by_a >= 0).sum()),
-            "chosen_b": float((by_b >= 0).sum()),
-            "agreed": float((agreed >= 0).sum()),
-        }
-        for own, other, chosen in ((a, b, by_b), (b, a, by_a)):
-            yield Pass(partial(self.co_step, own, other, chosen), targets.groups(chosen >= 0, self.labels >= 0))
+        rho, w, beta = self.ramps(epoch.progress)
+        chosen = [self.select(epoch.predict(network), rho, self.labels) >= 0 for network in self.networks]
+        self.figures = {"chosen_a": float(chosen[0].sum()), "chosen_b": float(chosen[1].sum())}
+        yield Pass(partial(self.co_step, (chosen[0], chosen[1]), w, beta, epoch.progress > self.late))
 
-    def warm_up_step(self, network: Network, batch: Batch) -> Losses:
-        """Cross-entropy with the given label."""
-        logits = network(batch.views[0])
-        return {"warm_up": losses.cross_entropy(logits, targets.one_hot(self.given[batch.index], logits.shape[1]))}
+    def ramps(self, progress: float) -> tuple[float, float, float]:
+        """rho, w and beta at a share of the training."""
+        w = targets.ramped(1.0, progress, self.ramp)
+        rho = self.share + (self.final_share - self.share) * w
+        beta = targets.ramped(self.unlabelled_weight, progress, 2 * self.ramp)
+        return rho, w, beta if progress < 2 * self.ramp else 0.0
 
-    def select(self, p: Float[Tensor, "N C"], rho: float, agreed: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
-        """The label that each image is learned with; -1 where it is not chosen."""
+    def warm_up_step(self, batch: Batch) -> Losses:
+        """Cross-entropy with the given label, for each network."""
+        target = targets.one_hot(self.given[batch.index], self.candidates.shape[1])
+        a, b = (losses.cross_entropy(network(batch.views[0]), target) for network in self.networks)
+        return {"warm_up_a": a, "warm_up_b": b}
+
+    def select(self, p: Float[Tensor, "N C"], rho: float, human: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
+        """The given label of as many images of each class, those of small loss, and a person's; -1 for the others."""
+        n, n_classes = int((self.given >= 0).sum()), p.shape[1]
         known = p.gather(1, self.given.clamp_min(0)[:, None]).squeeze(1)
-        sizes = torch.bincount(self.given + 1, minlength=p.shape[1] + 1)[1:]
-        chosen = targets.smallest_per_class(-known, self.given, (rho * sizes - 1e-6).ceil().long())
-        chosen |= (self.given >= 0) & (known > self.confidence)
-        label = agreed.where(agreed >= 0, self.given.where(chosen, -1))
-        return self.labels.where(self.labels >= 0, label)
-
-    def agreed(self, p_a: Float[Tensor, "N C"], p_b: Float[Tensor, "N C"]) -> Int[Tensor, " N"]:
-        """The class that both networks are sure of; -1 where they are not."""
-        (sure_a, a), (sure_b, b) = p_a.max(1), p_b.max(1)
-        return a.where((a == b) & (sure_a > self.confidence) & (sure_b > self.confidence), -1)
+        quota = max(ceil(n * (1 / n_classes) * rho), 1)
+        counts = torch.full((n_classes,), quota, device=p.device)
+        chosen = targets.smallest_per_class(-known, self.given, counts)
+        return human.where(human >= 0, self.given.where(chosen, -1))
 
     def co_step(
-        self,
-        own: tuple[Network, Side],
-        other: tuple[Network, Side],
-        chosen: Int[Tensor, " N"],
-        trusted: Batch,
-        rest: Batch,
+        self, chosen: tuple[Bool[Tensor, " N"], Bool[Tensor, " N"]], w: float, beta: float, late: bool, batch: Batch
     ) -> Losses:
-        """One step of one network with the selection of its peer."""
-        (network, side), (peer, _) = own, other
-        network.train(), peer.eval()
-        n_classes, n, (weak, strong) = self.candidates.shape[1], len(trusted.index), trusted.views
-        guesses = self.guess(own, other, rest)
-        target = targets.one_hot(chosen[trusted.index], n_classes)
-        mix, patch = mixup.draw(n, self.mixup, weak.device), mixup.draw_mask(weak, self.fmix)
-        features = network.features(torch.cat([mix(weak), patch(weak), strong, rest.views[1]]))
-        mixed, patched, plain = network.head(features[: 3 * n]).float().unflatten(0, (3, n)).unbind()
-        margin = self.debias * side.log_mean
-        return {
-            "mixup": losses.cross_entropy(mixed, mix(target)),
-            "fmix": losses.cross_entropy(patched, patch.targets(target)),
-            "strong": losses.cross_entropy(plain, target),
-            "pseudo": self.unlabelled_weight
-            * losses.cross_entropy(side.head(features[3 * n :]).float() + margin, guesses),
-        }
+        """One step of both networks, each with its own selection.
+
+        Args:
+            chosen: selected images, by the first and by the second network.
+            w: weight of the strong and mixed views.
+            beta: weight of the images that are not reliable.
+            late: whether agreement makes images reliable.
+            batch: weak and strong views.
+        """
+        sides = ((self.network, self.side), (self.peer, self.peer_side))
+        seen = [[both_heads(*own, view) for view in batch.views] for own in sides]
+        p = [weak[0].detach().softmax(1) for weak, _ in seen]
+        terms: Losses = {}
+        for k, (network, side) in enumerate(sides):
+            reliable, target = self.believe(chosen[k], batch.index, p[k], p[1 - k], seen[k][0][0], side, late)
+            guess = self.guess(seen[k][0][0], side)
+            found = self.losses_on_views(side, seen[k], reliable, target, guess)
+            found |= self.losses_on_mixtures(network, side, batch.views[0][reliable], target[reliable])
+            weights = {"weak": 1.0, "weak_pseudo": 1.0, "unreliable_weak": beta, "unreliable_strong": beta * w}
+            for name, value in found.items():
+                terms[f"{name}_{'ab'[k]}"] = weights.get(name, w) * value
+            side.remember(p[k], reliable, self.memory)
+        return terms
 
     @torch.no_grad()
-    def guess(self, own: tuple[Network, Side], other: tuple[Network, Side], rest: Batch) -> Float[Tensor, "U C"]:
-        """Pseudo-labels of the images that were not chosen; moves the running mean of the network that learns."""
-        weak, side = rest.views[0], own[1]
-        p = []
-        for network, its in (own, other):
-            logits = network(weak).float()
-            p.append((logits - self.debias * its.log_mean).softmax(1))
-            if its is side and len(weak):
-                side.mean.mul_(self.memory).add_((1 - self.memory) * logits.softmax(1).mean(0))
-        guess = targets.sharpen((p[0] + p[1]) / 2, self.temperature)
-        human = self.labels[rest.index]
-        return guess.where(human[:, None] < 0, targets.one_hot(human, guess.shape[1]))
+    def believe(
+        self,
+        chosen: Bool[Tensor, " N"],
+        index: Int[Tensor, " B"],
+        p: Float[Tensor, "B C"],
+        other: Float[Tensor, "B C"],
+        logits: Float[Tensor, "B C"],
+        side: Side,
+        late: bool,
+    ) -> tuple[Bool[Tensor, " B"], Float[Tensor, "B C"]]:
+        """Which images of a batch are reliable for a network, and the targets of those.
+
+        Args:
+            chosen: images that the network selected before the epoch.
+            index: images of the batch.
+            p: probabilities by the network.
+            other: by its peer.
+            logits: of the network.
+            side: has the margin of the reliable images.
+            late: whether agreement counts.
+        """
+        given = targets.one_hot(self.given[index], p.shape[1])
+        labelled = chosen[index] | ((given * p).sum(1) > self.confidence)
+        best = targets.one_hot((logits - side.margins(self.debias)[0]).argmax(1), p.shape[1])
+        target = torch.where(labelled[:, None], given, best)
+        return (labelled | self.agreed(p, other, labelled)) if late else labelled, target
+
+    def agreed(
+        self, p: Float[Tensor, "B C"], other: Float[Tensor, "B C"], reliable: Bool[Tensor, " B"]
+    ) -> Bool[Tensor, " B"]:
+        """Images on which both networks are sure of one class, the surest, until enough of the batch is reliable."""
+        (sure, best), (other_sure, other_best) = p.max(1), other.max(1)
+        both = (best == other_best) & (sure > self.confidence) & (other_sure > self.confidence) & ~reliable
+        room = max(int(len(p) * self.fill) - int(reliable.sum()), 0)
+        surest = (sure + other_sure).masked_fill(~both, -1).argsort(descending=True, stable=True)[:room]
+        return both & torch.zeros_like(both).index_fill(0, surest, True)
+
+    @torch.no_grad()
+    def guess(self, logits: Float[Tensor, "B C"], side: Side) -> Float[Tensor, "B C"]:
+        """Soft pseudo-labels of the images that are not reliable, by the network alone."""
+        return targets.sharpen((logits - side.margins(self.debias)[1]).softmax(1), self.temperature)
+
+    def losses_on_views(
+        self,
+        side: Side,
+        seen: list[Heads],
+        reliable: Bool[Tensor, " B"],
+        target: Float[Tensor, "B C"],
+        guess: Float[Tensor, "B C"],
+    ) -> Losses:
+        """Cross-entropies of both heads on the reliable images, and of the pseudo head on the others."""
+        margin, doubt = side.margins(self.debias)
+        found = {}
+        for view, (logits, pseudo) in zip(("weak", "strong"), seen, strict=True):
+            found[view] = losses.cross_entropy(logits[reliable] + margin, target[reliable])
+            found[f"{view}_pseudo"] = losses.cross_entropy(pseudo[reliable] + margin, target[reliable])
+            found[f"unreliable_{view}"] = losses.cross_entropy(pseudo[~reliable] + doubt, guess[~reliable])
+        return found
+
+    def losses_on_mixtures(
+        self, network: Network, side: Side, x: Float[Tensor, "R ..."], target: Float[Tensor, "R C"]
+    ) -> Losses:
+        """Cross-entropies of each head on MixUp and FMix of the weak views of the reliable images."""
+        margin, _ = side.margins(self.debias)
+        found = {}
+        for head, name in ((network.head, ""), (side.head, "_pseudo")):
+            mix, patch = mixup.draw(len(x), self.mixup, x.device), mixup.draw_mask(x, self.fmix)
+            mixed, patched = (head(network.features(blend(x))).float() + margin for blend in (mix, patch))
+            found[f"mixup{name}"] = losses.cross_entropy(mixed, mix(target))
+            found[f"fmix{name}"] = losses.cross_entropy(patched, patch.targets(target))
+        return found
+
+
+def both_heads(network: Network, side: Side, x: Float[Tensor, "B ..."]) -> Heads:
+    """Logits of the primary and of the pseudo head, from the same features."""
+    features = network.features(x)
+    return network.head(features).float(), side.head(features).float()

@@ -5,6 +5,8 @@ ICCV 2019 (arXiv 1908.06112).
 
 The logarithm of a zero is cut off at A. Ours: a person's label has the plain cross-entropy, of weight 1; an image
 without a vote is left out.
+
+Against the authors' code: not compared; ours by the formula, with hand-computed cases (test_sce).
 """
 
 from collections.abc import Iterable

@@ -98,9 +98,11 @@ class Network(nn.Module):
 
 
 def mean_probabilities(network: nn.Module, views: Sequence[Float[Tensor, "B ..."]]) -> Float[Tensor, "B C"]:
-    """Mean of a network's softmax over several views of the same images, in one forward pass."""
-    p = network(torch.cat(list(views))).float().softmax(1)
-    return cast(Tensor, p.unflatten(0, (len(views), len(views[0]))).mean(0))
+    """Mean of a network's softmax over several views of the same images.
+
+    Each view has a forward pass of its own, so that in training mode no batch statistics mix the views.
+    """
+    return torch.stack([network(view).float().softmax(1) for view in views]).mean(0)
 
 
 def count_parameters(module: nn.Module) -> int:

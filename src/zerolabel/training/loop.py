@@ -117,9 +117,10 @@ def run_epoch(
     counts: dict[str, int] = defaultdict(int)
     for one in learner.passes(epoch):
         learner.train()
-        for groups in draw(one, len(source), settings.batch_size):
-            names = one.views or learner.views
-            batches = [Batch(i, source.views(names, i)) for i in (g.to(fabric.device) for g in groups)]
+        names, steps = one.views or learner.views, list(draw(one, len(source), settings.batch_size))
+        for number, groups in enumerate(steps):
+            indices, done = [group.to(fabric.device) for group in groups], number / len(steps)
+            batches = [Batch(index, source.views(names, index), done) for index in indices]
             with fabric.autocast():
                 terms = one.step(*batches)
                 loss = torch.stack([term.float() for term in terms.values()]).sum()
@@ -135,9 +136,9 @@ def run_epoch(
     if broken:
         raise FloatingPointError(f"the loss '{broken[0]}' is not finite in epoch {epoch.number}; try a smaller lr.")
     seconds = time.perf_counter() - start
-    done = (epoch.number + 1) / settings.epochs
+    progress = (epoch.number + 1) / settings.epochs
     lr = settings.lr_at(epoch.number)
-    return EpochLog(epoch.number, done, means, dict(learner.figures), lr, images / seconds, seconds)
+    return EpochLog(epoch.number, progress, means, dict(learner.figures), lr, images / seconds, seconds)
 
 
 def draw(one: Pass, n_images: int, batch_size: int) -> Iterator[tuple[Int[Tensor, " _"], ...]]:
