@@ -7,13 +7,13 @@ from zerolabel import report
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import seconds, write_json
 from zerolabel.runs.outcome import check_truth
-from zerolabel.runs.planning import is_encoder
 from zerolabel.runs.stages.adaptation import adapt_encoder
 from zerolabel.runs.stages.annotation import annotate_held_out, annotate_images
 from zerolabel.runs.stages.deployment import choose_deployed, export_classifier
 from zerolabel.runs.stages.evaluation import evaluate
 from zerolabel.runs.stages.open_set import split_unknown
 from zerolabel.runs.stages.training import needs_features, train_classifier
+from zerolabel.vlms.names import is_encoder
 
 
 def prepare(context: Context) -> None:

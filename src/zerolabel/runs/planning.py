@@ -27,12 +27,10 @@ from zerolabel.runs.cost import blank
 from zerolabel.training.settings import make_settings, parse
 from zerolabel.version import __version__
 from zerolabel.vlms.chat import Chat
+from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
 SIZES = (24, 28, 32, 64, 96, 128, 224)
 _SAMPLE = 64
-_KINDS = (
-    *("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME", "adapted:FOLDER", "chat:MODEL"),
-)
 
 
 @dataclass(frozen=True)
@@ -173,8 +171,7 @@ def what_was_asked(request: Request) -> dict[str, Any]:
     parse_rule(rule)
     models = tuple(dict.fromkeys(wanted or (vlms.DEFAULT_PHOTO_VLM,)))
     for model in models:
-        if not is_encoder(model) and not is_chat(model):
-            raise InputError(f"--vlm {model}: there is no such model{nearest(model, _KINDS)}")
+        ModelName.parse(model)
     return {
         "classes": names.names,
         "aliases": names.aliases,
@@ -204,7 +201,7 @@ def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"--vlm {chats[0]} needs --endpoint, the URL of its server, such as http://localhost:8000/v1.")
     if any(find_spec(name) is None for name in ("httpx", "tenacity")):
         raise InputError(f'--vlm {chats[0]} needs two more packages; run: pip install "zerolabel[chat]"')
-    full = Chat(chats[0].partition(":")[2], **how).to_dict()
+    full = Chat(ModelName.parse(chats[0]).rest, **how).to_dict()
     return {name: value for name, value in full.items() if name != "model"}
 
 
@@ -252,16 +249,6 @@ def classes_and_rule(request: Request) -> tuple[Classes, str]:
     names = Classes(before.classes) if request.classes is None else load_classes(request.classes)
     with_classes(before, names.names, ("--classes", request.append))
     return names, request.candidates or known_rule(before.rule)
-
-
-def is_chat(model: str) -> bool:
-    """Whether a model, by its name, answers in words."""
-    return model.startswith("chat:") and len(model) > len("chat:")
-
-
-def is_encoder(model: str) -> bool:
-    """Whether a model, by its name, has image features that a head can read."""
-    return model.partition(":")[0] in ("glyphs", "open_clip", "hf-hub", "adapted")
 
 
 def check_features(asked: dict[str, Any], *, on_features: bool, request: Request) -> None:

@@ -22,9 +22,9 @@ from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
-from zerolabel.runs.planning import is_chat, is_encoder
 from zerolabel.runs.stages.training import needs_features
 from zerolabel.vlms.chat import SHORTLIST, Chat
+from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
 ANSWERS = "answers.sqlite"
 """In the cache: the answers of chat models so far."""
@@ -139,7 +139,7 @@ def _ask_chat_model(
     before = None if config.append is None else open_annotations(config.append)
     return annotate_in_words(
         images,
-        Chat(name.partition(":")[2], **config.chat),
+        Chat(ModelName.parse(name).rest, **config.chat),
         context.classes,
         context.templates(name),
         answers=context.cache / ANSWERS,
@@ -157,7 +157,7 @@ def preview(context: Context) -> dict[str, Preview]:
     config, images = context.config, ImageSet.open(context.config.images)
     asked = dict(zip(config.vlm, config.templates, strict=True))
     classes = context.classes
-    chats = {name: Chat(name.partition(":")[2], **config.chat) for name in filter(is_chat, config.vlm)}
+    chats = {name: Chat(ModelName.parse(name).rest, **config.chat) for name in filter(is_chat, config.vlm)}
     return {name: preview(images, chat, classes, asked[name], context.cache / ANSWERS) for name, chat in chats.items()}
 
 
