@@ -156,6 +156,14 @@ def prior_divergence(logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -
     return total
 
 
+def divergence_of_mean(logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, ""]:
+    """``KL(mean_i p_i || prior)``, under a uniform prior ``log C - H(mean_i p_i)``; zero where there is no image."""
+    if len(logits) == 0:
+        return logits.sum()
+    log_mean = log_probabilities(logits).logsumexp(0) - log(len(logits))
+    return (log_mean.exp() * (log_mean - prior.to(log_mean.dtype).log())).sum()
+
+
 def transport(
     logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"], scale: float
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

@@ -76,11 +76,13 @@ class Learner(nn.Module, ABC):
 
     Attributes:
         views: names of the views that its batches hold, see `zerolabel.data.views`.
+        takes_propagated_scores: whether scores that were spread over neighbours may take the place of the annotators'.
         network: the network that is trained.
         figures: numbers of the current epoch worth a line in the log, such as the sizes of splits.
     """
 
     views: tuple[str, ...] = ("weak",)
+    takes_propagated_scores: bool = True
     candidates: Bool[Tensor, "N C"]
     scores: Float[Tensor, "N C"]
     labels: Int[Tensor, " N"]

@@ -139,9 +139,7 @@ def plan(request: Request) -> Config:
         pretrained=student not in networks.NAMES if request.pretrained is None else request.pretrained,
         adapt=request.adapt,
         via=one_of("--via", request.via, (None, "features")),
-        propagate=on_features and len(images) <= presets.MOST_PROPAGATED
-        if request.propagate is None
-        else request.propagate,
+        propagate=choose_propagation(request, len(images), on_features=on_features),
         deploy=one_of("--deploy", request.deploy, ("one", "both")) or "one",
         open_set=request.open_set,
         flip="glyphs" not in asked["vlm"] if request.flip is None else request.flip,
@@ -267,6 +265,20 @@ def check_features(asked: dict[str, Any], *, on_features: bool, request: Request
         raise InputError(
             f"--test images are annotated by the models of {request.annotations}, which names none; leave --test out."
         )
+
+
+def choose_propagation(request: Request, n_images: int, *, on_features: bool) -> bool:
+    """Whether scores spread over neighbours before training: what was asked, else for a head on features.
+
+    Raises:
+        InputError: it is asked, and the learner takes no such scores.
+    """
+    takes = LEARNERS[request.learner].takes_propagated_scores
+    if request.propagate is None:
+        return takes and on_features and n_images <= presets.MOST_PROPAGATED
+    if request.propagate and not takes:
+        raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")
+    return request.propagate
 
 
 def check_adaptation(asked: dict[str, Any], request: Request) -> None:

@@ -75,7 +75,7 @@ class Checkpoint:
             InputError: the state is of another learner or other settings.
         """
         saved: dict[str, Any] = self.meta.get("settings", {})
-        other = [name for name, value in settings.items() if saved.get(name) != value]
+        other = [name for name, value in settings.items() if name in saved and saved[name] != value]
         if other:
             now, then = settings[other[0]], saved.get(other[0])
             raise InputError(f"the checkpoint was trained with {other[0]} {then}, not {now}; train with --overwrite.")

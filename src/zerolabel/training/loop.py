@@ -86,8 +86,7 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
         first = Checkpoint.load(checkpoint).restore(learner, optimizer.optimizer, fixed) + 1
     for number in range(first, settings.epochs):
         torch.manual_seed(settings.seed * 1_000_003 + number + 1)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr_at(number) * group.get("scale", 1.0)
+        set_rate(optimizer, settings.lr_at(number))
         epoch = Epoch(number, number / settings.epochs, lambda network: survey(network, source, fabric, settings))
         yield run_epoch(learner, source, epoch, settings, fabric, optimizer)
         if checkpoint is not None:
@@ -95,6 +94,12 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
     torch.manual_seed(settings.seed * 1_000_003)
     for network in learner.networks:
         settle(network, source, fabric, settings.batch_size * 4)
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Let every group of parameters train at its share of a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
 
 
 def rehearse(learner: Learner, source: Source, settings: Settings) -> float:
@@ -120,6 +125,8 @@ def run_epoch(
         names, steps = one.views or learner.views, list(draw(one, len(source), settings.batch_size))
         for number, groups in enumerate(steps):
             indices, done = [group.to(fabric.device) for group in groups], number / len(steps)
+            if settings.lr_per_step:
+                set_rate(optimizer, settings.lr_at(epoch.number + done))
             batches = [Batch(index, source.views(names, index), done) for index in indices]
             with fabric.autocast():
                 terms = one.step(*batches)

@@ -12,6 +12,9 @@ from zerolabel.errors import InputError, nearest
 
 VIEWS = ("eval", "weak", "strong")
 STRONG = ("randaugment", "cutout")
+CROPS = ("padding", "resized")
+LEAST = 0.5
+"""Share of the area from which on a resized crop is drawn."""
 RESIDENT_BYTES = 4 * 2**30
 
 
@@ -20,7 +23,7 @@ class Pixels:
 
     - eval: as it is, normalised.
     - weak: a crop out of the image extended by S/8 each side (4 at 32 pixels, 8 at 64), by reflection, and
-      a horizontal flip where allowed.
+      a horizontal flip where allowed ("padding"); or a window of half the area to all of it, stretched ("resized").
     - strong: weak, then one of RandAugment's 14 distortions with a random strength and a square of up to half
       the side erased ("randaugment"); or weak and a square of half the side erased ("cutout").
 
@@ -31,11 +34,12 @@ class Pixels:
         preprocess: gives the size and the normalisation.
         flip: whether an image and its mirror image mean the same; not so for characters.
         strong: which strong view, "randaugment" or "cutout".
+        crop: which weak view, "padding" or "resized".
         device: where the views are made and left. Pixels of up to 4 GiB are kept there.
         channels_last: memory layout of the views, the faster one for convolutions.
 
     Raises:
-        InputError: the pixels do not have the preprocessing's size, or there is no such strong view.
+        InputError: the pixels do not have the preprocessing's size, or there is no such strong view or crop.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Pixels:
         *,
         flip: bool,
         strong: str = "randaugment",
+        crop: str = "padding",
         device: str | torch.device = "cpu",
         channels_last: bool = True,
     ) -> None:
@@ -52,7 +57,9 @@ class Pixels:
             raise InputError(f"pixels of size {pixels.shape[-1]} cannot feed an input of size {preprocess.size}.")
         if strong not in STRONG:
             raise InputError(f"there is no strong view '{strong}'{nearest(strong, STRONG)}")
-        self.preprocess, self.flip, self.strong = preprocess, flip, strong
+        if crop not in CROPS:
+            raise InputError(f"there is no crop '{crop}'{nearest(crop, CROPS)}")
+        self.preprocess, self.flip, self.strong, self.crop = preprocess, flip, strong, crop
         self.device = torch.device(device)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.pixels = pixels
@@ -85,7 +92,11 @@ class Pixels:
         if name == "eval":
             return self.preprocess.normalise(rows)
         size = self.preprocess.size
-        rows = augment.crop(rows, (size + 4) // 8, flip=self.flip)
+        if self.crop == "resized":
+            window = augment.resized_crop(rows.float(), LEAST, flip=self.flip)
+            rows = window.clamp(0, 255).round().to(torch.uint8)
+        else:
+            rows = augment.crop(rows, (size + 4) // 8, flip=self.flip)
         if name == "weak":
             return self.preprocess.normalise(rows)
         if self.strong == "cutout":

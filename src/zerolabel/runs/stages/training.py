@@ -51,7 +51,7 @@ def train_classifier(context: Context, annotated: Annotated) -> tuple[Trained, C
 def train_student(context: Context, annotated: Annotated) -> Trained:
     """The networks that the configuration asks for, trained on the annotations."""
     config = context.config
-    if config.propagate:
+    if config.propagate and LEARNERS[config.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
     if config.student in HEADS:
         return on_features(context, config.student, Settings(**config.settings), annotated)
