@@ -69,7 +69,7 @@ def em_dirichlet(
         iterations: rounds of assignments and parameters; none means 20, and 10 where hard.
         steps: most majorise-minimise steps in each round.
         matching: whether clusters are assigned to classes at the end.
-        present: `zerolabel.adaptation.transduction.solve` refuses where more than this share of the classes seems to be there;
+        present: `solve` refuses where more than this share of the classes seems to be there;
             1 refuses nothing.
     """
     classes, dtype = len(texts), features.dtype

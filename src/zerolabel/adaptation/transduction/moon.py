@@ -51,7 +51,7 @@ def moon(
         prior: class shares: "uniform", "estimated" from the posteriors, or one weight per class.
         neighbours: of each image in the graph.
         iterations: rounds of assignments and parameters.
-        present: `zerolabel.adaptation.transduction.solve` refuses where more than this share of the classes seems to be there;
+        present: `solve` refuses where more than this share of the classes seems to be there;
             1 refuses nothing.
     """
     dimensions, classes = features.shape[1], len(texts)
