@@ -1,6 +1,5 @@
 """Unlabelled images, class names and a vision-language model in; what was learnt of the model, in a folder, out."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from zerolabel.adaptation.transduction import SOLVERS, inductive, solve
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.candidates import check_enough
 from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data.classes import Classes, prompts
 from zerolabel.data.images import ImageSet, decode
@@ -34,6 +34,7 @@ from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
+from zerolabel.plain_json import dumps
 from zerolabel.training import Source, predict, train
 from zerolabel.training.loop import launch
 from zerolabel.vlms import adapted
@@ -129,11 +130,13 @@ def adapt(
             labels has none.
     """
     asked = {"classes": [classes.names, list(classes.words)], "templates": list(templates)}
-    told = json.dumps({**asdict(request), **asked}, indent=2, default=list) + "\n"
+    told = dumps({**asdict(request), **asked}, indent=2, ascii=True) + "\n"
     look(output, told, resume=resume)
     done = annotate(images, encoder, classes, templates, cache=cache, progress=partial(progress, "annotate"))
     annotations = done.annotations if labels is None else done.annotations.with_labels(labels(done.annotations))
     done = replace(done, annotations=annotations)
+    if request.method not in (*ON_FEATURES, *SUPERVISED):
+        check_enough(annotations)
     if request.method in ON_FEATURES:
         learnt = fitted(request, done, encoder, classes, templates)
     else:
@@ -141,6 +144,8 @@ def adapt(
         write_request(output, told)
         learnt = training.run(output, partial(progress, "adapt"))
     write_request(output, told)
+    if not bool(learnt.probabilities.isfinite().all()):
+        raise FloatingPointError(f"--method {request.method} ends in numbers that are not finite; nothing is adapted.")
     found = check(done.annotations, learnt.probabilities)
     save(output, learnt.state)
     chosen = learnt.probabilities if found.helped else done.annotations.scores
@@ -151,7 +156,7 @@ def adapt(
         "layout": adapted.LAYOUT, "settings": asdict(request.training()),
         "options": request.options(), "threshold": threshold(request, chosen),
     }  # fmt: skip
-    write_text(output / adapted.RECORD, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    write_text(output / adapted.RECORD, dumps(about, indent=2) + "\n")
     return Adapted(output, annotations, chosen, learnt.probabilities, found, done.skipped)
 
 

@@ -174,6 +174,32 @@ def known_rule(rule: str) -> str:
     return rule
 
 
+LEAST_SHARE = 0.01
+"""Of fewer images with candidates than this share of all, training would learn next to nothing of the others."""
+
+
+def check_enough(annotations: Annotations) -> None:
+    """See that enough images have a candidate class to learn from.
+
+    Too few are: none; fewer than classes, where that is less than half of the images; and less than `LEAST_SHARE` of
+    the images, unless a person labelled as many images as there are classes, which is then meant so.
+
+    Raises:
+        InputError: there are too few.
+    """
+    n, n_classes = len(annotations), len(annotations.classes)
+    found, human = int(annotations.candidates.any(1).sum()), int(annotations.human.sum())
+    scarce = found < n_classes and 2 * found < n
+    thin = found < LEAST_SHARE * n and human < n_classes
+    if found and not scarce and not thin:
+        return
+    how_many = f"only {found} of {n} images have" if found else f"none of the {n} images has"
+    raise InputError(
+        f"{how_many} a candidate class, too few to learn {n_classes} classes from: see what the annotators said "
+        "(`zerolabel inspect`, answers.csv), or change --candidates, the prompts or --vlm."
+    )
+
+
 def _of_scores(function: Callable[[Float[Tensor, "N C"]], Bool[Tensor, "N C"]]) -> Rule:
     return lambda annotations: function(annotations.scores)
 

@@ -21,6 +21,7 @@ from zerolabel.cli.doctor import Finding
 from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.diagnostics.inspection import Inspection, vote_counts
+from zerolabel.redaction import redacted
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import Estimate
 
@@ -41,7 +42,7 @@ def pairs(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
 def plan(config: Config, cost: Estimate | None = None) -> Table:
     """What will be done."""
     rows = [
-        ("images", config.images),
+        ("images", redacted(config.images)),
         ("classes", f"{len(config.classes)}: {some(config.classes)}"),
         ("annotators", f"{annotators(config)}, candidates by {config.rule}"),
         ("learner", f"{config.learner} {listed(config.hyper_parameters)}"),
@@ -128,7 +129,7 @@ def accuracies(metrics: dict[str, Any]) -> Table:
 
 def previewed(config: Config, previews: dict[str, Preview]) -> tuple[Table, dict[str, Any]]:
     """What annotation would take."""
-    rows = [("images", config.images), ("annotators", annotators(config))]
+    rows = [("images", redacted(config.images)), ("annotators", annotators(config))]
     for name, one in previews.items():
         cost = "" if one.cost is None else f", at most {one.cost:.2f} in all"
         tokens = f"about {one.tokens_in:,} tokens sent and at most {one.tokens_out:,} received"

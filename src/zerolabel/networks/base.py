@@ -47,7 +47,7 @@ class NetworkSpec:
         try:
             return cls(**data)
         except TypeError as error:
-            reason = str(error).split("__init__() ")[-1]
+            reason = (str(error).splitlines() or [""])[0].split("__init__() ")[-1].rstrip(".")
             raise InputError(
                 f"this description of a network cannot be read ({reason}); it needs another version."
             ) from None

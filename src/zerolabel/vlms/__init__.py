@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from zerolabel.data.views.preprocess import Preprocess
 from zerolabel.errors import InputError, nearest
+from zerolabel.networks.architecture import check_vision
 from zerolabel.vlms import prompts
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.names import ModelName
@@ -197,7 +198,7 @@ def _from_folder(spec: str, path: Path, device: str | torch.device) -> DualEncod
         raise InputError(f"--vlm {spec}: {weights.name} is not .safetensors, and no pickle is ever loaded; convert it.")
     source = f"local-dir:{folder}"
     try:
-        json.loads((folder / _CONFIG).read_text())["model_cfg"]
+        check_vision(json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["model_cfg"].get("vision_cfg"))
         with safe_open(weights, "pt"):
             pass
         with _quiet():

@@ -14,6 +14,7 @@ from torch import Tensor
 from zerolabel import networks
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.candidates import check_enough
 from zerolabel.blocks import targets
 from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data import images as image_files
@@ -21,6 +22,7 @@ from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.data.views.preprocess import IMAGENET, statistics
 from zerolabel.deployment.assembly import make_classifier
 from zerolabel.deployment.classifier import Classifier
+from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
@@ -49,8 +51,15 @@ def train_classifier(context: Context, annotated: Annotated) -> tuple[Trained, C
 
 
 def train_student(context: Context, annotated: Annotated) -> Trained:
-    """The networks that the configuration asks for, trained on the annotations."""
+    """The networks that the configuration asks for, trained on the annotations.
+
+    Raises:
+        InputError: too few images have a candidate, see `zerolabel.annotations.candidates.check_enough`.
+    """
     config = context.config
+    check_enough(annotated.annotations)
+    if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
+        raise InputError("annotations or features hold numbers that are not finite; annotate again.")
     if config.propagate and LEARNERS[config.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
     if config.student in HEADS:
