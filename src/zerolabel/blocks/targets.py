@@ -46,6 +46,26 @@ def align(p: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, 
     return normalise(p * prior / p.mean(0).clamp_min(TINY))
 
 
+def align_running(
+    p: Float[Tensor, "N C"], table: Float[Tensor, "N C"], prior: Float[Tensor, " C"], size: int
+) -> Float[Tensor, "N C"]:
+    """Distribution alignment while a table of predictions is renewed batch by batch (Co-Reg's code).
+
+    The predictions of each batch take their places in the table before the batch is aligned by the table's mean. The
+    first batches are therefore aligned by mostly old predictions, the last by new ones.
+
+    Args:
+        p: new predictions on all images, in the order in which they are looked at.
+        table: predictions that are remembered.
+        prior: class prior that the table's mean is moved towards.
+        size: of a batch.
+    """
+    change = (p - table).double()
+    moved = torch.stack([rows.sum(0) for rows in change.split(size)]).cumsum(0) if len(p) else change
+    mean = ((table.double().sum(0) + moved) / max(len(p), 1)).clamp_min(TINY).to(p.dtype)
+    return normalise(p * prior / mean.repeat_interleave(size, 0)[: len(p)])
+
+
 def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
     """One-hot rows; an id of -1 gives a row of zeros."""
     rows = torch.zeros(len(ids), n_classes, device=ids.device)

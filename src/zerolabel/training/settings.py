@@ -31,6 +31,8 @@ class Settings:
         precision: "auto" takes bfloat16 where the processor multiplies it natively, else float32.
         device: "auto", "cpu", "cuda", "mps".
         seed: of weights, order and views; on a CPU the same seed gives the same bits.
+        statistics: of batch normalization where all images are predicted and at the end: "recomputed" on weak views,
+            or "running", as training left them, which is what authors' code usually does.
     """
 
     epochs: int = 100
@@ -47,6 +49,7 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     seed: int = 0
+    statistics: Literal["recomputed", "running"] = "recomputed"
 
     def lr_at(self, epoch: int | float) -> float:
         """``lr_min + (lr - lr_min) (1 + cos(pi (e - w) / (period - w))) / 2``, and ``lr e / w`` in the warm-up of w."""

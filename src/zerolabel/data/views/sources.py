@@ -25,7 +25,8 @@ class Pixels:
     - weak: a crop out of the image extended by S/8 each side (4 at 32 pixels, 8 at 64), by reflection, and
       a horizontal flip where allowed ("padding"); or a window of half the area to all of it, stretched ("resized").
     - strong: weak, then one of RandAugment's 14 distortions with a random strength and a square of up to half
-      the side erased ("randaugment"); or weak and a square of half the side erased ("cutout").
+      the side erased ("randaugment"); or weak and a square of half the side erased ("cutout"), or of so many pixels
+      ("cutout:16").
 
     Every name in a call draws its own random numbers, from torch's global CPU generator.
 
@@ -33,7 +34,7 @@ class Pixels:
         pixels: unsigned bytes, in memory or mapped from a file.
         preprocess: gives the size and the normalisation.
         flip: whether an image and its mirror image mean the same; not so for characters.
-        strong: which strong view, "randaugment" or "cutout".
+        strong: which strong view, "randaugment", "cutout" or "cutout:PIXELS".
         crop: which weak view, "padding" or "resized".
         device: where the views are made and left. Pixels of up to 4 GiB are kept there.
         channels_last: memory layout of the views, the faster one for convolutions.
@@ -55,7 +56,8 @@ class Pixels:
     ) -> None:
         if pixels.shape[-1] != preprocess.size:
             raise InputError(f"pixels of size {pixels.shape[-1]} cannot feed an input of size {preprocess.size}.")
-        if strong not in STRONG:
+        kind, _, side = strong.partition(":")
+        if strong not in STRONG and not (kind == "cutout" and side.isdecimal() and int(side) > 0):
             raise InputError(f"there is no strong view '{strong}'{nearest(strong, STRONG)}")
         if crop not in CROPS:
             raise InputError(f"there is no crop '{crop}'{nearest(crop, CROPS)}")
@@ -99,8 +101,10 @@ class Pixels:
             rows = augment.crop(rows, (size + 4) // 8, flip=self.flip)
         if name == "weak":
             return self.preprocess.normalise(rows)
-        if self.strong == "cutout":
-            return augment.erase(self.preprocess.normalise(rows), torch.full((len(rows),), size / 2))
+        kind, _, side = self.strong.partition(":")
+        if kind == "cutout":
+            square = float(side) if side else size / 2
+            return augment.erase(self.preprocess.normalise(rows), torch.full((len(rows),), square))
         distorted = augment.rand_augment(rows.float() / 255)
         return augment.erase(self.preprocess.normalise(distorted * 255), torch.rand(len(rows)) * size / 2)
 
@@ -141,6 +145,12 @@ class Features:
         return tuple(_disturb(name, rows) for name in names)
 
 
+def strong_in_words(strong: str) -> str:
+    """The strong view as the end of a description; nothing where it is the usual one."""
+    side = strong.partition(":")[2]
+    return "" if strong == STRONG[0] else f", cutout{f' of {side} pixels' if side else ''} alone"
+
+
 def _disturb(name: str, rows: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
     if name == "eval":
         return rows
@@ -157,4 +167,4 @@ def _check(names: tuple[str, ...]) -> None:
             raise InputError(f"there is no view '{name}'{nearest(name, VIEWS)}")
 
 
-__all__ = ["VIEWS", "Features", "Pixels"]
+__all__ = ["VIEWS", "Features", "Pixels", "strong_in_words"]
