@@ -1,6 +1,5 @@
 """Images, a vision-language model and prompts in; annotations whose scores come from all images together out."""
 
-import csv
 import os
 import tempfile
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zerolabel import delimited
 from zerolabel.adaptation.transduction import defaults, solve
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.writing import Progress
@@ -53,7 +53,7 @@ def save_skipped(skipped: Sequence[tuple[str, str]], annotations: Path) -> None:
             replacing(annotations.with_name("skipped.csv")) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
-            csv.writer(file).writerows([("file_name", "reason"), *skipped])
+            delimited.write(file, [("file_name", "reason"), *skipped])
 
 
 def transduce(

@@ -1,6 +1,5 @@
 """Images and a model that answers in words: its answers as votes, or as abstentions with a reason."""
 
-import csv
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from zerolabel import delimited
 from zerolabel.annotate.chat_progress import Asked, Preview
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotate.writing import none_readable, save_skipped
@@ -328,12 +328,11 @@ def _annotations(images: ImageSet, interview: Interview, rows: dict[int, _Row], 
 def _save_answers(out: Path, images: ImageSet, interview: Interview, rows: dict[int, _Row]) -> None:
     """``answers.csv``: what was said of each image, and why it was no vote where it was none."""
     with replacing(out / "answers.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("file_name", "prompt", "classes", "reason", "answer"))
+        delimited.write(file, [("file_name", "prompt", "classes", "reason", "answer")])
         for i in sorted(rows):
             for template, (answer, text) in zip(interview.templates, rows[i].said, strict=True):
                 named = ";".join(interview.classes.names[c] for c in answer.ids)
-                table.writerow((images.file_names[i], template, named, answer.reason, text))
+                delimited.write(file, [(images.file_names[i], template, named, answer.reason, text)])
 
 
 def preview(

@@ -1,6 +1,5 @@
 """Annotations from images to disk, in memory that does not grow with the number of images but for their names."""
 
-import csv
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from zerolabel import delimited
 from zerolabel.annotate.embedding import NOT_FINITE, Block, Step, best_batch_size, encode_range, open_store, ranges
 from zerolabel.annotate.shards import Joined, Question, join, part_path, remove, write_part
 from zerolabel.annotate.text_features import text_features
@@ -165,4 +165,4 @@ def none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
 def save_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
     """``skipped.csv``: the unreadable files, and the reasons."""
     with replacing(folder / "skipped.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file_name", "reason"), *skipped])
+        delimited.write(file, [("file_name", "reason"), *skipped])

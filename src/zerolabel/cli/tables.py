@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +21,7 @@ from zerolabel.data.views import strong_in_words
 from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.diagnostics.inspection import Inspection, vote_counts
+from zerolabel.printable import cell as escape
 from zerolabel.redaction import redacted
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import Estimate

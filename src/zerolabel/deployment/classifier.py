@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from zerolabel import classifier_checks
-from zerolabel.data.images import ImageSet, Unreadable, decode
+from zerolabel.data.images import ImageSet, Unreadable, decode, enough_memory
 from zerolabel.data.views import Preprocess
 from zerolabel.errors import InputError
 from zerolabel.leftovers import partial_of
@@ -134,7 +134,8 @@ class Classifier:
 
         def view(index: int) -> Tensor | None:
             try:
-                return self.preprocess(read(index))
+                with enough_memory():
+                    return self.preprocess(read(index))
             except Unreadable as error:
                 failures[index] = str(error)
                 return None

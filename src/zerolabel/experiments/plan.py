@@ -127,7 +127,7 @@ def true_labels(
         held_out = ImageSet.open(comparison.test)
         names += held_out.file_names
         digests += [hash_content(held_out.read_bytes(i)) for i in range(len(held_out))]
-    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests)
+    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests, subset=True)
     pool = found[: len(annotations)]
     judged = pool if comparison.test is None else found[len(annotations) :]
     if not bool((judged >= 0).any()):

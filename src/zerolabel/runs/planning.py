@@ -13,7 +13,7 @@ from zerolabel.adaptation import Request as Adaptation
 from zerolabel.annotations.candidates import known_rule, parse_rule
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.merging import with_classes
-from zerolabel.data.classes import Classes, load_classes
+from zerolabel.data.classes import Classes, load_classes, plain
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.label_files import Labels
 from zerolabel.data.views import STRONG
@@ -116,6 +116,7 @@ def plan(request: Request) -> Config:
     preset = presets.find(request.preset, len(images), wanted.get("epochs"))
     request = with_preset(request, preset)
     asked = what_was_asked(request)
+    check_open_set(asked, request)
     more = (open_set.NAME,) if request.open_set else ()
     for path, beside in ((request.truth, more), (request.few_shot, ())):
         if path is not None:
@@ -128,10 +129,6 @@ def plan(request: Request) -> Config:
     on_features = student in HEADS or request.via == "features"
     check_features(asked, on_features=on_features, request=request)
     check_adaptation(asked, request)
-    if request.open_set and (asked["encoder"] is None or request.annotations is not None):
-        raise InputError("--open-set needs an annotating model with image features, such as open_clip; add one.")
-    if request.open_set and open_set.NAME in asked["classes"]:
-        raise InputError(f"with --open-set the name '{open_set.NAME}' is for images of no class; rename that class.")
     return Config(
         images=str(request.images),
         **asked,
@@ -306,6 +303,22 @@ def choose_propagation(request: Request, n_images: int, *, on_features: bool) ->
     if request.propagate and not takes:
         raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")
     return request.propagate
+
+
+def check_open_set(asked: dict[str, Any], request: Request) -> None:
+    """See that images of no class can be told apart, and that no class is called like them.
+
+    Raises:
+        InputError: no model gives features, or a name or an alias means the same as `open_set.NAME`.
+    """
+    if not request.open_set:
+        return
+    if asked["encoder"] is None or request.annotations is not None:
+        raise InputError("--open-set needs an annotating model with image features, such as open_clip; add one.")
+    names = (*asked["classes"], *(alias for aliases in asked["aliases"] for alias in aliases))
+    taken = [name for name in names if plain(name) == plain(open_set.NAME)]
+    if taken:
+        raise InputError(f"with --open-set the name '{taken[0]}' is for images of no class; rename that class.")
 
 
 def check_adaptation(asked: dict[str, Any], request: Request) -> None:

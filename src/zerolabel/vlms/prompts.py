@@ -1,6 +1,8 @@
 """Prompt templates, and class names with their aliases."""
 
 import os
+import re
+import unicodedata
 from pathlib import Path
 
 from zerolabel.data.classes import _read
@@ -135,6 +137,9 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 
+_BREAK = re.compile(r"_|(?<=[^\W_])-|-(?!\d)")
+
+
 def load_templates(source: str | os.PathLike[str], option: str = "--templates") -> tuple[str, ...]:
     """The templates of a named set, of a file with one per line, or the one written out.
 
@@ -162,3 +167,14 @@ def load_templates(source: str | os.PathLike[str], option: str = "--templates") 
         if templates.count(template) > 1:
             raise InputError(f"the template {template!r} is in {text} twice and would vote twice; remove one.")
     return templates
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a list of names that is too long for a path
+        return False
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
