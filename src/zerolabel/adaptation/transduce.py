@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zerolabel import delimited
 from zerolabel.adaptation.transduction import defaults, solve
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.writing import Progress
@@ -15,7 +14,7 @@ from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.files import replacing
+from zerolabel.files import delimited, replacing
 from zerolabel.vlms.clip import DualEncoder
 
 RULE = "mass:0.9"

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from zerolabel import delimited
 from zerolabel.annotate.chat_progress import Asked, Preview
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotate.writing import none_readable, save_skipped
@@ -22,7 +21,7 @@ from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
-from zerolabel.files import replacing
+from zerolabel.files import delimited, replacing
 from zerolabel.vlms.chat import MOST_CLASSES, SHORTLIST, Chat
 from zerolabel.vlms.chat.answers import CUT_OFF, FAILED, Answer, Vocabulary
 from zerolabel.vlms.chat.budget import Purse, Spent

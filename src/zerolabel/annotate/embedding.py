@@ -19,7 +19,7 @@ from zerolabel.annotate.feature_cache import FeatureCache
 from zerolabel.data.images import ImageSet, Unreadable, decode, enough_memory, sha256
 from zerolabel.errors import InputError
 from zerolabel.files import writing
-from zerolabel.leftovers import suffix
+from zerolabel.files.leftovers import suffix
 from zerolabel.vlms.clip import DualEncoder
 
 NOT_FINITE = "the model gives it features or scores that are no finite numbers"

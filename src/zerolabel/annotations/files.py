@@ -10,8 +10,8 @@ from torch import Tensor
 from zerolabel.annotations.annotations import Annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.label_files import Labels
-from zerolabel.delimited import original
 from zerolabel.errors import InputError
+from zerolabel.files.delimited import original
 
 
 def open_annotations(path: str | os.PathLike[str]) -> Annotations:

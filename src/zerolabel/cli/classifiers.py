@@ -137,7 +137,7 @@ def export(
 
 def report(folder: Arg[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Write report.html and the model card of a run again."""
-    from zerolabel.printable import visible
+    from zerolabel.errors.printable import visible
     from zerolabel.report import write
 
     for path in write(folder):

@@ -11,9 +11,9 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
 
-from zerolabel.plain_json import dumps
-from zerolabel.printable import cut, json_text, visible
-from zerolabel.redaction import redacted
+from zerolabel.errors.printable import cut, json_text, visible
+from zerolabel.errors.redaction import redacted
+from zerolabel.files.plain_json import dumps
 
 if TYPE_CHECKING:
     from zerolabel.runs.progress import Display

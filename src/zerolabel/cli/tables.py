@@ -21,8 +21,8 @@ from zerolabel.data.views import strong_in_words
 from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.diagnostics.inspection import Inspection, vote_counts
-from zerolabel.printable import cell as escape
-from zerolabel.redaction import redacted
+from zerolabel.errors.printable import cell as escape
+from zerolabel.errors.redaction import redacted
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import Estimate
 

@@ -1,16 +1,17 @@
 """Class names with their aliases, read from text, JSON, YAML and CSV files."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from zerolabel import class_files
-from zerolabel.delimited import decoded
+from zerolabel.data import class_files
 from zerolabel.errors import InputError
-from zerolabel.vlms.prompts import _BREAK, _composed, _is_file
+from zerolabel.files.delimited import decoded
 
+_BREAK = re.compile(r"_|(?<=[^\W_])-|-(?!\d)")
 _SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".csv")
 
 
@@ -73,17 +74,18 @@ def load_classes(spec: str | os.PathLike[str]) -> Classes:
 
     Args:
         spec: a text file with one name per line, with or without ids; a YAML or JSON file with a list of names, with
-            ``name: [aliases]``, or as other tools write it, see `zerolabel.class_files`; or names with commas between.
+            ``name: [aliases]``, or as other tools write it, see `zerolabel.data.class_files`; or names with commas
+            between.
 
     Raises:
         InputError: there is no such file, it is written in another way, or what `Classes` refuses.
     """
     text = os.fspath(spec)
     path = Path(text)
-    is_file = "\0" not in text and _is_file(path)
-    if "," not in text and (path.suffix.lower() in _SUFFIXES or os.sep in text) and not is_file:
+    exists = "\0" not in text and is_file(path)
+    if "," not in text and (path.suffix.lower() in _SUFFIXES or os.sep in text) and not exists:
         raise InputError(f"there is no class file {path}; give a file, or names with commas between: cat,dog")
-    pairs = class_files.read(path) if is_file else [(name, []) for name in text.split(",")]
+    pairs = class_files.read(path) if exists else [(name, []) for name in text.split(",")]
     cleaned = [(_composed(name), dict.fromkeys(map(_composed, aliases))) for name, aliases in pairs if name.strip()]
     return Classes(
         names=tuple(name for name, _ in cleaned),
@@ -91,7 +93,12 @@ def load_classes(spec: str | os.PathLike[str]) -> Classes:
     )
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file in UTF-8.
+
+    Raises:
+        InputError: it is in another encoding.
+    """
     try:
         return decoded(path.read_bytes())
     except ValueError:
@@ -110,3 +117,15 @@ def plain(name: str) -> str:
         return name
     words = " ".join(_BREAK.sub(" ", name).split())
     return words if len(words) == 1 else words.casefold()
+
+
+def is_file(path: Path) -> bool:
+    """True if the path is a file; a text too long for a path is none."""
+    try:
+        return path.is_file()
+    except OSError:  # a list of names that is too long for a path
+        return False
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())

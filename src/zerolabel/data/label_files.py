@@ -17,9 +17,9 @@ from torch import Tensor
 from zerolabel.data.classes import Classes, plain
 from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
+from zerolabel.data.label_tables import read_rows
 from zerolabel.errors import InputError, nearest
-from zerolabel.label_tables import read_rows
-from zerolabel.printable import cut
+from zerolabel.errors.printable import cut
 
 NO_LABEL = frozenset(("", "-1", "nan", "null", "none"))
 """What stands for "nothing is known" in label files, in any case, unless a class has that name."""
@@ -52,8 +52,8 @@ class Labels:
         it is written in plain digits, unless a name or alias is itself a number.
 
         Args:
-            path: a table of file names and labels, see `zerolabel.label_tables`; or a folder with one folder of images
-                per class.
+            path: a table of file names and labels, see `zerolabel.data.label_tables`; or a folder with one folder of
+                images per class.
             classes: names and aliases.
 
         Raises:

@@ -30,8 +30,8 @@ from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.views import Preprocess
 from zerolabel.data.views.preprocess import LONGEST
 from zerolabel.deployment.classifier import Classifier, as_pixels
-from zerolabel.leftovers import partial_of
-from zerolabel.plain_json import dumps
+from zerolabel.files.leftovers import partial_of
+from zerolabel.files.plain_json import dumps
 from zerolabel.version import __version__
 
 OPSET = 18  # the first with an antialiased Resize

@@ -15,9 +15,9 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
+from zerolabel.errors.redaction import redacted_data
+from zerolabel.files.plain_json import dumps
 from zerolabel.networks.base import HEADS
-from zerolabel.plain_json import dumps
-from zerolabel.redaction import redacted_data
 from zerolabel.runs.config import Config
 from zerolabel.runs.planning import Request, plan
 from zerolabel.training.settings import find_learner

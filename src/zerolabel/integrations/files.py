@@ -6,18 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zerolabel import delimited
-from zerolabel.delimited import (
-    FILE_COLUMNS,
-    LABEL_COLUMNS,
-    body,
-    decoded,
-    find_column,
-    rows,
-)
 from zerolabel.errors import InputError
-from zerolabel.files import writing
-from zerolabel.leftovers import partial_before
+from zerolabel.files import delimited, writing
+from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
+from zerolabel.files.leftovers import partial_before
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -91,7 +83,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """A table of texts, an empty one where there was nothing.
 
-    The columns ``file_name`` and ``label`` may have one of the other names in `zerolabel.delimited`.
+    The columns ``file_name`` and ``label`` may have one of the other names in `zerolabel.files.delimited`.
 
     Raises:
         InputError: it is damaged or lacks a column.

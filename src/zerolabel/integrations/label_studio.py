@@ -12,13 +12,13 @@ from xml.sax.saxutils import quoteattr
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes, plain
 from zerolabel.data.images.urls import is_url
+from zerolabel.data.label_tables import is_image
 from zerolabel.errors import InputError
+from zerolabel.errors.printable import cut, visible
 from zerolabel.integrations.addresses import located
 from zerolabel.integrations.files import write_text
 from zerolabel.integrations.joining import correct
 from zerolabel.integrations.spreadsheet import candidate_names
-from zerolabel.label_tables import is_image
-from zerolabel.printable import cut, visible
 
 FIELD = "label"
 """The name of the choices in the labelling configuration."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from zerolabel.annotations import Annotations
+from zerolabel.data.label_tables import read_rows
 from zerolabel.integrations.addresses import located
 from zerolabel.integrations.files import write_table
 from zerolabel.integrations.joining import correct, unique_names
-from zerolabel.label_tables import read_rows
 
 SEPARATOR = "|"
 

@@ -12,8 +12,8 @@ import pandas as pd
 from zerolabel.annotations import Annotations
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.images.urls import content, joined
-from zerolabel.delimited import original
 from zerolabel.errors import InputError
+from zerolabel.files.delimited import original
 
 _COLUMNS = ("file_name", "set", "zero_shot", "zero_shot_confidence", "student", "student_confidence")
 

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import adaptation, delimited
+from zerolabel import adaptation
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable, sha256
 from zerolabel.data.label_files import Labels
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
+from zerolabel.errors.printable import visible
 from zerolabel.evaluation import metrics
-from zerolabel.files import writing
-from zerolabel.printable import visible
+from zerolabel.files import delimited, writing
 from zerolabel.training import best_device
 from zerolabel.training.settings import check_device
 from zerolabel.vlms import adapted

@@ -1,11 +1,9 @@
 """Prompt templates, and class names with their aliases."""
 
 import os
-import re
-import unicodedata
 from pathlib import Path
 
-from zerolabel.data.classes import _read
+from zerolabel.data.classes import read_text
 from zerolabel.errors import InputError, nearest
 
 # "generic": eight wordings that disagree where a class name is unclear, for images of any kind.
@@ -137,9 +135,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 
-_BREAK = re.compile(r"_|(?<=[^\W_])-|-(?!\d)")
-
-
 def load_templates(source: str | os.PathLike[str], option: str = "--templates") -> tuple[str, ...]:
     """The templates of a named set, of a file with one per line, or the one written out.
 
@@ -154,7 +149,7 @@ def load_templates(source: str | os.PathLike[str], option: str = "--templates") 
     if text in TEMPLATES:
         return TEMPLATES[text]
     if Path(text).is_file():
-        templates = tuple(line.strip() for line in _read(Path(text)).splitlines() if line.strip())
+        templates = tuple(line.strip() for line in read_text(Path(text)).splitlines() if line.strip())
     elif "{}" in text:
         templates = (text,)
     else:
@@ -167,14 +162,3 @@ def load_templates(source: str | os.PathLike[str], option: str = "--templates") 
         if templates.count(template) > 1:
             raise InputError(f"the template {template!r} is in {text} twice and would vote twice; remove one.")
     return templates
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a list of names that is too long for a path
-        return False
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip())

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zerolabel.data.images.depth import eight_bits, loaded
-from zerolabel.redaction import redacted
+from zerolabel.errors.redaction import redacted
 
 LONGEST_SIDE = 65_536
 """Pixels; resizing takes memory that grows with the longer side, whatever the shorter one."""

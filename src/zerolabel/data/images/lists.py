@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from zerolabel.data.images.decoding import extensions, one_line
 from zerolabel.data.images.stores import Files, Found, Listed
 from zerolabel.data.images.urls import is_url, joined, on_disk, opened
-from zerolabel.delimited import FILE_COLUMNS, decoded, find_column, rows
 from zerolabel.errors import InputError
-from zerolabel.printable import cut
-from zerolabel.redaction import unique_redacted
+from zerolabel.errors.printable import cut
+from zerolabel.errors.redaction import unique_redacted
+from zerolabel.files.delimited import FILE_COLUMNS, decoded, find_column, rows
 
 _LOOKED_AT = 100
 _SHOWN = 200

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zerolabel.data.images.decoding import extensions, one_line
-from zerolabel.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
 from zerolabel.errors import InputError
+from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
 
 _PAIR = re.compile(r"(\S.*?)\s+(\S+)")
 
@@ -17,7 +17,7 @@ _PAIR = re.compile(r"(\S.*?)\s+(\S+)")
 def read_rows(path: Path) -> list[tuple[str, str]]:
     """File name and label of each row, as text; an empty label where there is none.
 
-    The columns are called ``file_name`` and ``label``, or by one of the other names in `zerolabel.delimited`; two
+    The columns are called ``file_name`` and ``label``, or by one of the other names in `zerolabel.files.delimited`; two
     columns without a head are understood where one of them holds names of images. Lines without a separator hold a name
     of an image, spaces, and a label.
 

@@ -16,11 +16,11 @@ from zerolabel.annotate.writing import save_skipped
 from zerolabel.annotations.files import _skipped
 from zerolabel.cli import screen
 from zerolabel.data.images import ImageSet
-from zerolabel.delimited import original, rows, safe, write
+from zerolabel.data.label_tables import read_rows
+from zerolabel.errors.printable import cell, json_text, visible
+from zerolabel.files.delimited import original, rows, safe, write
 from zerolabel.integrations.files import read_table
 from zerolabel.integrations.files import write_table as write_for_others
-from zerolabel.label_tables import read_rows
-from zerolabel.printable import cell, json_text, visible
 from zerolabel.runs.inference import write_table
 
 script = importlib.import_module("zerolabel.deployment.predict_onnx")

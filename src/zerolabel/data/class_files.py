@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from zerolabel.delimited import decoded, find_column, rows
 from zerolabel.errors import InputError
+from zerolabel.files.delimited import decoded, find_column, rows
 
 Pairs = list[tuple[str, list[str]]]
 """Names and their aliases."""
