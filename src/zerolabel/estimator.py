@@ -29,9 +29,10 @@ from zerolabel.runs.config import Config
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import Folder
 from zerolabel.runs.inference import content_hash
-from zerolabel.runs.planning import Request, plan
+from zerolabel.runs.planning import plan
 from zerolabel.runs.presets import Preset
 from zerolabel.runs.progress import Display
+from zerolabel.runs.request import Request
 from zerolabel.training import best_device
 
 PathLike = str | os.PathLike[str]

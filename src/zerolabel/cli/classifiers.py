@@ -70,7 +70,8 @@ def train(
     from zerolabel.runs import pipeline
     from zerolabel.runs.context import Context
     from zerolabel.runs.folder import Folder
-    from zerolabel.runs.planning import Request, plan
+    from zerolabel.runs.planning import plan
+    from zerolabel.runs.request import Request
 
     request = Request(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,

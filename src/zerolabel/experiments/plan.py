@@ -19,7 +19,8 @@ from zerolabel.errors.redaction import redacted_data
 from zerolabel.files.plain_json import dumps
 from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import Config
-from zerolabel.runs.planning import Request, plan
+from zerolabel.runs.planning import plan
+from zerolabel.runs.request import Request
 from zerolabel.training.settings import find_learner
 
 ADAPT = "adapt:"
