@@ -65,7 +65,14 @@ def arguments(plan: Plan, place: Place, verb: str) -> list[str]:
     where = ["--device", place.device, "--cache", str(place.cache)]
     model = ["--vlm", place.vlm or plan.vlm, "--templates", plan.templates]
     if verb == "simulate":
-        noise = ["--kind", "class", "--annotators", "1", "--confusion", str(pools.symmetric(place.data, plan.symmetric))]
+        noise = [
+            "--kind",
+            "class",
+            "--annotators",
+            "1",
+            "--confusion",
+            str(pools.symmetric(place.data, plan.symmetric)),
+        ]
         kind = [*plan.simulate] if plan.symmetric < 0 else noise
         return ["simulate", pool, "-c", classes, "--truth", str(place.data.split_truth("train")), *kind, *base]
     if verb == "train":
@@ -139,7 +146,9 @@ def run_simulated(plan: Plan, place: Place) -> dict[str, Any]:
     command(*words, "--resume")
     said = Annotations.load(place.folder / "simulate" / "annotations.parquet")
     truth = truth_of(place, said.file_names, "train")
-    report = judge(place.folder / "train", str(place.data.images("test")), str(place.data.split_truth("test")), place.device)
+    report = judge(
+        place.folder / "train", str(place.data.images("test")), str(place.data.split_truth("test")), place.device
+    )
     facts = {m: measures.score(m, said.scores, truth, said.candidates) for m in measures.FINGERPRINTS}
     return {"figure": 100 * report["accuracy"], **facts, "n_images": len(said), "command": words}
 
@@ -211,7 +220,8 @@ KINDS: dict[str, Callable[[Plan, Place], dict[str, Any]]] = {
 def run(plan: Plan, place: Place) -> dict[str, Any]:
     """Run a plan: its ``figure``, what else was measured, and ``differences`` from what its annotations must be."""
     facts = KINDS[plan.kind](plan, place)
-    return {**facts, "differences": measures.differences(plan, facts)}
+    n_classes = len(load_classes(place.data.classes).names)
+    return {**facts, "differences": measures.differences(plan, facts, n_classes)}
 
 
 __all__ = ["KINDS", "Place", "arguments", "run"]

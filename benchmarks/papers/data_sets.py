@@ -236,7 +236,7 @@ def divided(about: DataSet, pair: tuple[Any, ...]) -> Iterator[Any]:
 
 
 def tidy(key: str, samples: Any) -> tuple[str, ...]:
-    """torchvision's class names; as they are where Co-Reg has them so, else with spaces for underscores."""
+    """Torchvision's class names; as they are where Co-Reg has them so, else with spaces for underscores."""
     names = getattr(samples, "classes", None) or samples.categories
     first = (name if isinstance(name, str) else name[0] for name in names)
     return tuple(first) if key in class_names.AS_THEY_ARE else tuple(name.replace("_", " ") for name in first)

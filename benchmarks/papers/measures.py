@@ -42,20 +42,20 @@ def score(
         return 100 * float((p.argmax(1) == truth).float().mean())
     of_class = class_accuracies(p, truth)
     first, second = (mean([of_class[c] for c in group if c in of_class] or [0.0]) for group in groups)
-    return 100 * {"harmonic mean": harmonic_mean([first, second]), "head classes": first, "tail classes": second}[
-        measure
-    ]
+    return (
+        100 * {"harmonic mean": harmonic_mean([first, second]), "head classes": first, "tail classes": second}[measure]
+    )
 
 
-def expected(plan: Plan) -> dict[str, float]:
+def expected(plan: Plan, n_classes: int) -> dict[str, float]:
     """Candidates per image and share of missing truths that the run's annotations must have; empty where none is known.
 
     Of CLIP's annotations with Co-Reg's prompts the paper has them; of simulated ones they follow from q and eta.
     """
     if plan.kind == "simulated" and "--q" in plan.simulate:
         told = dict(zip(plan.simulate[::2], plan.simulate[1::2], strict=True))
-        q, eta, n = float(told["--q"]), float(told["--eta"]), {"cifar10": 10, "cifar100": 100}[plan.data]
-        return {"mean candidates per image": 1 + q * (n - 1), "truth missing": 100 * eta}
+        q, eta = float(told["--q"]), float(told["--eta"])
+        return {"mean candidates per image": 1 + q * (n_classes - 1), "truth missing": 100 * eta}
     if plan.kind == "student" and plan.templates == "small" and "soft" not in plan.options:
         rows: list[Cell] = [cell for cell in read("coreg") if cell.protocol == "annotation"]
         return {c.method: c.figure for c in rows if c.data == plan.data and c.method in FINGERPRINTS}
@@ -66,10 +66,10 @@ FINGERPRINTS = {"mean candidates per image": 0.02, "truth missing": 0.5}
 """How far each may be off: a share of the figure, and points."""
 
 
-def differences(plan: Plan, facts: dict[str, Any]) -> list[str]:
+def differences(plan: Plan, facts: dict[str, Any], n_classes: int) -> list[str]:
     """Fingerprints that are not the expected ones, in words; empty where all fit."""
     found = []
-    for name, figure in expected(plan).items():
+    for name, figure in expected(plan, n_classes).items():
         slack = FINGERPRINTS[name] * (figure if name.startswith("mean") else 1)
         if name in facts and abs(facts[name] - figure) > slack:
             found.append(f"{name} {facts[name]:.2f} instead of {figure:.2f}")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmarks.papers.tables import Cell
-from zerolabel.cli.adaptation import adapt
 from zerolabel.cli.run import run
 
 B32, B16, L14, RN50 = (f"open_clip:{name}/openai" for name in ("ViT-B-32", "ViT-B-16", "ViT-L-14", "RN50"))
