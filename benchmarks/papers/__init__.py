@@ -1,1 +1,1 @@
-"""Every published figure that zerolabel is measured by, and the run that gives ours: ``python -m benchmarks.papers``."""
+"""The published figures that zerolabel is measured by, and runs for ours: ``python -m benchmarks.papers``."""

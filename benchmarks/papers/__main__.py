@@ -1,8 +1,8 @@
 """Our figures beside the papers': ``python -m benchmarks.papers PAPER [--data NAME] [--cell N] [--smoke] [--list]``.
 
-PAPER is a file of `benchmarks/paper_tables` or a method, such as coreg, grip, ueo, transclip or stata. Each finished run
-is a JSON file under ``--work``, so that the command can be stopped and continued, and cells that need the same run share
-it. A GPU and a network are meant; what lies under ``--root`` already is not downloaded.
+PAPER is a file of `benchmarks/paper_tables` or a method, such as coreg, grip, ueo, transclip or stata. Each finished
+run is a JSON file under ``--work``, so that the command can be stopped and continued, and cells that need the same run
+share it. A GPU and a network are meant; what lies under ``--root`` already is not downloaded.
 """
 
 import argparse
@@ -94,11 +94,10 @@ def shown(chosen: Sequence[Cell], ours: dict[str, float | None], notes: dict[str
     sources = list(dict.fromkeys(cell.source for cell in chosen))
     table = Table("cell", "method", "data", "setting", "paper", "ours", "source", "note", caption_justify="left")
     for cell in chosen:
-        mine, place = ours.get(cell.name), sources.index(cell.source) + 1
-        table.add_row(
-            cell.name, cell.method, cell.data, cell.setting, f"{cell.figure:.2f}",
-            "" if mine is None else f"{mine:.2f}", f"[{place}] {cell.table}".replace("[", r"\["), notes.get(cell.name, ""),
-        )  # fmt: skip
+        mine = "" if ours.get(cell.name) is None else f"{ours[cell.name]:.2f}"
+        source = f"\\[{sources.index(cell.source) + 1}] {cell.table}"
+        told = notes.get(cell.name, "")
+        table.add_row(cell.name, cell.method, cell.data, cell.setting, f"{cell.figure:.2f}", mine, source, told)
     table.caption = "\n".join(f"\\[{i}] {source}" for i, source in enumerate(sources, 1))
     return table
 

@@ -61,9 +61,9 @@ def _whole(kind: Any) -> Open:
     return lambda root, _, download: kind(root, download=download)
 
 
-def _by_hand(kind: Any) -> Open:
-    """Data sets that torchvision reads and does not download."""
-    return lambda root, split, _: kind(root, split=split)
+def _imagenet(root: str, split: str, _: bool) -> Any:
+    """The training and the validation images, which torchvision unpacks from the archives in the root."""
+    return datasets.ImageNet(root, "train" if split == "train" else "val")
 
 
 DATA_SETS: dict[str, DataSet] = {
@@ -95,11 +95,11 @@ DATA_SETS: dict[str, DataSet] = {
     ),
     "food101": DataSet("Food101", "data.vision.ee.ethz.ch/cvl/datasets_extra/food-101", _splits(datasets.Food101)),
     "cars": DataSet("Stanford Cars", "ai.stanford.edu/~jkrause/cars/car_dataset.html", _splits(datasets.StanfordCars)),
-    "caltech101": DataSet("Caltech101", "data.caltech.edu/records/mzrjq-6wc02", _whole(datasets.Caltech101), split=True),
-    "sun397": DataSet("SUN397", "vision.princeton.edu/projects/2010/SUN", _whole(datasets.SUN397), split=True),
-    "imagenet": DataSet(
-        "ImageNet", "image-net.org", lambda root, split, _: datasets.ImageNet(root, "train" if split == "train" else "val")
+    "caltech101": DataSet(
+        "Caltech101", "data.caltech.edu/records/mzrjq-6wc02", _whole(datasets.Caltech101), split=True
     ),
+    "sun397": DataSet("SUN397", "vision.princeton.edu/projects/2010/SUN", _whole(datasets.SUN397), split=True),
+    "imagenet": DataSet("ImageNet", "image-net.org", _imagenet),
     "resisc45": DataSet("RESISC45", "huggingface.co/datasets/timm/resisc45", None),
     "cub": DataSet("CUB-200-2011", "vision.caltech.edu/datasets/cub_200_2011", None),
     "ucf101": DataSet("UCF101, middle frames", "crcv.ucf.edu/data/UCF101.php", None),

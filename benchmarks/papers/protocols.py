@@ -15,7 +15,6 @@ from benchmarks.papers.plans import (
     Plan,
     Pool,
     Tasks,
-    adapt,
     annotation,
     clip_labels,
     few_shot,
@@ -26,6 +25,7 @@ from benchmarks.papers.plans import (
     settings,
 )
 from benchmarks.papers.tables import Cell
+from zerolabel.cli.adaptation import adapt
 
 GRIP = settings(lr=0.1, weight_decay=0.1, batch_size=16)
 """SGD of GRIP's code; multimodal prompts take a tenth of the rate."""
@@ -64,7 +64,10 @@ def unlabelled(method: str) -> Options:
     return (*UNLABELLED[method], "--no-propagate", *published(adapt))
 
 
-def tuned(cell: Cell, vlm: str, templates: str, pool: Pool = Pool(), measure: str = "accuracy") -> list[Plan]:
+WHOLE = Pool()
+
+
+def tuned(cell: Cell, vlm: str, templates: str, pool: Pool = WHOLE, measure: str = "accuracy") -> list[Plan]:
     """The model as it is, or tuned without labels; for each data set of a mean."""
     if cell.method in ("CLIP", "zero-shot"):
         plan = Plan("", "annotate", measure, vlm=vlm, templates=templates, pool=pool)

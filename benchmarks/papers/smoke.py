@@ -1,5 +1,7 @@
-"""Every cell on a handful of made-up images and a tiny random model: its own options are read and checked as they are,
-and then it runs, shortened. Cells that are the same once they are shortened share a run.
+"""Every cell on a handful of made-up images and a tiny random model.
+
+Its own options are read and checked as they are, and then it runs, shortened. Cells that are the same once they are
+shortened share a run; of students Co-Reg alone takes the whole road, since what follows training is the same for all.
 """
 
 import json
@@ -37,7 +39,8 @@ from zerolabel.training.settings import find_learner, make_settings, parse
 CLASSES = ("cat", "dog", "ship")
 IMAGES, SIDE = 12, 16
 SHORT: dict[str, object] = {
-    "warm_up": 1, "delay": 0, "ramp": 1, "queue": 16, "embedding": 8, "rounds": 2, "k": 2, "neighbours": 2, "batch_size": 6,
+    "warm_up": 1, "delay": 0, "ramp": 1, "queue": 16, "embedding": 8, "rounds": 2, "k": 2, "neighbours": 2,
+    "batch_size": 6,
 }  # fmt: skip
 """What is set smaller, where a method has it; a `warm_up` that is a share of the epochs stays."""
 VIEWS = ("--no-flip", "--strong", "--size")
