@@ -57,10 +57,10 @@ def read(file: Path) -> tuple[tuple[str, ...], dict[str, Raw | Encoded]]:
     """
     with np.load(file, allow_pickle=False) as found:
         arrays = {name: found[name] for name in found.files}
+    parts: dict[str, Raw | Encoded] = {}
     names = tuple(str(name) for name in arrays["classes"])
     if "x_train" in arrays:
         return names, {split: Raw(arrays[f"x_{split}"], arrays[f"y_{split}"]) for split in ("train", "test")}
-    parts = {}
     for split, number in (("train", 0), ("test", 2)):
         places = np.flatnonzero(arrays["split"] == number)
         places = places[np.argsort(arrays["official_index"][places])] if "official_index" in arrays else places

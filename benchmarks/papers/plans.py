@@ -16,6 +16,8 @@ B32, B16, L14, RN50 = (f"open_clip:{name}/openai" for name in ("ViT-B-32", "ViT-
 ONE, PHOTO = "a photo of a {}", "a photo of a {}."
 Kind = Literal["annotate", "student", "simulated", "adapt", "tasks"]
 Options = tuple[str, ...]
+Own = dict[str, object]
+"""Options of a learner or of the training by name."""
 
 
 @dataclass(frozen=True)
@@ -109,29 +111,29 @@ SCHEDULES: dict[str, tuple[int, int, int, Options]] = {
 """Co-Reg's code: input size, epochs, warm-up, views."""
 
 
-def student(data: str, learner: str, *, epochs: int = 0, views: bool = True, **own: object) -> Options:
+def student(data: str, learner: str, own: Own, *, epochs: int = 0) -> Options:
     """A PreAct-ResNet-18 by Co-Reg's schedule for the data, or for another number of epochs."""
     size, usual, _, flags = SCHEDULES[data]
     training = settings(period=800, lr=0.01, weight_decay=5e-4, batch_size=256) if "lr" not in own else ()
     return (
         "--learner", learner, "--student", "preact_resnet18", "--size", str(size), "--deploy", "both",
-        *(flags if views else ()), "--epochs", str(epochs or usual), *training, *settings(**own),
+        *flags, "--epochs", str(epochs or usual), *training, *settings(**own),
     )  # fmt: skip
 
 
-def coreg(data: str, *, warm_up: int = 0, **own: object) -> Options:
+def coreg(data: str, own: Own, *, warm_up: int = 0) -> Options:
     """Co-Reg as published; its preset where the command line has it, which the plain options spell out."""
-    return (*published(run), *student(data, "coreg", warm_up=warm_up or SCHEDULES[data][2], **own))
+    return (*published(run), *student(data, "coreg", {"warm_up": warm_up or SCHEDULES[data][2], **own}))
 
 
-ABLATIONS: dict[str, dict[str, object]] = {
+ABLATIONS: dict[str, Own] = {
     "Co-Reg": {},
     "Co-Reg without co-pseudo-labels": {"co_pseudo_labels": False},
     "Co-Reg with plain SupCon": {"contrast": "supervised"},
     "Co-Reg without prototypes": {"prototype_weight": 0},
     "Co-Reg without the unlabelled split": {"unlabelled_split": False},
 }
-BASELINES: dict[str, tuple[str, dict[str, object], str]] = {
+BASELINES: dict[str, tuple[str, Own, str]] = {
     "KD": ("distillation", {}, ONE),
     "KD-average": ("distillation", {}, "small"),
     "DivideMix": ("dividemix", {}, ONE),
@@ -157,10 +159,10 @@ def clip_labels(cell: Cell) -> list[Plan]:
         shots = int(cell.method.removeprefix("CoOp ").removesuffix("-shot"))
         return [few_shot(cell.data, "coop", shots, B32)]
     if cell.method in ABLATIONS:
-        return [Plan(cell.data, "student", options=coreg(cell.data, **ABLATIONS[cell.method]))]
+        return [Plan(cell.data, "student", options=coreg(cell.data, ABLATIONS[cell.method]))]
     learner, own, prompts = BASELINES[cell.method]
     rule = ("--candidates", "soft") if learner == "distillation" else ()
-    options = (*rule, *student(cell.data, learner, **own))
+    options = (*rule, *student(cell.data, learner, own))
     return [Plan(cell.data, "student", templates=prompts, options=options)]
 
 
@@ -169,7 +171,7 @@ def value(setting: str, name: str) -> str:
     return dict(part.split("=") for part in setting.split())[name]
 
 
-PARTIAL: dict[str, tuple[str, dict[str, object]]] = {
+PARTIAL: dict[str, tuple[str, Own]] = {
     "CC": ("cc", {}), "RC": ("rc", {}), "LWC": ("lwc", {}), "LWS": ("lws", {}), "PRODEN": ("proden", {}),
     "PiCO": ("pico", {}), "PiCO+": ("pico_plus", {}), "CR-DPLL": ("crdpll", {}), "IRNet": ("irnet", {}),
     "ALIM-Scale": ("alim", {"variant": "scale"}), "ALIM-Onehot": ("alim", {"variant": "onehot"}),
@@ -185,13 +187,13 @@ def noisy_partial(cell: Cell) -> list[Plan]:
         return []
     (learner, own), eta = PARTIAL[cell.method], value(cell.setting, "eta")
     if learner == "coreg":
-        options = coreg(cell.data, warm_up=200, **own)
+        options = coreg(cell.data, own, warm_up=200)
     else:
         told = {"noise_rate": eta} if learner in ("alim", "pico_plus") else {}
         decay = 1e-4 if learner == "crdpll" else 1e-3
         rate = 0.1 if learner == "crdpll" else 0.01
-        training = {"lr": rate, "weight_decay": decay, "batch_size": 256}
-        options = student(cell.data, learner, epochs=EPOCHS.get(learner, 800), **training, **own, **told)
+        training: Own = {"lr": rate, "weight_decay": decay, "batch_size": 256}
+        options = student(cell.data, learner, {**training, **own, **told}, epochs=EPOCHS.get(learner, 800))
     simulate = ("--kind", "uniform", "--q", value(cell.setting, "q"), "--eta", eta)
     return [Plan(cell.data, "simulated", options=options, simulate=simulate)]
 
@@ -203,7 +205,7 @@ def long_tail(cell: Cell) -> list[Plan]:
     return [replace(plan, simulate=(*plan.simulate, "--ratio", ratio)) for plan in found]
 
 
-NOISY: dict[str, tuple[str, int, dict[str, object]]] = {
+NOISY: dict[str, tuple[str, int, Own]] = {
     "CE": ("cross_entropy", 300, {"lr": 0.02, "batch_size": 128}),
     "DivideMix": ("dividemix", 300, {"lr": 0.02, "batch_size": 64, "warm_up": 30, "entropy_weight": 0}),
     "ELR+": ("elr_plus", 250, {"lr": 0.02, "batch_size": 128, "memory": 0.9, "weight": 7}),
@@ -216,7 +218,7 @@ def noisy(cell: Cell) -> list[Plan]:
     if cell.method not in NOISY:
         return []
     learner, epochs, own = NOISY[cell.method]
-    options = student(cell.data, learner, epochs=epochs, weight_decay=5e-4, **own)
+    options = student(cell.data, learner, {"weight_decay": 5e-4, **own}, epochs=epochs)
     share = float(cell.setting.removeprefix("symmetric "))
     return [Plan(cell.data, "simulated", options=options, symmetric=share)]
 

@@ -65,7 +65,8 @@ def pairs(options: Options) -> tuple[dict[str, str], dict[str, str]]:
         name = words.pop(0)
         value = words.pop(0) if words and not words[0].startswith("--") else ""
         if name == "--set":
-            chosen.update([value.split("=", 1)])
+            key, _, text = value.partition("=")
+            chosen[key] = text
         else:
             plain[name] = value
     return plain, chosen

@@ -134,7 +134,7 @@ def test_measures_by_hand() -> None:
 
 
 def test_annotations_that_are_not_the_papers_are_told() -> None:
-    plan = Plan("cifar100", "student", options=plans.coreg("cifar100"))
+    plan = Plan("cifar100", "student", options=plans.coreg("cifar100", {}))
     right = {"mean candidates per image": 2.37, "truth missing": 21.4}
     assert measures.differences(plan, right, 100) == []
     assert measures.differences(plan, {**right, "truth missing": 24.0}, 100) == ["truth missing 24.00 instead of 21.50"]
