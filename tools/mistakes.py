@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-LOSSES = ("tests/blocks/test_losses.py",)
+LOSSES = ("tests/blocks/test_losses.py", "tests/blocks/test_losses_by_hand.py")
 TARGETS = ("tests/blocks/test_targets.py",)
 COREG = ("tests/learners/test_coreg.py", "tests/benchmarks/test_benchmarks.py")
 PARTIAL = ("tests/learners/test_partial.py",)
