@@ -1,6 +1,5 @@
 """Images, a vision-language model and prompts in; annotations whose scores come from all images together out."""
 
-import csv
 import os
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +13,8 @@ from zerolabel.annotate.writing import Progress
 from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
-from zerolabel.files import replacing
+from zerolabel.errors import InputError
+from zerolabel.files import delimited, replacing
 from zerolabel.vlms.clip import DualEncoder
 
 RULE = "mass:0.9"
@@ -52,7 +52,7 @@ def save_skipped(skipped: Sequence[tuple[str, str]], annotations: Path) -> None:
             replacing(annotations.with_name("skipped.csv")) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
-            csv.writer(file).writerows([("file_name", "reason"), *skipped])
+            delimited.write(file, [("file_name", "reason"), *skipped])
 
 
 def transduce(
@@ -93,6 +93,8 @@ def transduce(
         )
         posterior = solve(method, done.features, texts, encoder.logit_scale, **options)
     told = ", ".join(f"{name}={value}" for name, value in {**defaults(method), **options}.items())
+    if not bool(posterior.isfinite().all()):
+        raise InputError(f"--method {method} gives probabilities that are not finite; choose other --set values.")
     annotations = replace(done.annotations, scores=posterior)
     annotations = annotations.with_candidates(build(annotations), f"{rule} of {method}({told})")
     return Transduced(annotations, done.annotations, done.skipped)

@@ -1,6 +1,5 @@
 """Annotations from images to disk, in memory that does not grow with the number of images but for their names."""
 
-import csv
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_range, open_store, ranges
+from zerolabel.annotate.embedding import NOT_FINITE, Block, Step, best_batch_size, encode_range, open_store, ranges
 from zerolabel.annotate.shards import Joined, Question, join, part_path, remove, write_part
 from zerolabel.annotate.text_features import text_features
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
-from zerolabel.files import replacing
+from zerolabel.files import delimited, replacing
 from zerolabel.vlms.clip import DualEncoder
 
 Progress = Callable[[Iterator[Step]], Iterable[Step]]
@@ -157,10 +156,12 @@ def _form_candidates(path: Path, build: candidates.Rule, rule: str) -> float:
 def none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
     """What is told where there is nothing to annotate."""
     example = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+    if skipped and all(reason == NOT_FINITE for _, reason in skipped):
+        return f"none of the {len(images)} images in {images.root} can be annotated{example}; choose another --vlm."
     return f"none of the {len(images)} images in {images.root} can be read{example}; give readable images."
 
 
 def save_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
     """``skipped.csv``: the unreadable files, and the reasons."""
     with replacing(folder / "skipped.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file_name", "reason"), *skipped])
+        delimited.write(file, [("file_name", "reason"), *skipped])

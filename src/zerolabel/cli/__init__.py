@@ -1,6 +1,5 @@
 """The command line: a verb per stage; each reads files, calls one public function, and writes files."""
 
-import errno
 import logging
 import os
 import sys
@@ -23,8 +22,9 @@ from zerolabel.cli import (
     simulation,
     transduction,
 )
-from zerolabel.cli.screen import say
+from zerolabel.cli.screen import CLOSED_PIPE, drop, flush, open_streams, say
 from zerolabel.errors import InputError
+from zerolabel.files import FULL
 from zerolabel.version import __version__
 
 COMMANDS = (
@@ -80,8 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: without the name of the program; by default those it was called with.
 
     Raises:
-        SystemExit: with code 2 for what the user must mend, 1 for a training that failed, 130 when interrupted.
+        SystemExit: with code 2 for what the user must mend, 1 for a training that failed or where the reader of
+            standard output has gone, 130 when interrupted.
     """
+    open_streams()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say("[yellow]note:[/]", str(message))
@@ -90,9 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             given = sys.argv[1:] if arguments is None else list(arguments)
             app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+            flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(1) from None
+            drop()
+            raise SystemExit(CLOSED_PIPE) from None
         except (typer.Abort, KeyboardInterrupt):
             say("[bold red]error:[/]", "stopped; the same command with --resume goes on.")
             raise SystemExit(130) from None
@@ -112,9 +115,12 @@ def sentence(error: Exception) -> str | None:
         message = f"{message[:1].lower()}{message[1:]}"
         return message if message.endswith("?") else f"{message}; see `{command} --help`."
     if isinstance(error, OSError | SafetensorError) and (
-        getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
     ):
-        return "the disk is full; free some space and repeat the command with --resume: what was finished stays."
+        return (
+            "the disk is full, or takes no file of this size; free some space, or give -o and --cache another place, "
+            "and repeat the command with --resume: what was finished stays."
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}; give another path, or mend this one."
     return str(error) if isinstance(error, InputError | FloatingPointError) else None

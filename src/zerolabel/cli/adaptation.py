@@ -50,6 +50,9 @@ PromptOpt = Arg[
         "plus; else the method's own."
     ),
 ]
+PresetOpt = Arg[str | None, typer.Option(help="paper: training values of the authors' code, for ueo, grip, ifpl, fpl.")]
+StartOpt = Arg[str | None, typer.Option(help="words (default) or random: where learned text tokens start.")]
+CropOpt = Arg[str | None, typer.Option(help="padding (default) or resized: random crops of the training views.")]
 
 
 def adapt(
@@ -72,6 +75,9 @@ def adapt(
         bool, typer.Option("--propagate/--no-propagate", help="Spread scores over neighbours before training.")
     ] = True,
     open_set: OpenSetOpt = False,
+    preset: PresetOpt = None,
+    start: StartOpt = None,
+    crop: CropOpt = None,
     options: SetOpt = None,
     epochs: EpochsOpt = None,
     seed: SeedOpt = 0,
@@ -96,7 +102,7 @@ def adapt(
     names, asked = load_classes(classes), vlms.templates(model, templates)
     request = Request.parse(
         model, method, options or (), prompt=prompt, epochs=epochs, seed=seed, device=device, flip=flip,
-        propagate=propagate, open_set=open_set,
+        propagate=propagate, open_set=open_set, preset=preset, start=start, crop=crop,
     )  # fmt: skip
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
@@ -119,7 +125,7 @@ def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None",
         InputError: the truth, or the few labels, name images that are not there.
     """
     if judges is not None:
-        judges.match(said.file_names, said.sha256, sorted(set(images.file_names) - set(said.file_names)))
+        judges.match(said.file_names, said.sha256, sorted(set(images.file_names) - set(said.file_names)), subset=True)
     return said.labels if human is None else human.match(said.file_names, said.sha256)
 
 
@@ -142,7 +148,7 @@ def judged(done: "Adapted", truth: "Labels") -> dict[str, Any]:
     from zerolabel.evaluation.equity import equity
 
     said = done.annotations
-    labels = truth.match(said.file_names, said.sha256, [name for name, _ in done.skipped])
+    labels = truth.match(said.file_names, said.sha256, [name for name, _ in done.skipped], subset=True)
     before, after = (metrics.evaluate(p, labels, said.classes) for p in (said.scores, done.probabilities))
     gains = equity(dict(before["per_class"]), dict(after["per_class"]))
     return {"accuracy": [before["accuracy"], after["accuracy"]], "equity": gains.to_dict()}

@@ -1,6 +1,5 @@
 """What is compared: one configuration for each row, from what is asked."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -16,6 +15,8 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
+from zerolabel.errors.redaction import redacted_data
+from zerolabel.files.plain_json import dumps
 from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import Config
 from zerolabel.runs.planning import Request, plan
@@ -46,7 +47,8 @@ class Comparison:
     def to_json(self) -> str:
         """What must be the same where runs are taken up again; truth may come later."""
         data = {name: {k: v for k, v in asdict(c).items() if k not in _FREE} for name, c in self.configs.items()}
-        return json.dumps({"learners": data, "test": self.test, "test_annotations": self.test_annotations}, indent=1)
+        beside = {"test": self.test, "test_annotations": self.test_annotations}
+        return dumps(redacted_data({"learners": data, **beside}), indent=1)
 
 
 _FREE = ("created", "command", "preset", "zerolabel", "truth")
@@ -125,7 +127,7 @@ def true_labels(
         held_out = ImageSet.open(comparison.test)
         names += held_out.file_names
         digests += [hash_content(held_out.read_bytes(i)) for i in range(len(held_out))]
-    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests)
+    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests, subset=True)
     pool = found[: len(annotations)]
     judged = pool if comparison.test is None else found[len(annotations) :]
     if not bool((judged >= 0).any()):

@@ -1,13 +1,13 @@
 """Where the images of a set lie: small values that can be pickled and read lazily, from any thread or process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
-from zerolabel.data.images.decoding import Unreadable
+from zerolabel.data.images.remote import allowed
 from zerolabel.data.images.urls import content, is_url, joined
 from zerolabel.errors import InputError
 
@@ -41,6 +41,9 @@ class Found(NamedTuple):
 class Files:
     """Single files, on this machine or behind URLs.
 
+    A list from elsewhere may name files relative to itself and addresses of its own protocol, see
+    `zerolabel.data.images.remote.allowed`.
+
     Attributes:
         base: folder or URL that names are relative to.
     """
@@ -49,9 +52,24 @@ class Files:
 
     def read(self, row: int, name: str) -> bytes:
         """See `Store.read`."""
-        if is_url(self.base) and name.startswith(("file:", "local:", "/")):
-            raise Unreadable("a list from elsewhere may not name files of this machine")
+        if is_url(self.base):
+            return content(joined(self.base, allowed(name, self.base)), guarded=True)
         return content(joined(self.base, name))
+
+
+@dataclass(frozen=True)
+class Listed(Files):
+    """Files of a list whose URLs hold passwords or tokens, which their names in the set do not.
+
+    Attributes:
+        places: URL, or name relative to ``base``, of each row.
+    """
+
+    places: tuple[str, ...] = field(default=(), repr=False)
+
+    def read(self, row: int, name: str) -> bytes:
+        """See `Store.read`."""
+        return super().read(row, self.places[row])
 
 
 @dataclass(frozen=True, eq=False)
