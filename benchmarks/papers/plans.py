@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmarks.papers.tables import Cell
+from zerolabel.cli.classifiers import train
 from zerolabel.cli.run import run
 
 B32, B16, L14, RN50 = (f"open_clip:{name}/openai" for name in ("ViT-B-32", "ViT-B-16", "ViT-L-14", "RN50"))
@@ -121,9 +122,9 @@ def student(data: str, learner: str, own: Own, *, epochs: int = 0) -> Options:
     )  # fmt: skip
 
 
-def coreg(data: str, own: Own, *, warm_up: int = 0) -> Options:
-    """Co-Reg as published; its preset where the command line has it, which the plain options spell out."""
-    return (*published(run), *student(data, "coreg", {"warm_up": warm_up or SCHEDULES[data][2], **own}))
+def coreg(data: str, own: Own, *, warm_up: int = 0, command: Callable[..., None] = run) -> Options:
+    """Co-Reg as published; its preset where the command has one, beside the options that the data set needs."""
+    return (*published(command), *student(data, "coreg", {"warm_up": warm_up or SCHEDULES[data][2], **own}))
 
 
 ABLATIONS: dict[str, Own] = {
@@ -187,7 +188,7 @@ def noisy_partial(cell: Cell) -> list[Plan]:
         return []
     (learner, own), eta = PARTIAL[cell.method], value(cell.setting, "eta")
     if learner == "coreg":
-        options = coreg(cell.data, own, warm_up=200)
+        options = coreg(cell.data, own, warm_up=200, command=train)
     else:
         told = {"noise_rate": eta} if learner in ("alim", "pico_plus") else {}
         decay = 1e-4 if learner == "crdpll" else 1e-3

@@ -25,6 +25,7 @@ from benchmarks.papers.plans import (
     settings,
 )
 from benchmarks.papers.tables import Cell
+from zerolabel.adaptation.methods import PUBLISHED
 from zerolabel.cli.adaptation import adapt
 
 GRIP = settings(lr=0.1, weight_decay=0.1, batch_size=16)
@@ -61,7 +62,8 @@ UNLABELLED: dict[str, Options] = {
 
 def unlabelled(method: str) -> Options:
     """Its options; scores are never spread over neighbours, for no paper does."""
-    return (*UNLABELLED[method], "--no-propagate", *published(adapt))
+    options = UNLABELLED[method]
+    return (*options, "--no-propagate", *(published(adapt) if options[1] in PUBLISHED else ()))
 
 
 WHOLE = Pool()
@@ -90,12 +92,13 @@ SOLVERS: dict[str, Options] = {
     "zero-shot": ("zero_shot",),
     "CLIP": ("zero_shot",),
     "StatA": ("stata",),
-    "MOON": ("moon",),
+    "MOON": ("moon", "present=1"),
     "TransCLIP": ("transclip",),
     "ZLaP": ("zlap",),
-    "EM-Dirichlet": ("em_dirichlet",),
-    "Hard EM-Dirichlet": ("em_dirichlet", "hard=true"),
+    "EM-Dirichlet": ("em_dirichlet", "present=1"),
+    "Hard EM-Dirichlet": ("em_dirichlet", "hard=true", "present=1"),
 }
+"""With ``present=1`` a solver for few classes takes images of all, too, as the papers' tables have it."""
 
 
 def solved(cell: Cell, vlm: str, tasks: Tasks) -> list[Plan]:
