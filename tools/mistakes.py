@@ -321,15 +321,15 @@ MISTAKES = (
     Mistake(
         "loop: learning rate of parts forgotten",
         "training/loop.py",
-        'settings.lr_at(number) * group.get("scale", 1.0)',
+        'rate * group.get("scale", 1.0)',
         "rate",
         LOOP,
     ),
     Mistake(
         "loop: statistics not settled at the end",
         "training/loop.py",
-        'if settings.statistics == "recomputed":',
-        'if settings.statistics == "never":',
+        '1_000_003)\n    if settings.statistics == "recomputed":',
+        '1_000_003)\n    if settings.statistics == "never":',
         LOOP,
     ),
     Mistake(
