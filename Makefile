@@ -28,7 +28,7 @@ spelling: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	$(BIN)/python -m tools.cli_reference
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Train the embedded model again; needs fonts, see docs/glyphs.md.
 glyphs: $(INSTALLED)
