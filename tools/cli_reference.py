@@ -12,8 +12,8 @@ HEAD = """# Command line
 
 <!-- Written by python -m tools.cli_reference; do not edit. -->
 
-Every command prints its options with `--help`. Invalid input ends with exit code 2 and one sentence, a failed training with 1, an
-interruption with 130."""
+Every command prints its options with `--help`. Invalid input ends with exit code 2 and one sentence, a failed training
+with 1, an interruption with 130."""
 
 
 def page() -> str:
