@@ -40,7 +40,7 @@ from benchmarks import committed, equal_candidates
 from benchmarks.prompt_cost import KINDS, apart
 from zerolabel import vlms
 from zerolabel.adaptation import METHODS, SUPERVISED
-from zerolabel.adaptation.transduction import SOLVERS
+from zerolabel.adaptation.transduction import SOLVERS, defaults
 from zerolabel.annotate import score, text_features
 from zerolabel.cli.demo_data import write_digits
 from zerolabel.data.classes import Classes
@@ -97,12 +97,17 @@ class Run:
         """Options that give the few labels, where the method wants any."""
         return ["--few-shot", str(few_labels(self.seed))] if self.method in SUPERVISED else []
 
+    def insist(self) -> list[str]:
+        """Options under which a solver for few of many classes takes all of them, too."""
+        few = self.method in SOLVERS and "present" in defaults(self.method)
+        return ["--set", "present=1"] if few else []
+
     def command(self) -> list[str]:
         """The call."""
         return [
             "zerolabel", "adapt", str(pool_file(self.pool, self.seed)), "--classes", ",".join(self.classes),
             "--vlm", "glyphs", "--method", self.method, "--seed", str(self.seed), "--cache", str(WORK / "cache"),
-            "-o", str(self.folder), *self.options, *self.labels(),
+            "-o", str(self.folder), *self.options, *self.labels(), *self.insist(),
         ]  # fmt: skip
 
 
@@ -258,6 +263,11 @@ class Loop:
     def folder(self) -> Path:
         """Where it is done."""
         return WORK / "runs" / f"loop-{self.adapt}-{self.student}{'-open' if self.open else ''}-{self.seed}"
+
+    def insist(self) -> list[str]:
+        """Options under which a solver for few of many classes takes all of them, too."""
+        few = self.method in SOLVERS and "present" in defaults(self.method)
+        return ["--set", "present=1"] if few else []
 
     def command(self) -> list[str]:
         """The call."""

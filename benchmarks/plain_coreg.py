@@ -1,8 +1,9 @@
 """Co-Reg as a plain loop, to be compared with: correct, float32, one image and one sample at a time.
 
-The algorithm is the one of `zerolabel.learners.coreg` (Wang et al., AAAI 2025, arXiv 2406.18550), without human
-labels. What differs is how it is written, which is how research code for such methods usually is: images are
-augmented one by one on the processor, every view and every split has a forward call of its own, candidate losses,
+The algorithm is the one of `zerolabel.learners.coreg` (Wang et al., AAAI 2025, arXiv 2406.18550) with the options
+`PRINTED`, without human labels. What differs is how it is written, which is how research code for such methods
+usually is: images are augmented one by one on the processor, every view and every split has a forward call of its
+own, candidate losses,
 prototypes, contrastive masks and division losses are built in loops over samples. The convolutions are the same, in
 the default memory layout. Nothing is slowed down on purpose: arithmetic within one sample is vectorised, and no
 gradient is kept where none is needed.
@@ -21,6 +22,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zerolabel.networks import Network
+
+PRINTED = {
+    "labelling": "joint",
+    "squared_error": "sum",
+    "ramp_by": "epoch",
+    "alignment": "whole",
+    "full_sets": True,
+    "floor": 0.0,
+}
+"""Options of the learner whose steps the loop takes: as the paper prints them."""
 
 Image = np.ndarray  # 3 x S x S, float32 in [0, 1]
 Split = tuple[Tensor, list[Tensor]]  # places of images, and their views: weak, weak, strong, strong

@@ -44,7 +44,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.plain_coreg import PlainCoReg
+from benchmarks.plain_coreg import PRINTED, PlainCoReg
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners.base import Epoch
@@ -120,7 +120,7 @@ class Product:
         self.case, self.steps = case, 2 * case.steps
         self.annotations, self.pixels = digits(2 * case.batch * case.steps, case.size)
         network = build(case.network, len(self.annotations.classes), case.size)
-        self.learner = CoReg(network, self.annotations, warm_up=0, queue=case.queue)
+        self.learner = CoReg(network, self.annotations, warm_up=0, queue=case.queue, **PRINTED)
         self.source = Pixels(self.pixels, Preprocess(case.size, HALF, HALF), flip=False)
         self.settings = Settings(epochs=2 * LATE, batch_size=case.batch, precision=case.precision, device="cpu")  # type: ignore[arg-type]
         self.fabric = loop.launch(self.settings)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zerolabel.errors import InputError
     from zerolabel.estimator import ZeroLabel
     from zerolabel.learners import LEARNERS, Learner
+    from zerolabel.preparing import prepare
     from zerolabel.training import train
     from zerolabel.training.settings import Settings
     from zerolabel.vlms import load as load_vlm
@@ -32,6 +33,7 @@ _HOMES = {
     "Settings": ("training", "Settings"),
     "ZeroLabel": ("estimator", "ZeroLabel"),
     "load_vlm": ("vlms", "load"),
+    "prepare": ("preparing", "prepare"),
     "train": ("training", "train"),
 }
 """Module and name of each public name. No public name is also the name of a module: that would hide one of the two."""
@@ -61,5 +63,6 @@ __all__ = [
     "ZeroLabel",
     "__version__",
     "load_vlm",
+    "prepare",
     "train",
 ]

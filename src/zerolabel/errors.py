@@ -3,12 +3,18 @@
 import difflib
 from collections.abc import Iterable
 
+from zerolabel.redaction import redacted
+
 
 class InputError(ValueError):
     """A mistake in what the user gave: one sentence that names the file or option and the mend.
 
-    The command line prints the sentence and exits with code 2; the Python API raises it.
+    The command line prints the sentence and exits with code 2; the Python API raises it. Passwords and tokens in the
+    URLs that it names are left out.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(redacted(sentence))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -30,6 +30,7 @@ from zerolabel.runs.context import Context
 from zerolabel.runs.folder import Folder
 from zerolabel.runs.inference import content_hash
 from zerolabel.runs.planning import Request, plan
+from zerolabel.runs.presets import Preset
 from zerolabel.runs.progress import Display
 from zerolabel.training import best_device
 
@@ -56,12 +57,14 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         via: ``"features"`` learns on frozen features first, then trains a student that reads pixels.
         propagate: whether scores spread over neighbours in feature space before training; by default where features
             are read.
-        deploy: ``"one"`` network, or ``"both"``.
+        deploy: ``"one"`` network, or ``"both"``; None is one, or what the preset says.
+        preset: gives what is None: ``"auto"`` by the number of images, ``"small"``, ``"paper"`` for Co-Reg as its
+            authors' code has it, or a `zerolabel.runs.presets.Preset`.
         open_set: whether images may be of no class; the classifier then has a class ``"unknown"`` beside the others.
         epochs: of training.
         seed: of weights, order and views.
         flip: whether an image and its mirror image mean the same.
-        strong: the strong view, ``"randaugment"`` or ``"cutout"``.
+        strong: the strong view, ``"randaugment"``, ``"cutout"`` or ``"cutout:PIXELS"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         cache: folder of image features, shared between runs; None is the one of the command line.
         output: folder of the run, with its report and ONNX file. None works in a temporary folder and keeps no file.
@@ -90,7 +93,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         adapt: str | None = None,
         via: str | None = None,
         propagate: bool | None = None,
-        deploy: str = "one",
+        deploy: str | None = None,
+        preset: str | Preset = "auto",
         open_set: bool = False,
         epochs: int | None = None,
         seed: int = 0,
@@ -104,7 +108,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self.classes, self.vlm, self.templates, self.candidates = classes, vlm, templates, candidates
         self.learner, self.options, self.student, self.size = learner, options, student, size
         self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
-        self.deploy, self.open_set, self.epochs = deploy, open_set, epochs
+        self.deploy, self.preset, self.open_set, self.epochs = deploy, preset, open_set, epochs
         self.seed, self.flip, self.strong, self.device = seed, flip, strong, device
         self.cache, self.output, self.verbose = cache, output, verbose
 
@@ -225,7 +229,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
 _SAME = (
     *("candidates", "learner", "student", "size", "pretrained", "adapt", "via", "propagate"),
-    *("deploy", "open_set", "epochs", "seed", "flip", "strong", "device"),
+    *("deploy", "preset", "open_set", "epochs", "seed", "flip", "strong", "device"),
 )
 """Arguments that the planner takes as they are."""
 

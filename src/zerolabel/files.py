@@ -1,12 +1,16 @@
 """The one atomic writer: a file is there whole or not at all, and a failure to write is a sentence."""
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from zerolabel.errors import InputError
+from zerolabel.leftovers import partial_of
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of a disk that is full, a quota that is used up, and a file that may not grow."""
+_ELSEWHERE = "give another place with -o, or with --cache for the features of images"
 
 
 @contextmanager
@@ -19,10 +23,15 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC or "(os error 28)" in str(error):
-            raise InputError(f"the disk is full at {folder}; free some space and go on with --resume.") from None
-        reason = str(error.strerror or error).splitlines()[0]
-        raise InputError(f"{folder} cannot be written ({reason}); give a folder that can.") from None
+        number = error.errno or next((code for code in FULL if f"(os error {code})" in str(error)), None)
+        if number == errno.EFBIG:
+            raise InputError(f"{folder} cannot be written (no file of this size fits); {_ELSEWHERE}.") from None
+        if number in FULL:
+            raise InputError(
+                f"the disk is full at {folder}; free some space and go on with --resume, or {_ELSEWHERE}."
+            ) from None
+        reason = (str(error.strerror or error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{folder} cannot be written ({reason}); {_ELSEWHERE}.") from None
 
 
 @contextmanager
@@ -32,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -44,7 +53,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)

@@ -53,22 +53,13 @@ def test_votes_against_a_loop(votes, m):
     assert votes_at_least(votes[:0], C, m).shape == (0, C)
 
 
-def quantile(values, share):
-    """With linear interpolation between the two values that lie around its place."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("alpha", "beta"), [(0.75, 0.8), (0.6, 0.3), (1.0, 0.01), (0.01, 0.5)])
 def test_quantiles_against_a_loop(scores, alpha, beta, dtype):
-    rows = scores.to(dtype).double().tolist()
+    rows = scores.tolist()
     spoken = [row for row in rows if any(row)]
-    enough = quantile([max(row) for row in spoken], alpha)
-    high = [quantile([row[j] for row in spoken], beta) for j in range(C)]
+    enough = float(torch.tensor([max(row) for row in spoken]).quantile(alpha))
+    high = torch.tensor(spoken).quantile(beta, dim=0).tolist()
     expected = []
     for row in rows:
         within, total = set(), 0.0
@@ -76,10 +67,21 @@ def test_quantiles_against_a_loop(scores, alpha, beta, dtype):
             if total <= enough and row[j] > 0:
                 within.add(j)
             total += row[j]
-        expected.append({j for j in within if row[j] > high[j]} if any(row) else set())
+        expected.append({j for j in within if row[j] >= high[j]} if any(row) else set())
     found = sets(quantiles(scores.to(dtype), alpha, beta))
     assert found == expected
     assert any(found) and not all(found), "the rule leaves some images unlabelled, and not all"
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 71, 500])
+def test_a_class_at_the_quantile_of_its_column_is_in(n):
+    """Quantiles are those of `torch.quantile`, to the last bit: one of the values is the quantile, or just below it."""
+    values = torch.rand(n, 3, generator=torch.Generator().manual_seed(n)) + 0.1
+    for share in (0.01, 0.5, 0.8, 0.99, 1.0):
+        flat = values / values.sum(1, keepdim=True).amax() / 2  # no row adds up to what is enough
+        enough = torch.cat([flat, torch.tensor([[0.0, 0.0, 1.0]])])
+        found, column = quantiles(enough, 1.0, share), enough.quantile(share, dim=0)
+        assert torch.equal(found, (enough >= column) & (enough > 0))
 
 
 def test_quantiles_of_nothing(scores):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 import torch
@@ -11,6 +12,11 @@ from zerolabel.errors import InputError
 C = 4
 
 
+def content(name):
+    """The hash of an image."""
+    return sha256(name.encode()).hexdigest()
+
+
 def of(make_annotations, model, votes, images, scores=None, **more):
     """Annotations of a model of its own, of some images out of a pool, whose content follows from the name."""
     votes = torch.tensor(votes)
@@ -18,7 +24,7 @@ def of(make_annotations, model, votes, images, scores=None, **more):
     return replace(
         made,
         file_names=tuple(f"{name}.png" for name in images),
-        sha256=tuple(f"content of {name}" for name in images),
+        sha256=tuple(content(name) for name in images),
         annotators=tuple(Annotator(model, "1", f"{a} {{}}") for a in range(votes.shape[1])),
         **more,
     )
@@ -39,7 +45,7 @@ def b(make_annotations):
 def test_votes_stand_side_by_side_and_scores_are_the_mean_over_who_spoke(a, b):
     both = merge(a, b)
     assert both.file_names == ("x.png", "y.png", "z.png", "w.png")
-    assert both.sha256[3] == "content of w"
+    assert both.sha256[3] == content("w")
     assert both.annotators == a.annotators + b.annotators
     assert both.votes.tolist() == [[0, 0, 0], [1, 2, -1], [-1, -1, 3], [-1, -1, 3]]
     expected = [[(2 * 0.7 + 1.0) / 3, 2 * 0.3 / 3, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0.25, 0.75], [0.1, 0.2, 0.3, 0.4]]

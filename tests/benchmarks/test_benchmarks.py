@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import plain_coreg, training_speed
-from benchmarks.plain_coreg import PlainCoReg
+from benchmarks.plain_coreg import PRINTED, PlainCoReg
 from benchmarks.training_speed import Case, Product, digits
 from zerolabel.blocks import targets
 from zerolabel.data.views import Pixels, Preprocess
@@ -32,7 +32,7 @@ def without_batch_statistics(module: nn.Module) -> None:
 @pytest.fixture
 def learner() -> CoReg:
     annotations, _ = digits(N, 16)
-    made = CoReg(build("light", CLASSES, 16), annotations, embedding=16, queue=40)
+    made = CoReg(build("light", CLASSES, 16), annotations, embedding=16, queue=40, **PRINTED)
     without_batch_statistics(made)
     for network in made.networks:  # so that predictions differ from image to image
         nn.init.normal_(network.head.weight, std=0.3)

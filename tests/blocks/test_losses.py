@@ -45,14 +45,33 @@ def test_cross_entropy(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_partial_cross_entropy(dtype: torch.dtype) -> None:
     z, candidates = logits_of(9, 4, dtype), filled_sets(9, 4)
-    candidates[2] = False
+    candidates[2], candidates[4] = False, True
     terms = [-log(sum(softmax(z[i])[j] for j in range(4) if candidates[i, j])) for i in range(9) if i != 2]
-    close(losses.partial_cross_entropy(z, candidates), sum(terms) / 8, dtype)
+    full = candidates.all(1)
+    counted = 8 - int(full.sum())
+    assert counted < 8
+    close(losses.partial_cross_entropy(z, candidates), sum(terms) / counted, dtype)
+    close(losses.partial_cross_entropy(z, candidates, full_sets=True), sum(terms) / 8, dtype)
     w = soft(9, 4, dtype)
     terms = [
         -log(sum(float(w[i, j]) * softmax(z[i])[j] for j in range(4) if candidates[i, j])) for i in range(9) if i != 2
     ]
-    close(losses.partial_cross_entropy(z, candidates, w), sum(terms) / 8, dtype)
+    close(losses.partial_cross_entropy(z, candidates, w, full_sets=True), sum(terms) / 8, dtype)
+    terms = [term for term, i in zip(terms, [i for i in range(9) if i != 2], strict=True) if not full[i]]
+    close(losses.partial_cross_entropy(z, candidates, w), sum(terms) / counted, dtype)
+
+
+def test_sets_of_all_classes_do_not_count_and_the_floor_bounds_the_loss() -> None:
+    z, sets = torch.tensor([[2.0, 0, 0], [0, 0, 0]]), torch.tensor([[1, 0, 0], [1, 1, 1]]).bool()
+    assert losses.partial_cross_entropy(z, sets, floor=1e-5).item() == pytest.approx(0.23953, abs=5e-6)
+    assert losses.partial_cross_entropy(z, sets).item() == pytest.approx(0.239545, abs=1e-6)
+    assert losses.partial_cross_entropy(z, sets, full_sets=True).item() == pytest.approx(0.239545 / 2, abs=1e-6)
+    p = 1 / (1 + 2 * exp(-2))
+    assert losses.partial_cross_entropy(z, sets, floor=0.1).item() == pytest.approx(-log(p + 0.1), rel=1e-6)
+    far = torch.tensor([[0.0, 1e4, 0]]).requires_grad_()
+    loss = losses.partial_cross_entropy(far, sets[:1], floor=1e-5)
+    loss.backward()
+    assert loss.item() == pytest.approx(-log(1e-5), rel=1e-6) and bool(far.grad.isfinite().all())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -306,6 +306,21 @@ def test_sinkhorn_keeps_zeros_and_finite() -> None:
     assert bool(p.isfinite().all()) and not bool((p * (weights == 0)).any())
 
 
+def test_sinkhorn_takes_away_what_a_class_without_candidates_was_given() -> None:
+    """Class 2 is nobody's: relaxed, it takes its share of both images, and then that share is gone."""
+    weights = torch.tensor([[0.6, 0.4, 0.0], [0.3, 0.7, 0.0]], dtype=torch.double) ** 3
+    p = targets.sinkhorn(weights, torch.tensor([0.4, 0.4, 0.2]))
+    full = targets.sinkhorn(torch.where(weights > 0, weights, 1e-15), torch.tensor([0.4, 0.4, 0.2]))
+    torch.testing.assert_close(p[:, :2], full[:, :2], rtol=0, atol=0)
+    assert not bool(p[:, 2].any()) and p.sum().item() == pytest.approx(2 * 0.8, abs=1e-6)
+
+
+def test_rows_of_tiny_sums_are_scaled_too() -> None:
+    p, candidates = torch.tensor([[1.0, 3e-20, 1e-20], [1.0, 0.0, 0.0]]), torch.tensor([[False, True, True]] * 2)
+    torch.testing.assert_close(targets.normalise(p[:, 1:]), torch.tensor([[0.75, 0.25], [0, 0]]))
+    torch.testing.assert_close(targets.restrict(p, candidates), torch.tensor([[0, 0.75, 0.25], [0, 0.5, 0.5]]))
+
+
 def test_support_and_softening_against_the_loop() -> None:
     p, candidates = torch.rand(20, 4), torch.rand(20, 4) < 0.5
     candidates[:, 0], candidates[0] = True, True
@@ -322,8 +337,8 @@ def test_support_and_softening_against_the_loop() -> None:
 
 def test_lower_quantile() -> None:
     values = torch.tensor([3.0, 1.0, 2.0])
-    assert targets.lower_quantile(values, 0.25, 9.0) == pytest.approx(1.5)
-    assert targets.lower_quantile(values, 0.25, 1.0) == 1.0
+    assert [targets.lower_quantile(values, share, 9.0) for share in (0.0, 0.3, 0.34, 0.99)] == [1.0, 1.0, 2.0, 3.0]
+    assert targets.lower_quantile(values, 0.5, 1.5) == 1.5
     assert targets.lower_quantile(values[:0], 0.5, 1.0) == 0.0
 
 

@@ -91,7 +91,7 @@ def test_eval_view_is_the_preprocessing():
 
 
 @pytest.mark.parametrize("size", [8, 28, 64])
-@pytest.mark.parametrize("strong", ["randaugment", "cutout"])
+@pytest.mark.parametrize("strong", ["randaugment", "cutout", "cutout:3"])
 def test_shapes_finite_and_reproducible(size: int, strong: str):
     made = source(size, strong=strong)
     names = ("weak", "weak", "strong", "eval")
@@ -243,6 +243,16 @@ def test_bad_names_and_sizes():
         Pixels(patches(2, 32), Preprocess(28, **PLAIN), flip=True)
     with pytest.raises(InputError, match="'cutout'"):
         source(strong="cutouts")
+    with pytest.raises(InputError, match="'cutout:0'"):
+        source(strong="cutout:0")
+
+
+@pytest.mark.parametrize(("strong", "side"), [("cutout", 32), ("cutout:16", 16), ("cutout:5", 5)])
+def test_cutout_erases_a_square_of_half_the_side_or_of_so_many_pixels(strong: str, side: int):
+    pixels = np.full((200, 3, 64, 64), 200, dtype=np.uint8)
+    made = Pixels(pixels, Preprocess(64, (0.2,) * 3, (0.25,) * 3), flip=True, strong=strong)
+    erased = (made.view("strong", torch.arange(200)) == 0).all(1).flatten(1).sum(1)
+    assert int(erased.max()) == side**2
 
 
 def test_features():

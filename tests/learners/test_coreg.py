@@ -1,5 +1,6 @@
 """Co-Reg against loops written from its equations."""
 
+import copy
 from collections import Counter
 from math import log
 
@@ -10,9 +11,10 @@ from torch.nn import functional as F
 
 from zerolabel.blocks import losses, targets
 from zerolabel.data.views import Features
+from zerolabel.errors import InputError
 from zerolabel.learners import CoReg
 from zerolabel.learners.base import Batch, Epoch, Losses, Pass
-from zerolabel.networks import build
+from zerolabel.networks import Network, NetworkSpec, build
 from zerolabel.training import loop, train
 from zerolabel.training.settings import Settings
 
@@ -106,12 +108,15 @@ def test_a_step_moves_the_own_network_alone_and_no_target_has_a_gradient(world) 
 
 
 @pytest.mark.parametrize("mixup", [0.0, 4.0])
-def test_consistency_and_prototypes_against_the_loop(world, mixup: float) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(world, mixup=mixup, ramp=8, prototype_weight=0.3, unlabelled_weight=0.7)
+@pytest.mark.parametrize(("released", "ramp"), [(True, 2.25 / 8), (False, 3 / 8)])
+def test_consistency_and_prototypes_against_the_loop(world, mixup: float, released: bool, ramp: float) -> None:  # type: ignore[no-untyped-def]
+    printed = {} if released else {"squared_error": "sum", "ramp_by": "epoch"}
+    learner = learner_of(world, mixup=mixup, ramp=8, prototype_weight=0.3, unlabelled_weight=0.7, **printed)
+    classes = 4 if released else 1
     x, t = world.features[:10], torch.randn(10, 4).softmax(1)
     clean = torch.arange(10) % 5 < 3
     torch.manual_seed(7)
-    terms = learner.consistency(learner.network, learner.side, x, t, clean, 2)
+    terms = learner.consistency(learner.network, learner.side, x, t, clean, 2.25)
     torch.manual_seed(7)
     share = float(torch.distributions.Beta(mixup, mixup).sample()) if mixup else 1.0
     share, order = max(share, 1 - share), torch.randperm(10)
@@ -126,17 +131,17 @@ def test_consistency_and_prototypes_against_the_loop(world, mixup: float) -> Non
         if clean[i]:
             label.append(-sum(float(goal[c]) * log(float(p[c])) for c in range(4)))
         else:
-            square.append(sum((float(p[c]) - float(goal[c])) ** 2 for c in range(4)))
+            square.append(sum((float(p[c]) - float(goal[c])) ** 2 for c in range(4)) / classes)
         one = 0.0
         for weight, aim in ((share, t[i]), (1 - share, t[j])):
             if clean[i]:
                 one += weight * sum(float(aim[c]) * (log(float(aim[c])) - log(float(s[c]))) for c in range(4))
             else:
-                one += weight * sum((float(s[c]) - float(aim[c])) ** 2 for c in range(4))
+                one += weight * 0.7 * sum((float(s[c]) - float(aim[c])) ** 2 for c in range(4)) / classes
         align[bool(clean[i])].append(one)
     mean = {k: sum(v) / len(v) for k, v in align.items()}
     assert terms["consistency"].item() == pytest.approx(sum(label) / len(label), rel=1e-4)
-    assert terms["unlabelled"].item() == pytest.approx(0.7 * 3 / 8 * sum(square) / len(square), rel=1e-4)
+    assert terms["unlabelled"].item() == pytest.approx(0.7 * ramp * sum(square) / len(square), rel=1e-4)
     assert terms["prototype"].item() == pytest.approx(0.3 * (mean[True] + mean[False]), rel=1e-4)
 
 
@@ -204,15 +209,18 @@ def test_the_last_two_losses_join_after_the_delay(world) -> None:  # type: ignor
 
 def test_warm_up_term_by_term(world) -> None:  # type: ignore[no-untyped-def]
     learner, batch = learner_of(world), batch_of(world, 0, 1, 2)
-    learner.candidates[2] = True  # all classes: teaches nothing but entropy
+    learner.candidates[2] = True  # all classes: teaches nothing but entropy, and does not count
     terms = learner.warm_up_step(learner.peer, batch)
     partial = entropy = 0.0
     for row, i in enumerate((0, 1, 2)):
         p = softmax(learner.peer, batch.views[0][row])
-        partial += -log(sum(float(p[c]) for c in range(4) if learner.candidates[i, c])) / 3
+        if i != 2:
+            partial += -log(sum(float(p[c]) for c in range(4) if learner.candidates[i, c]) + 1e-5) / 2
+        torch.testing.assert_close(learner.peer_side.table[i], p)
         entropy += sum(float(q) * log(float(q)) for q in p) / 3
     assert terms["warm_up"].item() == pytest.approx(partial, rel=1e-4)
     assert terms["entropy"].item() == pytest.approx(entropy, rel=1e-4)
+    assert bool((learner.side.table == 0.25).all()) and bool((learner.peer_side.table[3:] == 0.25).all())
 
 
 def epoch_of(learner: CoReg, number: int, p_a: Tensor, p_b: Tensor) -> Epoch:
@@ -240,7 +248,7 @@ def test_divisions_are_exchanged(world, exchange: bool) -> None:  # type: ignore
     for one in learner.passes(epoch_of(learner, 4, p_a, p_b)):
         one.step("trusted", "rest")
         passes.append(one)
-    q_a, q_b = reference.score(p_a), reference.score(p_b)
+    q_a, q_b = reference.score(p_a, reference.side), reference.score(p_b, reference.peer_side)
     w_a, w_b = reference.divide(q_a, reference.side), reference.divide(q_b, reference.peer_side)
     assert not torch.equal(w_a, w_b)
     used = ((w_b, q_b), (w_a, q_a)) if exchange else ((w_a, q_a), (w_b, q_b))
@@ -357,6 +365,85 @@ def test_alignment_to_the_prior(world) -> None:  # type: ignore[no-untyped-def]
     for _ in range(50):
         aligned = learner_of(world, prior=given).score(aligned)
     torch.testing.assert_close(aligned.mean(0), torch.tensor(given), atol=1e-3, rtol=0)
+
+
+def test_running_alignment_by_hand() -> None:
+    """Three images, two looked at together; the table begins uniform."""
+    p, table = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]), torch.full((3, 2), 0.5)
+    # means of the table: (0.9 + 0.6 + 0.5) / 3 = 2/3 for the first batch, (0.9 + 0.6 + 0.2) / 3 = 17/30 for the second
+    expected = torch.tensor([[0.9 * 1 / 3, 0.1 * 2 / 3], [0.6 * 1 / 3, 0.4 * 2 / 3], [0.2 * 13 / 30, 0.8 * 17 / 30]])
+    expected /= expected.sum(1, keepdim=True)
+    torch.testing.assert_close(targets.align_running(p, table, torch.full((2,), 0.5), 2), expected)
+    torch.testing.assert_close(targets.align_running(p, p, torch.ones(2), 1), targets.align(p, torch.full((2,), 0.5)))
+    torch.testing.assert_close(targets.align_running(p, table, torch.ones(2), 3), targets.align(p, torch.ones(2)))
+    assert targets.align_running(p[:0], table[:0], torch.ones(2), 2).shape == (0, 2)
+
+
+def test_a_side_remembers_its_predictions_where_alignment_runs(world) -> None:  # type: ignore[no-untyped-def]
+    p = torch.randn(len(world.truth), 4).softmax(1)
+    running, whole = learner_of(world, alignment_batch=100), learner_of(world, alignment="whole")
+    expected = targets.align_running(p, running.side.table, running.prior, 100)
+    torch.testing.assert_close(running.score(p, running.side), expected)
+    assert torch.equal(running.side.table, p) and bool((running.peer_side.table == 0.25).all())
+    torch.testing.assert_close(running.score(p, running.side), targets.align(p, running.prior))
+    torch.testing.assert_close(whole.score(p, whole.side), targets.align(p, whole.prior))
+    with pytest.raises(InputError, match="alignment_batch"):
+        learner_of(world, alignment_batch=0)
+
+
+class Watched(torch.nn.Module):
+    """A backbone that notes how many images it sees at a time and in which mode; it ends in batch normalization."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(inputs, 6), torch.nn.BatchNorm1d(6))
+        self.seen: list[tuple[int, bool]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append((len(x), self.training))
+        answer: Tensor = self.layers(x)
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("how", "since", "passes"),
+    [
+        ("separate", 5, [3, 3, 4, 4, 14, 7]),
+        ("separate", 1, [3, 3, 4, 4, 14, 7]),
+        ("joint", 5, [14, 14, 7]),
+        ("joint", 1, [14, 14]),
+    ],
+)
+def test_forward_passes_of_one_step(world, how: str, since: int, passes: list[int]) -> None:  # type: ignore[no-untyped-def]
+    """Unlabelled, then partial views one by one; the mix; the queries, in the code's way also before they count."""
+    network = Network(Watched(12), 6, NetworkSpec("linear", 4, 12), pretrained=True)
+    learner = CoReg(network, world.annotations, labelling=how, **SMALL).train()
+    trusted, rest = batch_of(world, 0, 1, 2, 3), batch_of(world, 4, 5, 6)
+    step(learner, trusted, rest, since)
+    assert learner.network.backbone.seen == [(n, True) for n in passes]
+    assert learner.peer.backbone.seen == [(6, False)]
+    assert learner.side.momentum.copy.network.backbone.seen == [(7, True)]
+
+
+def test_own_labels_come_from_the_statistics_of_each_view_and_split(world) -> None:  # type: ignore[no-untyped-def]
+    network = Network(Watched(12), 6, NetworkSpec("linear", 4, 12), pretrained=True)
+    learner = CoReg(network, world.annotations, **SMALL).train()
+    with torch.no_grad():
+        learner.network.head.weight.normal_(std=3)
+    trusted, rest = batch_of(world, 0, 1, 2, 3), batch_of(world, 4, 5, 6)
+    before = copy.deepcopy(learner.network)
+    _, seen = step(learner, trusted, rest)
+
+    def predicted(x: Tensor) -> Tensor:
+        linear, norm = before.backbone.layers
+        h = linear(x)
+        h = (h - h.mean(0)) / (h.var(0, unbiased=False) + norm.eps).sqrt()
+        return before.head(h).softmax(1)
+
+    own = sum(predicted(view) for view in trusted.views[:2]) / 2
+    w = seen["w"][:4, None]
+    t = (w * seen["restricted"][:4] + (1 - w) * own) ** 2
+    torch.testing.assert_close(seen["target"][:4], (t / t.sum(1, keepdim=True)).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_two_networks_start_apart(world) -> None:  # type: ignore[no-untyped-def]

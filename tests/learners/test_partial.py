@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import mixup
 from zerolabel.data.views import Features
 from zerolabel.errors import InputError
 from zerolabel.learners import (
@@ -157,7 +158,7 @@ def test_cavl_takes_the_largest_activation_value_of_the_set(world) -> None:  # t
 def test_leveraged_weights_are_normalised_on_each_side(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
     learner, batch = learner_of(kind, world.annotations, beta=2.0), batch_of(world, 3, 8, 11)
     sets = world.annotations.candidates[batch.index]
-    w = [[a + b for a, b in zip(uniform(s), uniform(~s), strict=True)] if not s.all() else uniform(s) for s in sets]
+    w = [[0.25] * 4] * 3
     with torch.no_grad():
         g = learner.network(batch.views[0]).tolist()
     p, expected = probabilities(learner, batch.views[0]), 0.0
@@ -386,7 +387,11 @@ def test_papi_by_loops(world) -> None:  # type: ignore[no-untyped-def]
     p = [probabilities(learner, x) for x in batch.views]
     with torch.no_grad():
         z = [F.normalize(learner.projector(learner.network.features(x)), dim=1) for x in batch.views]
-    c = [uniform(row) for row in sets]
+    phi = 0.95 - 0.15 / 4
+    c = [
+        [phi * a + (1 - phi) * b for a, b in zip(uniform(sets[i]), inside(p[0][i], sets[i]), strict=True)]
+        for i in range(3)
+    ]
     terms, expected = one.step(batch), 0.0
     for v in range(2):
         for i in range(3):
@@ -394,9 +399,7 @@ def test_papi_by_loops(world) -> None:  # type: ignore[no-untyped-def]
             expected += sum(c[i][j] * (log(c[i][j]) - log(s[j])) for j in range(4) if c[i][j]) / 3
     close(terms["prototype"], 0.5 * expected)
     close(terms["weighted"], -sum(c[i][j] * log(p[0][i][j]) for i in range(3) for j in range(4)) / 3)
-    phi = 0.95 - 0.15 / 4
-    after = [[phi * a + (1 - phi) * b for a, b in zip(c[i], inside(p[0][i], sets[i]), strict=True)] for i in range(3)]
-    rows_close(learner.confidence[batch.index], after)
+    rows_close(learner.confidence[batch.index], c)
     momentum = 0.9 - 0.4 / 4
     for v in range(2):
         for i in range(3):
@@ -422,6 +425,18 @@ def test_papi_mixes_images_and_both_targets(world) -> None:  # type: ignore[no-u
             for part, rows in ((share, confidence), (1 - share, confidence[order])):
                 expected += part * float(F.kl_div(log_s, rows, reduction="batchmean"))
     close(value, expected)
+
+
+def test_papi_pairs_are_the_same_whichever_part_is_larger(world) -> None:  # type: ignore[no-untyped-def]
+    """The paper takes a share as it is drawn; its complement, with the pairs turned round, is the same loss."""
+    learner, batch = learner_of(PaPi, world.annotations, embedding=8), batch_of(world, 3, 8, 11, 20, 5, views=2)
+    learner.prototypes.vectors.copy_(F.normalize(torch.randn(4, 8), dim=1))
+    order, found = torch.tensor([2, 4, 1, 0, 3]), []
+    for mix in (mixup.Mix(0.3, order), mixup.Mix(0.7, order.argsort())):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mixup, "draw", lambda *_, mix=mix: mix)
+            found.append(learner.alignment(batch, learner.confidence[batch.index]).item())
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", [CC, RC, PRODEN, CAVL, POP], ids=lambda kind: kind.__name__)

@@ -88,7 +88,9 @@ def test_phi_falls_over_the_training(kind: type[Learner], world) -> None:  # typ
         phi = 0.95 - 0.15 * number / 20
         moved = (learner.confidence[i] - phi * before) / (1 - phi)  # what the confidence was drawn to
         assert float(moved.sum()) == pytest.approx(1, abs=1e-4) and float(moved.min()) > -1e-4
-        if number == 1:  # not softened yet
+        if number == 1 and kind is ALIM:  # not softened yet: its soft target stays in the set
+            assert moved[~learner.candidates[i]].abs().max() < 1e-4
+        elif number == 1:
             assert sorted(moved.tolist()) == pytest.approx([0, 0, 0, 1], abs=1e-4)
 
 
@@ -115,11 +117,9 @@ def test_alim_target_and_mu_against_the_loop(world, target: str) -> None:  # typ
     learner.margin.copy_(torch.rand(len(learner.margin)) * 2)
     rows = [i for i in range(len(human)) if human[i] < 0]
     ordered = sorted(float(learner.margin[i]) for i in rows)
-    place = 0.3 * (len(ordered) - 1)
-    low = int(place)
-    mu = ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+    mu = ordered[int(0.3 * len(ordered))]
     batch, before, vectors = batch_of(world, 0, 1, 2, 3), learner.confidence.clone(), learner.prototypes.vectors.clone()
-    r = (embedded(learner, batch.views[0]) @ vectors.T).softmax(1)
+    r = (embedded(learner, batch.views[0]) @ vectors.T / 0.07).softmax(1)
     step_of(learner, 4)(batch)
     assert learner.figures["mu"] == pytest.approx(mu, rel=1e-5) and mu < 1
     phi = 0.95 + 0.4 * (0.8 - 0.95)
@@ -142,19 +142,16 @@ def test_alim_keeps_to_the_sets_in_warm_up_and_without_noise(world) -> None:  # 
         assert not bool((learner.confidence[:16] * ~learner.candidates[:16]).any())
 
 
-def test_pico_plus_trusts_the_closest_of_each_class_and_people(world) -> None:  # type: ignore[no-untyped-def]
-    human = torch.full((len(world.truth),), -1)
+def test_pico_plus_trusts_the_closest_of_all_and_people(world) -> None:  # type: ignore[no-untyped-def]
+    human, n = torch.full((len(world.truth),), -1), len(world.truth)
     human[0] = 1
-    learner = learner_of(PiCOPlus, world.annotations.with_labels(human), noise_rate=0.25)
-    n = len(human)
+    learner = learner_of(PiCOPlus, world.annotations.with_labels(human), noise_rate=0.3)
     learner.pseudo.copy_(torch.arange(n) % 4)
+    learner.pseudo[5] = -1  # not seen
     learner.closeness.copy_(torch.rand(n))
     learner.closeness[0] = -1
-    chosen = learner.select()
-    for c in range(4):
-        members = [i for i in range(n) if i % 4 == c]
-        best = sorted(members, key=lambda i: -float(learner.closeness[i]))[: -(-3 * len(members) // 4)]
-        assert {i for i in members if chosen[i]} == set(best) | ({0} if c == 0 else set())
+    best = sorted((i for i in range(n) if i != 5), key=lambda i: -float(learner.closeness[i]))[: int(0.7 * (n - 1))]
+    assert set(learner.select().nonzero().squeeze(1).tolist()) == {*best, 0}
 
 
 def test_pico_plus_positives_against_the_loop(world) -> None:  # type: ignore[no-untyped-def]
@@ -272,7 +269,7 @@ def test_alim_step_against_the_loop(world, variant: str) -> None:  # type: ignor
     z = embedded(learner, batch.views[0])
     step = step_of(learner, 5)
     mu = learner.figures["mu"]
-    assert mu == pytest.approx(0.82, abs=1e-4)
+    assert mu == pytest.approx(0.1 + 0.8 * 216 / 239, abs=1e-4)  # entry int(0.9 * 240), from 0, of the sorted margins
     learner.contrast.start(learner.network)
     keys, mix = learner.contrast.momentum(batch.views[1]), mixed(batch.views[0])
     with torch.no_grad():

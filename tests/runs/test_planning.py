@@ -70,6 +70,62 @@ def test_what_is_said_counts(images):
     assert (plan(glyphs(images)).strong, plan(glyphs(images, strong="cutout")).strong) == ("randaugment", "cutout")
     with pytest.raises(InputError, match="--strong cutouts: there is no such choice"):
         plan(glyphs(images, strong="cutouts"))
+    with pytest.raises(InputError, match="--strong cutout:x: x is no number of pixels; write for example cutout:16"):
+        plan(glyphs(images, strong="cutout:x"))
+
+
+PAPERS = {  # what the released code of Co-Reg has, by hand
+    "warm_up": 50, "entropy_weight": 1, "evidence": "sets", "full_sets": False, "floor": 1e-5, "temperature": 0.5,
+    "threshold": 0.5, "history": 5, "mixup": 4, "unlabelled_weight": 1, "squared_error": "mean", "ramp": 16,
+    "ramp_by": "batch", "restart": True, "repeats": False, "labelling": "separate", "prototype_weight": 0.1,
+    "contrast_weight": 0.1, "delay": 10, "embedding": 128, "queue": 8192, "momentum": 0.999, "balance": 0,
+    "prototype_momentum": 0.999, "prototype_temperature": 0.3, "contrast_temperature": 0.07, "prior": "uniform",
+    "alignment": "running", "alignment_batch": 256, "align_batches": False, "co_pseudo_labels": True,
+    "contrast": "noisy", "unlabelled_split": True,
+}  # fmt: skip
+
+
+def test_the_preset_of_the_paper_is_the_released_code(images):
+    config = plan(Request(images, "0,1,2", preset="paper", strong="cutout"))
+    assert config.hyper_parameters == PAPERS == hyper_parameters(CoReg)
+    assert config.vlm == ("open_clip:ViT-B-32/openai",) and len(config.templates[0]) == 27
+    assert config.templates == (prompts.TEMPLATES["small"],) and config.rule == "union"
+    assert (config.student, config.pretrained, config.size) == ("preact_resnet18", False, 28)
+    assert (config.deploy, config.propagate, config.via, config.strong) == ("both", False, None, "cutout:16")
+    settings = {"epochs": 800, "batch_size": 256, "optimizer": "sgd", "lr": 0.01, "final_lr": 1e-3, "period": 800}
+    assert config.settings.items() >= (settings | {"momentum": 0.9, "weight_decay": 5e-4}).items()
+    assert (config.settings["precision"], config.settings["statistics"]) == ("float32", "running")
+    assert config.preset.startswith("paper: ") and "both networks deployed" in student(config)
+    assert "cutout of 16 pixels alone" in student(config)
+
+
+def test_what_is_said_counts_beside_a_preset(images, tmp_path, make_annotations):
+    said = {"templates": "a {}", "student": "light", "deploy": "one", "size": 32, "candidates": "topk:2", "epochs": 100}
+    config = plan(glyphs(images, preset="paper", options=["warm_up=7", "lr=0.5"], strong="cutout:9", **said))
+    assert (config.vlm, config.templates, config.rule) == (("glyphs",), (("a {}",),), "topk:2")
+    assert (config.student, config.deploy, config.size, config.strong) == ("light", "one", 32, "cutout:9")
+    assert config.settings.items() >= {"epochs": 100, "period": 800, "lr": 0.5}.items()
+    assert config.hyper_parameters == PAPERS | {"warm_up": 7}
+    make_annotations(torch.tensor([[0, 1], [1, 1]]), 2).save(tmp_path / "annotations.parquet")
+    config = plan(Request(images, annotations=str(tmp_path), preset="paper"))
+    assert (config.vlm, config.rule, config.student) == (("synthetic",), "union", "preact_resnet18")
+    own = presets.Preset("mine", "I say so", {"epochs": 3}, {}, choices={"student": "linear"})
+    config = plan(glyphs(images, preset=own))
+    assert (config.student, config.settings["epochs"], config.preset) == ("linear", 3, "mine: I say so")
+
+
+def test_presets_by_name_and_by_the_number_of_images(images):
+    assert presets.find("auto", 9) == presets.find("small", 9) == presets.small(9)
+    assert presets.find("auto", presets.SMALL).name == "large" and presets.find("small", 10**6).name == "small"
+    assert presets.find("paper", 9) is presets.find("paper", 10**6) is presets.PAPER
+    assert plan(glyphs(images, preset="small")).hyper_parameters == presets.small(9).hyper_parameters["coreg"]
+    with pytest.raises(InputError, match="--preset papr: there is no such preset; did you mean 'paper'"):
+        plan(glyphs(images, preset="papr"))
+
+
+@pytest.mark.parametrize(("sides", "size"), [((28, 28), 28), ((32, 32), 32), ((48, 48), 64), ((300, 400), 64)])
+def test_the_paper_has_three_sizes(tmp_path, sides, size):
+    assert plan(glyphs(write(tmp_path / "images", [sides] * 3), preset="paper")).size == size
 
 
 def test_a_warm_up_leaves_room_for_training(images):

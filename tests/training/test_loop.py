@@ -115,6 +115,18 @@ def test_the_first_group_is_drawn_once_and_the_others_restart(second: int) -> No
     assert set(counts) <= set(other.tolist())
 
 
+def test_a_group_that_restarts_without_repeats_ends_each_round_with_a_short_batch() -> None:
+    """Co-Reg's code: 1,000 images of the partial split, 300 or 10 or 2,000 of the unlabelled one."""
+    first = torch.arange(1000)
+    for n, sizes in ((300, [256, 44, 256, 44]), (10, [10] * 4), (2000, [256] * 4), (0, [0] * 4)):
+        batches = drawn(Pass(print, (first, torch.arange(2000, 2000 + n)), repeats=False), 9999, 256)
+        assert [len(groups[0]) for groups in batches] == [256, 256, 256, 232]
+        assert [len(groups[1]) for groups in batches] == sizes
+        assert all(len(set(groups[1])) == len(groups[1]) for groups in batches)
+    two = drawn(Pass(print, (first, torch.arange(300)), repeats=False), 9999, 256)
+    assert sorted(two[0][1] + two[1][1]) == sorted(two[2][1] + two[3][1]) == list(range(300))
+
+
 def test_empty_groups() -> None:
     none, some = torch.zeros(0, dtype=torch.long), torch.arange(5)
     assert [[len(group) for group in groups] for groups in drawn(Pass(print, (none, some)), 9, 3)] == [[0, 3], [0, 2]]

@@ -341,7 +341,7 @@ WRONG = {
     "--vlm chat:tiny --endpoint URL --concurrency 0": "--concurrency 0 is below 1",
     "--vlm chat:tiny --endpoint URL --questions what": "--questions what: there is no such file",
     "--vlm glyphs --endpoint URL": "add --vlm chat:MODEL",
-    "--vlm chat: --endpoint URL": "there is no such model",
+    "--vlm chat: --endpoint URL": "unknown model",
 }
 
 

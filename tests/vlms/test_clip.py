@@ -107,7 +107,7 @@ def test_models_of_the_hub_come_from_the_local_cache(folders, tmp_path, monkeypa
     ("spec", "message"),
     [
         ("glyph", "did you mean 'glyphs'"),
-        ("open_clip:", "there is no such model"),
+        ("open_clip:", "unknown model"),
         ("open_clip:ViT-B-33/openai", "did you mean 'ViT-B-32'"),
         ("open_clip:ViT-B-32", "open_clip has no model 'ViT-B-32'"),
         ("open_clip:qqq/www", "open_clip.list_pretrained"),

@@ -1,6 +1,5 @@
 """Unlabelled images, class names and a vision-language model in; what was learnt of the model, in a folder, out."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from zerolabel.adaptation.transduction import SOLVERS, inductive, solve
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.candidates import check_enough
 from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data.classes import Classes, prompts
 from zerolabel.data.images import ImageSet, decode
@@ -34,6 +34,7 @@ from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
+from zerolabel.plain_json import dumps
 from zerolabel.training import Source, predict, train
 from zerolabel.training.loop import launch
 from zerolabel.vlms import adapted
@@ -81,17 +82,18 @@ class Learnt:
     facts: dict[str, Any]
 
 
-def wording(templates: Sequence[str], parts: Sequence[str]) -> tuple[str, list[str]]:
+def wording(templates: Sequence[str], parts: Sequence[str], start: str = "words") -> tuple[str, list[str]]:
     """The words that a learnt text starts from, and the templates that the adapted model is asked with.
 
-    A learnt text starts from the words before the class name in the first template that has any.
+    A learnt text starts from the words before the class name in the first template that has any, or with a random
+    start from none.
     """
     with_words = [t for t in templates if t.partition("{}")[0].strip()] or list(templates[:1])
     used = with_words[:1] if (TEXTS | {"lora"}) & set(parts) else list(templates)
     if not TEXTS & set(parts):
         return "", used
     words, _, after = used[0].partition("{}")
-    return words, ["{}" + after]
+    return words if start == "words" else "", ["{}" + after]
 
 
 def adapt(
@@ -128,11 +130,13 @@ def adapt(
             labels has none.
     """
     asked = {"classes": [classes.names, list(classes.words)], "templates": list(templates)}
-    told = json.dumps({**asdict(request), **asked}, indent=2, default=list) + "\n"
+    told = dumps({**asdict(request), **asked}, indent=2, ascii=True) + "\n"
     look(output, told, resume=resume)
     done = annotate(images, encoder, classes, templates, cache=cache, progress=partial(progress, "annotate"))
     annotations = done.annotations if labels is None else done.annotations.with_labels(labels(done.annotations))
     done = replace(done, annotations=annotations)
+    if request.method not in (*ON_FEATURES, *SUPERVISED):
+        check_enough(annotations)
     if request.method in ON_FEATURES:
         learnt = fitted(request, done, encoder, classes, templates)
     else:
@@ -140,6 +144,8 @@ def adapt(
         write_request(output, told)
         learnt = training.run(output, partial(progress, "adapt"))
     write_request(output, told)
+    if not bool(learnt.probabilities.isfinite().all()):
+        raise FloatingPointError(f"--method {request.method} ends in numbers that are not finite; nothing is adapted.")
     found = check(done.annotations, learnt.probabilities)
     save(output, learnt.state)
     chosen = learnt.probabilities if found.helped else done.annotations.scores
@@ -147,9 +153,10 @@ def adapt(
         "base": request.vlm, "revision": encoder.revision, "method": request.method, **learnt.facts,
         "classes": list(classes.names), "aliases": [list(a) for a in classes.aliases],
         "base_templates": list(templates), "check": asdict(found), "used": found.helped, "reason": found.reason,
-        "settings": asdict(request.training()), "options": request.options(), "threshold": threshold(request, chosen),
+        "layout": adapted.LAYOUT, "settings": asdict(request.training()),
+        "options": request.options(), "threshold": threshold(request, chosen),
     }  # fmt: skip
-    write_text(output / adapted.RECORD, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    write_text(output / adapted.RECORD, dumps(about, indent=2) + "\n")
     return Adapted(output, annotations, chosen, learnt.probabilities, found, done.skipped)
 
 
@@ -170,10 +177,10 @@ class Training:
         self, request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
     ) -> None:
         self.settings = request.training()
-        taught = lessons(request, done.annotations, done.features)
+        taught = lessons(request, done, encoder, classes, templates)
         torch.manual_seed(self.settings.seed)
         prompt = "+".join(request.parts)
-        words, used = wording(templates, request.parts)
+        words, used = wording(templates, request.parts, request.start)
         network = adapted.prompted(encoder, classes, prompt, words, used)
         if request.method == "lafter":
             taught = taught_by_texts(taught, done.features, network, encoder, classes, templates, self.settings.seed)
@@ -240,20 +247,29 @@ def views(request: Request, done: Annotated, encoder: DualEncoder, device: torch
     """What training reads: features where these stay as they are, else the images, whose pixels are put into a file."""
     if request.on_features:
         return Features(done.features, device)
-    return Pixels(squares(done.images, encoder, store), encoder.view, flip=request.flip, device=device)
+    rows = squares(done.images, encoder, store)
+    return Pixels(rows, encoder.view, flip=request.flip, crop=request.crop, device=device)
 
 
-def lessons(request: Request, annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
+def lessons(
+    request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
+) -> Annotations:
     """What the learner is told: the scores, spread over neighbours where that is asked, or a person's labels alone.
+
+    A learner that takes no spread scores gets the model's own answers to the mean text feature of the templates.
 
     Raises:
         InputError: the method learns from labels, and there is none.
     """
+    annotations = done.annotations
     if request.method in SUPERVISED:
         return only_labelled(annotations, request)
+    if not LEARNERS[request.learner].takes_propagated_scores:
+        texts = functional.normalize(text_features(encoder, classes, templates).mean(0), dim=1)
+        return replace(annotations, scores=encoder.probabilities(torch.as_tensor(done.features), texts))
     if not request.propagate:
         return annotations
-    return replace(annotations, scores=propagate(annotations.scores, features))
+    return replace(annotations, scores=propagate(annotations.scores, done.features))
 
 
 def only_labelled(annotations: Annotations, request: Request) -> Annotations:

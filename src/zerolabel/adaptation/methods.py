@@ -8,6 +8,7 @@ from zerolabel.adaptation.few_shot import FEW_SHOT
 from zerolabel.adaptation.options import parse_few_shot, parse_solver
 from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.adaptation.transduction import defaults as solver_defaults
+from zerolabel.data.views.sources import CROPS
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners import LEARNERS
 from zerolabel.networks.prompted import OF_CLASSES, kinds
@@ -65,6 +66,42 @@ OWN_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
+class Published:
+    """Values of a method in its authors' code.
+
+    Attributes:
+        settings: of the training.
+        hyper_parameters: of the learner.
+        start: see `Request`.
+        crop: see `Request`.
+    """
+
+    settings: dict[str, Any]
+    hyper_parameters: dict[str, Any]
+    start: str = "words"
+    crop: str = "padding"
+
+
+STARTS = ("words", "random")
+"""Where learnt tokens before a text start: from the words of a template, or at random, 16 of N(0, 0.02)."""
+
+GRIP = {"lr": 0.1, "weight_decay": 0.1, "batch_size": 16, "lr_warm_up": 5}
+
+PUBLISHED = {
+    "ueo": Published(
+        {"lr": 1e-4, "momentum": 0.0, "batch_size": 64, "epochs": 50, "lr_per_step": True},
+        {"image_rate": 1.0},
+        crop="resized",
+    ),
+    "grip": Published({**GRIP, "epochs": 1500, "cycles": 10}, {"prior": "uniform", "boards": True}, "random"),
+    "ifpl": Published({**GRIP, "epochs": 1500, "cycles": 10}, {"prior": "uniform", "boards": True}, "random"),
+    "fpl": Published({**GRIP, "epochs": 150}, {"prior": "uniform", "boards": True}, "random"),
+}
+"""Of ``--preset paper``. UEO's learning rate of 1e-4 without momentum is a thousandth of the default's effect and made
+for thousands of steps; GRIP's 1,500 epochs are made for a GPU."""
+
+
+@dataclass(frozen=True)
 class Request:
     """What is asked.
 
@@ -78,6 +115,8 @@ class Request:
         propagate: whether scores spread over neighbours (`zerolabel.blocks.label_propagation`) before pseudo-labels are
             chosen; ours, for no paper does.
         open_set: whether images may be of no class, so that the threshold is where confidences part in two groups.
+        start: where learnt tokens before a text start, see `STARTS`.
+        crop: which weak view of pixels, "padding" or "resized", see `zerolabel.data.views.Pixels`.
     """
 
     vlm: str
@@ -88,6 +127,8 @@ class Request:
     flip: bool = True
     propagate: bool = True
     open_set: bool = False
+    start: str = "words"
+    crop: str = "padding"
 
     @classmethod
     def parse(
@@ -103,23 +144,48 @@ class Request:
         flip: bool | None = None,
         propagate: bool = True,
         open_set: bool = False,
+        preset: str | None = None,
+        start: str | None = None,
+        crop: str | None = None,
     ) -> "Request":
         """From what a user says, ``NAME=VALUE`` texts among it.
 
+        Args:
+            vlm: how the model is named.
+            method: see `Request`.
+            assignments: texts such as ``lr=0.1``, over the preset's.
+            prompt: see `Request`.
+            epochs: of the training.
+            seed: of the training.
+            device: of the training.
+            flip: whether views may be mirrored.
+            propagate: see `Request`; never with the preset "paper".
+            open_set: see `Request`.
+            preset: "paper" takes the values of the authors' code, see `PUBLISHED`; none takes those made here.
+            start: see `Request`; none leaves it to the preset.
+            crop: see `Request`; none leaves it to the preset.
+
         Raises:
-            InputError: there is no such method, part, option or device.
+            InputError: there is no such method, part, option, preset or device.
         """
         check_device(device)
         mirrored = vlm != "glyphs" if flip is None else flip
         if method in ON_FEATURES:
             if prompt is not None or epochs is not None:
                 raise InputError(f"--method {method} learns no prompt by epochs; leave --prompt and --epochs out.")
+            if (preset, start, crop) != (None, None, None):
+                raise InputError(f"--method {method} has no --preset, --start or --crop; leave them out.")
             read = parse_few_shot if method in FEW_SHOT else parse_solver
             options, fixed = read(method, assignments), {"seed": seed, "device": device}
             return cls(vlm, method, None, options, fixed, mirrored, open_set=open_set)
-        chosen = parse(cls(vlm, method).learner, assignments)
-        settings = {**chosen.settings, "seed": seed, "device": device, **({"epochs": epochs} if epochs else {})}
-        request = cls(vlm, method, prompt, chosen.learner, settings, mirrored, propagate, open_set)
+        chosen, paper = parse(cls(vlm, method).learner, assignments), published(method, preset)
+        settings = {**paper.settings, **chosen.settings, "seed": seed, "device": device}
+        settings |= {"epochs": epochs} if epochs else {}
+        request = cls(
+            vlm, method, prompt, {**paper.hyper_parameters, **chosen.learner}, settings, mirrored,
+            propagate and preset is None, open_set, one_of("--start", start or paper.start, STARTS),
+            one_of("--crop", crop or paper.crop, CROPS),
+        )  # fmt: skip
         kinds(request.prompt or "text")
         make_settings(settings)
         return request
@@ -148,7 +214,7 @@ class Request:
     @property
     def on_features(self) -> bool:
         """Whether the images' features stay as they are, so that one pass over the images is enough."""
-        return set(self.parts) <= {"text", "adapter"} | OF_CLASSES
+        return set(self.parts) <= {"text", "adapter"} | OF_CLASSES and self.crop == "padding"
 
     def options(self) -> dict[str, Any]:
         """Hyper-parameters of the learner; a solver estimates the class prior, too, where it has one."""
@@ -162,4 +228,30 @@ class Request:
         return Settings(**{**SETTINGS, **OWN_SETTINGS.get(self.method, {}), **self.settings})
 
 
-__all__ = ["METHODS", "ON_FEATURES", "SUPERVISED", "Request"]
+def published(method: str, preset: str | None) -> Published:
+    """What a preset sets; nothing without one.
+
+    Raises:
+        InputError: there is no such preset, or none of this method.
+    """
+    if preset is None:
+        return Published({}, {})
+    if one_of("--preset", preset, ("paper",)) == "paper" and method not in PUBLISHED:
+        raise InputError(
+            f"--preset paper is there for {', '.join(PUBLISHED)}, not for --method {method}; leave it out."
+        )
+    return PUBLISHED[method]
+
+
+def one_of(option: str, value: str, known: Sequence[str]) -> str:
+    """The value, where it is known.
+
+    Raises:
+        InputError: it is not.
+    """
+    if value not in known:
+        raise InputError(f"{option} {value}: there is no such choice{nearest(value, known)}")
+    return value
+
+
+__all__ = ["METHODS", "ON_FEATURES", "PUBLISHED", "SUPERVISED", "Published", "Request"]

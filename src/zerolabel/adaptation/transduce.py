@@ -14,6 +14,7 @@ from zerolabel.annotate.writing import Progress
 from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
+from zerolabel.errors import InputError
 from zerolabel.files import replacing
 from zerolabel.vlms.clip import DualEncoder
 
@@ -93,6 +94,8 @@ def transduce(
         )
         posterior = solve(method, done.features, texts, encoder.logit_scale, **options)
     told = ", ".join(f"{name}={value}" for name, value in {**defaults(method), **options}.items())
+    if not bool(posterior.isfinite().all()):
+        raise InputError(f"--method {method} gives probabilities that are not finite; choose other --set values.")
     annotations = replace(done.annotations, scores=posterior)
     annotations = annotations.with_candidates(build(annotations), f"{rule} of {method}({told})")
     return Transduced(annotations, done.annotations, done.skipped)

@@ -4,6 +4,7 @@ import csv
 import os
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -23,10 +24,10 @@ from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
 from zerolabel.files import replacing
 from zerolabel.vlms.chat import MOST_CLASSES, SHORTLIST, Chat
-from zerolabel.vlms.chat.answers import Answer, Vocabulary
+from zerolabel.vlms.chat.answers import CUT_OFF, FAILED, Answer, Vocabulary
 from zerolabel.vlms.chat.budget import Purse, Spent
 from zerolabel.vlms.chat.client import Client, Gone, Passing, Refused
-from zerolabel.vlms.chat.protocol import data_url, question, tokens_in
+from zerolabel.vlms.chat.protocol import Reply, data_url, question, tokens_in
 from zerolabel.vlms.chat.reply_cache import AnswerStore, key
 
 AHEAD = 4  # images that wait for each thread
@@ -59,6 +60,10 @@ class Interview:
         store: answers on disk.
         reached: whether something listens at the endpoint.
         shortlists: class ids to ask about, by the content of the image; None asks about all classes.
+        served: the model and where it is.
+        listed: the version that the server's list of models declares; empty where it declares none.
+        called: what the model called itself in its last answer.
+        reused: answers that were known from before.
     """
 
     chat: Chat
@@ -66,9 +71,14 @@ class Interview:
     templates: Sequence[str]
     store: AnswerStore
     shortlists: Shortlists | None = None
+    served: str = field(init=False)
+    listed: str = field(init=False)
+    called: str = field(init=False)
     client: Client = field(init=False)
     purse: Purse = field(init=False)
     reached: bool = field(init=False, default=False)
+    reused: int = field(init=False, default=0)
+    naming: threading.Lock = field(init=False, default_factory=threading.Lock)
     reaching: threading.Lock = field(init=False, default_factory=threading.Lock)
     locks: tuple[threading.Lock, ...] = field(init=False, default_factory=_locks)
 
@@ -83,6 +93,19 @@ class Interview:
             )
         self.client, self.purse = Client(self.chat), Purse(self.chat)
         self.vocabulary = Vocabulary(self.classes)
+        self.served = f"{self.chat.model} at {self.chat.shown.rstrip('/')}"
+        declared = self.client.declared()
+        self.reached = declared is not None
+        self.listed = self.kept_version(declared)
+        self.called = self.store.version(f"called: {self.served}")
+
+    def kept_version(self, declared: str | None) -> str:
+        """What the server declares now, or declared last where it is away."""
+        name = f"listed: {self.served}"
+        last = self.store.version(name)
+        if declared is not None and declared != last:
+            self.store.set_version(name, declared)
+        return last if declared is None else declared
 
     def row(self, images: ImageSet, index: int) -> _Row:
         """Ask every prompt about one image; what was answered before is not asked again.
@@ -114,17 +137,33 @@ class Interview:
 
     def key(self, template: str, digest: str) -> str:
         """What the answer to a prompt about an image depends on."""
-        chat = self.chat
-        how = {"side": chat.side, "choices": chat.choices, "classes": self.names(digest)}
-        return key(image=digest, prompt=template, model=chat.model, **how)
+        chat, names = self.chat, self.names(digest)
+        how = {"side": chat.side, "choices": chat.choices, "answer_tokens": chat.answer_tokens}
+        who = {"served": self.served, "listed": self.listed, "called": self.called}
+        return key(image=digest, question=question(template, names, chat.choices), classes=names, **how, **who)
+
+    def keep(self, template: str, digest: str, reply: Reply) -> None:
+        """Keep an answer, by what the model calls itself in it."""
+        with self.naming:
+            if reply.model and reply.model != self.called:
+                if self.called and self.reused:
+                    warnings.warn(
+                        f"the model now answers as {reply.model!r}, and {self.reused} answers of {self.called!r} were "
+                        "taken from the cache; repeat the command with --overwrite to ask all anew.",
+                        stacklevel=2,
+                    )
+                self.called = reply.model
+                self.store.set_version(f"called: {self.served}", reply.model)
+            place = self.key(template, digest)
+        self.store.add(place, reply)
 
     def answer(self, template: str, digest: str, image: Image.Image) -> tuple[Answer, str, bool]:
         """The answer, its text or the failure in words, and whether it was known from before."""
         names, choices = self.names(digest), self.chat.choices
         if not names:
             return Answer((), "no shortlist"), "", False
-        place = self.key(template, digest)
-        known = reply = self.store.get(place)
+        known = reply = self.store.get(self.key(template, digest))
+        self.reused += known is not None
         if reply is None:
             text = question(template, names, choices)
             estimate = tokens_in(text, *image.size, self.chat.side), self.chat.tokens_out
@@ -132,12 +171,15 @@ class Interview:
             try:
                 with self.purse.paying(*estimate) as bill:
                     reply = self.client.ask(text, data_url(image, self.chat.side), names)
-                    self.store.add(place, reply)
                     bill.settle(reply)
+                    if not reply.is_cut_off:
+                        self.keep(template, digest, reply)
             except Refused as error:
                 return Answer((), "refused"), str(error), False
             except Passing as error:
                 return Answer((), "failed"), str(error), False
+        if reply.is_cut_off:
+            return Answer((), CUT_OFF), reply.text or "", False
         return self.vocabulary.read(reply.text, choices), reply.text or "", known is not None
 
 
@@ -192,9 +234,13 @@ def annotate_in_words(
     if not rows:
         raise InputError(none_readable(images, skipped))
     if (reason := _unanswered(rows)) is not None:
-        raise InputError(f"{chat.endpoint} answered no question ({reason}); mend that, and go on with --resume.")
+        raise InputError(f"{chat.shown} answered no question ({reason}); mend that, and go on with --resume.")
     annotations = _annotations(images, interview, rows, rule)
     annotations = annotations.with_candidates(build(annotations), rule)
+    if not bool(annotations.candidates.any()):
+        counts = Counter(answer.reason for row in rows.values() for answer, _ in row.said if answer.reason)
+        told = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+        warnings.warn(f"no answer gave a candidate class ({told}); answers.csv has them.", stacklevel=2)
     if out is not None:
         annotations.save(out / "annotations.parquet")
     seconds = time.perf_counter() - start
@@ -206,7 +252,7 @@ def _why_it_ended(error: Spent | Gone, chat: Chat, when: str) -> str:
     done = f"{when}; the answers are kept"
     if isinstance(error, Spent):
         return f"the budget of {chat.budget:g} is spent {done}: raise --budget, and go on with --resume."
-    return f"{chat.endpoint} stopped answering ({error}) {done}: see to the server, and go on with --resume."
+    return f"{chat.shown} stopped answering ({error}) {done}: see to the server, and go on with --resume."
 
 
 def _steps(
@@ -239,9 +285,14 @@ def _steps(
 
 
 def _unanswered(rows: Mapping[int, _Row]) -> str | None:
-    """The first reason where the server refused or failed every question; None where it answered any."""
+    """The first reason where the server refused, failed or cut off every answer; None where it answered any."""
     said = [one for i in sorted(rows) for one in rows[i].said]
-    return said[0][1] if all(answer.reason in ("refused", "failed") for answer, _ in said) else None
+    if not all(answer.reason in FAILED for answer, _ in said):
+        return None
+    cut = sum(answer.reason == CUT_OFF for answer, _ in said)
+    if cut:
+        return f"{cut} of {len(said)} answers were cut off before their end: raise --answer-tokens"
+    return said[0][1]
 
 
 def _annotations(images: ImageSet, interview: Interview, rows: dict[int, _Row], rule: str) -> Annotations:
@@ -255,7 +306,11 @@ def _annotations(images: ImageSet, interview: Interview, rows: dict[int, _Row], 
             votes[place, a, : len(ids)] = torch.tensor(ids, dtype=torch.long)
             scores[place, list(ids)] += 1 / max(len(ids), 1)
         scores[place] /= max(sum(bool(ids) for ids in named), 1)
-    annotators = [Annotator(chat.name, "", t, choice) for t in interview.templates for choice in range(1, choices + 1)]
+    annotators = [
+        Annotator(chat.name, interview.listed, t, choice)
+        for t in interview.templates
+        for choice in range(1, choices + 1)
+    ]
     return Annotations(
         classes=interview.classes.names,
         file_names=tuple(images.file_names[i] for i in kept),

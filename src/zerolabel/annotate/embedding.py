@@ -19,7 +19,11 @@ from zerolabel.annotate.feature_cache import FeatureCache
 from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
 from zerolabel.files import writing
+from zerolabel.leftovers import suffix
 from zerolabel.vlms.clip import DualEncoder
+
+NOT_FINITE = "the model gives it features or scores that are no finite numbers"
+"""The reason why an image is skipped that a model overflows on."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,12 @@ class Embedding:
     Attributes:
         features: a row per image of the set, zero for those not readable; mapped from a file, not in memory.
         steps: the pass over the images, a generator.
+        skipped: name of each image without features, and the reason; once the steps are exhausted.
     """
 
     features: Float[Tensor, "N D"]
     steps: Iterator[Step] = field(default_factory=lambda: iter(()))
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def embed(
@@ -135,6 +141,8 @@ def encode_range(
 ) -> Iterator[int]:
     """Encode a range of the images into the store, in threads that read and decode, and note it in the block.
 
+    An image for which the model gives features that are not finite is skipped, with that reason.
+
     On the CPU, decoding and encoding take turns, each with as many threads as torch has; side by side they would make
     the threads of the encoder wait for each other. On other devices, and for images at a URL, reading goes on
     meanwhile.
@@ -146,7 +154,7 @@ def encode_range(
     workers = torch.get_num_threads() if turns else os.cpu_count() or 1
     depth = batch_size if turns else 2 * batch_size + workers
     batch: dict[str, _Read] = {}
-    pool = ThreadPoolExecutor(workers)
+    pool, before = ThreadPoolExecutor(workers), len(block.skipped)
     try:
         jobs = (pool.submit(_read, images, i, encoder, store) for i in range(*place))
         for done, (index, job) in enumerate(zip(range(*place), _ahead(jobs, depth, turns), strict=True), 1):
@@ -162,10 +170,12 @@ def encode_range(
                 elif read.sha256 not in store:
                     batch.setdefault(read.sha256, read)
             if done % batch_size == 0 or done == place[1] - place[0]:
-                _encode(list(batch.values()), encoder, store)
+                _leave_out(_encode(list(batch.values()), encoder, store), images, block)
                 batch.clear()
                 if done == place[1] - place[0]:
                     store.flush()
+                    order = {name: i for i, name in enumerate(images.file_names[place[0] : place[1]])}
+                    block.skipped[before:] = sorted(block.skipped[before:], key=lambda one: order[one[0]])
                 yield done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -184,7 +194,7 @@ def mapped(store: FeatureCache, sha256: Sequence[str], rows: Sequence[int], coun
     width = 4 * store.dimensions
     with writing(store.folder):
         store.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=store.folder, suffix=".partial", prefix=".", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=store.folder, suffix=suffix(), prefix=".features-", delete=False) as file:
             for start in range(0, len(rows), feature_cache.SHARD):
                 part = slice(start, start + feature_cache.SHARD)
                 for row, feature in zip(rows[part], store.rows(sha256[part])[0], strict=True):
@@ -205,6 +215,7 @@ def _steps(
         for done in encode_range(images, (first, stop), encoder, batch_size, store, whole):
             if first + done == len(images):
                 found.features = mapped(store, whole.sha256, whole.index, len(images))
+                found.skipped = tuple(whole.skipped)
             seconds = time.perf_counter() - start
             yield Step(first + done, len(images), len(whole.skipped), whole.cached, seconds)
 
@@ -227,12 +238,26 @@ def _read(images: ImageSet, index: int, encoder: DualEncoder, store: FeatureCach
     return _Read(digest, image.size, encoder.pixels(image))
 
 
-def _encode(batch: Sequence[_Read], encoder: DualEncoder, store: FeatureCache) -> None:
+def _encode(batch: Sequence[_Read], encoder: DualEncoder, store: FeatureCache) -> set[str]:
+    """Put the features of a batch into the store; returns the contents whose features are not finite."""
     if not batch:
-        return
+        return set()
     pixels = torch.stack([read.pixels for read in batch if read.pixels is not None])
     features = _halving(encoder, pixels)
-    store.add((read.sha256, read.size, feature) for read, feature in zip(batch, features, strict=True))
+    finite = features.isfinite().all(1).tolist()
+    kept = [(one.sha256, one.size, feature) for one, feature, fine in zip(batch, features, finite, strict=True) if fine]
+    store.add(kept)
+    return {one.sha256 for one, fine in zip(batch, finite, strict=True) if not fine}
+
+
+def _leave_out(broken: set[str], images: ImageSet, block: Block) -> None:
+    """Move images of these contents from the readable ones of a block to the skipped."""
+    if not broken:
+        return
+    for place in [place for place, digest in enumerate(block.sha256) if digest in broken]:
+        block.skipped.append((images.file_names[block.index[place]], NOT_FINITE))
+    kept = [(digest, i) for digest, i in zip(block.sha256, block.index, strict=True) if digest not in broken]
+    block.sha256[:], block.index[:] = [digest for digest, _ in kept], [i for _, i in kept]
 
 
 def _halving(encoder: DualEncoder, pixels: Tensor) -> Float[Tensor, "B D"]:

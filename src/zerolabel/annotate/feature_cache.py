@@ -2,27 +2,32 @@
 
 import hashlib
 import os
+import threading
 import time
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from zerolabel.files import replacing
+from zerolabel.errors import InputError
+from zerolabel.files import FULL, replacing
+from zerolabel.leftovers import suffix, sweep
 
 SHARD = 1024
 """Images per shard: what a killed run can lose."""
 
-_ABANDONED = 3600.0  # seconds
+CHECKSUM = "checksum"
 _ROWS = 1 << 24  # no shard has so many
 _HELD = 4  # shards in memory
 _SECONDS = 60.0  # a slow model writes sooner than once a shard
@@ -36,7 +41,10 @@ def default_folder(given: Path | None = None) -> Path:
 class FeatureCache:
     """Features and sizes of images by content hash, in immutable shards that appear whole or not at all.
 
-    Several runs may share a folder. A shard that is damaged counts as absent. Memory holds the hashes and a few shards.
+    Several runs may share a folder. Every shard holds a checksum of its content, which is compared the first time that
+    one of its features is asked for: a damaged shard is removed with a note, and counts as absent. So does a shard
+    without a checksum. Features that are not finite are never kept. Where the folder cannot be written, a note says so,
+    what it holds is read, and what is new lies in a temporary folder. Memory holds the hashes and a few shards.
 
     Args:
         folder: where the shards lie; None keeps them as long as this object lives.
@@ -44,42 +52,68 @@ class FeatureCache:
     """
 
     def __init__(self, folder: Path | None, dimensions: int) -> None:
-        self._temporary = TemporaryDirectory() if folder is None else None
-        self.folder = Path(self._temporary.name) if self._temporary is not None else cast(Path, folder)
-        self.dimensions = dimensions
+        self._temporary: TemporaryDirectory[str] | None = None
+        source = folder
+        if folder is None or (reason := not_writable(folder)) is not None:
+            self._temporary = TemporaryDirectory()
+            folder = Path(self._temporary.name)
+            if source is not None:
+                warnings.warn(
+                    f"the cache {source} cannot be written ({reason}), so features are kept for this run alone; give a "
+                    "--cache that can be written.",
+                    stacklevel=3,
+                )
+        self.folder, self.dimensions = folder, dimensions
+        self._lock = threading.RLock()
+        self._sound: set[int] = set()  # shards whose checksum was compared
         self._place: dict[bytes, int] = {}  # shard and row in one number
         self._shards: list[Path] = []
         self._open: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
         self._pending: dict[bytes, tuple[tuple[int, int], Float[Tensor, " D"]]] = {}
         self._written = time.monotonic()
-        _sweep(self.folder)
-        for path in sorted(self.folder.glob("*.safetensors")):
-            self._take(path)
+        sweep(self.folder)
+        for place in dict.fromkeys((source or self.folder, self.folder)):
+            with suppress(OSError):
+                for path in sorted(place.glob("*.safetensors")):
+                    self._take(path)
 
     def __contains__(self, sha256: str) -> bool:
         key = bytes.fromhex(sha256)
-        return key in self._place or key in self._pending
+        with self._lock:
+            if key in self._pending:
+                return True
+            while (place := self._place.get(key)) is not None:
+                shard = place // _ROWS
+                if shard in self._sound or self._load(shard) is not None:
+                    return True
+            return False
 
     def rows(self, sha256: Sequence[str]) -> tuple[Float[Tensor, "N D"], Int[Tensor, "N 2"]]:
-        """Features, and widths and heights in pixels, of known contents."""
+        """Features, and widths and heights in pixels, of known contents.
+
+        Raises:
+            InputError: a shard was damaged since it was first read.
+        """
         features, sizes = torch.empty(len(sha256), self.dimensions), torch.empty(len(sha256), 2, dtype=torch.long)
         for row, key in enumerate(map(bytes.fromhex, sha256)):
             if key in self._pending:
                 size, features[row] = self._pending[key]
                 sizes[row] = torch.tensor(size)
             else:
-                shard, place = divmod(self._place[key], _ROWS)
-                held = self._load(shard)
+                held, place = self._held(key)
                 features[row], sizes[row] = held["features"][place], held["sizes"][place]
         return features, sizes
 
     def add(self, rows: Iterable[tuple[str, tuple[int, int], Float[Tensor, " D"]]]) -> None:
         """Take hashes, sizes and features; they are on disk at the latest after the next `flush`.
 
+        Features that are not finite are left out.
+
         Raises:
             InputError: the disk is full; what was written before stays.
         """
-        self._pending.update((bytes.fromhex(sha256), (size, feature)) for sha256, size, feature in rows)
+        finite = ((sha256, size, feature) for sha256, size, feature in rows if bool(feature.isfinite().all()))
+        self._pending.update((bytes.fromhex(sha256), (size, feature)) for sha256, size, feature in finite)
         while len(self._pending) >= SHARD or (self._pending and time.monotonic() - self._written > _SECONDS):
             self._write(SHARD)
 
@@ -101,7 +135,7 @@ class FeatureCache:
         try:
             with replacing(path) as partial:
                 try:
-                    save_file(tensors, partial)
+                    save_file(tensors, partial, {CHECKSUM: checksum(tensors)})
                 except SafetensorError as error:
                     raise OSError(str(error)) from None
         finally:
@@ -115,26 +149,89 @@ class FeatureCache:
             hashes, features = shard.get_tensor("sha256"), shard.get_slice("features")
             if features.get_shape() != [len(hashes), self.dimensions]:
                 return
-        except (OSError, SafetensorError):
+        except (OSError, SafetensorError, ValueError, RuntimeError):
+            return
+        if hashes.dtype != torch.uint8 or hashes.ndim != 2:
             return
         self._note(path, [digest.tobytes() for digest in hashes.numpy()])
+
+    def _held(self, key: bytes) -> tuple[dict[str, Tensor], int]:
+        """The shard that holds a known content, and the row in it."""
+        with self._lock:
+            shard, place = divmod(self._place[key], _ROWS)
+            held = self._load(shard)
+        if held is None:
+            raise InputError(f"image features in {self.folder} were damaged meanwhile; repeat the command.")
+        return held, place
 
     def _note(self, path: Path, keys: Sequence[bytes]) -> None:
         for row, key in enumerate(keys):
             self._place.setdefault(key, len(self._shards) * _ROWS + row)
         self._shards.append(path)
 
-    def _load(self, shard: int) -> dict[str, Tensor]:
+    def _load(self, shard: int) -> dict[str, Tensor] | None:
+        """The content of a shard; None where it is damaged, which removes it."""
         if shard not in self._open:
-            self._open[shard] = load_file(self._shards[shard])
+            found = read_shard(self._shards[shard], self.dimensions)
+            if found is None:
+                self._drop(shard)
+                return None
+            self._sound.add(shard)
+            self._open[shard] = found
             if len(self._open) > _HELD:
                 self._open.popitem(last=False)
         self._open.move_to_end(shard)
         return self._open[shard]
 
+    def _drop(self, shard: int) -> None:
+        """Forget a damaged shard; its images are encoded again."""
+        path = self._shards[shard]
+        keys = [key for key, place in self._place.items() if place // _ROWS == shard]
+        for key in keys:
+            del self._place[key]
+        self._sound.discard(shard)
+        with suppress(OSError):
+            path.unlink()
+        warnings.warn(
+            f"the cached features in {path} are damaged or have no checksum; {len(keys)} images are encoded again.",
+            stacklevel=2,
+        )
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left half written; younger files may belong to a live one."""
-    for path in folder.glob(".*.partial"):
-        if time.time() - path.stat().st_mtime > _ABANDONED:
-            path.unlink(missing_ok=True)
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_shard(path: Path, dimensions: int) -> dict[str, Tensor] | None:
+    """The tensors of a shard; None where it is damaged: its checksum differs, or a feature is not finite."""
+    try:
+        with safe_open(path, "pt") as file:
+            told = (file.metadata() or {}).get(CHECKSUM)
+            tensors = {name: file.get_tensor(name) for name in ("features", "sizes", "sha256")}
+    except (OSError, SafetensorError, ValueError, RuntimeError):
+        return None
+    features = tensors["features"]
+    n = len(tensors["sha256"])
+    if features.shape != (n, dimensions) or tensors["sizes"].shape != (n, 2) or told != checksum(tensors):
+        return None
+    return tensors if bool(features.isfinite().all()) else None
+
+
+def not_writable(folder: Path) -> str | None:
+    """Why nothing can be written into a folder, which is made where it can be; None where it can be written.
+
+    A full disk is found when features are written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".trial{suffix()}"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        return None if error.errno in FULL else (error.strerror or str(error)).lower()
+    return None

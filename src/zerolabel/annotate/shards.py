@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
-from zerolabel.annotate.embedding import Block
+from zerolabel.annotate.embedding import NOT_FINITE, Block
 from zerolabel.annotate.feature_cache import FeatureCache
 from zerolabel.annotate.text_features import score, strongest
 from zerolabel.annotations import Annotations, Annotator, candidates
@@ -62,6 +64,7 @@ def write_part(
     """
     features, sizes = store.rows(block.sha256)
     votes, scores = score(encoder, features, question.texts)
+    finite = scores.isfinite().all(1)
     part = Annotations(
         classes=question.classes,
         file_names=tuple(images.file_names[i] for i in block.index),
@@ -74,14 +77,27 @@ def write_part(
         annotators=tuple(Annotator(encoder.name, encoder.revision, template) for template in question.templates),
         rule=question.rule,
     )
+    part, skipped = _finite(part, finite, block, images)
     if question.by_row and len(part):
         part = part.with_candidates(candidates.parse_rule(question.rule)(part), question.rule)
     if len(question.classes) > SPARSE_FROM:
         part = part.with_scores(strongest(part.scores, TOP))
     table = part.table()
-    table = table.replace_schema_metadata({**table.schema.metadata, SKIPPED: json.dumps(block.skipped)})
+    table = table.replace_schema_metadata({**table.schema.metadata, SKIPPED: json.dumps(skipped)})
     with replacing(path) as partial:
-        pq.write_table(table, partial)
+        pq.write_table(table, partial, write_page_checksum=True)
+
+
+def _finite(
+    part: Annotations, finite: Bool[Tensor, " N"], block: Block, images: ImageSet
+) -> tuple[Annotations, list[tuple[str, str]]]:
+    """The images whose scores are finite, and what could not be annotated, in the order of the images."""
+    if bool(finite.all()):
+        return part, block.skipped
+    broken = [(part.file_names[i], NOT_FINITE) for i in (~finite).nonzero().squeeze(1).tolist()]
+    place = {name: i for i, name in enumerate(images.file_names)}
+    skipped = sorted([*block.skipped, *broken], key=lambda one: place[one[0]])
+    return part.select(finite.nonzero().squeeze(1)), skipped
 
 
 @dataclass(frozen=True)
@@ -118,7 +134,7 @@ def join(parts: Sequence[Path], path: Path) -> Joined:
         rows += pq.read_metadata(part).num_rows
     if rows and schema is not None:
         schema = schema.with_metadata({name: value for name, value in schema.metadata.items() if name != SKIPPED})
-        with replacing(path) as partial, pq.ParquetWriter(partial, schema) as file:
+        with replacing(path) as partial, pq.ParquetWriter(partial, schema, write_page_checksum=True) as file:
             for table in _tables(parts):
                 lengths = table["candidates"].combine_chunks().value_lengths().to_numpy()
                 sets, labelled = sets + int(lengths.sum()), labelled + int((lengths > 0).sum())

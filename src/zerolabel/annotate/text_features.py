@@ -22,7 +22,8 @@ def text_features(encoder: DualEncoder, classes: Classes, templates: Sequence[st
     """Features of every class under every template, of length 1; the names of one class are averaged.
 
     Raises:
-        InputError: there is no template, or one lacks ``{}``, or the model has learnt other classes.
+        InputError: there is no template, or one lacks ``{}``, or the model has learnt other classes, or its features of
+            a name are not finite.
     """
     if encoder.classes not in ((), classes.names):
         known = ", ".join(encoder.classes[:5])
@@ -37,6 +38,9 @@ def text_features(encoder: DualEncoder, classes: Classes, templates: Sequence[st
         total = torch.zeros(0)
         for start in range(0, len(words), WORDS):
             features = encoder.encode_texts(prompts(template, words[start : start + WORDS]))
+            if not bool(features.isfinite().all()):
+                word = words[start + int((~features.isfinite().all(1)).nonzero()[0])]
+                raise InputError(f"--vlm {encoder.name} gives {word!r} features that are not finite; choose another.")
             total = total if len(total) else torch.zeros(len(classes), features.shape[1])
             total.index_add_(0, owners[start : start + WORDS], features)
         rows.append(functional.normalize(total, dim=-1))

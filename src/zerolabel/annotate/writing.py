@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_range, open_store, ranges
+from zerolabel.annotate.embedding import NOT_FINITE, Block, Step, best_batch_size, encode_range, open_store, ranges
 from zerolabel.annotate.shards import Joined, Question, join, part_path, remove, write_part
 from zerolabel.annotate.text_features import text_features
 from zerolabel.annotations import Annotations, Annotator, candidates
@@ -157,6 +157,8 @@ def _form_candidates(path: Path, build: candidates.Rule, rule: str) -> float:
 def none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
     """What is told where there is nothing to annotate."""
     example = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+    if skipped and all(reason == NOT_FINITE for _, reason in skipped):
+        return f"none of the {len(images)} images in {images.root} can be annotated{example}; choose another --vlm."
     return f"none of the {len(images)} images in {images.root} can be read{example}; give readable images."
 
 

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zerolabel import annotation_checks
+from zerolabel.annotation_checks import CHECKSUM
 from zerolabel.errors import InputError
 from zerolabel.files import replacing
 
@@ -113,11 +115,13 @@ class Annotations:
             InputError: the disk is full or the folder cannot be written.
         """
         with replacing(Path(path)) as partial:
-            pq.write_table(self.table(), partial)
+            pq.write_table(self.table(), partial, write_page_checksum=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Annotations":
         """Read what `save` wrote, or the parts of it in a folder, in the order of their names.
+
+        Everything is checked, see `zerolabel.annotation_checks`, since a file may come from elsewhere.
 
         Scores that were not kept of more than `SPARSE_FROM` classes are zero.
 
@@ -128,15 +132,15 @@ class Annotations:
         if not files or not files[0].is_file():
             raise InputError(f"there is no annotations file {path}; `zerolabel annotate` makes one.")
         try:
-            table = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
-            meta: dict[str, Any] = json.loads((table.schema.metadata or {})[_KEY])
+            tables = [pq.ParquetFile(file, page_checksum_verification=True).read() for file in files]
+            metas = [annotation_checks.read_meta(table.schema.metadata, _KEY) for table in tables]
+            if any(meta != metas[0] for meta in metas):
+                raise ValueError("its parts are of different annotations")
+            table, meta = pa.concat_tables(tables), metas[0]
         except (KeyError, json.JSONDecodeError):
             raise InputError(f"{path} was not written by zerolabel: it names no classes; give annotations.") from None
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"the annotations file {path} is damaged ({reason}); run `zerolabel annotate` again."
-            ) from None
+        except (OSError, pa.ArrowException, ValueError, TypeError, MemoryError, OverflowError) as error:
+            raise _damaged(path, error) from None
         if meta.get("schema") not in (SCHEMA_VERSION, SPARSE_VERSION):
             raise InputError(
                 f"{path} has schema {meta.get('schema')}, this zerolabel reads {SCHEMA_VERSION}; annotate again."
@@ -148,11 +152,15 @@ class Annotations:
                 f"the annotations file {path} lacks the column {missing[0]}; run `zerolabel annotate` again."
             )
         try:
+            annotation_checks.check_meta(meta)
+            sparse = meta["schema"] == SPARSE_VERSION
+            annotation_checks.check_table(table, len(meta["classes"]), len(meta["annotators"]), sparse=sparse)
             return cls._from_table(table, meta)
-        except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
-            raise InputError(
-                f"the annotations file {path} is damaged ({error}); run `zerolabel annotate` again."
-            ) from None
+        except (
+            *(KeyError, TypeError, ValueError, RuntimeError, IndexError),
+            *(pa.ArrowException, MemoryError, OverflowError),
+        ) as error:
+            raise _damaged(path, error) from None
 
     def with_scores(self, scores: Float[Tensor, "N C"]) -> "Annotations":
         """The same with other scores."""
@@ -182,7 +190,8 @@ class Annotations:
         }
         if sparse:
             columns["score_ids"] = _ids(scored)
-        return pa.table(columns).replace_schema_metadata({_KEY: json.dumps(meta)})
+        told = json.dumps(meta).encode()
+        return pa.table(columns).replace_schema_metadata({_KEY: told, CHECKSUM: annotation_checks.checksum(told)})
 
     @classmethod
     def _from_table(cls, table: pa.Table, meta: dict[str, Any]) -> "Annotations":
@@ -190,7 +199,9 @@ class Annotations:
         lists = table["candidates"].combine_chunks()
         lengths = np.asarray(lists.value_lengths().fill_null(0))
         candidates = torch.zeros(n, len(classes), dtype=torch.bool)
-        candidates[np.repeat(np.arange(n), lengths), np.asarray(lists.flatten(), dtype=np.int64)] = True
+        candidates[np.repeat(np.arange(n), lengths), np.array(lists.flatten(), dtype=np.int64)] = True
+        label = table["label"].cast(pa.int64()).fill_null(-1)
+        labels = torch.from_numpy(np.array(label.to_numpy(), dtype=np.int64))
         return cls(
             classes=classes,
             file_names=tuple(table["file_name"].to_pylist()),
@@ -202,8 +213,8 @@ class Annotations:
             scores=_matrix(table["scores"], n, len(classes)).float()
             if meta["schema"] == SCHEMA_VERSION
             else _scattered(table["scores"], table["score_ids"], n, len(classes)),
-            candidates=candidates,
-            labels=torch.from_numpy(table["label"].fill_null(-1).to_numpy().astype(np.int64)),
+            candidates=_pin(candidates, labels),
+            labels=labels,
             annotators=tuple(Annotator(**annotator) for annotator in meta["annotators"]),
             rule=meta["rule"],
         )
@@ -216,6 +227,12 @@ def names_of(annotators: Sequence[Annotator]) -> list[str]:
         (f"{one.model}: {one.template}" if several else one.template) + (f" (choice {one.choice})" * (one.choice > 1))
         for one in annotators
     ]
+
+
+def _damaged(path: str | os.PathLike[str], error: BaseException) -> InputError:
+    reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+    reason = f"{reason!r} is missing" if isinstance(error, KeyError) else reason
+    return InputError(f"the annotations file {path} is damaged ({reason}); run `zerolabel annotate` again.")
 
 
 def _lists(mask: Bool[Tensor, "N C"], values: pa.Array) -> pa.Array:

@@ -6,7 +6,6 @@ Every rule leaves an image on which nobody voted without candidates: it counts a
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -15,6 +14,8 @@ from zerolabel.annotations import label_models
 from zerolabel.annotations.annotations import Annotations
 from zerolabel.errors import InputError, nearest
 
+FAINT = 1e-7
+"""The least share of an image's scores that makes a class a candidate by quantiles (code of CPL)."""
 Rule = Callable[[Annotations], Bool[Tensor, "N C"]]
 
 
@@ -72,9 +73,11 @@ def quantiles(scores: Float[Tensor, "N C"], alpha: float, beta: float) -> Bool[T
     """Classes that stand out both within their image and among all images (CPL, Zhang et al., ICML 2024).
 
     Within the image: the fewest classes whose scores add up to more than the alpha-quantile of all images' best
-    scores, or all classes that have a score where none do. Among the images: class j where its score is above the
-    beta-quantile of column j. An image to which no class is left is unlabelled, as is one on which nobody spoke; the
-    latter takes no part in the quantiles.
+    scores, or all classes that have a score where none do. Among the images: class j where its score is at least the
+    beta-quantile of column j. A class that holds less than `FAINT` of the scores of those classes that one of both
+    rules leaves to the image is none of its classes. An image to which no class is left is unlabelled, as is one on
+    which nobody spoke; the latter takes no part in the quantiles. All sums and quantiles are of single precision, as in
+    the authors' code, so that equal scores tie as they do there.
 
     Args:
         scores: of N images.
@@ -85,18 +88,23 @@ def quantiles(scores: Float[Tensor, "N C"], alpha: float, beta: float) -> Bool[T
     rows = _spoken(scores).squeeze(1).nonzero().squeeze(1)
     if not len(rows):
         return chosen
-    spoken = scores[rows].double()
+    spoken = scores[rows].float()
     ordered, order = spoken.sort(dim=1, descending=True, stable=True)
-    within = (ordered.cumsum(1) - ordered <= _quantile(ordered[:, 0], alpha)) & (ordered > 0)
-    chosen[rows] = torch.zeros_like(within).scatter_(1, order, within)
-    for j in range(scores.shape[1]):
-        chosen[rows, j] &= spoken[:, j] > _quantile(spoken[:, j], beta)
+    before = torch.cat([torch.zeros_like(ordered[:, :1]), ordered.cumsum(1)[:, :-1]], 1)
+    within = torch.zeros_like(spoken, dtype=torch.bool).scatter_(1, order, before <= _quantile(ordered[:, :1], alpha))
+    among = spoken >= _quantile(spoken, beta)
+    shares = [(spoken * kept) / (spoken * kept).sum(1, keepdim=True) for kept in (within, among)]
+    chosen[rows] = (shares[0] > FAINT) & (shares[1] > FAINT)
     return chosen
 
 
-def _quantile(values: Float[Tensor, " N"], share: float) -> float:
-    """With linear interpolation, of any number of values; `torch.quantile` stops at 16 million."""
-    return float(np.quantile(values.numpy(), share))
+def _quantile(values: Float[Tensor, "N C"], share: float) -> Float[Tensor, " C"]:
+    """Of each column, with linear interpolation, of any number of rows; `torch.quantile` stops at 16 million values."""
+    ordered = values.sort(0).values
+    place = float(torch.tensor(share, dtype=values.dtype)) * (len(values) - 1)
+    low = int(place)
+    between = values.new_full(values.shape[1:], place - low)
+    return torch.lerp(ordered[low], ordered[min(low + 1, len(values) - 1)], between)
 
 
 def _spoken(scores: Float[Tensor, "N C"]) -> Bool[Tensor, "N 1"]:
@@ -164,6 +172,32 @@ def known_rule(rule: str) -> str:
     except InputError:
         return "union"
     return rule
+
+
+LEAST_SHARE = 0.01
+"""Of fewer images with candidates than this share of all, training would learn next to nothing of the others."""
+
+
+def check_enough(annotations: Annotations) -> None:
+    """See that enough images have a candidate class to learn from.
+
+    Too few are: none; fewer than classes, where that is less than half of the images; and less than `LEAST_SHARE` of
+    the images, unless a person labelled as many images as there are classes, which is then meant so.
+
+    Raises:
+        InputError: there are too few.
+    """
+    n, n_classes = len(annotations), len(annotations.classes)
+    found, human = int(annotations.candidates.any(1).sum()), int(annotations.human.sum())
+    scarce = found < n_classes and 2 * found < n
+    thin = found < LEAST_SHARE * n and human < n_classes
+    if found and not scarce and not thin:
+        return
+    how_many = f"only {found} of {n} images have" if found else f"none of the {n} images has"
+    raise InputError(
+        f"{how_many} a candidate class, too few to learn {n_classes} classes from: see what the annotators said "
+        "(`zerolabel inspect`, answers.csv), or change --candidates, the prompts or --vlm."
+    )
 
 
 def _of_scores(function: Callable[[Float[Tensor, "N C"]], Bool[Tensor, "N C"]]) -> Rule:

@@ -23,16 +23,28 @@ def cross_entropy(logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) ->
 
 
 def partial_cross_entropy(
-    logits: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], weight: Float[Tensor, "N C"] | None = None
+    logits: Float[Tensor, "N C"],
+    candidates: Bool[Tensor, "N C"],
+    weight: Float[Tensor, "N C"] | None = None,
+    *,
+    full_sets: bool = False,
+    floor: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """``-log sum_{j in S} w_j p_j`` (CC; Co-Reg's warm-up); w is 1 unless given, and the loss zero where S is all.
+    """``-log(sum_{j in S} w_j p_j + floor)`` (CC; Co-Reg's warm-up), a mean over the images that count.
 
-    An image with no candidate does not count; of any other, some candidate must have a weight above zero.
+    Args:
+        logits: of the network.
+        candidates: S; an image with none does not count.
+        weight: w, of which some candidate's must be above zero; 1 where none is given.
+        full_sets: whether an image whose set is all classes counts. Without weights it teaches nothing, but as one of
+            the images that the mean is over it makes the others count less.
+        floor: what Co-Reg's code adds inside the logarithm, 1e-5, which bounds the loss.
     """
-    rows = candidates.any(1)
+    rows = candidates.any(1) & (full_sets | ~candidates.all(1))
     log_p = log_probabilities(logits[rows])
     log_p = log_p if weight is None else log_p + weight[rows].to(log_p.dtype).log()
-    return mean(-log_p.masked_fill(~candidates[rows], -torch.inf).logsumexp(1))
+    inside = log_p.masked_fill(~candidates[rows], -torch.inf).logsumexp(1)
+    return mean(-(torch.logaddexp(inside, inside.new_tensor(floor).log()) if floor else inside))
 
 
 def log_complements(logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
@@ -154,6 +166,14 @@ def prior_divergence(logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -
     log_mean = log_probabilities(logits).logsumexp(0) - log(len(logits))
     total: Tensor = (torch.special.xlogy(prior, prior) - prior * log_mean).sum()
     return total
+
+
+def divergence_of_mean(logits: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, ""]:
+    """``KL(mean_i p_i || prior)``, under a uniform prior ``log C - H(mean_i p_i)``; zero where there is no image."""
+    if len(logits) == 0:
+        return logits.sum()
+    log_mean = log_probabilities(logits).logsumexp(0) - log(len(logits))
+    return (log_mean.exp() * (log_mean - prior.to(log_mean.dtype).log())).sum()
 
 
 def transport(

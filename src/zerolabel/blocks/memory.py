@@ -62,8 +62,8 @@ class Prototypes(nn.Module):
     def update(self, z: Float[Tensor, "B D"], labels: Int[Tensor, " B"], human: Bool[Tensor, " B"]) -> None:
         """``o_c <- l2(m o_c + (1 - m) z)`` for the images of a batch in their order, in closed form.
 
-        The k-th of a class's n images has weight ``(1 - m) m^(n - k)``; the vector is normalised once a batch
-        instead of once an image. A class whose prototype is still zero is seeded by the images that a person
+        The k-th of a class's n images has weight ``(1 - m) m^(n - k)``; the vector is normalised once a batch,
+        as in the code of PiCO and Co-Reg. A class whose prototype is still zero is seeded by the images that a person
         labelled, where the batch has any of it.
         """
         n_classes, m = len(self.vectors), self.momentum

@@ -1,7 +1,7 @@
 """Which images get a pseudo-label, and which one: pure functions of probabilities."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zerolabel.blocks.targets import smallest_per_class
@@ -33,6 +33,46 @@ def top_per_class(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Ten
         if not bool(refused.any()):
             return torch.where(kept, chosen, -1)
         asked = asked + refused.long()
+
+
+def boards(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Bool[Tensor, "N C"]:
+    """The most probable images of each class as GRIP's code keeps them, on a board for each class.
+
+    Images come one after the other. An image enters the board of its best class where there is room, or where it is
+    above the last entry, which then leaves; else it is offered to all other boards in order of its probabilities, and
+    may enter several. The last entry is the least one only once an image had to leave: until then it is the latest.
+
+    Args:
+        p: probabilities.
+        counts: most images of each board.
+
+    Returns:
+        Which images are on which boards.
+    """
+    on = [list[tuple[float, int]]() for _ in range(p.shape[1])]
+    room, best = counts.tolist(), p.argmax(1).tolist()
+    others = p.flip(1).argsort(dim=1, descending=True, stable=True)  # of equal classes the later one goes first
+    order = (p.shape[1] - 1 - others).tolist()
+    for i, row in enumerate(p.tolist()):
+        if not enter(on[best[i]], (row[best[i]], i), room[best[i]]):
+            for c in order[i]:
+                if c != best[i]:
+                    enter(on[c], (row[c], i), room[c])
+    chosen = torch.zeros(p.shape, dtype=torch.bool)
+    for c, board in enumerate(on):
+        chosen[[i for _, i in board], c] = True
+    return chosen.to(p.device)
+
+
+def enter(board: list[tuple[float, int]], entry: tuple[float, int], room: int) -> bool:
+    """Put an entry on a board where it may, and say whether it did; see `boards`."""
+    if len(board) < room:
+        board.append(entry)
+        return True
+    if not board or board[-1][0] >= entry[0]:
+        return False
+    board[:] = sorted([*board, entry], reverse=True)[:room]
+    return True
 
 
 def top_of_predicted(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Tensor, " N"]:

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from zerolabel.errors import InputError
 
-TINY = 1e-12
+TINY, TINIEST = 1e-12, 1e-300
 REPEATS = 20
 SKEWED = 4.0
 """Class shares of which the largest is more than this multiple of the smallest are skewed; twofold, annotators err."""
 
 
 def normalise(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
-    """Scale each row to sum 1; a row of zeros stays zero."""
-    return rows / rows.sum(1, keepdim=True).clamp_min(TINY)
+    """Scale each row to sum 1, however small its sum; a row of zeros stays zero."""
+    total = rows.sum(1, keepdim=True)
+    return rows / torch.where(total > 0, total, 1)
 
 
 def uniform_over(candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
@@ -31,7 +32,7 @@ def uniform_over(candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
 def restrict(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
     """Probabilities inside the candidate set, renormalised; uniform over the set where no mass is left in it."""
     inside = p * candidates
-    lost = inside.sum(1, keepdim=True) < TINY
+    lost = inside.sum(1, keepdim=True) <= 0
     return torch.where(lost, uniform_over(candidates).to(p.dtype), normalise(inside))
 
 
@@ -43,6 +44,26 @@ def sharpen(p: Float[Tensor, "N C"], temperature: float) -> Float[Tensor, "N C"]
 def align(p: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, "N C"]:
     """Distribution alignment: ``norm(p * prior / mean p)`` moves the mean prediction towards the class prior."""
     return normalise(p * prior / p.mean(0).clamp_min(TINY))
+
+
+def align_running(
+    p: Float[Tensor, "N C"], table: Float[Tensor, "N C"], prior: Float[Tensor, " C"], size: int
+) -> Float[Tensor, "N C"]:
+    """Distribution alignment while a table of predictions is renewed batch by batch (Co-Reg's code).
+
+    The predictions of each batch take their places in the table before the batch is aligned by the table's mean. The
+    first batches are therefore aligned by mostly old predictions, the last by new ones.
+
+    Args:
+        p: new predictions on all images, in the order in which they are looked at.
+        table: predictions that are remembered.
+        prior: class prior that the table's mean is moved towards.
+        size: of a batch.
+    """
+    change = (p - table).double()
+    moved = torch.stack([rows.sum(0) for rows in change.split(size)]).cumsum(0) if len(p) else change
+    mean = ((table.double().sum(0) + moved) / max(len(p), 1)).clamp_min(TINY).to(p.dtype)
+    return normalise(p * prior / mean.repeat_interleave(size, 0)[: len(p)])
 
 
 def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
@@ -132,6 +153,14 @@ def soften(candidates: Bool[Tensor, "N C"], mu: Float[Tensor, " N"]) -> Float[Te
     return torch.where(candidates, 1.0, mu[:, None])
 
 
+def likened(similarity: Float[Tensor, "N C"], weight: Float[Tensor, "N C"], temperature: float) -> Float[Tensor, "N C"]:
+    """``norm(w softmax(s / T))``, ALIM's softened target; exact where all weighted classes are improbable.
+
+    A row without any weight is zero.
+    """
+    return (similarity.float() / temperature + weight.log()).softmax(1).nan_to_num(0.0)
+
+
 def support(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, " N"]:
     """``max_{j in S} p_j / max_{j not in S} p_j`` (ALIM); 1 / `TINY` where every class is a candidate."""
     inside, outside = p.masked_fill(~candidates, 0).amax(1), p.masked_fill(candidates, 0).amax(1)
@@ -139,20 +168,33 @@ def support(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[T
 
 
 def lower_quantile(values: Float[Tensor, " N"], share: float, cap: float) -> float:
-    """The share-quantile, interpolated linearly, at most ``cap``; 0 of no value."""
-    return min(float(np.quantile(values.double().cpu().numpy(), share)), cap) if len(values) else 0.0
+    """Entry ``floor(N share)`` of the sorted values, counted from 0, at most ``cap``; 0 of no value (ALIM)."""
+    if not len(values):
+        return 0.0
+    return min(float(values.sort().values[min(int(len(values) * share), len(values) - 1)]), cap)
 
 
-def sinkhorn(weights: Float[Tensor, "N C"], prior: Float[Tensor, " C"], iterations: int = 50) -> Float[Tensor, "N C"]:
-    """Scale rows and columns by turns until rows sum to 1 and the columns' means follow the prior; rows come last.
+def sinkhorn(
+    weights: Float[Tensor, "N C"], prior: Float[Tensor, " C"], iterations: int = 50, relaxed: float = 1e-15
+) -> Float[Tensor, "N C"]:
+    """Scale columns and rows by turns, so that the columns' means approach the prior and rows sum to 1 (SoLar).
 
-    A row or a column of zeros stays zero. Where zeros make the column sums unreachable they are only approached.
+    A row or a column of zeros can reach no sum. Then, as in the authors' code, all zeros count as `relaxed`, and what
+    they were given is taken away at the end: a row sums to less than 1 by the mass of classes that it cannot have.
+
+    Args:
+        weights: not negative.
+        prior: mean of each column.
+        iterations: of both scalings; rows come last.
+        relaxed: what a zero counts where some row or column holds zeros alone.
     """
-    rows = normalise(weights.double())
+    positive = weights > 0
+    rows = weights.double()
+    if not bool(positive.any(0).all() & positive.any(1).all()):
+        rows = torch.where(positive, rows, relaxed)
     for _ in range(iterations):
-        columns = rows.sum(0)
-        rows = normalise(rows * (len(rows) * prior / columns.clamp_min(TINY)))
-    return rows.to(weights.dtype)
+        rows = normalise(rows * (prior / rows.mean(0).clamp_min(TINIEST)))
+    return (rows * positive).to(weights.dtype)
 
 
 def kept_share(noise_rate: float, epoch: int, ramp: int) -> float:

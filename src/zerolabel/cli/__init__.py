@@ -1,6 +1,5 @@
 """The command line: a verb per stage; each reads files, calls one public function, and writes files."""
 
-import errno
 import logging
 import os
 import sys
@@ -25,6 +24,7 @@ from zerolabel.cli import (
 )
 from zerolabel.cli.screen import say
 from zerolabel.errors import InputError
+from zerolabel.files import FULL
 from zerolabel.version import __version__
 
 COMMANDS = (
@@ -112,9 +112,12 @@ def sentence(error: Exception) -> str | None:
         message = f"{message[:1].lower()}{message[1:]}"
         return message if message.endswith("?") else f"{message}; see `{command} --help`."
     if isinstance(error, OSError | SafetensorError) and (
-        getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
     ):
-        return "the disk is full; free some space and repeat the command with --resume: what was finished stays."
+        return (
+            "the disk is full, or takes no file of this size; free some space, or give -o and --cache another place, "
+            "and repeat the command with --resume: what was finished stays."
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}; give another path, or mend this one."
     return str(error) if isinstance(error, InputError | FloatingPointError) else None

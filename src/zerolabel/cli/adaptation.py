@@ -50,6 +50,9 @@ PromptOpt = Arg[
         "plus; else the method's own."
     ),
 ]
+PresetOpt = Arg[str | None, typer.Option(help="paper: training values of the authors' code, for ueo, grip, ifpl, fpl.")]
+StartOpt = Arg[str | None, typer.Option(help="words (default) or random: where learned text tokens start.")]
+CropOpt = Arg[str | None, typer.Option(help="padding (default) or resized: random crops of the training views.")]
 
 
 def adapt(
@@ -72,6 +75,9 @@ def adapt(
         bool, typer.Option("--propagate/--no-propagate", help="Spread scores over neighbours before training.")
     ] = True,
     open_set: OpenSetOpt = False,
+    preset: PresetOpt = None,
+    start: StartOpt = None,
+    crop: CropOpt = None,
     options: SetOpt = None,
     epochs: EpochsOpt = None,
     seed: SeedOpt = 0,
@@ -96,7 +102,7 @@ def adapt(
     names, asked = load_classes(classes), vlms.templates(model, templates)
     request = Request.parse(
         model, method, options or (), prompt=prompt, epochs=epochs, seed=seed, device=device, flip=flip,
-        propagate=propagate, open_set=open_set,
+        propagate=propagate, open_set=open_set, preset=preset, start=start, crop=crop,
     )  # fmt: skip
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)

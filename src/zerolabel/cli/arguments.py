@@ -33,14 +33,24 @@ AdaptOpt = Arg[str | None, typer.Option(help="Adapt the model first: grip, ueo, 
 OpenSetOpt = Arg[
     bool, typer.Option("--open-set", help="Images may be of no class: they are told apart and called 'unknown'.")
 ]
-DeployOpt = Arg[str, typer.Option(help="one network, or both (their logits are added).")]
+DeployOpt = Arg[str | None, typer.Option(help="one network (default), or both (their logits are added).")]
+PresetOpt = Arg[
+    str,
+    typer.Option(
+        help="Values that are not given: auto (by the number of images), small, or paper (Co-Reg as its authors' code "
+        "has it, network, schedule and all)."
+    ),
+]
 EpochsOpt = Arg[int | None, typer.Option(min=1, help="Epochs of training.")]
 TruthOpt = Arg[str | None, typer.Option(help="CSV of file_name,label or folder class/image; for evaluation alone.")]
 TestOpt = Arg[str | None, typer.Option("--test", help="Images held out of training, to evaluate on.")]
 FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label given by a person; for training.")]
 SeedOpt = Arg[int, typer.Option(help="Of weights, order and views.")]
 FlipOpt = Arg[bool | None, typer.Option(help="Whether views may be mirrored; not for characters.")]
-StrongOpt = Arg[str, typer.Option(help="Strong views: randaugment, or cutout alone, for grey images.")]
+StrongOpt = Arg[
+    str,
+    typer.Option(help="Strong views: randaugment, or cutout or cutout:PIXELS alone, for grey images."),
+]
 DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ResumeOpt = Arg[bool, typer.Option("--resume", help="Finish the run that lies in the output folder.")]
 OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run that lies in the output folder.")]

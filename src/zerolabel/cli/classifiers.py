@@ -19,6 +19,7 @@ from zerolabel.cli.arguments import (
     LearnerOpt,
     OutOpt,
     OverwriteOpt,
+    PresetOpt,
     PretrainedOpt,
     PropagateOpt,
     ResumeOpt,
@@ -42,13 +43,14 @@ def train(
         str | None, typer.Option(help="Of the annotations' models, the one whose features are read; else the first.")
     ] = None,
     learner: LearnerOpt = "coreg",
+    preset: PresetOpt = "auto",
     options: SetOpt = None,
     student: StudentOpt = None,
     size: SizeOpt = None,
     pretrained: PretrainedOpt = None,
     via: ViaOpt = None,
     propagate: PropagateOpt = None,
-    deploy: DeployOpt = "one",
+    deploy: DeployOpt = None,
     epochs: EpochsOpt = None,
     truth: TruthOpt = None,
     test: TestOpt = None,
@@ -73,7 +75,8 @@ def train(
     request = Request(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
         propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
-        truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, command=command_line(),
+        truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, preset=preset,
+        command=command_line(),
     )  # fmt: skip
     config = plan(request)
     folder = Folder.open(output, config, resume=resume, overwrite=overwrite)

@@ -12,6 +12,7 @@ from zerolabel.cli.arguments import (
     ImagesArg,
     JsonOpt,
     OutOpt,
+    PresetOpt,
     PretrainedOpt,
     SizeOpt,
     StrongOpt,
@@ -33,7 +34,8 @@ def compare(
     test_annotations: Arg[
         str | None, typer.Option(help="Annotations of the images of --test, to judge on them without labels.")
     ] = None,
-    student: StudentOpt = "light",
+    preset: PresetOpt = "auto",
+    student: StudentOpt = None,
     size: SizeOpt = None,
     pretrained: PretrainedOpt = None,
     epochs: EpochsOpt = None,
@@ -55,9 +57,11 @@ def compare(
     from zerolabel.report.compared import build_comparison
     from zerolabel.runs.planning import Request
 
+    usual = None if preset == "paper" else "light"
     request = Request(
-        images, annotations=str(annotations), options=options or (), student=student, size=size, pretrained=pretrained,
-        epochs=epochs, flip=flip, strong=strong, device=device, truth=truth, propagate=False, command=command_line(),
+        images, annotations=str(annotations), options=options or (), student=student or usual, size=size,
+        pretrained=pretrained, preset=preset, epochs=epochs, flip=flip, strong=strong, device=device,
+        truth=truth, propagate=False, command=command_line(),
     )  # fmt: skip
     comparison = comparing.compare_plan(request, learners.split(","), seeds, test, test_annotations)
     wide(stderr=True).print(tables.plan(next(iter(comparison.configs.values()))))

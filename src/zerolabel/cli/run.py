@@ -27,6 +27,7 @@ from zerolabel.cli.arguments import (
     OpenSetOpt,
     OutOpt,
     OverwriteOpt,
+    PresetOpt,
     PretrainedOpt,
     PriceInOpt,
     PriceOutOpt,
@@ -61,11 +62,12 @@ def run(
     templates: TemplatesOpt = None,
     candidates: RuleOpt = None,
     learner: LearnerOpt = "coreg",
+    preset: PresetOpt = "auto",
     options: SetOpt = None,
     student: StudentOpt = None,
     size: SizeOpt = None,
     pretrained: PretrainedOpt = None, adapt: AdaptOpt = None, via: ViaOpt = None, propagate: PropagateOpt = None,
-    deploy: DeployOpt = "one", open_set: OpenSetOpt = False,
+    deploy: DeployOpt = None, open_set: OpenSetOpt = False,
     epochs: EpochsOpt = None,
     truth: TruthOpt = None,
     test: TestOpt = None,
@@ -102,7 +104,7 @@ def run(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
         student=student, size=size, pretrained=pretrained, adapt=adapt, via=via, propagate=propagate,
         deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
-        truth=truth, test_images=test, few_shot=few_shot, chat=chat, command=command_line(),
+        truth=truth, test_images=test, few_shot=few_shot, preset=preset, chat=chat, command=command_line(),
     )  # fmt: skip
     config = plan(request)
     if dry_run:

@@ -1,12 +1,14 @@
 """What a command shows: tables, JSON, progress, and one line for a mistake."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
+
+from zerolabel.plain_json import dumps
+from zerolabel.redaction import redacted
 
 if TYPE_CHECKING:
     from zerolabel.runs.progress import Display
@@ -17,7 +19,7 @@ PLAIN_WIDTH = 160
 def show(table: Any, data: Any, as_json: bool) -> None:
     """A table on the screen, or JSON on standard output."""
     if as_json:
-        print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+        print(dumps(data, indent=2))
     else:
         wide().print(table)
 
@@ -36,10 +38,10 @@ def display() -> "Display":
 
 
 def command_line() -> list[str]:
-    """The command as it was typed."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    """The command as it was typed, without passwords and tokens in its URLs."""
+    return [Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])]
 
 
 def say(mark: str, text: str) -> None:
-    """One line on standard error, whatever is in it."""
-    Console(stderr=True, emoji=False).print(mark, escape(text), soft_wrap=True, highlight=False)
+    """One line on standard error, whatever is in it but passwords and tokens of URLs."""
+    Console(stderr=True, emoji=False).print(mark, escape(redacted(text)), soft_wrap=True, highlight=False)

@@ -18,9 +18,11 @@ from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotations import Annotations
 from zerolabel.cli.catalogue import Entry
 from zerolabel.cli.doctor import Finding
+from zerolabel.data.views import strong_in_words
 from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.diagnostics.inspection import Inspection, vote_counts
+from zerolabel.redaction import redacted
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import Estimate
 
@@ -41,7 +43,7 @@ def pairs(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
 def plan(config: Config, cost: Estimate | None = None) -> Table:
     """What will be done."""
     rows = [
-        ("images", config.images),
+        ("images", redacted(config.images)),
         ("classes", f"{len(config.classes)}: {some(config.classes)}"),
         ("annotators", f"{annotators(config)}, candidates by {config.rule}"),
         ("learner", f"{config.learner} {listed(config.hyper_parameters)}"),
@@ -49,9 +51,8 @@ def plan(config: Config, cost: Estimate | None = None) -> Table:
         ("training", listed(config.settings)),
         ("preset", config.preset),
     ]
-    if cost is not None:
-        rows += [("images found", str(cost.n_images)), ("cost, about", cost.text)]
-    return pairs(rows)
+    more = [] if cost is None else [("images found", str(cost.n_images)), ("cost, about", cost.text)]
+    return pairs([*rows, *more])
 
 
 def annotators(config: Config) -> str:
@@ -67,13 +68,14 @@ def annotators(config: Config) -> str:
 def student(config: Config) -> str:
     """The network in words, and where there are several models the one whose features are read."""
     whose = f" of {config.encoder}" if len(config.vlm) > 1 else ""
-    by = whose if whose and not config.via and config.student not in ("linear", "mlp") else ""
-    spread = f", scores spread over neighbours{f' by features{by}' if by else ''} first" if config.propagate else ""
+    by = f" by features{whose}" if whose and not config.via and config.student not in ("linear", "mlp") else ""
+    spread = f", scores spread over neighbours{by} first" if config.propagate else ""
+    spread += ", both networks deployed" if config.deploy == "both" else ""
     if config.student in ("linear", "mlp"):
         return f"{config.student} on frozen features{whose}{spread}"
     way = f" by way of frozen features{whose}" if config.via else ""
-    views = ("" if config.flip else ", never mirrored") + ("" if config.strong == "randaugment" else ", cutout alone")
-    return f"{config.student} at {config.size} pixels{way}{views}{spread}"
+    way += ("" if config.flip else ", never mirrored") + strong_in_words(config.strong)
+    return f"{config.student} at {config.size} pixels{way}{spread}"
 
 
 def outcome(metrics: dict[str, Any], folder: Path) -> Group:
@@ -128,7 +130,7 @@ def accuracies(metrics: dict[str, Any]) -> Table:
 
 def previewed(config: Config, previews: dict[str, Preview]) -> tuple[Table, dict[str, Any]]:
     """What annotation would take."""
-    rows = [("images", config.images), ("annotators", annotators(config))]
+    rows = [("images", redacted(config.images)), ("annotators", annotators(config))]
     for name, one in previews.items():
         cost = "" if one.cost is None else f", at most {one.cost:.2f} in all"
         tokens = f"about {one.tokens_in:,} tokens sent and at most {one.tokens_out:,} received"

@@ -1,7 +1,6 @@
 """Classifier: networks, class names, eval view and calibration; what is exported is what was evaluated."""
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +19,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from zerolabel import classifier_checks
 from zerolabel.data.images import ImageSet, Unreadable, decode
 from zerolabel.data.views import Preprocess
 from zerolabel.errors import InputError
+from zerolabel.leftovers import partial_of
 from zerolabel.networks import Network, NetworkSpec, count_parameters, rebuild
+from zerolabel.plain_json import dumps
 from zerolabel.version import __version__
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_DAMAGE = (
+    *(KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, ArithmeticError, AssertionError),
+    *(MemoryError, RecursionError, OSError, SafetensorError),
+)
+"""What damaged files of a classifier make the libraries raise that read them."""
 Images = ImageSet | str | os.PathLike[str] | Sequence[Image.Image | np.ndarray] | np.ndarray
 
 
@@ -171,12 +178,15 @@ class Classifier:
             "weights_sha256": digest,
             "provenance": self.provenance,
         }
+        config[classifier_checks.CHECKSUM] = classifier_checks.checksum(config)
         with _atomic(folder / CONFIG) as partial:
-            partial.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            partial.write_text(dumps(config, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Classifier":
-        """Read what `save` wrote; nothing is downloaded and no pickle is opened.
+        """Read what `save` wrote; nothing is downloaded, no other path is read, and no pickle is opened.
+
+        Everything is checked before a network is built, see `zerolabel.classifier_checks`.
 
         Raises:
             InputError: there is no classifier in the folder, or it is damaged.
@@ -188,28 +198,36 @@ class Classifier:
                     f"there is no classifier in {folder}: it lacks {name}; give the folder that `save` wrote."
                 )
         try:
-            config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            config = classifier_checks.read_config(folder / CONFIG)
             if config["format"] != FORMAT:
                 raise InputError(
                     f"{folder / CONFIG} has format {config['format']}, this zerolabel reads {FORMAT}; update it."
                 )
             if config["weights_sha256"] != _sha256(folder / WEIGHTS):
                 raise ValueError(f"{WEIGHTS} is not the file that was saved with it")
-            labels = config["id2label"]
-            networks = tuple(rebuild(NetworkSpec.from_dict(spec)) for spec in config["networks"])
-            nn.ModuleList(networks).load_state_dict(load_file(folder / WEIGHTS))
+            classes = classifier_checks.check_config(config)
+            preprocess = Preprocess.from_dict(config["preprocess"])
+            specs = [NetworkSpec.from_dict(spec) for spec in config["networks"]]
+            for spec in specs:
+                classifier_checks.check_spec(spec, len(classes), preprocess.size)
+            classifier_checks.check_weights(folder / WEIGHTS, specs)
+            classifier_checks.check_checksum(config, CONFIG)
+            networks, state = tuple(rebuild(spec) for spec in specs), load_file(folder / WEIGHTS)
+            classifier_checks.check_finite(state)
+            nn.ModuleList(networks).load_state_dict(state)
             classifier = cls(
                 networks=networks,
-                classes=tuple(labels[str(i)] for i in range(len(labels))),
-                preprocess=Preprocess.from_dict(config["preprocess"]),
+                classes=classes,
+                preprocess=preprocess,
                 temperature=config["temperature"],
                 threshold=config["threshold"],
                 provenance=config["provenance"],
             )
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        except InputError as error:
+            raise InputError(f"the classifier in {folder} cannot be read: {error}") from None
+        except _DAMAGE as error:
+            reason = (str(error).splitlines() or [""])[0].rstrip(".")
+            reason = reason if type(error) is ValueError and reason else f"{type(error).__name__}: {reason}"
             raise InputError(f"the classifier in {folder} is damaged ({reason}); save it again.") from None
         return classifier.to(device)
 
@@ -256,7 +274,7 @@ def as_pixels(image: Image.Image | np.ndarray) -> UInt8[Tensor, "H W 3"]:
 @contextmanager
 def _atomic(path: Path) -> Iterator[Path]:
     """A file to write in place of `path`, which it replaces where nothing failed."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     try:
         yield partial
         partial.replace(path)

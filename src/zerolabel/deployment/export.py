@@ -7,7 +7,6 @@ metadata, so that onnxruntime, numpy and Pillow are all that a prediction needs 
 
 import copy
 import io
-import json
 import logging
 import os
 import shutil
@@ -30,6 +29,8 @@ from torch import Tensor, nn
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.views import Preprocess
 from zerolabel.deployment.classifier import Classifier, as_pixels
+from zerolabel.leftovers import partial_of
+from zerolabel.plain_json import dumps
 from zerolabel.version import __version__
 
 OPSET = 18  # the first with an antialiased Resize
@@ -95,10 +96,10 @@ def export(
         model,
         {
             **_metadata(classifier),
-            "check": json.dumps({"max_difference": difference, "agreement": agreement, "n_checked": n_checked}),
+            "check": dumps({"max_difference": difference, "agreement": agreement, "n_checked": n_checked}),
         },
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     try:
         onnx.save(model, str(partial))
         partial.replace(path)
@@ -220,11 +221,11 @@ def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], 
 
 def _metadata(classifier: Classifier) -> dict[str, str]:
     return {
-        "classes": json.dumps(classifier.classes, ensure_ascii=False),
-        "threshold": json.dumps(classifier.threshold),
-        "temperature": json.dumps(classifier.temperature),
-        "preprocess": json.dumps(classifier.preprocess.to_dict()),
-        "provenance": json.dumps(classifier.provenance, ensure_ascii=False),
+        "classes": dumps(classifier.classes),
+        "threshold": dumps(classifier.threshold),
+        "temperature": dumps(classifier.temperature),
+        "preprocess": dumps(classifier.preprocess.to_dict()),
+        "provenance": dumps(classifier.provenance),
         "zerolabel": __version__,
     }
 

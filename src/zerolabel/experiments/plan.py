@@ -1,6 +1,5 @@
 """What is compared: one configuration for each row, from what is asked."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -17,6 +16,8 @@ from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.networks.base import HEADS
+from zerolabel.plain_json import dumps
+from zerolabel.redaction import redacted_data
 from zerolabel.runs.config import Config
 from zerolabel.runs.planning import Request, plan
 from zerolabel.training.settings import find_learner
@@ -46,7 +47,8 @@ class Comparison:
     def to_json(self) -> str:
         """What must be the same where runs are taken up again; truth may come later."""
         data = {name: {k: v for k, v in asdict(c).items() if k not in _FREE} for name, c in self.configs.items()}
-        return json.dumps({"learners": data, "test": self.test, "test_annotations": self.test_annotations}, indent=1)
+        beside = {"test": self.test, "test_annotations": self.test_annotations}
+        return dumps(redacted_data({"learners": data, **beside}), indent=1)
 
 
 _FREE = ("created", "command", "preset", "zerolabel", "truth")

@@ -19,6 +19,7 @@ from zerolabel import networks, vlms
 from zerolabel.adaptation import Request as Adaptation
 from zerolabel.adaptation import adapt
 from zerolabel.annotate import annotate
+from zerolabel.annotations.candidates import check_enough
 from zerolabel.annotations.files import open_annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, pixels
@@ -28,6 +29,7 @@ from zerolabel.errors import InputError
 from zerolabel.experiments.plan import Comparison, true_labels
 from zerolabel.files import replacing, write_text
 from zerolabel.learners import LEARNERS
+from zerolabel.plain_json import dumps
 from zerolabel.training import best_device, predict
 from zerolabel.training.fitting import fit
 from zerolabel.training.log import LogFile
@@ -54,7 +56,7 @@ def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[s
         if other or any(there[key] != now[key] for key in ("test", "test_annotations")):
             raise InputError(f"{folder} holds a comparison with other options; repeat them, or give -o another folder.")
         now["learners"] = {**there["learners"], **now["learners"]}
-        text = json.dumps(now, indent=1)
+        text = dumps(now, indent=1)
     elif folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} holds files that are no comparison; give -o an empty or new folder.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +101,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
     settings = make_settings({**config.settings, **chosen, "seed": seed})
     rows = np.load(folder / "cache" / "train.npy", mmap_mode="r")
     annotations = open_annotations(str(config.annotations))
+    check_enough(annotations)
     torch.manual_seed(seed)
     network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
     preprocess = Preprocess(config.size, *statistics(rows))
@@ -162,7 +165,7 @@ def finish(place: Path, kept: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write what a run came to."""
     with replacing(place / "probabilities.safetensors") as partial:
         save_file({key: value.contiguous() for key, value in kept.items()}, partial)
-    write_text(place / "run.json", json.dumps({**facts, "peak_memory": peak_memory()}) + "\n")
+    write_text(place / "run.json", dumps({**facts, "peak_memory": peak_memory()}) + "\n")
 
 
 def peak_memory() -> int:

@@ -1,6 +1,5 @@
 """Files of the neighbours: matrices and tables, written whole or not at all."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from pandas.errors import ParserError
 
 from zerolabel.errors import InputError
 from zerolabel.files import writing
+from zerolabel.leftovers import partial_before
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -18,7 +18,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    partial = partial_before(path)
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class Pass:
         views: names of the views to draw in this pass; none means those that the learner declares.
         restart: whether a smaller group starts again when it is exhausted; else each image is drawn once, the
             smaller group in smaller batches.
+        repeats: whether a group that starts again fills its batches, so that one may hold an image more than once;
+            else the last batch of each round is short.
     """
 
     step: Callable[..., Losses]
@@ -51,6 +53,7 @@ class Pass:
     batches: int = 1
     views: tuple[str, ...] | None = None
     restart: bool = True
+    repeats: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,26 @@ class Learner(nn.Module, ABC):
 
     Attributes:
         views: names of the views that its batches hold, see `zerolabel.data.views`.
+        takes_propagated_scores: whether scores that were spread over neighbours may take the place of the annotators'.
         network: the network that is trained.
         figures: numbers of the current epoch worth a line in the log, such as the sizes of splits.
+        made_for: images from which on its defaults are worth trying.
+        options_given: names of the hyper-parameters that it was made with, the others having their defaults.
     """
 
+    made_for: ClassVar[int] = 0
+    options_given: frozenset[str]
     views: tuple[str, ...] = ("weak",)
+    takes_propagated_scores: bool = True
     candidates: Bool[Tensor, "N C"]
     scores: Float[Tensor, "N C"]
     labels: Int[Tensor, " N"]
+
+    def __new__(cls, *_: object, **given: object) -> "Learner":
+        """A learner that knows what it is made with, since defaults are no choice."""
+        made = super().__new__(cls)
+        object.__setattr__(made, "options_given", frozenset(given) - {"network", "annotations"})
+        return made
 
     def __init__(self, network: Network, annotations: Annotations) -> None:
         super().__init__()

@@ -32,4 +32,4 @@ class CC(Learner):
     def training_step(self, batch: Batch) -> Losses:
         """``-log sum_{j in S} p_j``."""
         candidates = self.candidates[batch.index]
-        return {"partial": losses.partial_cross_entropy(self.network(batch.views[0]), candidates)}
+        return {"partial": losses.partial_cross_entropy(self.network(batch.views[0]), candidates, full_sets=True)}

@@ -8,17 +8,24 @@ may use (partial split) and whose it must forget (unlabelled split).
     t      = sharpen(w p~_peer + (1 - w) mean_k p_own(x_w^k), T)            partial split         (Eq. 5, 7)
     t      = sharpen(mean_k (p_own(x_w^k) + p_peer(x_w^k)) / 2, T)          unlabelled split      (Eq. 6, 7)
     L      = L_cr + lambda_1 L_prot + lambda_2 L_ncont
-    L_cr   = CE(t, p(x_s)) + lambda_u(e) sum_j (p_j(x_s) - t_j)^2           on MixUp of the strong views
-    L_prot = KL(t || s) + sum_j (s_j - t_j)^2,   s = softmax(z . o / 0.3)   the same
+    L_cr   = CE(t, p(x_s)) + lambda_u(e) mean_j (p_j(x_s) - t_j)^2          on MixUp of the strong views
+    L_prot = KL(t || s) + lambda_u mean_j (s_j - t_j)^2,   s = softmax(z . o / 0.3)      the same
     L_ncont: see `losses.pairs`; queries are strong views, keys go through a momentum copy.
 
-Where the paper and its code differ or are silent: squared errors are summed over classes as the paper prints
-them; a set of all classes teaches nothing in warm-up because its loss is zero; prototypes are normalised once
-a batch; an image that a person labelled is always in the partial split, with a one-hot target.
+Where the paper and its code differ or the paper is silent, the defaults are the code's (Portugas0807/Co-Reg at
+7fa6d67): squared errors are means over classes, the paper prints sums; lambda_u rises within an epoch, from 0; the
+own network labels in train mode with a pass of its own for each view and split, so that batch statistics never mix
+the splits; images of the unlabelled split come once in a batch; in warm-up a set of all classes does not count, and
+1e-5 is added inside the logarithm; predictions are aligned by a table that is renewed batch by batch.
+
+Ours: an image that a person labelled is always in the partial split, with a one-hot target.
 
 Ours, and off by default: `evidence` and `align_batches`, for classes that the annotators hardly tell apart. Where
 two classes come together in most sets, naming one of them for both costs nothing in warm-up, and co-training then
 forgets the other.
+
+Against the authors' code: the terms, and one and five whole steps with and without batch normalization, agree to
+1e-5 (golden files coreg_*).
 """
 
 from collections.abc import Iterable
@@ -33,18 +40,27 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.contrastive import Contrast
 from zerolabel.blocks.memory import LossHistory, Prototypes
+from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
 
 
 class Side(Contrast):
-    """What one of the two networks has beside its weights: also the history of its division losses."""
+    """What one of the two networks has beside its weights.
+
+    Attributes:
+        history: of its division losses.
+        table: its last prediction on each image, the uniform one before the first.
+    """
+
+    table: Float[Tensor, "N C"]
 
     def __init__(
-        self, network: Network, n_images: int, *, history: int, embedding: int, queue: int, momentum: float
+        self, network: Network, shape: tuple[int, int], *, history: int, embedding: int, queue: int, momentum: float
     ) -> None:
         super().__init__(network, embedding=embedding, queue=queue, momentum=momentum)
-        self.history = LossHistory(n_images, history)
+        self.history = LossHistory(shape[0], history)
+        self.register_buffer("table", torch.full(shape, 1 / shape[1]))
 
 
 class CoReg(Learner):
@@ -54,14 +70,24 @@ class CoReg(Learner):
         warm_up: E_w, epochs on the candidate sets alone; the paper's 50 or 100.
         entropy_weight: of the negative entropy in warm-up.
         evidence: "sets" takes candidates as equal in warm-up, as the paper does; "scores" weighs each by its score.
+        full_sets: whether images whose set is all classes count in the warm-up's mean over images; in the code they
+            do not. With `evidence` "scores" they teach something, too.
+        floor: added to the probability of the set inside the warm-up's logarithm.
         temperature: T of the sharpening.
         threshold: posterior above which an image is in the partial split.
         history: epochs over which the division loss is averaged.
         mixup: parameter of the Beta distribution; 0 does not mix.
         unlabelled_weight: final lambda_u.
+        squared_error: "mean" over classes as in the code, or "sum" as the paper prints it, C times as much.
         ramp: epochs after warm-up over which lambda_u rises linearly.
-        restart: draw as many images of the unlabelled split as of the partial one, as the paper does; off draws
-            each image once an epoch, so that a small unlabelled split is not learned by heart.
+        ramp_by: "batch" rises within an epoch, from 0 in the first batch, as the code does; "epoch" keeps lambda_u for
+            a whole epoch, from 1 / ramp in the first.
+        restart: draw the unlabelled split again and again until the partial one is drawn; off draws each image once an
+            epoch, so that a small unlabelled split is not learned by heart.
+        repeats: whether batches of a small unlabelled split are filled up with images that they hold already; off is
+            the code's way, whose batches are smaller then.
+        labelling: "separate": a network labels each view of each split in a forward pass of its own, as in the code;
+            "joint": all in one pass, which is faster, and steadier where a batch has few images of a split.
         prototype_weight: lambda_1; 0 is the ablation "without prototypes".
         contrast_weight: lambda_2.
         delay: epochs after warm-up before the last two losses join.
@@ -75,12 +101,16 @@ class CoReg(Learner):
             each as often, 1 every class as often.
         prior: the class prior that predictions are aligned to: "uniform", "estimated", "auto" for the estimated one
             where that is skewed, "none" for no alignment, or one weight per class.
-        align_batches: whether pseudo-labels of a batch are aligned to the prior, too, by the same factors.
+        alignment: "running" aligns by a table of predictions that is renewed batch by batch, from the warm-up on, as
+            the code does; "whole" by the mean of all new predictions.
+        alignment_batch: images that are looked at together where the alignment is "running".
+        align_batches: whether pseudo-labels of a batch are aligned to the prior, too, by the factors of "whole".
         co_pseudo_labels: off is the ablation in which each network divides and labels for itself.
         contrast: "noisy", or "supervised" for the ablation with the plain supervised contrastive loss.
         unlabelled_split: off is the ablation that drops it.
     """
 
+    made_for = 10_000
     views = ("weak", "weak", "strong", "strong")
     prior: Float[Tensor, " C"]
 
@@ -92,13 +122,19 @@ class CoReg(Learner):
         warm_up: int = 50,
         entropy_weight: float = 1.0,
         evidence: Literal["sets", "scores"] = "sets",
+        full_sets: bool = False,
+        floor: float = 1e-5,
         temperature: float = 0.5,
         threshold: float = 0.5,
         history: int = 5,
         mixup: float = 4.0,
         unlabelled_weight: float = 1.0,
+        squared_error: Literal["mean", "sum"] = "mean",
         ramp: int = 16,
+        ramp_by: Literal["batch", "epoch"] = "batch",
         restart: bool = True,
+        repeats: bool = False,
+        labelling: Literal["separate", "joint"] = "separate",
         prototype_weight: float = 0.1,
         contrast_weight: float = 0.1,
         delay: int = 10,
@@ -110,6 +146,8 @@ class CoReg(Learner):
         contrast_temperature: float = 0.07,
         balance: float = 0.0,
         prior: str | tuple[float, ...] = "uniform",
+        alignment: Literal["running", "whole"] = "running",
+        alignment_batch: int = 256,
         align_batches: bool = False,
         co_pseudo_labels: bool = True,
         contrast: Literal["noisy", "supervised"] = "noisy",
@@ -122,13 +160,18 @@ class CoReg(Learner):
         self.contrast_weight = contrast_weight
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
         self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
-        self.restart, self.balance = restart, balance
-        self.evidence, self.aligned = evidence, prior != "none"
+        if alignment_batch < 1:
+            raise InputError(f"alignment_batch is how many images are looked at together, not {alignment_batch}.")
+        self.restart, self.repeats, self.labelling, self.balance = restart, repeats, labelling, balance
+        self.evidence, self.full_sets, self.floor, self.aligned = evidence, full_sets, floor, prior != "none"
+        self.square_scale, self.ramp_by = (1 / len(annotations.classes) if squared_error == "mean" else 1.0), ramp_by
+        self.align_by, self.alignment_batch = alignment, alignment_batch
         self.align_batches = align_batches and self.aligned
         self.register_buffer("prior", targets.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
         side = partial(Side, history=history, embedding=embedding, queue=queue, momentum=momentum)
-        self.side, self.peer_side = (side(one, len(annotations)) for one in self.networks)
+        shape = (len(annotations), len(annotations.classes))
+        self.side, self.peer_side = (side(one, shape) for one in self.networks)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
 
     @property
@@ -146,7 +189,7 @@ class CoReg(Learner):
             return
         raw_a, raw_b = (epoch.predict(network) for network in self.networks)
         tilt_a, tilt_b = (self.prior / p.mean(0).clamp_min(targets.TINY) for p in (raw_a, raw_b))
-        p_a, p_b = self.score(raw_a), self.score(raw_b)
+        p_a, p_b = self.score(raw_a, self.side), self.score(raw_b, self.peer_side)
         w_a, w_b = self.divide(p_a, self.side), self.divide(p_b, self.peer_side)
         self.figures = {
             "partial_a": float((w_a > self.threshold).sum()),
@@ -159,20 +202,28 @@ class CoReg(Learner):
         for own, peer, w, p, tilts in ((a, b, w_b, p_b, (tilt_a, tilt_b)), (b, a, w_a, p_a, (tilt_b, tilt_a))):
             own[1].start(own[0])
             step = partial(self.co_step, *own, peer[0], w, targets.restrict(p, self.candidates), tilts, since)
-            yield Pass(step, self.groups(w), restart=self.restart)
+            yield Pass(step, self.groups(w), restart=self.restart, repeats=self.repeats)
 
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
         """``-log sum_{j in S} p_j`` and the negative entropy, which resists over-confidence."""
         logits, candidates = network(batch.views[0]), self.candidates[batch.index]
+        side = self.side if network is self.network else self.peer_side
+        side.table[batch.index] = logits.detach().float().softmax(1)
         weight = targets.restrict(self.scores[batch.index], candidates) if self.evidence == "scores" else None
         return {
-            "warm_up": losses.partial_cross_entropy(logits, candidates, weight),
+            "warm_up": losses.partial_cross_entropy(
+                logits, candidates, weight, full_sets=self.full_sets, floor=self.floor
+            ),
             "entropy": self.entropy_weight * losses.negative_entropy(logits),
         }
 
-    def score(self, p: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
-        """Predictions on all images, aligned to the class prior."""
-        return targets.align(p, self.prior) if self.aligned else p
+    def score(self, p: Float[Tensor, "N C"], side: Side | None = None) -> Float[Tensor, "N C"]:
+        """Predictions on all images, aligned to the class prior; a side's table remembers them."""
+        if side is None or not self.aligned or self.align_by == "whole":
+            return targets.align(p, self.prior) if self.aligned else p
+        aligned = targets.align_running(p, side.table, self.prior, self.alignment_batch)
+        side.table.copy_(p)
+        return aligned
 
     def divide(self, p: Float[Tensor, "N C"], side: Side) -> Float[Tensor, " N"]:
         """Posterior that the candidate set holds the truth, from the loss of the best candidate."""
@@ -208,24 +259,26 @@ class CoReg(Learner):
     ) -> Losses:
         """One step of one network with the division and the labels of its peer."""
         n, index = len(trusted.index), torch.cat([trusted.index, rest.index])
-        weak_1, weak_2, strong_1, strong_2 = (torch.cat(pair) for pair in zip(trusted.views, rest.views, strict=True))
+        strong_1, strong_2 = (torch.cat([trusted.views[k], rest.views[k]]) for k in (2, 3))
         own.train(), peer.eval()
         with torch.no_grad():
-            features = own.features(torch.cat([weak_1, weak_2]))
-            p_own = own.head(features).float().softmax(1)
-            p_own = self.tilted((p_own[: len(index)] + p_own[len(index) :]) / 2, tilts[0])
-            p_peer = self.peer_labels(peer, p_own[n:], weak_1[n:], weak_2[n:], tilts[1])
+            p_1, p_2, u_1, u_2 = self.weak_features(own, trusted, rest)
+            p_own, u_own = (self.tilted(own_mean(own, views), tilts[0]) for views in ((p_1, p_2), (u_1, u_2)))
+            u_peer = self.peer_labels(peer, u_own, rest.views[0], rest.views[1], tilts[1])
             trust = w[trusted.index, None]
-            mixed_labels = trust * restricted[trusted.index] + (1 - trust) * p_own[:n]
-            target = targets.sharpen(torch.cat([mixed_labels, (p_own[n:] + p_peer) / 2]), self.temperature)
+            mixed_labels = trust * restricted[trusted.index] + (1 - trust) * p_own
+            target = targets.sharpen(torch.cat([mixed_labels, (u_own + u_peer) / 2]), self.temperature)
             human = self.labels[index]
             target = torch.where((human >= 0)[:, None], targets.one_hot(human, target.shape[1]), target)
             pseudo, clean = target.argmax(1), (torch.arange(len(index), device=target.device) < n) | (human >= 0)
-            self.prototypes.update(side.embed(features[:n]), pseudo[:n], human[:n] >= 0)
+            self.prototypes.update(side.embed(p_1), pseudo[:n], human[:n] >= 0)
             keys = side.keys(own, strong_2)
-        terms = self.consistency(
-            own, side, torch.cat([strong_1, strong_2]), target.repeat(2, 1), clean.repeat(2), since
-        )
+        strong = torch.cat([strong_1, strong_2])
+        passed = since + trusted.progress
+        terms = self.consistency(own, side, strong, target.repeat(2, 1), clean.repeat(2), passed)
+        if since <= self.delay and self.labelling == "separate":
+            with torch.no_grad():  # the code's queries pass in every step, which moves running statistics
+                own.features(strong_1)
         if since > self.delay:
             queries = side.embed(own.features(strong_1))
             pairs = side.same_label(pseudo) if self.contrast == "supervised" else side.trusted_label(pseudo, clean)
@@ -233,6 +286,20 @@ class CoReg(Learner):
             terms["contrast"] = self.contrast_weight * losses.supervised_contrastive(similarity, *pairs)
         side.queue.push(keys, pseudo, clean)
         return terms
+
+    def weak_features(
+        self, own: Network, trusted: Batch, rest: Batch
+    ) -> tuple[Float[Tensor, "P F"], Float[Tensor, "P F"], Float[Tensor, "U F"], Float[Tensor, "U F"]]:
+        """Features of both weak views of the partial split, then of the unlabelled one.
+
+        Separate passes come in the order of the code, since each moves the running statistics.
+        """
+        if self.labelling == "separate":
+            u_1, u_2, p_1, p_2 = (own.features(x) for x in (*rest.views[:2], *trusted.views[:2]))
+            return p_1, p_2, u_1, u_2
+        x = torch.cat([trusted.views[0], rest.views[0], trusted.views[1], rest.views[1]])
+        p_1, u_1, p_2, u_2 = own.features(x).split([len(trusted.index), len(rest.index)] * 2)
+        return p_1, p_2, u_1, u_2
 
     def tilted(self, p: Float[Tensor, "B C"], tilt: Float[Tensor, " C"]) -> Float[Tensor, "B C"]:
         """Predictions of a batch, aligned to the class prior where that is wanted."""
@@ -247,21 +314,30 @@ class CoReg(Learner):
         p: Tensor = peer(torch.cat([weak_1, weak_2])).float().softmax(1)
         return self.tilted((p[: len(weak_1)] + p[len(weak_1) :]) / 2, tilt)
 
+    def lambda_u(self, since: float) -> float:
+        """Weight of the unlabelled split, by the epochs since the warm-up with the share of the pass that is done."""
+        passed = since if self.ramp_by == "batch" else int(since) + 1
+        return self.unlabelled_weight * (min(passed / self.ramp, 1.0) if self.ramp else 1.0)
+
     def consistency(
-        self, own: Network, side: Side, x: Tensor, target: Float[Tensor, "B C"], clean: Tensor, since: int
+        self,
+        own: Network,
+        side: Side,
+        x: Tensor,
+        target: Float[Tensor, "B C"],
+        clean: Tensor,
+        since: float,
     ) -> Losses:
         """Label consistency and prototype similarity alignment on MixUp of the strong views."""
         mix = mixup.draw(len(x), self.mixup, x.device)
         features = own.features(mix(x))
         logits, mixed = own.head(features).float(), mix(target)
-        ramp = min((since + 1) / self.ramp, 1.0) if self.ramp else 1.0
+        squares = self.square_scale * losses.squared_error(logits[~clean].softmax(1), mixed[~clean])
         terms = {
             "consistency": losses.cross_entropy(logits[clean], mixed[clean]),
-            "unlabelled": self.unlabelled_weight
-            * ramp
-            * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
+            "unlabelled": self.lambda_u(since) * squares,
         }
-        if self.prototype_weight and since > self.delay:
+        if self.prototype_weight and int(since) > self.delay:
             similarity = self.prototypes.similarity(side.embed(features)) / self.prototype_temperature
             ends = ((mix.share, target), (1 - mix.share, target[mix.order]))
             parts = [share * self.alignment(similarity, goal, clean) for share, goal in ends]
@@ -272,6 +348,10 @@ class CoReg(Learner):
         self, similarity: Float[Tensor, "B C"], target: Float[Tensor, "B C"], clean: Tensor
     ) -> Float[Tensor, ""]:
         """Divergence on the partial split, squared error on the unlabelled one."""
-        return losses.divergence(target[clean], similarity[clean]) + losses.squared_error(
-            similarity[~clean].softmax(1), target[~clean]
-        )
+        squares = self.square_scale * losses.squared_error(similarity[~clean].softmax(1), target[~clean])
+        return losses.divergence(target[clean], similarity[clean]) + self.unlabelled_weight * squares
+
+
+def own_mean(own: Network, views: tuple[Float[Tensor, "B F"], ...]) -> Float[Tensor, "B C"]:
+    """The mean prediction of a network over the features of several views."""
+    return torch.stack([own.head(features).float().softmax(1) for features in views]).mean(0)

@@ -13,6 +13,8 @@ Ours: predictions are moved towards the prior instead of the uniform distributio
 confidence is that in the pseudo-label over the mean confidence in the labels of the batch, at most 1; without
 prototypes, in the first epoch, a and align are zero; a person's label overrules q; a network that does not know the
 classes yet learns the scores first.
+
+Against the authors' code: not compared; by the formula, with the decisions above (loops in the tests).
 """
 
 from collections.abc import Iterable

@@ -68,6 +68,6 @@ class FixMatch(Learner):
             sure, best = targets.best_candidate(logits[n : n + m].softmax(1), self.candidates[rest.index])
             goal = (sure >= self.threshold)[:, None] * targets.one_hot(best, logits.shape[1])
         return {
-            "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index]),
+            "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index], full_sets=True),
             "unlabelled": self.unlabelled_weight * losses.cross_entropy(logits[n + m :], goal),
         }

@@ -82,6 +82,6 @@ class FlexMatch(Learner):
             goal = (sure > self.thresholds()[best])[:, None] * targets.one_hot(best, logits.shape[1])
             self.last[rest.index] = best.where(sure >= self.threshold, self.last[rest.index])
         return {
-            "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index]),
+            "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index], full_sets=True),
             "unlabelled": self.unlabelled_weight * losses.cross_entropy(logits[n + m :], goal),
         }

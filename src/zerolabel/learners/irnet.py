@@ -1,16 +1,19 @@
 """IRNet. Lian, Xu, Chen, Sun, Liu, Feng, Tao. IRNet: Iterative Refinement Network for Noisy Partial Label Learning.
 IEEE TPAMI 2025 (arXiv 2211.04774).
 
-PiCO, whose candidate sets grow once the warm-up is over: with r = softmax(z . o) in three views of an image, where
+PiCO, whose candidate sets grow once the warm-up is over: with r = softmax(z . o) in two weak views of an image, where
 
-    max_{j not in S} r_j - max_{j in S} r_j > threshold,  and the first maximum is the same class, in all three views,
+    max_{j not in S} r_j > max_{j in S} r_j + threshold,  and the first maximum is the same class k, in both views,
 
-that class joins S before the loss; with `replace` the weakest candidate leaves it.
+k joins S after the step, c_k becomes r_k of the first view and c is brought to sum 1; with `replace` the candidate of
+least r in the first view leaves S, and its c is 0. r has no temperature.
 
-The published code starts the correction when the accuracy on test images says so. That is not done here: it starts
-after a share of the training, which is ours. Ours too: the views are a weak, a strong and another weak one; a person's
-label is never corrected; the weakest candidate is the one of least r in the first view. The cross-entropy is the plain
-one, where the code offers a symmetric one as well. An image without candidates is left out.
+Against the authors' code (commit 26728ee): confidence, correction and what follows from it are exact; the second view
+is compared with the prototypes after the step's update, as there. The code starts the correction when the accuracy on
+test images says so. That is not done here: it starts after a share of the training, which is ours. phi is one
+epoch ahead here, and the code's second view moves statistics of batch normalisation. The cross-entropy is the plain
+one, where the code offers a symmetric one as well. A person's label is never corrected. An image without candidates
+is left out.
 """
 
 from collections.abc import Iterable
@@ -29,7 +32,7 @@ from zerolabel.networks import Network
 
 
 class IRNet(Learner):
-    """A class that beats every candidate in all views joins the set.
+    """A class that beats every candidate in both views joins the set.
 
     Args:
         warm_up: share of the training before the first correction.
@@ -86,37 +89,42 @@ class IRNet(Learner):
         yield Pass(partial(self.training_step, inertia, started, corrects), (self.labelled,))
 
     def training_step(self, inertia: float, started: bool, corrects: bool, batch: Batch) -> Losses:
-        """Correction; then the step of PiCO."""
+        """The step of PiCO; then, for later steps, the correction."""
         (weak, strong, other), index = batch.views, batch.index
         keys = self.contrast.keys(self.network, strong)
         features = self.network.features(weak)
         logits, z = self.network.head(features), self.contrast.embed(features)
         with torch.no_grad():
-            if corrects:
-                three = torch.stack([z, *self.contrast.look(self.network, torch.cat([strong, other])).chunk(2)])
-                self.correct(index, self.prototypes.similarity(three).softmax(2))
-            candidates = self.candidates[index]
+            near, candidates = self.prototypes.similarity(z), self.candidates[index]
             pseudo = targets.restrict(logits.float().softmax(1), candidates).argmax(1)
             if started:
-                chosen = targets.strongest(self.prototypes.similarity(z), candidates)
+                chosen = targets.strongest(near, candidates)
                 self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
             self.prototypes.update(z, pseudo, self.labels[index] >= 0)
+        confidence = self.confidence[index]
+        if corrects:
+            again = self.prototypes.similarity(self.contrast.look(self.network, other))
+            self.correct(index, torch.stack([near, again]).softmax(2))
         positive, ignored = self.contrast.same_label(pseudo) if started else self.contrast.own_key(len(index))
         similarity = self.contrast.similarity(z, keys) / self.temperature
         self.contrast.queue.push(keys, pseudo, torch.ones_like(pseudo, dtype=torch.bool))
         return {
-            "weighted": losses.cross_entropy(logits, self.confidence[index]),
+            "weighted": losses.cross_entropy(logits, confidence),
             "contrast": self.contrast_weight * losses.supervised_contrastive(similarity, positive, ignored),
         }
 
+    @torch.no_grad()
     def correct(self, index: Tensor, r: Float[Tensor, "V B C"]) -> None:
-        """Let classes into the sets of some images."""
-        candidates = self.candidates[index]
-        outside, best = r.masked_fill(candidates, -1).max(2)
-        wins = (outside - r.masked_fill(~candidates, -1).amax(2) > self.threshold).all(0)
-        wins &= (best == best[0]).all(0) & (self.labels[index] < 0)
+        """Let classes into the sets of some images, and into their confidence."""
+        candidates, confidence = self.candidates[index], self.confidence[index]
+        outside, best = r.masked_fill(candidates, 0).max(2)
+        wins = (outside > r.masked_fill(~candidates, 0).amax(2) + self.threshold).all(0)
+        wins &= (best == best[0]).all(0) & (self.labels[index] < 0) & ~candidates.all(1)
         joined = targets.one_hot(best[0].where(wins, -1), candidates.shape[1]).bool()
+        confidence = torch.where(joined, r[0].to(confidence.dtype), confidence)
         if self.replace:
             weakest = r[0].masked_fill(~candidates, 2).argmin(1)
-            candidates = candidates & ~targets.one_hot(weakest.where(wins, -1), candidates.shape[1]).bool()
+            left = targets.one_hot(weakest.where(wins, -1), candidates.shape[1]).bool()
+            candidates, confidence = candidates & ~left, confidence.masked_fill(left, 0)
         self.candidates[index] = candidates | joined
+        self.confidence[index] = torch.where(wins[:, None], targets.normalise(confidence), confidence)

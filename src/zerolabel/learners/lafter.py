@@ -9,6 +9,8 @@ texts, `text_classifier`, and what learns are 50 tokens beside the patches, the 
 it is the last. The paper's texts are descriptions by a language model; here they are the prompts of the annotation.
 
 A person's label takes the place of the model's, and an image on which nobody spoke is left out.
+
+Against the authors' code: not compared; by the formula (loops in the tests).
 """
 
 from collections.abc import Iterable

@@ -5,7 +5,7 @@ ICML 2021 (arXiv 2106.05731), with cross-entropy.
     w = norm(p * Y) in S and, apart from that, norm(p * (1 - Y)) outside, from the same forward pass, after the loss
     p the softmax of the logits
 
-At first w is uniform in S and uniform outside. Even a set of one also pushes the other classes away, and a set of all
+At first w is 1 / C for every class. Even a set of one also pushes the other classes away, and a set of all
 classes is sharpened. The paper's beta is 1 or 2, by data set.
 """
 
@@ -37,8 +37,7 @@ class LWC(Learner):
         super().__init__(network, annotations)
         self.views = (view,)
         self.beta = beta
-        candidates = annotations.candidates
-        self.register_buffer("weight", targets.uniform_over(candidates) + targets.uniform_over(~candidates))
+        self.register_buffer("weight", torch.full_like(annotations.scores, 1 / len(annotations.classes)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""

@@ -3,15 +3,17 @@ CVPR 2023.
 
     L = CE(c, p(x_1)) + alpha(e) sum_v ( m KL(c || s(x_v m)) + (1 - m) KL(c' || s(x_v m)) )
     s = softmax(z . o / 0.3) on MixUp of the images of each view v with share m; c' belongs to the images mixed in
-    c <- phi c + (1 - phi) norm(Y * p(x_1)),  after the loss
+    c <- phi c + (1 - phi) norm(Y * p(x_1)),  before the loss
     o_k <- l2(m_o o_k + (1 - m_o) z) for the embeddings of both views with argmax_{j in S} p_j = k
 
 phi falls from 0.95 to 0.8 and m_o from 0.9 to 0.5 over the training; alpha rises to 1 in 10 epochs. Co-Reg's prototype
-term follows this design.
+term follows this design. Prototypes are zero until their first image, so that s is uniform, and are brought to length 1
+once a batch. Each view passes the network by itself.
 
-Decided here: the two views are a weak and a strong one. One share and one permutation serve both, the larger part being
-the image's own. Prototypes are zero until their first image, so that s is uniform, and are normalised once a batch.
-An image without candidates is left out.
+Against the authors' code (commit 251f5df): steps are exact. One share and one permutation serve both views; the larger
+part is the image's own here, where the code takes the share as drawn: that is the same loss with the pairs turned
+round. phi and m_o are one epoch ahead here: the code has those of the epoch before, 0.99 in the first. Decided here:
+the two views are a weak and a strong one. An image without candidates is left out.
 """
 
 from collections.abc import Iterable
@@ -80,23 +82,25 @@ class PaPi(Learner):
         yield Pass(partial(self.training_step, inertia, alpha), (self.labelled,))
 
     def training_step(self, inertia: float, alpha: float, batch: Batch) -> Losses:
-        """Both terms with the confidence of the last visit; then confidence and prototypes move."""
-        index, candidates, confidence = batch.index, self.candidates[batch.index], self.confidence[batch.index]
-        features = self.network.features(torch.cat(batch.views))
-        logits = self.network.head(features)[: len(index)]
+        """The confidence moves; then both terms with it and with the prototypes of the batches before."""
+        index, candidates = batch.index, self.candidates[batch.index]
+        features = torch.cat([self.network.features(view) for view in batch.views])
+        logits = self.network.head(features[: len(index)])
+        with torch.no_grad():
+            inside = targets.restrict(logits.float().softmax(1), candidates)
+            self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * inside
+        confidence = self.confidence[index]
         terms = {"weighted": losses.cross_entropy(logits, confidence)}
         if alpha:
             terms["prototype"] = alpha * self.alignment(batch, confidence)
         with torch.no_grad():
             self.move(index, features.detach(), candidates)
-            inside = targets.restrict(logits.float().softmax(1), candidates)
-            self.confidence[index] = inertia * confidence + (1 - inertia) * inside
         return terms
 
     def alignment(self, batch: Batch, confidence: Float[Tensor, "B C"]) -> Float[Tensor, ""]:
         """Divergence between confidence and prototype similarity on MixUp, summed over the views."""
         mix = mixup.draw(len(batch.index), self.mixup, batch.index.device)
-        z = self.embed(self.network.features(torch.cat([mix(view) for view in batch.views])))
+        z = self.embed(torch.cat([self.network.features(mix(view)) for view in batch.views]))
         similarity = self.prototypes.similarity(z) / self.temperature
         own, other = confidence.repeat(len(batch.views), 1), confidence[mix.order].repeat(len(batch.views), 1)
         mean = mix.share * losses.divergence(own, similarity) + (1 - mix.share) * losses.divergence(other, similarity)

@@ -6,10 +6,13 @@ ICLR 2022 (arXiv 2201.08984).
     o_y <- l2(m o_y + (1 - m) z),  y = argmax_{j in S} p_j(x_w)
     L_cont: supervised contrast, positives are the entries of the same y; before epoch `delay` the own key alone (MoCo)
 
-z embeds the weak view, keys are a strong view through a momentum copy. phi falls linearly over the training.
+z embeds the weak view, keys are a strong view through a momentum copy. phi falls linearly over the training. Prototypes
+are brought to length 1 once a batch, and the scores use those of the batches before.
 
-Decided here: prototypes are normalised once a batch, and the scores use those of the batches before. An image
-without candidates is left out; a set of one has a constant target.
+Against the authors' code (commit ad687bb): steps with pseudo-labels and with own keys are exact. It differs in `delay`;
+in phi, which the code takes from the epoch before, 0.99 in the first; and in places of the queue that were never
+written, which hold random vectors there and are left out here. An image without candidates is left out; a set of one
+has a constant target.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """PiCO+. Wang, Xiao, Li, Feng, Niu, Chen, Zhao. PiCO+: Contrastive Label Disambiguation for Robust Partial Label
 Learning. IEEE TPAMI 2023 (arXiv 2201.08984).
 
-PiCO, and after the warm-up the share 1 - eta of the images that lie closest to their prototypes is reliable:
+PiCO, and after the warm-up the share 1 - eta of the images that lie closest to their prototypes is reliable. Prototypes
+then move by reliable images alone, and the pseudo-label y of any other image is the best class of all:
 
     L = L_mix + reliable_weight * CE(c, p(x_w)) on reliable + unreliable_weight * CE(g, p(x_w)) on the rest + L_cont
     g = softmax(z . o / 0.07),    L_mix = CE(mix t, p(mix x_w)),  t = c where reliable, else g
@@ -9,9 +10,9 @@ PiCO, and after the warm-up the share 1 - eta of the images that lie closest to 
 
 eta, the share of sets that miss the truth, is estimated from the annotations unless it is given.
 
-Decided here: the closest are taken within each pseudo-label, by the similarities of the last epoch; the own key is
-always a positive; a person's label is always reliable. In the warm-up, the code's five epochs, training is PiCO's. The
-code's second contrastive term over all images is left out. An image without candidates is left out.
+The closest of all images are taken, by the similarities of the last epoch. Decided here: the own key is always a
+positive; a person's label is always reliable. In the warm-up, the code's five epochs, training is PiCO's. The code's
+second contrastive term over all images is left out. An image without candidates is left out.
 """
 
 from collections.abc import Iterable
@@ -102,29 +103,31 @@ class PiCOPlus(Learner):
         yield Pass(step, (self.labelled,))
 
     def select(self) -> Bool[Tensor, " N"]:
-        """The share 1 - eta of each pseudo-label that is closest to the prototype, and what a person labelled."""
-        sizes = torch.bincount(self.pseudo + 1, minlength=self.candidates.shape[1] + 1)[1:]
-        counts = ((1 - self.noise_rate) * sizes - 1e-6).ceil().long()
-        return targets.smallest_per_class(-self.closeness, self.pseudo, counts) | (self.labels >= 0)
+        """The share 1 - eta that is closest to its prototype, and what a person labelled."""
+        group = self.pseudo.clamp_max(0)
+        count = group.new_tensor([int((1 - self.noise_rate) * int((group == 0).sum()))])
+        return targets.smallest_per_class(-self.closeness, group, count) | (self.labels >= 0)
 
     def training_step(
         self, inertia: float, started: bool, split: bool, reliable: Bool[Tensor, " N"], batch: Batch
     ) -> Losses:
         """The confidence moves; then the losses of both kinds of images."""
         (weak, strong), index, candidates = batch.views, batch.index, self.candidates[batch.index]
-        keys = self.contrast.keys(self.network, strong)
+        trusted, keys = reliable[index], self.contrast.keys(self.network, strong)
         features = self.network.features(weak)
         logits, z = self.network.head(features), self.contrast.embed(features)
         with torch.no_grad():
             similarity = self.prototypes.similarity(z)
-            pseudo = targets.restrict(logits.float().softmax(1), candidates).argmax(1)
+            p = logits.float().softmax(1)
+            inside = targets.restrict(p, candidates).argmax(1)
+            pseudo = inside.where(trusted, p.argmax(1))
             if started:
                 chosen = targets.strongest(similarity, candidates)
                 self.confidence[index] = inertia * self.confidence[index] + (1 - inertia) * chosen
-            self.pseudo[index] = pseudo
-            self.closeness[index] = similarity.gather(1, pseudo[:, None]).squeeze(1)
-            self.prototypes.update(z, pseudo, self.labels[index] >= 0)
-        confidence, trusted = self.confidence[index], reliable[index]
+            self.pseudo[index] = inside
+            self.closeness[index] = similarity.gather(1, inside[:, None]).squeeze(1)
+            self.prototypes.update(z[trusted], pseudo[trusted], self.labels[index][trusted] >= 0)
+        confidence = self.confidence[index]
         cosine = self.contrast.similarity(z, keys)
         pairs = self.positives(pseudo, trusted, cosine.detach()) if started else self.contrast.own_key(len(index))
         self.contrast.queue.push(keys, pseudo, trusted)

@@ -2,14 +2,16 @@
 ICML 2023 (arXiv 2305.00350).
 
     L = mean_i sum_c softmax_c(z_ic) d_ic + sum_c prior_c sum_i softmax_i(z_ic) d_ic
-        + weight (mean_i H(p_i) + KL(prior || mean_i p_i)),   d = 1 - cos,  z = scale cos,  p_i = softmax_c(z_ic)
+        + weight (mean_i H(p_i) + KL(mean_i p_i || prior)),   d = 1 - cos,  z = scale cos,  p_i = softmax_c(z_ic)
 
 Images are moved to classes and classes to the images of the batch, each at the least cost; images become surer and do
-not all go to one class. The paper has a uniform prior and the entropy of the mean, the other direction of its
-divergence.
+not all go to one class. The paper has a uniform prior, under which the divergence is the entropy of the mean, negative,
+and a constant.
 
 Ours: the prior is an argument; cosines are the logits over the scale, so that any network can be trained; a person's
 labels add their cross-entropy; a network that does not know the classes yet learns the scores first.
+
+Against the authors' code: exact with ``prior=uniform``, but for their 1e-5 and 1e-6 in logarithms (golden/pouf).
 """
 
 from collections.abc import Iterable
@@ -75,6 +77,6 @@ class POUF(Learner):
             "to_classes": there,
             "to_images": back,
             "entropy": -self.weight * losses.negative_entropy(logits[:n]),
-            "spread": self.weight * losses.prior_divergence(logits[:n], self.prior),
+            "spread": self.weight * losses.divergence_of_mean(logits[:n], self.prior),
             "human": self.human_weight * losses.cross_entropy(logits[n:], target),
         }

@@ -2,30 +2,37 @@
 NeurIPS 2022 (arXiv 2209.10365).
 
     P = Sinkhorn((p(x_w) Y)^3 of the batch and a queue), rows sum to 1, the mean of the rows is r;   y = argmax P
-    chosen: of each y the rho r_y B with the smallest CE(y, p), at least one, of a batch of B; and where p_y > 0.99
-    L = a (CE(y, p(x_w)) + CE(y, p(x_s)) + CE(mix y, p(mix x_w))) on the chosen + (1 - a) CE(norm(p Y), p) on the rest
+    chosen: of each y the ceil(rho r_y B) of least CE(P, p), at least one, of a batch of B; and those with P . p > 0.99
+    L = a (CE(P, p(x_w)) + CE(P, p(x_s)) + CE(mix P, p(mix x_w))) on the chosen + (1 - a) CE(norm(p Y), p) on the rest
     r <- (1 - g) r + g (share of images of each class by argmax p Y),  before each epoch; g is 0.1, after warm-up 0.01
 
-rho rises from 0.2 to 0.8 and a to 0.9 over 50 of the code's 1,000 epochs, here over that share of the training; while a
-is 0 none is chosen.
+The soft row P is the target. rho rises from 0.2 to 0.8 and a to 0.9 over 50 of the code's 1,000 epochs, here over that
+share of the training; while a is 0 none is chosen. Each kind of view passes the network by itself.
 
-Decided here: the queue holds a number of images instead of batches; the code begins anew once r was estimated, here
-the weights stay; the restricted prediction norm(p Y) is taken as it is, without a gradient; a person's label
-is always chosen and is the y of its image. r starts from the class prior. An image without candidates is left out.
+Against the authors' code (commit 7311c87): rows, selection and losses are exact; norm(p Y) is of the last visit there,
+uniform over S at first, which is `rest="visit"` here, and of this very pass, without a gradient, by default. It differs
+also in the queue, which counts before it is full here, and holds a number of images instead of batches; and in that
+the code begins anew once r was estimated, where the weights stay here. A person's label is always chosen and is the P
+of its image. r starts from the class prior. An image without candidates is left out.
 """
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.memory import KeyQueue
+from zerolabel.errors import InputError, nearest
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+
+ABSENT = 1e-5
+"""What a prediction of zero counts as where a class or an image has zeros alone (code)."""
 
 
 class SoLar(Learner):
@@ -44,10 +51,13 @@ class SoLar(Learner):
         ramp: share of the training over which rho and a rise.
         confidence: probability above which an image is chosen in any case.
         mixup: parameter of the Beta distribution; 0 does not mix.
+        rest: which prediction is the target where none is chosen: "pass" for that of the step itself, "visit" for that
+            of the image's last visit, as in the code.
     """
 
     views = ("weak", "strong")
     prior: Float[Tensor, " C"]
+    seen: Float[Tensor, "N C"]
 
     def __init__(
         self,
@@ -66,12 +76,16 @@ class SoLar(Learner):
         ramp: float = 0.05,
         confidence: float = 0.99,
         mixup: float = 4.0,
+        rest: Literal["pass", "visit"] = "pass",
     ) -> None:
         super().__init__(network, annotations)
+        if rest not in ("pass", "visit"):
+            raise InputError(f"rest '{rest}': SoLar has none of that name{nearest(rest, ('pass', 'visit'))}")
         self.warm_up, self.fast, self.slow, self.power = warm_up, fast, slow, power
         self.share, self.final_share, self.chosen_weight = share, final_share, chosen_weight
-        self.ramp, self.confidence, self.mixup = ramp, confidence, mixup
+        self.ramp, self.confidence, self.mixup, self.rest = ramp, confidence, mixup, rest
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
+        self.register_buffer("seen", targets.uniform_over(annotations.candidates))
         self.queue = KeyQueue(queue, len(annotations.classes))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
@@ -96,28 +110,39 @@ class SoLar(Learner):
         logits = self.network(weak).float()
         with torch.no_grad():
             p = logits.softmax(1)
-            y = self.pseudo_labels(p, batch.index)
-            known = p.gather(1, y[:, None]).squeeze(1)
-            counts = (rho * len(y) * self.prior - 1e-6).ceil().clamp_min(1).long()
-            chosen = targets.smallest_per_class(-known, y, counts) | (known > self.confidence)
-            chosen = (chosen | (self.labels[batch.index] >= 0)) & (weight > 0)
-            inside, target = targets.restrict(p, candidates), targets.one_hot(y, p.shape[1])[chosen]
+            rows = self.pseudo_labels(p, batch.index)
+            chosen = self.choose(rows, logits, rho) | (self.labels[batch.index] >= 0)
+            chosen &= weight > 0
+            inside, target = targets.restrict(p, candidates), rows[chosen]
+            rest = inside if self.rest == "pass" else self.seen[batch.index]
+            self.seen[batch.index] = inside
+        terms = {"rest": (1 - weight) * losses.cross_entropy(logits[~chosen], rest[~chosen])}
+        if not bool(chosen.any()):
+            return terms
         mix = mixup.draw(len(target), self.mixup, weak.device)
-        images = torch.cat([strong[chosen], mix(weak[chosen])])
-        sharp, mixed = self.network(images).chunk(2)
-        return {
+        sharp, mixed = self.network(strong)[chosen], self.network(mix(weak[chosen]))
+        return terms | {
             "chosen": weight * losses.cross_entropy(logits[chosen], target),
             "strong": weight * losses.cross_entropy(sharp, target),
             "mixup": weight * losses.cross_entropy(mixed, mix(target)),
-            "rest": (1 - weight) * losses.cross_entropy(logits[~chosen], inside[~chosen]),
         }
 
-    def pseudo_labels(self, p: Float[Tensor, "B C"], index: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
-        """The best class of each image once the batch and the queue follow the prior."""
+    def choose(self, rows: Float[Tensor, "B C"], logits: Float[Tensor, "B C"], rho: float) -> Bool[Tensor, " B"]:
+        """The images of each pseudo-label that are learned best, as many as the prior expects, and the sure ones."""
+        log_p = losses.log_probabilities(logits)
+        counts = (len(rows) * self.prior * rho).ceil().clamp_min(1).long()
+        chosen = targets.smallest_per_class(-(rows * log_p).sum(1), rows.argmax(1), counts)
+        return chosen | ((rows * log_p.exp()).sum(1) > self.confidence)
+
+    def pseudo_labels(self, p: Float[Tensor, "B C"], index: Int[Tensor, " B"]) -> Float[Tensor, "B C"]:
+        """The soft rows of the images once the batch and the queue follow the prior."""
         rows = p * self.candidates[index]
         known = torch.cat([rows, self.queue.keys[self.queue.labels >= 0]])
-        balanced = targets.sinkhorn(known.double() ** self.power, self.prior.double())[: len(rows)]
-        balanced = targets.restrict(balanced, self.candidates[index])
+        balanced = targets.sinkhorn(known.double() ** self.power, self.prior.double(), relaxed=ABSENT**self.power)[
+            : len(rows)
+        ].to(p.dtype)
         self.queue.push(rows, index, torch.ones_like(index, dtype=torch.bool))
-        human = self.labels[index]
-        return human.where(human >= 0, balanced.argmax(1))
+        lost = balanced.sum(1, keepdim=True) <= 0
+        return targets.told(
+            torch.where(lost, targets.restrict(p, self.candidates[index]), balanced), self.labels[index]
+        )

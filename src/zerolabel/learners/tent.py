@@ -9,6 +9,8 @@ is trained by epochs. With the second, which under a uniform prior keeps the mea
 information maximisation in the form that takes a prior; the entropy of the mean is the other direction of it.
 
 Ours: a person's labels add their cross-entropy; a network that does not know the classes yet learns the scores first.
+
+Against the authors' code: not compared; by the formula (hand case in the tests).
 """
 
 from collections.abc import Iterable

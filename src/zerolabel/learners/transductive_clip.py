@@ -1,5 +1,5 @@
-"""Transductive CLIP. Huang, Chen, Yang, Xie, Pu, Zhuang. Transductive CLIP with Class-Conditional Contrastive Learning.
-ICASSP 2022 (arXiv 2206.06177).
+"""Transductive CLIP, by equations of ours: no code was published, and the paper's were not available. Huang, Chen,
+Yang, Xie, Pu, Zhuang. Transductive CLIP with Class-Conditional Contrastive Learning. ICASSP 2022 (arXiv 2206.06177).
 
 A classifier from scratch on zero-shot labels, by a class-conditional contrastive loss (C3L) and ensemble labels. The
 paper's equations were not available; the formulas are this project's reading of its abstract:

@@ -5,11 +5,14 @@ ICML 2024 (arXiv 2308.12919).
 
 Sure images become surer; the mean prediction, in which unsure images count more, is spread out. The weights w_i are the
 largest softmax of the cosines without the model's scale, from the model as it was, and never change; the scores p of
-annotators with the scale s give them as max_j norm(p^(1/s)). The paper trains a context of 4 words and the image
-encoder's normalisations, each at a rate of its own.
+annotators with the scale s give them as max_j norm(p^(1/s)). Scores spread over neighbours would bring the weights of
+sure and unsure images together, so this learner never gets them; `zerolabel adapt` gives it the model's own answers to
+the mean text feature of the templates. The paper trains a context of 4 words and the image encoder's normalisations.
 
 Ours: images that a person labelled add their cross-entropy; a network that does not know the classes yet, unlike a
 prompted vision-language model, learns the scores in a warm-up first; an image on which nobody spoke is least sure.
+
+Against the authors' code: exact but for the 1e-5 inside its logarithms (golden/ueo).
 """
 
 from collections.abc import Iterable
@@ -36,6 +39,7 @@ class UEO(Learner):
     """
 
     views = ("weak",)
+    takes_propagated_scores = False
     weight: Float[Tensor, " N"]
 
     def __init__(

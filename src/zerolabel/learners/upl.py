@@ -4,6 +4,8 @@
 
 The paper averages pseudo-labels over several CLIP models, which several annotating models do here, and predictions
 over 16 seeds, which one run does not. A person's label overrules the annotators and is always among the images.
+
+Against the authors' code: not compared; by the formula (hand case in the tests).
 """
 
 from collections.abc import Iterable

@@ -47,7 +47,7 @@ class NetworkSpec:
         try:
             return cls(**data)
         except TypeError as error:
-            reason = str(error).split("__init__() ")[-1]
+            reason = (str(error).splitlines() or [""])[0].split("__init__() ")[-1].rstrip(".")
             raise InputError(
                 f"this description of a network cannot be read ({reason}); it needs another version."
             ) from None
@@ -64,20 +64,33 @@ class Network(nn.Module):
         feature_dim: D, number of features.
         spec: describes it.
         pretrained: whether the backbone's weights were learned before.
+        head_std: of the head's first weights, which are normal; none leaves PyTorch's default ones.
 
     Attributes:
         head: features -> logits.
     """
 
-    def __init__(self, backbone: nn.Module, feature_dim: int, spec: NetworkSpec, *, pretrained: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        feature_dim: int,
+        spec: NetworkSpec,
+        *,
+        pretrained: bool = False,
+        head_std: float | None = 0.01,
+    ) -> None:
         super().__init__()
         self.backbone, self.feature_dim, self.spec, self.pretrained = backbone, feature_dim, spec, pretrained
+        self.head_std = head_std
         self.head = nn.Linear(feature_dim, spec.n_classes)
         self.reset_head()
 
     def reset_head(self) -> None:
         """Draw the head's weights again."""
-        nn.init.normal_(self.head.weight, std=0.01)
+        if self.head_std is None:
+            self.head.reset_parameters()
+            return
+        nn.init.normal_(self.head.weight, std=self.head_std)
         nn.init.zeros_(self.head.bias)
 
     def image_parameters(self) -> list[nn.Parameter]:

@@ -22,7 +22,7 @@ def build(name: str, n_classes: int, size: int, *, pretrained: bool = False) -> 
         name: one of
 
             - "light": small residual network for images of up to about 32 pixels;
-            - "preact_resnet18": the student of Co-Reg's paper, for 28 to 64 pixels;
+            - "preact_resnet18": the student of Co-Reg's code, for 28 to 64 pixels;
             - "linear", "mlp": heads over frozen features;
             - any model of timm.
         n_classes: C.
@@ -43,7 +43,7 @@ def build(name: str, n_classes: int, size: int, *, pretrained: bool = False) -> 
     if name == "light":
         return Network(light(), 512, spec)
     if name == "preact_resnet18":
-        return Network(preact_resnet18(size), 512, spec)
+        return Network(preact_resnet18(size), 512, spec, head_std=None)
     if name == "linear":
         return Network(nn.LayerNorm(size, elementwise_affine=False), size, spec)
     if name == "mlp":

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from zerolabel.data.views import characters
 from zerolabel.errors import InputError
+from zerolabel.networks.architecture import check_vision
 from zerolabel.networks.base import Network, NetworkSpec
 from zerolabel.networks.prompted import parts
 from zerolabel.networks.prompted.encoders import add_deep_tokens, patches, put_tokens
@@ -36,21 +37,22 @@ class ImageEncoder(nn.Module):
         """The same architecture with random weights, for weights that are loaded next; needs no network.
 
         Raises:
-            InputError: the installed open_clip cannot build it.
+            InputError: the installed open_clip cannot build it, or it names a place to fetch a model from.
         """
         import open_clip
 
+        check_vision(config["vision_cfg"])
         vision = {**config["vision_cfg"], "timm_model_pretrained": False}
         text = {"context_length": 4, "vocab_size": 4, "width": 8, "heads": 1, "layers": 1}
         try:
             whole = open_clip.CLIP(config["embed_dim"], vision, text, quick_gelu=config.get("quick_gelu", False))
-        except (TypeError, RuntimeError, AssertionError) as error:
+        except (TypeError, RuntimeError, AssertionError, ValueError, LookupError, ArithmeticError) as error:
             raise InputError(
                 f"open_clip cannot build this image encoder ({error}); install a newer open_clip."
             ) from None
         visual = whole.visual
         if config.get("tokens"):
-            put_tokens(visual, parts.Prompts(torch.zeros(config["tokens"], patches(visual)[2])))
+            put_tokens(visual, parts.Prompts(torch.zeros(config["tokens"], patches(visual)[2])), settled=True)
         if config.get("deep"):
             add_deep_tokens(visual, config["tokens"])
         if config.get("adapter"):

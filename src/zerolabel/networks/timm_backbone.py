@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from zerolabel.errors import InputError, nearest
+from zerolabel.networks.architecture import is_place
 from zerolabel.networks.base import NAMES
 
 
@@ -26,6 +27,8 @@ def timm_backbone(name: str, size: int, *, pretrained: bool) -> tuple[nn.Module,
     """
     import timm
 
+    if is_place(name):
+        raise InputError(f"the network '{name}' is a place, and nothing is fetched from it; name a model of timm.")
     if not timm.is_model(name):
         near = nearest(name, [*NAMES, *timm.list_models()])
         if not near.startswith("; did"):

@@ -4,8 +4,13 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from zerolabel.plain_json import dumps
+from zerolabel.redaction import redacted_data
+
 FRESH = ("chat", "created", "zerolabel", "command", "preset", "truth")
 """What may differ where a run is resumed; the truth may come later, since it takes no part in training."""
+_PLACES = ("images", "truth", "test_images", "few_shot", "annotations", "append", "chat", "command")
+"""What may hold URLs."""
 _OPTIONS = {
     "rule": "--candidates",
     "test_images": "--test",
@@ -86,12 +91,13 @@ class Config:
     created: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+        """Plain data for JSON; passwords and tokens in URLs are not in it."""
+        data = asdict(self)
+        return data | {name: redacted_data(data[name]) for name in _PLACES}
 
     def to_json(self) -> str:
         """As the text of a file."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        return dumps(self.to_dict(), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Config":

@@ -16,7 +16,7 @@ from zerolabel.runs.config import Config
 from zerolabel.training import Source, rehearse
 from zerolabel.training.settings import Settings
 
-_SAMPLE = 128
+_SAMPLE, _FEW = 128, 32
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def seconds_of(model: str, images: ImageSet) -> float | None:
 
 def training_seconds(config: Config, n_images: int) -> float:
     """For all epochs, from one late epoch on a sample of noise."""
-    settings, count = Settings(**config.settings), min(_SAMPLE, n_images)
+    quick = config.student in (*HEADS, "light")
+    settings, count = Settings(**config.settings), min(_SAMPLE if quick else _FEW, n_images)
     classes = len(config.classes)
     annotations = blank(config.classes, count)
     if config.student in HEADS:

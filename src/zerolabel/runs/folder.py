@@ -11,6 +11,8 @@ from typing import Any
 
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
+from zerolabel.leftovers import sweep
+from zerolabel.plain_json import dumps
 from zerolabel.runs.config import Config
 
 OWN = (
@@ -51,6 +53,7 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"the folder {path} cannot be made ({error.strerror}); give -o another place.") from None
+        sweep(path, deep=True)
         write_text(folder.config_file, config.to_json())
         return folder
 
@@ -95,7 +98,7 @@ class Folder:
 
     def finish(self, stage: str, facts: dict[str, Any]) -> None:
         """Note that a stage is done, with its numbers."""
-        write_text(self / "stages.json", json.dumps({**self.finished(), stage: facts}, indent=2) + "\n")
+        write_text(self / "stages.json", dumps({**self.finished(), stage: facts}, indent=2) + "\n")
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The stages that are done, with their numbers.
@@ -133,5 +136,5 @@ def seconds(folder: Folder) -> dict[str, float]:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write plain data, whole or not at all."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    """Write plain data, whole or not at all; what is no finite number is null."""
+    write_text(path, dumps(data, indent=2) + "\n")

@@ -4,16 +4,17 @@ import shutil
 from typing import Any
 
 from zerolabel import report
+from zerolabel.annotations.candidates import check_enough
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import seconds, write_json
 from zerolabel.runs.outcome import check_truth
-from zerolabel.runs.planning import is_encoder
 from zerolabel.runs.stages.adaptation import adapt_encoder
 from zerolabel.runs.stages.annotation import annotate_held_out, annotate_images
 from zerolabel.runs.stages.deployment import choose_deployed, export_classifier
 from zerolabel.runs.stages.evaluation import evaluate
 from zerolabel.runs.stages.open_set import split_unknown
 from zerolabel.runs.stages.training import needs_features, train_classifier
+from zerolabel.vlms.names import is_encoder
 
 
 def prepare(context: Context) -> None:
@@ -37,10 +38,11 @@ def run(context: Context) -> dict[str, Any]:
         The content of ``metrics.json``.
 
     Raises:
-        InputError: an input cannot be used.
+        InputError: an input cannot be used, or too few images have a candidate class.
     """
     context = adapt_encoder(context)
     annotated = annotate_images(context)
+    check_enough(annotated.annotations)
     held_out = annotate_held_out(context)
     context, annotated, held_out = split_unknown(context, annotated, held_out)
     if context.config.truth is not None:

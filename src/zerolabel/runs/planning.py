@@ -1,7 +1,7 @@
 """From what a user asked to a complete configuration: everything that can be checked cheaply is checked here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from statistics import median
@@ -24,15 +24,14 @@ from zerolabel.networks.base import HEADS
 from zerolabel.runs import presets
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import blank
+from zerolabel.runs.presets import Preset
 from zerolabel.training.settings import make_settings, parse
 from zerolabel.version import __version__
 from zerolabel.vlms.chat import Chat
+from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
 SIZES = (24, 28, 32, 64, 96, 128, 224)
 _SAMPLE = 64
-_KINDS = (
-    *("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME", "adapted:FOLDER", "chat:MODEL"),
-)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Request:
         adapt: method by which the model is adapted before it annotates.
         via: "features" to learn on frozen features first.
         propagate: whether scores spread over neighbours before training.
-        deploy: "one" network or "both".
+        deploy: "one" network or "both"; by default one.
         open_set: whether images may be of no class.
         epochs: of training.
         seed: of everything random.
@@ -67,6 +66,7 @@ class Request:
         few_shot: labels given by a person, for training.
         annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
         append: annotations, or a run, that further annotators and images are added to.
+        preset: gives what is not said: "auto", "small", "paper", or a `presets.Preset`.
         chat: how a model that answers in words is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
             ``questions``, which are to it what templates are to others.
         command: the command line.
@@ -85,7 +85,7 @@ class Request:
     adapt: str | None = None
     via: str | None = None
     propagate: bool | None = None
-    deploy: str = "one"
+    deploy: str | None = None
     open_set: bool = False
     epochs: int | None = None
     seed: int = 0
@@ -97,6 +97,7 @@ class Request:
     few_shot: str | None = None
     annotations: str | None = None
     append: str | None = None
+    preset: str | Preset = "auto"
     chat: dict[str, Any] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
 
@@ -110,19 +111,20 @@ def plan(request: Request) -> Config:
     images = ImageSet.open(request.images)
     if request.test_images is not None:
         ImageSet.open(request.test_images)
+    chosen = parse(request.learner, request.options)
+    wanted = chosen.settings if request.epochs is None else {**chosen.settings, "epochs": request.epochs}
+    preset = presets.find(request.preset, len(images), wanted.get("epochs"))
+    request = with_preset(request, preset)
     asked = what_was_asked(request)
     more = (open_set.NAME,) if request.open_set else ()
     for path, beside in ((request.truth, more), (request.few_shot, ())):
         if path is not None:
             Labels.read(path, Classes((*asked["classes"], *beside), (*asked["aliases"], *((),) * len(beside))))
-    chosen = parse(request.learner, request.options)
-    wanted = chosen.settings if request.epochs is None else {**chosen.settings, "epochs": request.epochs}
-    preset = presets.choose(len(images), wanted.get("epochs"))
     settings = {**preset.settings, "seed": request.seed, "device": request.device, **wanted}
     epochs = make_settings(settings).epochs
     hyper = fit_to_epochs(preset.hyper_parameters.get(request.learner, {}), request.learner, epochs) | chosen.learner
     check_hyper_parameters(request.learner, hyper, asked["classes"])
-    student, size = choose_student(request, images, asked)
+    student, size = choose_student(request, images, asked, preset.sizes or SIZES)
     on_features = student in HEADS or request.via == "features"
     check_features(asked, on_features=on_features, request=request)
     check_adaptation(asked, request)
@@ -141,13 +143,11 @@ def plan(request: Request) -> Config:
         pretrained=student not in networks.NAMES if request.pretrained is None else request.pretrained,
         adapt=request.adapt,
         via=one_of("--via", request.via, (None, "features")),
-        propagate=on_features and len(images) <= presets.MOST_PROPAGATED
-        if request.propagate is None
-        else request.propagate,
-        deploy=one_of("--deploy", request.deploy, ("one", "both")) or "one",
+        propagate=choose_propagation(request, len(images), on_features=on_features),
+        deploy=one_of("--deploy", request.deploy, (None, "one", "both")) or "one",
         open_set=request.open_set,
         flip="glyphs" not in asked["vlm"] if request.flip is None else request.flip,
-        strong=one_of("--strong", request.strong, STRONG) or STRONG[0],
+        strong=strong_view(request.strong, preset.cutout),
         truth=request.truth,
         test_images=request.test_images,
         few_shot=request.few_shot,
@@ -158,6 +158,29 @@ def plan(request: Request) -> Config:
         zerolabel=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def with_preset(request: Request, preset: Preset) -> Request:
+    """The request with a preset's choices where it says nothing.
+
+    Annotations that are there already have models, prompts and a rule of their own, which no preset changes.
+    """
+    own = ("vlm", "templates", "candidates") if request.annotations or request.append else ()
+    said = {name for name in preset.choices if getattr(request, name) is not None}
+    return replace(request, **{name: preset.choices[name] for name in preset.choices if name not in (*own, *said)})
+
+
+def strong_view(asked: str, cutout: int | None) -> str:
+    """The strong view, "cutout" with a preset's side of the square.
+
+    Raises:
+        InputError: there is no such view, or the side is no number of pixels.
+    """
+    kind, _, side = asked.partition(":")
+    one_of("--strong", kind if kind == "cutout" else asked, STRONG)
+    if asked != kind and not (side.isdecimal() and int(side) > 0):
+        raise InputError(f"--strong {asked}: {side or 'nothing'} is no number of pixels; write for example cutout:16.")
+    return f"cutout:{cutout}" if asked == "cutout" and cutout is not None else asked
 
 
 def what_was_asked(request: Request) -> dict[str, Any]:
@@ -173,8 +196,7 @@ def what_was_asked(request: Request) -> dict[str, Any]:
     parse_rule(rule)
     models = tuple(dict.fromkeys(wanted or (vlms.DEFAULT_PHOTO_VLM,)))
     for model in models:
-        if not is_encoder(model) and not is_chat(model):
-            raise InputError(f"--vlm {model}: there is no such model{nearest(model, _KINDS)}")
+        ModelName.parse(model)
     return {
         "classes": names.names,
         "aliases": names.aliases,
@@ -204,7 +226,7 @@ def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"--vlm {chats[0]} needs --endpoint, the URL of its server, such as http://localhost:8000/v1.")
     if any(find_spec(name) is None for name in ("httpx", "tenacity")):
         raise InputError(f'--vlm {chats[0]} needs two more packages; run: pip install "zerolabel[chat]"')
-    full = Chat(chats[0].partition(":")[2], **how).to_dict()
+    full = Chat(ModelName.parse(chats[0]).rest, **how).to_dict()
     return {name: value for name, value in full.items() if name != "model"}
 
 
@@ -254,16 +276,6 @@ def classes_and_rule(request: Request) -> tuple[Classes, str]:
     return names, request.candidates or known_rule(before.rule)
 
 
-def is_chat(model: str) -> bool:
-    """Whether a model, by its name, answers in words."""
-    return model.startswith("chat:") and len(model) > len("chat:")
-
-
-def is_encoder(model: str) -> bool:
-    """Whether a model, by its name, has image features that a head can read."""
-    return model.partition(":")[0] in ("glyphs", "open_clip", "hf-hub", "adapted")
-
-
 def check_features(asked: dict[str, Any], *, on_features: bool, request: Request) -> None:
     """See that there is a model to read features of, or to annotate held-out images with, where that is asked.
 
@@ -282,6 +294,20 @@ def check_features(asked: dict[str, Any], *, on_features: bool, request: Request
         )
 
 
+def choose_propagation(request: Request, n_images: int, *, on_features: bool) -> bool:
+    """Whether scores spread over neighbours before training: what was asked, else for a head on features.
+
+    Raises:
+        InputError: it is asked, and the learner takes no such scores.
+    """
+    takes = LEARNERS[request.learner].takes_propagated_scores
+    if request.propagate is None:
+        return takes and on_features and n_images <= presets.MOST_PROPAGATED
+    if request.propagate and not takes:
+        raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")
+    return request.propagate
+
+
 def check_adaptation(asked: dict[str, Any], request: Request) -> None:
     """See that there is one model to adapt, and that the method can, where that is asked.
 
@@ -297,13 +323,13 @@ def check_adaptation(asked: dict[str, Any], request: Request) -> None:
         raise InputError(f"--adapt {request.adapt} learns from labels; give --few-shot a CSV of file_name,label.")
 
 
-def choose_student(request: Request, images: ImageSet, asked: dict[str, Any]) -> tuple[str, int]:
+def choose_student(request: Request, images: ImageSet, asked: dict[str, Any], sizes: Sequence[int]) -> tuple[str, int]:
     """Network and input size: what was asked, else by the size and number of the images.
 
     Raises:
         InputError: the network is unknown, or does not go with ``--via``.
     """
-    size = choose_size(images) if request.size is None else request.size
+    size = choose_size(images, sizes) if request.size is None else request.size
     if not 8 <= size <= 2048:
         raise InputError(f"--size {size} is not between 8 and 2048 pixels; give a size such as 32.")
     name = "mlp" if request.student == "features" else request.student
@@ -327,16 +353,16 @@ def few(request: Request, student: str) -> str:
     return f"; fewer than {presets.FEW} a class, so a head on the annotating model's features"
 
 
-def choose_size(images: ImageSet) -> int:
-    """The smallest of `SIZES` that is not below the median of the images' shorter sides, over a sample."""
+def choose_size(images: ImageSet, among: Sequence[int] = SIZES) -> int:
+    """The smallest of some sizes that is not below the median of the images' shorter sides, over a sample."""
     sides = []
     for i in range(0, len(images), max(1, len(images) // _SAMPLE)):
         try:
             sides.append(min(images.read(i).size))
         except Unreadable:
             continue
-    wanted = median(sides) if sides else SIZES[-1]
-    return next((size for size in SIZES if size >= wanted), SIZES[-1])
+    wanted = median(sides) if sides else among[-1]
+    return next((size for size in among if size >= wanted), among[-1])
 
 
 def check_hyper_parameters(learner: str, hyper: dict[str, Any], classes: tuple[str, ...]) -> None:

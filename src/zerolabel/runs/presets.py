@@ -1,8 +1,9 @@
-"""Defaults by the size of the task: what the command line picks where the user says nothing, and prints."""
+"""Presets: values for a run where the user says nothing, as plain data; the command line prints them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from zerolabel.errors import InputError, nearest
 from zerolabel.training.settings import Settings
 
 SMALL = 10_000
@@ -12,6 +13,8 @@ FEW = 100
 on the annotating model's frozen features is the default."""
 MOST_PROPAGATED = 200_000
 """Images up to which scores are spread over neighbours by default: comparing all with all takes quadratic time."""
+NAMES = ("auto", "small", "paper")
+"""What ``--preset`` takes; "auto" is small with fewer than `SMALL` images, else the learners' own defaults."""
 
 
 @dataclass(frozen=True)
@@ -19,35 +22,135 @@ class Preset:
     """Defaults for a run.
 
     Attributes:
-        name: "small" or "paper".
+        name: "small", "large" or "paper".
         why: the reason, as the end of a sentence.
         settings: fields of `training.Settings`.
         hyper_parameters: of each learner.
+        choices: fields of `planning.Request` that are none unless the user gives them.
+        sizes: sides of the student's input to choose from, in pixels; none leaves the tool's own.
+        cutout: side of the square that the strong view "cutout" erases, in pixels; none is half the image's side.
     """
 
     name: str
     why: str
     settings: dict[str, Any]
     hyper_parameters: dict[str, dict[str, Any]]
+    choices: dict[str, Any] = field(default_factory=dict)
+    sizes: tuple[int, ...] | None = None
+    cutout: int | None = None
+
+
+PAPER = Preset(
+    "paper",
+    "Co-Reg as its authors' code has it",
+    settings={
+        "epochs": 800,
+        "batch_size": 256,
+        "optimizer": "sgd",
+        "lr": 0.01,
+        "final_lr": 1e-3,
+        "period": 800,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "precision": "float32",
+        "statistics": "running",
+    },
+    hyper_parameters={
+        "coreg": {
+            "warm_up": 50,
+            "entropy_weight": 1.0,
+            "evidence": "sets",
+            "full_sets": False,
+            "floor": 1e-5,
+            "temperature": 0.5,
+            "threshold": 0.5,
+            "history": 5,
+            "mixup": 4.0,
+            "unlabelled_weight": 1.0,
+            "squared_error": "mean",
+            "ramp": 16,
+            "ramp_by": "batch",
+            "restart": True,
+            "repeats": False,
+            "labelling": "separate",
+            "prototype_weight": 0.1,
+            "contrast_weight": 0.1,
+            "delay": 10,
+            "embedding": 128,
+            "queue": 8192,
+            "momentum": 0.999,
+            "prototype_momentum": 0.999,
+            "prototype_temperature": 0.3,
+            "contrast_temperature": 0.07,
+            "balance": 0.0,
+            "prior": "uniform",
+            "alignment": "running",
+            "alignment_batch": 256,
+            "align_batches": False,
+            "co_pseudo_labels": True,
+            "contrast": "noisy",
+            "unlabelled_split": True,
+        }
+    },
+    choices={
+        "vlm": "open_clip:ViT-B-32/openai",
+        "templates": "small",
+        "candidates": "union",
+        "student": "preact_resnet18",
+        "pretrained": False,
+        "propagate": False,
+        "deploy": "both",
+    },
+    sizes=(28, 32, 64),
+    cutout=16,
+)
+"""The whole of Portugas0807/Co-Reg at 7fa6d67, with the values of its CIFAR-10 and SVHN; CIFAR-100 has `warm_up` 100,
+and Fashion-MNIST, EuroSAT, FER2013 and GTSRB have 100 epochs."""
+
+
+def find(preset: str | Preset, n_images: int, epochs: int | None = None) -> Preset:
+    """A preset by its name, for a number of training images, and of epochs where the user gave one.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if isinstance(preset, Preset):
+        return preset
+    if preset not in NAMES:
+        raise InputError(f"--preset {preset}: there is no such preset{nearest(preset, NAMES)}")
+    if preset == "auto":
+        return choose(n_images, epochs)
+    return PAPER if preset == "paper" else small(n_images, epochs)
 
 
 def choose(n_images: int, epochs: int | None = None) -> Preset:
     """The preset for a number of training images, and of epochs where the user gave one.
 
-    The paper's values are made for 20,000 images and more: with 1,000 images, 50 epochs of warm-up at batch 512 are
-    a hundred steps. The small preset takes smaller batches, a larger learning rate, as many epochs as show the
-    networks `DRAWN` images (30 to 300), three fifths of them warm-up, each image of the unlabelled split once an epoch,
-    and rare classes as often as frequent ones. Candidates weigh by their scores, so that the warm-up need not be held
-    back by much entropy; pseudo-labels of batches are aligned as those of all images are, to a prior that is uniform
-    unless the annotators see one class far more often than another.
+    The learners' own defaults are their papers', made for 20,000 images and more: with 1,000 images, 50 epochs of
+    warm-up at batch 512 are a hundred steps.
     """
     if n_images >= SMALL:
-        return Preset("paper", f"{n_images} images are {SMALL} or more", {}, {})
+        return Preset("large", f"{n_images} images are {SMALL} or more", {}, {})
+    return small(n_images, epochs)
+
+
+def small(n_images: int, epochs: int | None = None) -> Preset:
+    """The preset for small collections.
+
+    It takes smaller batches, a larger learning rate, as many epochs as show the networks `DRAWN` images (30 to 300),
+    three fifths of them warm-up, each image of the unlabelled split once an epoch, and rare classes as often as
+    frequent ones. Candidates weigh by their scores, so that the warm-up need not be held back by much entropy;
+    pseudo-labels of batches are aligned as those of all images are, to a prior that is uniform unless the annotators
+    see one class far more often than another. Squared errors are sums over classes, as the paper prints them.
+    """
     epochs = min(max(DRAWN // max(n_images, 1), 30), 300) if epochs is None else epochs
     steps = {"warm_up": round(0.6 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False, "balance": 1.0}
     coreg = {**steps, "evidence": "scores", "entropy_weight": 0.1, "align_batches": True, "prior": "auto"}
+    coreg |= {"squared_error": "sum", "ramp_by": "epoch", "labelling": "joint", "alignment": "whole"}
+    coreg |= {"full_sets": True, "floor": 0.0}
     settings = {"epochs": epochs, "batch_size": 64, "lr": 0.05}
-    return Preset("small", f"{n_images} images are fewer than {SMALL}", settings, {"coreg": coreg})
+    more = "fewer than" if n_images < SMALL else "not fewer than"
+    return Preset("small", f"{n_images} images are {more} {SMALL}", settings, {"coreg": coreg})
 
 
 def features_settings(settings: dict[str, Any]) -> Settings:

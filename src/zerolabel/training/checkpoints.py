@@ -1,7 +1,6 @@
 """A training's state on disk: one safetensors file, written atomically, no pickle."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zerolabel.errors import InputError
+from zerolabel.leftovers import partial_of
+from zerolabel.plain_json import dumps
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial = partial_of(path)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
         try:
-            save_file(tensors, partial, {"zerolabel": json.dumps(self.meta)})
+            save_file(tensors, partial, {"zerolabel": dumps(self.meta)})
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -75,7 +76,7 @@ class Checkpoint:
             InputError: the state is of another learner or other settings.
         """
         saved: dict[str, Any] = self.meta.get("settings", {})
-        other = [name for name, value in settings.items() if saved.get(name) != value]
+        other = [name for name, value in settings.items() if name in saved and saved[name] != value]
         if other:
             now, then = settings[other[0]], saved.get(other[0])
             raise InputError(f"the checkpoint was trained with {other[0]} {then}, not {now}; train with --overwrite.")

@@ -64,6 +64,10 @@ def fit(
     fabric, size = launch(settings), settings.batch_size * 4
     torch.manual_seed(settings.seed)
     p = [predict(network, source, fabric, size).cpu() for network in learner.networks]
+    if not all(bool(one.isfinite().all()) for one in p):
+        raise FloatingPointError(
+            f"the networks of '{log.stage}' predict values that are not finite; nothing is deployed."
+        )
     weak = [predict(network, source, fabric, size, view="weak").argmax(1).cpu() for network in learner.networks[:2]]
     best = max(range(len(p)), key=lambda k: in_candidates(p[k], learner.candidates.cpu()))
     order = sorted(range(len(p)), key=lambda k: k != best)

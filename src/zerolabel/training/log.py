@@ -7,6 +7,7 @@ from typing import Any
 
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
+from zerolabel.plain_json import dumps
 from zerolabel.training.loop import EpochLog
 
 
@@ -31,4 +32,4 @@ class LogFile:
         """Append an epoch's line."""
         self.lines = [old for old in self.lines if old["stage"] != self.stage or old["epoch"] < log.epoch]
         self.lines.append({"stage": self.stage, **asdict(log)})
-        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in self.lines))
+        write_text(self.path, "".join(dumps(entry, ascii=True) + "\n" for entry in self.lines))

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 from zerolabel.training.checkpoints import Checkpoint
 from zerolabel.training.settings import Settings
 
+MADE_FOR = 10_000
+"""Images from which on the default settings, those of papers on large sets, are worth trying."""
 SETTLING = 10_000
 """Images over which statistics of batch normalisation are recomputed."""
 
@@ -77,6 +80,7 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
         InputError: the checkpoint is of another learner or other settings.
         FloatingPointError: a loss is no longer finite.
     """
+    warn_of_few(len(source), learner, settings)
     fabric = launch(settings)
     learner = fabric.to_device(learner)
     learner.to(memory_format=torch.channels_last)
@@ -86,15 +90,37 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
         first = Checkpoint.load(checkpoint).restore(learner, optimizer.optimizer, fixed) + 1
     for number in range(first, settings.epochs):
         torch.manual_seed(settings.seed * 1_000_003 + number + 1)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr_at(number) * group.get("scale", 1.0)
+        set_rate(optimizer, settings.lr_at(number))
         epoch = Epoch(number, number / settings.epochs, lambda network: survey(network, source, fabric, settings))
         yield run_epoch(learner, source, epoch, settings, fabric, optimizer)
         if checkpoint is not None:
             Checkpoint.of(learner, optimizer.optimizer, number, fixed).save(checkpoint)
     torch.manual_seed(settings.seed * 1_000_003)
-    for network in learner.networks:
-        settle(network, source, fabric, settings.batch_size * 4)
+    if settings.statistics == "recomputed":
+        for network in learner.networks:
+            settle(network, source, fabric, settings.batch_size * 4)
+
+
+def warn_of_few(n_images: int, learner: Learner, settings: Settings) -> None:
+    """Say it where defaults that are made for large sets meet few images and nothing was set."""
+    usual, kind = Settings(), type(learner)
+    missed = []
+    if not learner.options_given and n_images < kind.made_for:
+        missed.append(f"the defaults of {kind.__name__}")
+    if n_images < MADE_FOR and all(getattr(settings, k) == getattr(usual, k) for k in ("batch_size", "lr", "period")):
+        missed.append(f"the default batch_size {usual.batch_size} and lr {usual.lr}")
+    if missed:
+        warnings.warn(
+            f"{n_images} images are few for {' and '.join(missed)}, which are for 20,000 images and more: "
+            "zerolabel.prepare makes a learner and settings for so few.",
+            stacklevel=3,
+        )
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Let every group of parameters train at its share of a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
 
 
 def rehearse(learner: Learner, source: Source, settings: Settings) -> float:
@@ -120,6 +146,8 @@ def run_epoch(
         names, steps = one.views or learner.views, list(draw(one, len(source), settings.batch_size))
         for number, groups in enumerate(steps):
             indices, done = [group.to(fabric.device) for group in groups], number / len(steps)
+            if settings.lr_per_step:
+                set_rate(optimizer, settings.lr_at(epoch.number + done))
             batches = [Batch(index, source.views(names, index), done) for index in indices]
             with fabric.autocast():
                 terms = one.step(*batches)
@@ -147,8 +175,27 @@ def draw(one: Pass, n_images: int, batch_size: int) -> Iterator[tuple[Int[Tensor
     size = batch_size * one.batches
     length = next((len(group) for group in groups if len(group)), 0)
     steps = -(-length // size)
-    for parts in zip(*(chunks(group.cpu(), length, size, steps, one.restart) for group in groups), strict=True):
+    for parts in zip(*(batches_of(one, group.cpu(), length, size, steps) for group in groups), strict=True):
         yield tuple(parts)
+
+
+def batches_of(
+    one: Pass, group: Int[Tensor, " G"], length: int, size: int, steps: int
+) -> tuple[Int[Tensor, " _"], ...]:
+    """One index batch of a group for each step of a pass, by the pass's `restart` and `repeats`."""
+    if one.restart and not one.repeats:
+        return rounds(group, size, steps)
+    return chunks(group, length, size, steps, one.restart)
+
+
+def rounds(group: Int[Tensor, " G"], size: int, steps: int) -> tuple[Int[Tensor, " _"], ...]:
+    """The group in random order and in batches, again and again; the last batch of each round may be short."""
+    if len(group) == 0:
+        return (group,) * steps
+    found: list[Tensor] = []
+    while len(found) < steps:
+        found += group[torch.randperm(len(group))].split(size)
+    return tuple(found[:steps])
 
 
 def chunks(
@@ -185,8 +232,9 @@ def predict(
 
 
 def survey(network: nn.Module, source: Source, fabric: Fabric, settings: Settings) -> Float[Tensor, "N C"]:
-    """What a learner sees of all images between its passes: settled statistics, one weak view each."""
-    settle(network, source, fabric, settings.batch_size * 4)
+    """What a learner sees of all images between its passes: one weak view each, by the statistics of the settings."""
+    if settings.statistics == "recomputed":
+        settle(network, source, fabric, settings.batch_size * 4)
     return predict(network, source, fabric, settings.batch_size * 4, view="weak")
 
 

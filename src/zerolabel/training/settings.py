@@ -23,11 +23,16 @@ class Settings:
         lr: learning rate at the start.
         final_lr: share of it at the end of the cosine.
         period: epochs of the cosine; none means all. Co-Reg's code uses 800 whatever the number of epochs.
+        cycles: equal parts of the training, in each of which the learning rate starts anew; GRIP's has one a round.
+        lr_warm_up: epochs over which the learning rate rises from 0 before the cosine, in every cycle.
+        lr_per_step: whether the learning rate falls with every step, not with every epoch.
         momentum: of SGD.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         precision: "auto" takes bfloat16 where the processor multiplies it natively, else float32.
         device: "auto", "cpu", "cuda", "mps".
         seed: of weights, order and views; on a CPU the same seed gives the same bits.
+        statistics: of batch normalization where all images are predicted and at the end: "recomputed" on weak views,
+            or "running", as training left them, which is what authors' code usually does.
     """
 
     epochs: int = 100
@@ -36,16 +41,24 @@ class Settings:
     lr: float = 0.01
     final_lr: float = 1e-3
     period: int | None = None
+    cycles: int = 1
+    lr_warm_up: int = 0
+    lr_per_step: bool = False
     momentum: float = 0.9
     weight_decay: float = 5e-4
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     seed: int = 0
+    statistics: Literal["recomputed", "running"] = "recomputed"
 
-    def lr_at(self, epoch: int) -> float:
-        """``lr_min + (lr - lr_min) (1 + cos(pi e / period)) / 2``."""
-        low = self.lr * self.final_lr
-        return low + (self.lr - low) * (1 + math.cos(math.pi * epoch / (self.period or self.epochs))) / 2
+    def lr_at(self, epoch: int | float) -> float:
+        """``lr_min + (lr - lr_min) (1 + cos(pi (e - w) / (period - w))) / 2``, and ``lr e / w`` in the warm-up of w."""
+        span = self.epochs / self.cycles
+        at = epoch % span if self.cycles > 1 else epoch
+        if at < self.lr_warm_up:
+            return self.lr * at / self.lr_warm_up
+        low, rest = self.lr * self.final_lr, max((self.period or span) - self.lr_warm_up, 1)
+        return low + (self.lr - low) * (1 + math.cos(math.pi * (at - self.lr_warm_up) / rest)) / 2
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "lr": (1e-12, 1e3),
     "final_lr": (0, 1),
     "period": (1, 100_000),
+    "cycles": (1, 1000),
+    "lr_warm_up": (0, 100_000),
     "momentum": (0, 0.9999),
     "weight_decay": (0, 1e3),
     "seed": (0, 2**40),

@@ -19,8 +19,10 @@ from safetensors import SafetensorError, safe_open
 
 from zerolabel.data.views.preprocess import Preprocess
 from zerolabel.errors import InputError, nearest
+from zerolabel.networks.architecture import check_vision
 from zerolabel.vlms import prompts
 from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.names import ModelName
 
 DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
 """For photographs: weights under the MIT licence, which may be used in products and passed on.
@@ -34,7 +36,6 @@ much as the latter and needs the package transformers; the weights of MobileCLIP
 _OFFLINE = "choose --vlm glyphs, which is built in, or --vlm open_clip:FOLDER with a downloaded model"
 _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _TOKENIZER = ["tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model"]
-_KINDS = ("glyphs", "open_clip:ARCH/PRETRAINED", "open_clip:FOLDER", "hf-hub:ORG/NAME", "adapted:FOLDER")
 
 
 def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
@@ -53,18 +54,18 @@ def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
     Raises:
         InputError: there is no such model, it has no safetensors weights, or it cannot be downloaded.
     """
-    kind, _, rest = spec.partition(":")
-    if spec == "glyphs":
+    name = ModelName.parse(spec)
+    if name.kind == "glyphs":
         return _glyphs(device)
-    if kind == "open_clip" and rest:
-        return _open_clip(spec, rest, device)
-    if kind == "hf-hub" and rest:
-        return _from_folder(spec, _download(rest, spec), device)
-    if kind == "adapted" and rest:
+    if name.kind == "open_clip":
+        return _open_clip(spec, name.rest, device)
+    if name.kind == "hf-hub":
+        return _from_folder(spec, _download(name.rest, spec), device)
+    if name.kind == "adapted":
         from zerolabel.vlms import adapted
 
-        return adapted.load(spec, Path(rest).expanduser(), lambda name: load(name, device))
-    raise InputError(f"--vlm {spec}: there is no such model{nearest(spec, _KINDS)}")
+        return adapted.load(spec, name.path, lambda base: load(base, device))
+    raise InputError(f"--vlm {spec}: a chat model has no image encoder; it can only annotate.")
 
 
 def templates(spec: str, source: str | None) -> tuple[str, ...]:
@@ -78,11 +79,12 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
         from zerolabel.vlms import glyphs
 
         return glyphs.TEMPLATES
-    if spec.startswith("adapted:") and source is None:
+    name = ModelName.parse(spec)
+    if name.kind == "adapted" and source is None:
         from zerolabel.vlms import adapted
 
-        return adapted.templates(Path(spec.partition(":")[2]).expanduser())
-    if spec.startswith("chat:"):
+        return adapted.templates(name.path)
+    if name.kind == "chat":
         from zerolabel.vlms import chat
 
         return chat.TEMPLATES if source is None else prompts.load_templates(source, "--questions")
@@ -91,18 +93,17 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
 
 def at_hand(spec: str) -> bool:
     """Whether a model can be loaded without a download."""
-    kind, _, rest = spec.partition(":")
-    if spec == "glyphs" or (kind == "open_clip" and Path(rest).expanduser().exists()):
+    name = ModelName.parse(spec)
+    if name.kind == "glyphs" or (name.kind == "open_clip" and name.path.exists()):
         return True
-    if kind == "chat":
+    if name.kind == "chat":
         return False
-    if kind == "adapted":
+    if name.kind == "adapted":
         from zerolabel.vlms import adapted
 
-        folder = Path(rest).expanduser()
-        return (folder / adapted.RECORD).is_file() and at_hand(str(adapted.record(folder)["base"]))
-    name = rest if kind == "hf-hub" else _repository(rest)
-    return name is not None and all(isinstance(try_to_load_from_cache(name, f), str) for f in (_CONFIG, _WEIGHTS))
+        return (name.path / adapted.RECORD).is_file() and at_hand(str(adapted.record(name.path)["base"]))
+    hub = name.rest if name.kind == "hf-hub" else _repository(name.rest)
+    return hub is not None and all(isinstance(try_to_load_from_cache(hub, f), str) for f in (_CONFIG, _WEIGHTS))
 
 
 def _repository(model: str) -> str | None:
@@ -197,7 +198,7 @@ def _from_folder(spec: str, path: Path, device: str | torch.device) -> DualEncod
         raise InputError(f"--vlm {spec}: {weights.name} is not .safetensors, and no pickle is ever loaded; convert it.")
     source = f"local-dir:{folder}"
     try:
-        json.loads((folder / _CONFIG).read_text())["model_cfg"]
+        check_vision(json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["model_cfg"].get("vision_cfg"))
         with safe_open(weights, "pt"):
             pass
         with _quiet():

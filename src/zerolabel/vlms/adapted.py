@@ -17,6 +17,8 @@ from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, T
 from zerolabel.vlms.clip import DualEncoder
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"
+LAYOUT = 2
+"""How learnt tokens beside patches are meant: since 2 they pass the first normalisation of the image encoder."""
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -66,6 +68,10 @@ def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEnc
         return replace(encoder, name=spec)
     if not data["prompt"]:
         return replace(encoder, name=spec, head=read_head(spec, folder), classes=tuple(data["classes"]))
+    if {"visual", "deep", "both"} & set(kinds(data["prompt"])) and data.get("layout") != LAYOUT:
+        raise InputError(
+            f"--vlm {spec}: it is of another version of zerolabel, which put tokens elsewhere; adapt again."
+        )
     names = Classes(tuple(data["classes"]), tuple(map(tuple, data["aliases"])))
     network = prompted(encoder, names, data["prompt"], data["words"], data["templates"])
     fill(spec, folder, network)

@@ -73,7 +73,8 @@ def stata(f, t, scale, prior="uniform", anchor=1.0, k=3, tau=50.0, rounds=10, sw
         for j in range(c):
             b = (best == j).sum() / ((best == j).sum() + anchor)
             v = sum(z[i, j] * f[i] for i in range(n)) / z[:, j].sum()
-            mu[j] = b * v + (1 - b) * t[j]
+            mu[j] = b * v / np.linalg.norm(v) + (1 - b) * t[j]
+            mu[j] /= np.linalg.norm(mu[j])
             own = sum(z[i, j] * (f[i] - mu[j]) ** 2 for i in range(n)) / z[:, j].sum()
             var[j] = b * own + (1 - b) * (first + (t[j] - mu[j]) ** 2)
     return z
@@ -105,7 +106,7 @@ def moon(f, t, scale, prior="uniform", k=3, rounds=10):
     return z
 
 
-def zlap(f, t, scale, prior="uniform", k=5, k_text=5, gamma=5.0, alpha=0.3):
+def zlap(f, t, scale, prior="uniform", k=4, k_text=5, gamma=5.0, alpha=0.3):
     n, c = len(f), len(t)
     w = np.zeros((n + c, n + c))
     w[:n, :n] = neighbours(f, k)
@@ -123,22 +124,22 @@ def em_dirichlet(f, t, scale, hard=False, partition=None, sharpness=0.3, rounds=
     c = len(t)
     q = answers(f, t, sharpness * scale)
     u, alpha = q.copy(), np.ones((c, c))
-    weight = c / 5 if partition is None else partition
+    weight = c // 5 if partition is None else partition
     for _ in range(rounds):
         for j in range(c):
-            mean = sum(u[i, j] * np.log(q[i]) for i in range(len(f))) / u[:, j].sum()
+            mean = sum(u[i, j] * np.log(q[i] + 1e-15) for i in range(len(f))) / u[:, j].sum()
             for _ in range(steps):
                 alpha[j] = majorised(mean, alpha[j])
         pi, new = u.mean(0), np.zeros_like(u)
         for i in range(len(f)):
-            values = np.array([log_dirichlet(q[i], alpha[j]) + weight * math.log(max(pi[j], 1e-12)) for j in range(c)])
+            values = np.array([log_dirichlet(q[i], alpha[j]) + weight * math.log(pi[j] + 1e-15) for j in range(c)])
             new[i] = np.eye(c)[values.argmax()] if hard else softmax(values)
         u = new
     return u
 
 
 def log_dirichlet(q, alpha):
-    return gammaln(alpha.sum()) - gammaln(alpha).sum() + ((alpha - 1) * np.log(q)).sum()
+    return gammaln(alpha.sum()) - gammaln(alpha).sum() + ((alpha - 1) * np.log(q + 1e-15)).sum()
 
 
 def majorised(mean, beta):

@@ -6,17 +6,29 @@ import numpy as np
 import pytest
 import solver_loops as loops
 import torch
+from reference import reference
 from scipy.special import ive
 from torch.nn import functional as F
 
-from zerolabel.adaptation.transduction import SOLVERS, check, defaults, inductive, prototypes, solve, zero_shot
-from zerolabel.adaptation.transduction.em_dirichlet import fit
+from zerolabel.adaptation.transduction import SOLVERS, check, defaults, inductive, present_share, prototypes, zero_shot
+from zerolabel.adaptation.transduction import solve as solve_or_refuse
+from zerolabel.adaptation.transduction.em_dirichlet import em_dirichlet, fit, matched
 from zerolabel.adaptation.transduction.moon import log_bessel
+from zerolabel.adaptation.transduction.stata import blended
 from zerolabel.blocks import label_propagation
 from zerolabel.errors import InputError
 
 SCALE = 10.0
+FEW_CLASSES = ("moon", "em_dirichlet")
+"""Solvers that refuse images of most classes unless one insists."""
 every_solver = pytest.mark.parametrize("name", SOLVERS)
+
+
+def solve(name, *arguments, **options):
+    """The solver, also where it refuses."""
+    insist = {"present": 1.0} if name in FEW_CLASSES else {}
+    quick = {"steps": 50} if name == "em_dirichlet" else {}
+    return solve_or_refuse(name, *arguments, **{**insist, **quick, **options})
 
 
 def unit(*shape):
@@ -82,8 +94,9 @@ def test_every_option_does_what_the_equations_say(name, loop_options, options, m
 @pytest.mark.parametrize("options", [{}, {"hard": True}, {"partition": 0.0}, {"partition": 1.0}, {"sharpness": 0.6}])
 def test_em_dirichlet_is_its_equations(options, made_up):
     found, wanted = both(
-        "em_dirichlet", *made_up, {**options, "rounds": 4, "steps": 20}, **options, iterations=4, steps=20
-    )
+        "em_dirichlet", *made_up, {**options, "rounds": 4, "steps": 20}, **options, iterations=4, steps=20,
+        matching=False,
+    )  # fmt: skip
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -96,6 +109,72 @@ def test_each_majorising_step_makes_the_images_likelier():
         assert now >= before - 1e-12
         before = now
     torch.testing.assert_close(alpha[0].numpy(), loops.likeliest(means.numpy(), np.ones(3)), rtol=1e-2, atol=1e-2)
+
+
+def test_lambda_is_a_fifth_of_the_classes_rounded_down(made_up):
+    f, _ = made_up
+    texts, options = unit(9, 6), {"iterations": 3, "steps": 20}
+    found = em_dirichlet(f, texts, SCALE, **options)
+    torch.testing.assert_close(found, em_dirichlet(f, texts, SCALE, partition=1.0, **options))
+    assert (found - em_dirichlet(f, texts, SCALE, partition=9 / 5, **options)).abs().max() > 1e-3
+
+
+def test_the_steps_end_at_a_look_where_alpha_stands_still():
+    means = torch.log(torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)) - 0.05
+    settled = fit(torch.ones(1, 3, dtype=torch.float64), means, 100_000)
+    taken = next(n for n in range(51, 2000, 50) if torch.equal(fit(torch.ones(1, 3).double(), means, n), settled))
+    assert taken % 50 == 1
+    before = fit(torch.ones(1, 3).double(), means, taken - 1)
+    assert float((settled - before).square().sum() / before.square().sum()) < 1e-11
+    earlier = [fit(torch.ones(1, 3).double(), means, taken - 50 - k) for k in (0, 1)]
+    assert float((earlier[0] - earlier[1]).square().sum() / earlier[1].square().sum()) >= 1e-11
+
+
+def test_clusters_take_the_classes_that_their_images_speak_for_together():
+    u = torch.eye(4, dtype=torch.float64)[[0, 0, 1, 1, 3]]
+    q = torch.tensor([[0.5, 0.4, 0.1, 0], [0.5, 0.4, 0.1, 0], [0.6, 0.1, 0.3, 0], [0.6, 0.1, 0.3, 0], [0, 0.1, 0, 0.9]])
+    # the best sum is .4 + .6 + .9: cluster 0 is class 1, cluster 1 is class 0, and the empty one is what is left
+    assert matched(u, q.double()).tolist() == [1, 0, 2, 3]
+
+
+def test_a_mean_of_stata_has_length_one_before_and_after_the_text():
+    images = torch.tensor([[0.781, 0.625, 0], [0.664, 0, 0.747]])
+    found = blended(images.sum(0, keepdim=True), torch.tensor([[2 / 3]]), torch.tensor([[1.0, 0, 0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.9218, 0.2486, 0.2974]]), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", FEW_CLASSES)
+def test_solvers_for_few_classes_refuse_most(name):
+    texts = torch.eye(10)
+    many = F.normalize(texts.repeat(6, 1) + 0.05 * torch.randn(60, 10), dim=1)
+    few = F.normalize(texts[:3].repeat(20, 1) + 0.05 * torch.randn(60, 10), dim=1)
+    with pytest.raises(InputError, match=r"100% of the 10 classes are among these 60 images.*--method stata"):
+        solve_or_refuse(name, many, texts, 20.0)
+    assert solve_or_refuse(name, many, texts, 20.0, present=1.0).shape == (60, 10)
+    assert (solve_or_refuse(name, few, texts, 20.0).argmax(1) == torch.arange(3).repeat(20)).all()
+    assert solve_or_refuse(name, many[:1], texts, 20.0).shape == (1, 10)
+    assert solve_or_refuse(name, many, texts[:1], 20.0).eq(1).all()
+
+
+def test_a_class_is_present_by_its_expected_images():
+    p = torch.tensor([[0.9, 0.1, 0, 0]] * 12 + [[0.1, 0.9, 0, 0]] * 2 + [[0, 0, 0.6, 0.4]] * 2)
+    # sums 11, 3, 1.2, .8; there from max(1, 16 / 16) = 1 on
+    assert present_share(p) == 0.75
+    assert present_share(p.repeat(4, 1)) == 0.75
+
+
+def test_the_refusal_on_real_clip():
+    """37 breeds and 100 objects by CLIP ViT-B/32: all classes are told from a quarter of them."""
+    with np.load(reference("data", "real_vlm", "oxford_pets_clip_vitb32.npz")) as stored:
+        f, labels, t = (torch.from_numpy(stored[name]) for name in ("test", "test_labels", "text_b32"))
+    named = t[0].isfinite().all(1).nonzero().squeeze(1)
+    f, texts = F.normalize(f.float(), dim=1), F.normalize(t[0, named].float(), dim=1)
+    for name in FEW_CLASSES:
+        with pytest.raises(InputError, match="take --method stata"):
+            solve_or_refuse(name, f[torch.isin(labels, named)], texts, 100.0)
+    few = torch.isin(labels, named[::5])
+    right = (named[solve_or_refuse("moon", f[few], texts, 100.0).argmax(1)] == labels[few]).float().mean()
+    assert float(right) > 0.9
 
 
 def test_knn_spreads_the_zero_shot_posterior(made_up):

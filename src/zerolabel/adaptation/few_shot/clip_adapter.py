@@ -5,6 +5,8 @@ Adapters. IJCV 2024, arXiv 2110.04544.
 
 W_1 has D / reduction rows, neither layer a bias. Ours: L-BFGS over all shots for a fixed number of iterations, with a
 pull of the weights to their random start, in place of mini-batches.
+
+Against the authors' code: documented difference in the optimiser; the adapter by the formula (hand case in the tests).
 """
 
 import math

@@ -6,6 +6,8 @@ Classification. ECCV 2022.
 K holds the shots' features and V their labels, one-hot. The authors choose alpha and beta by a search on validation
 images. Ours: by leaving each shot out in turn, the pair of least cross-entropy; where a class has a single shot
 nothing can be left out, and both are 1.
+
+Against the authors' code: logits exact (golden/tip_adapter).
 """
 
 import itertools

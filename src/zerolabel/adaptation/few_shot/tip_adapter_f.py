@@ -6,6 +6,8 @@ Classification. ECCV 2022.
 K starts at the shots K_0. Ours: a shot does not see its own key where its class has another one, for it would answer
 itself; the pull to the start and L-BFGS over all shots, in place of AdamW over augmented views; and the end of the
 fixed number of iterations, where the authors' code reports the best epoch on the test images.
+
+Against the authors' code: documented difference in the optimiser; the loss by the formula (hand case in the tests).
 """
 
 from functools import partial

@@ -39,14 +39,18 @@ RANGES: dict[str, tuple[float, float]] = {
     "iterations": (1, 1e4),
     "neighbours": (1, 1e3),
     "partition": (0, 1e6),
+    "present": (0, 1),
     "sharpness": (1e-3, 1e3),
-    "steps": (1, 1e4),
+    "steps": (1, 1e5),
     "sweeps": (1, 1e3),
     "temperature": (1e-3, 1e6),
     "text_weight": (0, 1e3),
     "tolerance": (1e-14, 0.1),
 }
 """Least and largest value of each option that is a number."""
+
+RARE = 4
+"""A class is present that has at least this part of an even share of the images, and at least one image."""
 
 __all__ = [
     "RANGES",
@@ -56,6 +60,7 @@ __all__ = [
     "defaults",
     "find_solver",
     "inductive",
+    "present_share",
     "prototypes",
     "solve",
     "zero_shot",
@@ -108,8 +113,8 @@ def solve(
         Rows that sum to 1; zero where the features are.
 
     Raises:
-        InputError: there is no such solver or option, a number is out of its range, the sizes do not match, or a
-            feature is not finite.
+        InputError: there is no such solver or option, a number is out of its range, the sizes do not match, a
+            feature is not finite, or the solver is for few of many classes and most of them are there.
     """
     solver = find_solver(name)
     check(name, options)
@@ -122,9 +127,41 @@ def solve(
     if not (bool(features.isfinite().all()) and bool(texts.isfinite().all())):
         raise InputError("some features are not finite numbers; delete the cache of features and annotate again.")
     there = features.any(1)
+    most = {**defaults(name), **options}.get("present", 1.0)
+    if most < 1:
+        refuse(name, features[there], texts, scale, most)
     posterior = features.new_zeros(len(features), len(texts))
     if bool(there.all()):
         return solver(features, texts, scale, **options) if len(features) else posterior
     if bool(there.any()):
         posterior[there] = solver(features[there], texts, scale, **options)
     return posterior
+
+
+def refuse(name: str, features: Float[Tensor, "N D"], texts: Float[Tensor, "C D"], scale: float, most: float) -> None:
+    """See that a solver made for few of many classes does not get images of most of them, where it ruins the answers.
+
+    Raises:
+        InputError: it does.
+    """
+    share = present_share(zero_shot(features, texts, scale)) if len(features) else 0.0
+    if share > most and len(texts) > 1:
+        raise InputError(
+            f"--method {name} is for images of a few out of many classes, and by zero-shot {share:.0%} of the "
+            f"{len(texts)} classes are among these {len(features)} images, where it loses accuracy; take "
+            "--method stata or transclip, or insist with --set present=1."
+        )
+
+
+def present_share(p: Float[Tensor, "N C"]) -> float:
+    """Share of the classes that seem to be there: those with an expected image or more, and a quarter of an even share.
+
+    The expected number of images of a class is the sum of its probabilities. On CLIP's answers for Oxford Pets and
+    Caltech 101 the share stays within .13 of the truth where a tenth to four tenths of the classes are there, and is
+    .99 and more where all are.
+
+    Args:
+        p: zero-shot probabilities.
+    """
+    least = max(1.0, len(p) / (RARE * p.shape[1]))
+    return float((p.sum(0) >= least).double().mean())

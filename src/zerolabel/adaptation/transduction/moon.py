@@ -10,7 +10,10 @@ Test-Time Transduction. ICML 2026, arXiv 2607.15851.
     kappa_k <- (D r_k - r_k^3) / (1 - r_k^2)                                                           (eq. 15)
 
 y is the zero-shot posterior, v_k the mean of f weighted by gamma_i z_ik, W the cosine with the nearest other images.
-Ours: r is kept between `LEAST` and `MOST`, and the class shares pi, uniform in the paper.
+Ours: r is kept between `LEAST` and `MOST`, and the class shares pi, uniform in the paper. Where most classes are there
+it ruins the answers (CLIP ViT-B/32 on Oxford Pets, 25 breeds: .835, zero-shot .935; ImageNet: .006), and is refused.
+
+Against the authors' code: none is published; ours, by the paper's equations (hand-computed rounds in the tests).
 """
 
 import math
@@ -37,6 +40,7 @@ def moon(
     prior: Prior = "uniform",
     neighbours: int = 3,
     iterations: int = 10,
+    present: float = 0.5,
 ) -> Float[Tensor, "N C"]:
     """A von Mises-Fisher distribution per class, shrunk to the text by how sure the zero-shot answers are.
 
@@ -47,6 +51,8 @@ def moon(
         prior: class shares: "uniform", "estimated" from the posteriors, or one weight per class.
         neighbours: of each image in the graph.
         iterations: rounds of assignments and parameters.
+        present: `solve` refuses where more than this share of the classes seems to be there;
+            1 refuses nothing.
     """
     dimensions, classes = features.shape[1], len(texts)
     log_y = log_zero_shot(features, texts, scale)

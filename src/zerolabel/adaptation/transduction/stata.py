@@ -6,16 +6,19 @@ CVPR 2025.
     log p_ik = - log det(Sigma_k) / 2 - (f_i - mu_k)^T Sigma_k^-1 (f_i - mu_k) / 2
     z_i <- norm( y_i pi exp( log p_i / tau + ((W + W^T) z)_i / (2 m) ) ), several sweeps
     b_k = n_k / (n_k + alpha), n_k the images whose best class is k
-    mu_k <- b_k v_k + (1 - b_k) t_k,   Sigma_k <- b_k T_k + (1 - b_k) (Sigma' + Diag((t_k - mu_k)^2))
+    mu_k <- unit(b_k unit(v_k) + (1 - b_k) t_k),   Sigma_k <- b_k T_k + (1 - b_k) (Sigma' + Diag((t_k - mu_k)^2))
 
 y is the zero-shot posterior, v_k and T_k are the mean of f and of (f - mu_k)^2 weighted by z_k. Means start at the
-text, variances at Sigma'. tau, the sweeps and the scaling of W are TransCLIP's, by the same authors; the class shares
-pi are ours.
+text, variances at Sigma'. Both normalizations of the mean, tau, the sweeps and the scaling of W are in the authors'
+code; the class shares pi and the floor of the variances are ours.
+
+Against the authors' code: exact (golden/stata).
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from zerolabel.adaptation.transduction.assignment import Prior, assign, log_prior, smoothing
 from zerolabel.adaptation.transduction.zero_shot import log_zero_shot
@@ -64,10 +67,23 @@ def stata(
         voters = torch.bincount(z.argmax(1), minlength=len(texts)).to(z.dtype)[:, None]
         share = voters / (voters + anchor)
         weighted, squared = sums / counts.clamp_min(1e-12), squares / counts.clamp_min(1e-12)
-        means = share * weighted + (1 - share) * texts
+        means = blended(sums, share, texts)
         own = squared - 2 * means * weighted + means.square()
         variances = (share * own + (1 - share) * (spread + (texts - means).square())).clamp_min(FLOOR)
     return z
+
+
+def blended(
+    sums: Float[Tensor, "C D"], share: Float[Tensor, "C 1"], texts: Float[Tensor, "C D"]
+) -> Float[Tensor, "C D"]:
+    """``unit(b unit(v) + (1 - b) t)``: the mean direction of a class's images, blended with its text.
+
+    Args:
+        sums: ``sum z f`` of each class, which has the direction of the mean.
+        share: b of each class.
+        texts: text features of length 1.
+    """
+    return functional.normalize(share * functional.normalize(sums, dim=1) + (1 - share) * texts, dim=1)
 
 
 def moments(

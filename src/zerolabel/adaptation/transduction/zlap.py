@@ -1,14 +1,17 @@
 """ZLaP. Stojnic, Kalantidis, Tolias. Label Propagation for Zero-shot Classification with Vision-Language Models.
 CVPR 2024.
 
-    nodes: images and classes. W: an image's cosine with its k nearest other images, and its cosine with its k nearest
+    nodes: images and classes. W: an image's cosine with its 4 nearest other images, and its cosine with its 5 nearest
     classes raised to gamma, both zero where negative
     A = W + W^T,   L = I - alpha D^-1/2 A D^-1/2,   D the row sums of A
     L s_c = pi_c e_c for each class c, by conjugate gradients;   posterior of image i: norm(s_1i, ..., s_Ci)
 
+The authors' search for k = 5 images returns the image itself, too, and the edge to itself is dropped: 4 others remain.
 The paper takes the largest s_ci and gives no probabilities: normalised rows, which are flat, are ours. So are the class
 shares pi, uniform in the paper (its graph gives every class the same to spread, however many images it has), and that
 an image no class reaches keeps its zero-shot posterior.
+
+Against the authors' code: exact (golden/zlap).
 """
 
 import numpy as np
@@ -30,7 +33,7 @@ def zlap(
     scale: float,
     *,
     prior: Prior = "uniform",
-    neighbours: int = 5,
+    neighbours: int = 4,
     classes: int = 5,
     gamma: float = 5.0,
     alpha: float = 0.3,
@@ -44,8 +47,8 @@ def zlap(
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
         prior: class shares: "uniform", "estimated" from the zero-shot posteriors, or one weight per class.
-        neighbours: k, images that each image is joined to.
-        classes: k, classes that each image is joined to.
+        neighbours: other images that each image is joined to; the code's k = 5 counts the image itself.
+        classes: classes that each image is joined to.
         gamma: power of the cosine of image and text.
         alpha: share that comes from the neighbours.
         iterations: most steps of conjugate gradients for a class.

@@ -9,6 +9,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from zerolabel.redaction import redacted
+
 # Pillow knows these only as containers that another program or plugin decodes.
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _PHONE = {
@@ -23,7 +25,10 @@ _BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
 
 
 class Unreadable(Exception):
-    """A file that cannot be used as an image; the message says why, in one line."""
+    """A file that cannot be used as an image; the message says why, in one line, without secrets of its URL."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(redacted(reason))
 
 
 def decode(data: bytes) -> Image.Image:

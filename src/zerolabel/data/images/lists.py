@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zerolabel.data.images.decoding import extensions, one_line
-from zerolabel.data.images.stores import Files, Found
+from zerolabel.data.images.stores import Files, Found, Listed
 from zerolabel.data.images.urls import is_url, joined, on_disk, opened
 from zerolabel.errors import InputError
+from zerolabel.redaction import unique_redacted
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".parquet")
 
@@ -44,7 +45,8 @@ def find(place: str) -> Found:
         raise InputError(f"the list {place} names no image; write one file name per row.")
     if not is_url(base) and not any(is_url(name) or _exists(base, name) for name in names):
         raise InputError(f"no file that {place} lists exists, such as {names[0]}; write paths relative to {base}.")
-    return Found(base, names, Files(base))
+    shown = unique_redacted(names, base if is_url(base) else "")
+    return Found(base, shown, Files(base) if shown == names else Listed(base, names))
 
 
 def _column(file: Any, suffix: str, base: str) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """Where the images of a set lie: small values that can be pickled and read lazily, from any thread or process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -52,6 +52,21 @@ class Files:
         if is_url(self.base) and name.startswith(("file:", "local:", "/")):
             raise Unreadable("a list from elsewhere may not name files of this machine")
         return content(joined(self.base, name))
+
+
+@dataclass(frozen=True)
+class Listed(Files):
+    """Files of a list whose URLs hold passwords or tokens, which their names in the set do not.
+
+    Attributes:
+        places: URL, or name relative to ``base``, of each row.
+    """
+
+    places: tuple[str, ...] = field(default=(), repr=False)
+
+    def read(self, row: int, name: str) -> bytes:
+        """See `Store.read`."""
+        return super().read(row, self.places[row])
 
 
 @dataclass(frozen=True, eq=False)

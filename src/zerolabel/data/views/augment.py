@@ -42,6 +42,26 @@ def crop(pixels: UInt8[Tensor, "B 3 S S"], padding: int, *, flip: bool) -> UInt8
     return pixels.flatten(2).gather(2, index.expand(n, 3, size * size)).view_as(pixels)
 
 
+def resized_crop(images: Images, least: float, *, flip: bool) -> Images:
+    """Stretch a random window of each image to the whole size, and mirror half of them.
+
+    The window has a uniform share of the area and a log-uniform ratio of its sides between 3/4 and 4/3 (Szegedy et al.,
+    Going Deeper with Convolutions, CVPR 2015); a side that would leave the image is cut to it.
+
+    Args:
+        images: pixels.
+        least: share of the area from which on it is drawn.
+        flip: whether to mirror left and right with probability 1/2.
+    """
+    n = len(images)
+    area, ratio = least + (1 - least) * torch.rand(n), ((2 * torch.rand(n) - 1) * math.log(4 / 3)).exp()
+    wide, high = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
+    x, y = ((2 * torch.rand(n) - 1) * (1 - side) for side in (wide, high))
+    mirrored = torch.where(torch.rand(n) < 0.5, -wide, wide) if flip else wide
+    zero = torch.zeros(n)
+    return warp(images, _affine(mirrored, zero, x, zero, high, y).to(images.device))
+
+
 def rand_augment(images: Images) -> Images:
     """Distort each image by one of `GEOMETRIC` and `PHOTOMETRIC`, drawn uniformly, with a random strength.
 
@@ -195,4 +215,4 @@ PHOTOMETRIC: tuple[Callable[[Images, Strength], Images], ...] = (
     solarize,
 )
 
-__all__ = ["GEOMETRIC", "PHOTOMETRIC", "crop", "erase", "rand_augment", "warp"]
+__all__ = ["GEOMETRIC", "PHOTOMETRIC", "crop", "erase", "rand_augment", "resized_crop", "warp"]

@@ -12,6 +12,9 @@ from zerolabel.errors import InputError, nearest
 
 VIEWS = ("eval", "weak", "strong")
 STRONG = ("randaugment", "cutout")
+CROPS = ("padding", "resized")
+LEAST = 0.5
+"""Share of the area from which on a resized crop is drawn."""
 RESIDENT_BYTES = 4 * 2**30
 
 
@@ -20,9 +23,10 @@ class Pixels:
 
     - eval: as it is, normalised.
     - weak: a crop out of the image extended by S/8 each side (4 at 32 pixels, 8 at 64), by reflection, and
-      a horizontal flip where allowed.
+      a horizontal flip where allowed ("padding"); or a window of half the area to all of it, stretched ("resized").
     - strong: weak, then one of RandAugment's 14 distortions with a random strength and a square of up to half
-      the side erased ("randaugment"); or weak and a square of half the side erased ("cutout").
+      the side erased ("randaugment"); or weak and a square of half the side erased ("cutout"), or of so many pixels
+      ("cutout:16").
 
     Every name in a call draws its own random numbers, from torch's global CPU generator.
 
@@ -30,12 +34,13 @@ class Pixels:
         pixels: unsigned bytes, in memory or mapped from a file.
         preprocess: gives the size and the normalisation.
         flip: whether an image and its mirror image mean the same; not so for characters.
-        strong: which strong view, "randaugment" or "cutout".
+        strong: which strong view, "randaugment", "cutout" or "cutout:PIXELS".
+        crop: which weak view, "padding" or "resized".
         device: where the views are made and left. Pixels of up to 4 GiB are kept there.
         channels_last: memory layout of the views, the faster one for convolutions.
 
     Raises:
-        InputError: the pixels do not have the preprocessing's size, or there is no such strong view.
+        InputError: the pixels do not have the preprocessing's size, or there is no such strong view or crop.
     """
 
     def __init__(
@@ -45,14 +50,18 @@ class Pixels:
         *,
         flip: bool,
         strong: str = "randaugment",
+        crop: str = "padding",
         device: str | torch.device = "cpu",
         channels_last: bool = True,
     ) -> None:
         if pixels.shape[-1] != preprocess.size:
             raise InputError(f"pixels of size {pixels.shape[-1]} cannot feed an input of size {preprocess.size}.")
-        if strong not in STRONG:
+        kind, _, side = strong.partition(":")
+        if strong not in STRONG and not (kind == "cutout" and side.isdecimal() and int(side) > 0):
             raise InputError(f"there is no strong view '{strong}'{nearest(strong, STRONG)}")
-        self.preprocess, self.flip, self.strong = preprocess, flip, strong
+        if crop not in CROPS:
+            raise InputError(f"there is no crop '{crop}'{nearest(crop, CROPS)}")
+        self.preprocess, self.flip, self.strong, self.crop = preprocess, flip, strong, crop
         self.device = torch.device(device)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.pixels = pixels
@@ -85,11 +94,17 @@ class Pixels:
         if name == "eval":
             return self.preprocess.normalise(rows)
         size = self.preprocess.size
-        rows = augment.crop(rows, (size + 4) // 8, flip=self.flip)
+        if self.crop == "resized":
+            window = augment.resized_crop(rows.float(), LEAST, flip=self.flip)
+            rows = window.clamp(0, 255).round().to(torch.uint8)
+        else:
+            rows = augment.crop(rows, (size + 4) // 8, flip=self.flip)
         if name == "weak":
             return self.preprocess.normalise(rows)
-        if self.strong == "cutout":
-            return augment.erase(self.preprocess.normalise(rows), torch.full((len(rows),), size / 2))
+        kind, _, side = self.strong.partition(":")
+        if kind == "cutout":
+            square = float(side) if side else size / 2
+            return augment.erase(self.preprocess.normalise(rows), torch.full((len(rows),), square))
         distorted = augment.rand_augment(rows.float() / 255)
         return augment.erase(self.preprocess.normalise(distorted * 255), torch.rand(len(rows)) * size / 2)
 
@@ -130,6 +145,12 @@ class Features:
         return tuple(_disturb(name, rows) for name in names)
 
 
+def strong_in_words(strong: str) -> str:
+    """The strong view as the end of a description; nothing where it is the usual one."""
+    side = strong.partition(":")[2]
+    return "" if strong == STRONG[0] else f", cutout{f' of {side} pixels' if side else ''} alone"
+
+
 def _disturb(name: str, rows: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
     if name == "eval":
         return rows
@@ -146,4 +167,4 @@ def _check(names: tuple[str, ...]) -> None:
             raise InputError(f"there is no view '{name}'{nearest(name, VIEWS)}")
 
 
-__all__ = ["VIEWS", "Features", "Pixels"]
+__all__ = ["VIEWS", "Features", "Pixels", "strong_in_words"]

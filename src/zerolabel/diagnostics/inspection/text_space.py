@@ -7,6 +7,7 @@ from zerolabel.annotate import text_features
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes
 from zerolabel.diagnostics.inspection import TextSpace
+from zerolabel.vlms.names import is_encoder
 
 MOST_CLASSES = 2_000
 """Beyond so many, encoding the names takes minutes on a processor, and their letters are compared instead."""
@@ -15,14 +16,9 @@ MOST_CLASSES = 2_000
 def text_space(annotations: Annotations) -> TextSpace | None:
     """The class names in the text space of the first annotator's model; None where that is not on this machine."""
     model = annotations.annotators[0].model if annotations.annotators else ""
-    if len(annotations.classes) > MOST_CLASSES or not _at_hand(model):
+    if len(annotations.classes) > MOST_CLASSES or not (is_encoder(model) and vlms.at_hand(model)):
         return None
     encoder = vlms.load(model)
     templates = [annotator.template for annotator in annotations.annotators if annotator.model == model]
     texts = text_features(encoder, Classes(annotations.classes), templates).mean(0)
     return TextSpace(model, torch.nn.functional.normalize(texts, dim=-1), encoder.logit_scale)
-
-
-def _at_hand(model: str) -> bool:
-    """Whether it has a text encoder on this machine; a model that answers in words has none."""
-    return model == "glyphs" or (model.startswith(("open_clip:", "hf-hub:")) and vlms.at_hand(model))

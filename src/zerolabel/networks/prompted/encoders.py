@@ -138,11 +138,11 @@ class Encoders(nn.Module):
             beside["deep"] = True
         modules = [m for m in self.model.modules() if isinstance(m, parts.PromptedPatches | parts.PromptedEmbedding)]
         prompted = [m for m in modules if not isinstance(m.prompts, parts.ClasswisePrompts | parts.ConditionalPrompts)]
-        plain = [parts.Prompts(module.prompts()) for module in prompted]
-        for module, prompts in zip(prompted, plain, strict=True):
-            module.prompts = prompts
+        both = [m.tokens() if isinstance(m, parts.PromptedPatches) else m.prompts() for m in prompted]
+        for module, tokens in zip(prompted, both, strict=True):
+            module.prompts = parts.Prompts(tokens)
             if isinstance(module, parts.PromptedPatches):
-                beside["tokens"] = len(prompts.tokens)
+                module.settled, beside["tokens"] = True, len(tokens)
         self.requires_grad_(False)
         return beside
 
@@ -226,7 +226,7 @@ class Encoders(nn.Module):
         if not chosen & {"visual", "deep", "both"}:
             return None
         width = patches(self.model.visual)[2]
-        return parts.Prompts(SPREAD * torch.randn(N_COUPLED if "both" in chosen else N_VISUAL, width))
+        return parts.Prompts(torch.randn(N_COUPLED if "both" in chosen else N_VISUAL, width) / width**0.5)
 
     def _insert(self, text: nn.Module | None, visual: nn.Module | None) -> None:
         side = text_side(self.model)
@@ -262,10 +262,10 @@ def patches(visual: Any) -> tuple[Any, str, int, int]:
     raise InputError("--prompt: tokens beside patches need a vision transformer; choose text, norm, lora or adapter.")
 
 
-def put_tokens(visual: Any, prompts: nn.Module) -> None:
-    """Put prompts beside the patches."""
+def put_tokens(visual: Any, prompts: nn.Module, *, settled: bool = False) -> None:
+    """Put prompts beside the patches; see `parts.PromptedPatches`."""
     owner, name, _, place = patches(visual)
-    setattr(owner, name, parts.PromptedPatches(getattr(owner, name), prompts, place))
+    setattr(owner, name, parts.PromptedPatches(getattr(owner, name), prompts, place, settled=settled))
 
 
 def add_deep_tokens(visual: Any, count: int) -> None:

@@ -84,8 +84,10 @@ class ConditionalPrompts(nn.Module):
 class Coupled(nn.Module):
     """One side of prompts that a small transformer makes of both sides' tokens (UPT, Zang et al., arXiv 2210.07225).
 
-    Both are projected to a common width, pass one layer of one head, and are projected back. Ours: the result is added
-    to the tokens and the projections back start at zero, so that training starts from the tokens themselves.
+    Both are projected to a common width, pass one block of one head, CLIP's own (normalised before attention and MLP,
+    four times the width between, QuickGELU), and are projected back. Ours: the result is added to the tokens and the
+    projections back start at zero, so that training starts from the tokens themselves; and every token sees all of
+    both sides, where GRIP's code lets it see the one of the other side in the same place.
 
     Args:
         own: prompts of this side.
@@ -106,13 +108,20 @@ class Coupled(nn.Module):
         return cast(Tensor, self.own() + back[self.side](mixed))
 
 
+def quick_gelu(x: Tensor) -> Tensor:
+    """``x sigmoid(1.702 x)``, as in OpenAI's CLIP."""
+    return x * (1.702 * x).sigmoid()
+
+
 def mixer(widths: tuple[int, int], width: int = 128) -> nn.ModuleDict:
     """What both sides of coupled prompts share: projections into a common width, a layer, projections back."""
     back = nn.ModuleList(nn.Linear(width, side) for side in widths)
     for projection in back:
         nn.init.zeros_(cast(nn.Linear, projection).weight)
         nn.init.zeros_(cast(nn.Linear, projection).bias)
-    layer = nn.TransformerEncoderLayer(width, 1, width, dropout=0.0, batch_first=True)
+    layer = nn.TransformerEncoderLayer(
+        width, 1, 4 * width, dropout=0.0, activation=quick_gelu, batch_first=True, norm_first=True
+    )
     return nn.ModuleDict(
         {"into": nn.ModuleList(nn.Linear(side, width) for side in widths), "layer": layer, "back": back}
     )
@@ -142,19 +151,25 @@ class PromptedPatches(nn.Module):
     """Embedded patches with prompts after the class token (VPT-shallow, Jia et al., ECCV 2022).
 
     Args:
-        before: the module after which they are put in.
+        before: the normalisation of patches and, until they are `settled`, of prompts.
         prompts: K tokens, learnt.
         place: number of class tokens.
+        settled: whether the prompts are what the normalisation gives already.
     """
 
-    def __init__(self, before: nn.Module, prompts: nn.Module, place: int) -> None:
+    def __init__(self, before: nn.Module, prompts: nn.Module, place: int, *, settled: bool = False) -> None:
         super().__init__()
-        self.before, self.prompts, self.place = before, prompts, place
+        self.before, self.prompts, self.place, self.settled = before, prompts, place, settled
 
     def forward(self, x: Float[Tensor, "B P W"]) -> Float[Tensor, "B Q W"]:
         """The class tokens, the prompts, the patches."""
-        x, tokens = self.before(x), self.prompts()
+        x, tokens = self.before(x), self.tokens()
         return torch.cat([x[:, : self.place], tokens.to(x).expand(x.shape[0], -1, -1), x[:, self.place :]], 1)
+
+    def tokens(self) -> Float[Tensor, "K W"]:
+        """The prompts as they join the normalised patches."""
+        given = cast(Tensor, self.prompts())
+        return given if self.settled else cast(Tensor, self.before(given))
 
 
 class PromptedBlock(nn.Module):

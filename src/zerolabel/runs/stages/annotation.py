@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotate.chat_progress import Preview
-from zerolabel.annotate.writing import save_skipped
+from zerolabel.annotate.writing import none_readable, save_skipped
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.merging import merge, merge_all
@@ -22,9 +22,9 @@ from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
-from zerolabel.runs.planning import is_chat, is_encoder
 from zerolabel.runs.stages.training import needs_features
 from zerolabel.vlms.chat import SHORTLIST, Chat
+from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
 ANSWERS = "answers.sqlite"
 """In the cache: the answers of chat models so far."""
@@ -89,7 +89,10 @@ def _given(context: Context, images: ImageSet, annotations: Annotations) -> Anno
     images = images.named(annotations.file_names)
     features = torch.zeros(len(annotations), 0)
     if needs_features(context.config):
-        features = _features(context, images)
+        features, skipped = _features(context, images)
+        if skipped:
+            annotations, images, features = without(annotations, images, features, skipped)
+            left_out += skipped
     annotations.save(context.folder / "annotations.parquet")
     return Annotated(annotations, images, features, left_out, 0.0, 0.0)
 
@@ -103,11 +106,11 @@ def annotate_held_out(context: Context) -> Annotated | None:
     return done
 
 
-def _features(context: Context, images: ImageSet) -> Float[Tensor, "N D"]:
-    """Of every image, by the model that training reads; from the cache where they are known."""
+def _features(context: Context, images: ImageSet) -> tuple[Float[Tensor, "N D"], tuple[tuple[str, str], ...]]:
+    """Features of every image by the model that training reads, and the images that have none."""
     embedding = embed(images, context.encoder, cache=context.cache)
     deque(context.progress("encode", embedding.steps), 0)
-    return embedding.features
+    return embedding.features, embedding.skipped
 
 
 def _annotate(context: Context, stage: str, images: ImageSet, out: Path | None) -> Annotated:
@@ -139,7 +142,7 @@ def _ask_chat_model(
     before = None if config.append is None else open_annotations(config.append)
     return annotate_in_words(
         images,
-        Chat(name.partition(":")[2], **config.chat),
+        Chat(ModelName.parse(name).rest, **config.chat),
         context.classes,
         context.templates(name),
         answers=context.cache / ANSWERS,
@@ -157,7 +160,7 @@ def preview(context: Context) -> dict[str, Preview]:
     config, images = context.config, ImageSet.open(context.config.images)
     asked = dict(zip(config.vlm, config.templates, strict=True))
     classes = context.classes
-    chats = {name: Chat(name.partition(":")[2], **config.chat) for name in filter(is_chat, config.vlm)}
+    chats = {name: Chat(ModelName.parse(name).rest, **config.chat) for name in filter(is_chat, config.vlm)}
     return {name: preview(images, chat, classes, asked[name], context.cache / ANSWERS) for name, chat in chats.items()}
 
 
@@ -186,22 +189,46 @@ def _how(context: Context, title: str) -> dict[str, Any]:
 def _merged(context: Context, parts: dict[str, Annotated], images: ImageSet, out: Path | None) -> Annotated:
     """What several models said of one image set; in ``out``, ``annotations.parquet`` and ``skipped.csv``."""
     together = merge_all([part.annotations for part in parts.values()], list(parts), context.config.rule)
+    known = set(together.file_names)
+    every = dict(one for part in reversed(parts.values()) for one in part.skipped)
+    skipped = tuple((name, every[name]) for name in images.file_names if name in every and name not in known)
     if out is not None:
         together.save(out / "annotations.parquet")
-        save_skipped(out, parts[context.config.vlm[0]].skipped)
+        save_skipped(out, skipped)
         shutil.rmtree(context.folder / "cache" / "votes", ignore_errors=True)
         if (context.folder / "cache").is_dir() and not any((context.folder / "cache").iterdir()):
             (context.folder / "cache").rmdir()
     seconds = sum(part.seconds for part in parts.values())
     reader = parts.get(context.config.encoder or "")
     if reader is None or reader.annotations.file_names != together.file_names:
-        images = images.named(together.file_names)
-        features = _features(context, images) if needs_features(context.config) else torch.zeros(len(together), 0)
+        images, features = images.named(together.file_names), torch.zeros(len(together), 0)
+        missing: tuple[tuple[str, str], ...] = ()
+        if needs_features(context.config):
+            features, missing = _features(context, images)
+        if missing:
+            together, images, features = without(together, images, features, missing)
+            skipped = (*skipped, *missing)
+            if out is not None:
+                together.save(out / "annotations.parquet")
+                save_skipped(out, skipped)
     else:
         images, features = reader.images, reader.features
-    return Annotated(
-        together, images, features, parts[context.config.vlm[0]].skipped, seconds, len(together) / max(seconds, 1e-9)
-    )
+    return Annotated(together, images, features, skipped, seconds, len(together) / max(seconds, 1e-9))
+
+
+def without(
+    annotations: Annotations, images: ImageSet, features: Float[Tensor, "N D"], skipped: Sequence[tuple[str, str]]
+) -> tuple[Annotations, ImageSet, Float[Tensor, "M D"]]:
+    """The same without the images that have no features.
+
+    Raises:
+        InputError: none is left.
+    """
+    gone = {name for name, _ in skipped}
+    kept = torch.tensor([i for i, name in enumerate(annotations.file_names) if name not in gone], dtype=torch.long)
+    if not len(kept):
+        raise InputError(none_readable(images, tuple(skipped)))
+    return annotations.select(kept), images.select(kept), features[kept]
 
 
 def shortlists(others: Sequence[Annotations]) -> dict[str, tuple[int, ...]] | None:

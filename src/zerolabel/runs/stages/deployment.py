@@ -14,8 +14,8 @@ from zerolabel.deployment.export import export, write_script
 from zerolabel.diagnostics import alarms, calibration
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
-from zerolabel.runs.planning import is_encoder
 from zerolabel.runs.provenance import provenance
+from zerolabel.vlms.names import is_encoder
 
 N_CHECKED = 500
 """Images on which the exported graph is compared with torch."""

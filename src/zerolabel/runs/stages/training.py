@@ -14,6 +14,7 @@ from torch import Tensor
 from zerolabel import networks
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.candidates import check_enough, known_rule, parse_rule
 from zerolabel.blocks import targets
 from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data import images as image_files
@@ -21,6 +22,7 @@ from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.data.views.preprocess import IMAGENET, statistics
 from zerolabel.deployment.assembly import make_classifier
 from zerolabel.deployment.classifier import Classifier
+from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
@@ -32,6 +34,9 @@ from zerolabel.training.fitting import Trained, fit
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, launch
 from zerolabel.training.settings import Settings
+
+SPREAD = "spread over neighbors"
+"""How the text of a rule says that scores were propagated before it."""
 
 
 def train_classifier(context: Context, annotated: Annotated) -> tuple[Trained, Classifier]:
@@ -49,9 +54,16 @@ def train_classifier(context: Context, annotated: Annotated) -> tuple[Trained, C
 
 
 def train_student(context: Context, annotated: Annotated) -> Trained:
-    """The networks that the configuration asks for, trained on the annotations."""
+    """The networks that the configuration asks for, trained on the annotations.
+
+    Raises:
+        InputError: too few images have a candidate, see `zerolabel.annotations.candidates.check_enough`.
+    """
     config = context.config
-    if config.propagate:
+    check_enough(annotated.annotations)
+    if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
+        raise InputError("annotations or features hold numbers that are not finite; annotate again.")
+    if config.propagate and LEARNERS[config.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
     if config.student in HEADS:
         return on_features(context, config.student, Settings(**config.settings), annotated)
@@ -128,16 +140,34 @@ def make_room(file: Path, n_bytes: int) -> None:
 
 
 def spread(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
-    """The annotations with scores spread over neighbours in feature space, and the best class as the candidate."""
+    """The annotations with scores spread over neighbours in feature space, and the candidates that their rule makes."""
     human = targets.one_hot(annotations.labels, len(annotations.classes))
     given = torch.where(annotations.human[:, None], human, annotations.scores)
     scores = torch.where(annotations.human[:, None], human, propagate(given, features))
-    best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
-    return replace(annotations, scores=scores).with_candidates(best, f"{annotations.rule}, spread over neighbours")
+    return rescored(annotations, scores, SPREAD)
 
 
 def cleaned(annotations: Annotations, teacher: Trained) -> Annotations:
-    """The annotations with the teacher's mean prediction as scores and its best class as the candidate."""
-    scores = torch.stack(teacher.log_probabilities).mean(0).softmax(1)
-    best = torch.zeros_like(annotations.candidates).scatter_(1, scores.argmax(1, keepdim=True), True)
-    return replace(annotations, scores=scores).with_candidates(best, "cleaned on frozen features")
+    """The annotations with the teacher's mean prediction as scores, and the candidates that their rule makes."""
+    return rescored(
+        annotations, torch.stack(teacher.log_probabilities).mean(0).softmax(1), "cleaned on frozen features"
+    )
+
+
+def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], how: str) -> Annotations:
+    """The annotations with other scores: the candidate rule is applied again, to them and to the votes.
+
+    Where no annotator spoke, no vote says anything, and the best class of the new scores is the candidate. Candidates
+    that no rule made stay as they are.
+
+    Args:
+        annotations: with the rule as text.
+        scores: that take the place of theirs; a row of zeros is an image of which nothing is known.
+        how: what was done to the scores, for the text of the rule.
+    """
+    changed = annotations.with_scores(scores)
+    rule = annotations.rule.removesuffix(f", {SPREAD}")
+    made = parse_rule(rule)(changed) if known_rule(rule) == rule else annotations.candidates
+    best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
+    silent = (annotations.spoken == 0) & ~made.any(1)
+    return changed.with_candidates(torch.where(silent[:, None], best, made), f"{annotations.rule}, {how}")

@@ -8,9 +8,10 @@ several classes are several votes, and whatever else is said is an abstention th
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from zerolabel.errors import InputError
+from zerolabel.redaction import redacted
 
 TEMPLATES = ("Which of these classes does the picture show? {}",)
 """One prompt, for every prompt is a request for every image; ``{}`` is where the class names go."""
@@ -83,6 +84,16 @@ class Chat:
     def name(self) -> str:
         """How the annotator is named."""
         return f"chat:{self.model}"
+
+    @property
+    def shown(self) -> str:
+        """The endpoint without passwords and tokens, for messages and files."""
+        return redacted(self.endpoint)
+
+    def url(self, path: str) -> str:
+        """Where a path of the protocol is: below that of the endpoint, before its query."""
+        parts = urlsplit(self.endpoint)
+        return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}", fragment=""))
 
     @property
     def tokens_out(self) -> int:

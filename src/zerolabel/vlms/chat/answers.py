@@ -1,17 +1,18 @@
 """What an answer in words means: class ids, or the reason why it is an abstention. Nothing is guessed."""
 
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from zerolabel.data.classes import Classes
+from zerolabel.vlms.chat.shapes import Said, normalise, said
 
 NONE = "none"
-_THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
-_FENCE = re.compile(r"^```\w*\s*(.*?)\s*```$", re.DOTALL)
+CUT_OFF = "cut off"
+"""The reason where the server ended an answer at its number of tokens."""
+FAILED = ("refused", "failed", CUT_OFF)
+"""Reasons of which no answer is kept: the question is asked again by the next command."""
 
 
 @dataclass(frozen=True)
@@ -63,59 +64,29 @@ class Vocabulary:
         """The classes that an answer names.
 
         Args:
-            text: the answer; JSON such as ``{"classes": ["cat"]}``, or nothing but names with commas between.
+            text: the answer; JSON such as ``{"classes": ["cat"]}``, or nothing but names with commas between, as
+                servers dress them, see `zerolabel.vlms.chat.shapes`.
             choices: classes that may be named; further ones are left out.
         """
-        text = _THOUGHTS.sub("", text or "").strip()
-        if not text:
-            return Answer((), "empty")
-        said = named(text)
-        if said is None:
-            return Answer((), "unparsable")
-        words, is_json = ([text], True) if text[0] not in "{[" and self.find(text) is not None else said
-        found = [self.find(word) for word in words]
+        readings = said(text or "", lambda word: self.find(word) is not None)
+        if not readings:
+            return Answer((), "empty" if readings is not None else "unparsable")
+        found = list(dict.fromkeys(self._meaning(one) for one in readings))
+        if len(found) > 1:
+            return Answer((), "ambiguous")
+        answer = found[0]
+        return Answer(answer.ids[:choices], answer.reason)
+
+    def _meaning(self, one: Said) -> Answer:
+        """The classes of one reading of an answer."""
+        found = [self.find(word) for word in one.words]
         known = [c for c in found if c is not None and c >= 0]
-        if known and (is_json or None not in found):
-            return Answer(tuple(dict.fromkeys(known))[:choices])
-        return Answer((), NONE if -1 in found and None not in found else "unknown class" if words else "empty")
+        if known and (one.is_json or None not in found):
+            return Answer(tuple(dict.fromkeys(known)))
+        return Answer((), NONE if -1 in found and None not in found else "unknown class" if one.words else "empty")
 
 
-def named(text: str) -> tuple[list[str], bool] | None:
-    """The words of an answer, and whether they stood in JSON; None where it is something else.
-
-    A text that is not JSON counts as names with commas between where each is short, and all of them must be known:
-    "no, cat" is not the answer "cat".
-    """
-    fenced = _FENCE.match(text)
-    text = fenced.group(1) if fenced else text
-    try:
-        words = _words(json.loads(text))
-        return None if words is None else (words, True)
-    except (ValueError, RecursionError):
-        pass
-    if text[:1] in "{[" or "\n" in text:
-        return None
-    parts = [part for part in text.split(",") if part.strip()]
-    return (parts, False) if all(len(part.split()) <= 8 for part in parts) else None
-
-
-def _words(data: Any) -> list[str] | None:
-    if isinstance(data, dict):
-        data = data.get("classes", data.get("class"))
-    if isinstance(data, str | int | float) and not isinstance(data, bool):
-        data = [str(data)]
-    if not isinstance(data, list):
-        return None
-    words = [str(word) for word in data if isinstance(word, str | int | float) and not isinstance(word, bool)]
-    return words if len(words) == len(data) else None
-
-
-def normalise(text: str) -> str:
-    """Case, underscores, hyphens, punctuation and further spaces do not make another name."""
-    return " ".join(re.sub(r"[\W_]+", " ", text.casefold()).split()) or text.strip().casefold()
-
-
-def _unique(pairs: Any) -> dict[str, int]:
+def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
     found: dict[str, set[int]] = {}
     for word, c in pairs:
         found.setdefault(word, set()).add(c)
@@ -127,3 +98,6 @@ def schema(names: Sequence[str], choices: int) -> dict[str, Any]:
     words = list(dict.fromkeys([*names, NONE]))
     items = {"type": "array", "items": {"type": "string", "enum": words}, "minItems": 1, "maxItems": choices}
     return {"type": "object", "properties": {"classes": items}, "required": ["classes"], "additionalProperties": False}
+
+
+__all__ = ["CUT_OFF", "FAILED", "NONE", "Answer", "Vocabulary", "normalise", "schema"]

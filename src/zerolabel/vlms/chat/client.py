@@ -1,6 +1,7 @@
 """Requests that are tried again, slowed down, and paid for at most once."""
 
 import email.utils
+import json
 import math
 import os
 import threading
@@ -21,7 +22,8 @@ from tenacity import (
 )
 
 from zerolabel.errors import InputError
-from zerolabel.vlms.chat import Chat
+from zerolabel.redaction import secrets, without
+from zerolabel.vlms.chat import Chat, protocol
 from zerolabel.vlms.chat.protocol import Dialect, Reply, body, reply
 
 LONGEST_WAIT = 600.0
@@ -75,6 +77,7 @@ class Client:
         self.chat, self.dialect = chat, Dialect()
         self.stopped, self.answered, self.failures = threading.Event(), False, 0
         self._key = read_key(chat.key_variable)
+        self._hidden = tuple(one for one in (self._key, *secrets(chat.endpoint)) if one)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         limits = httpx.Limits(max_connections=chat.concurrency, max_keepalive_connections=chat.concurrency)
         self.http = httpx.Client(headers=headers, timeout=chat.timeout, limits=limits)
@@ -147,7 +150,7 @@ class Client:
         """
         end, content = time.monotonic() + self.chat.timeout, bytearray()
         try:
-            with self.http.stream("POST", f"{self.chat.endpoint.rstrip('/')}/chat/completions", json=data) as answer:
+            with self.http.stream("POST", self.chat.url("chat/completions"), json=data) as answer:
                 for piece in answer.iter_bytes():
                     content += piece
                     if time.monotonic() > end:
@@ -174,17 +177,21 @@ class Client:
         if status // 100 != 2:
             raise Refused(self.quoted(answer))
         try:
-            return reply(answer.json())
+            said = reply(answer.json())
         except (ValueError, RecursionError) as error:
             raise Passing(f"damaged reply: {str(error)[:100]}") from None
+        if said.is_filtered:
+            raise Refused("the server's content filter ended the answer")
+        return said
 
     def the_end(self, answer: httpx.Response) -> str | None:
         """Why a refusal ends all questions; None where it does not.
 
         A server that answered before knows model and key: then 403 and 404 are about this one question.
         """
-        status, endpoint, where = answer.status_code, self.chat.endpoint, answer.headers.get("Location")
+        status, endpoint, where = answer.status_code, self.chat.shown, answer.headers.get("Location")
         if status // 100 == 3:
+            where = without(where or "nowhere", self._hidden)
             return f"{endpoint} sends on to {where} (HTTP {status}); give --endpoint that address."
         if status == 402 or (status == 429 and "insufficient_quota" in answer.text):
             return f"{endpoint} wants to be paid first (HTTP {status}); the answers are kept: go on with --resume."
@@ -197,9 +204,8 @@ class Client:
         return None
 
     def quoted(self, answer: httpx.Response) -> str:
-        """The beginning of a refusal, without the key."""
-        text = answer.text.replace(self._key, "***") if self._key else answer.text
-        return f"HTTP {answer.status_code}: {text[:200]}"
+        """The beginning of a refusal, without the key and the secrets of the endpoint."""
+        return f"HTTP {answer.status_code}: {without(answer.text, self._hidden)[:200]}"
 
     def reach(self) -> None:
         """See that something listens, before the first question.
@@ -208,12 +214,27 @@ class Client:
             InputError: nothing does.
         """
         try:
-            self.http.get(f"{self.chat.endpoint.rstrip('/')}/models", timeout=10)
+            self.http.get(self.chat.url("models"), timeout=10)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL):
-            where = self.chat.endpoint
+            where = self.chat.shown
             raise InputError(f"nothing answers at --endpoint {where}; start the server, or mend the URL.") from None
         except httpx.HTTPError:
             return  # it listens; how it answers is seen from the questions
+
+    def declared(self) -> str | None:
+        """The version of the model that the server declares, empty where it declares none; None where it is away."""
+        try:
+            with self.http.stream("GET", self.chat.url("models"), timeout=10) as answer:
+                content = bytearray()
+                for piece in answer.iter_bytes():
+                    content += piece
+                    if len(content) > LARGEST:
+                        return ""
+            return protocol.declared(json.loads(content), self.chat.model) if answer.status_code == 200 else ""
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol):
+            return None
+        except (httpx.HTTPError, ValueError, RecursionError):
+            return ""
 
     def close(self) -> None:
         """Close the connections."""

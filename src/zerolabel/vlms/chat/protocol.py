@@ -14,6 +14,9 @@ from zerolabel.vlms.chat import Chat
 from zerolabel.vlms.chat.answers import NONE, schema
 
 _SCHEMA = ("response_format", "schema", "json", "grammar", "guided")
+_CUT = ("length", "max_tokens", "model_length", "max_output_tokens")
+_VERSIONS = ("version", "revision", "digest", "hash", "sha", "fingerprint", "root", "quantization")
+_LONGEST_NAME = 500
 _FORM = (
     'Answer with JSON alone: {{"classes": ["..."]}}, with the names exactly as they are listed, most likely first, at '
     'most {choices}; ["{none}"] where it shows none of them.'
@@ -57,11 +60,25 @@ class Reply:
         text: of the answer; None where it refused to give one.
         tokens_in: as the server counts them; 0 where it does not.
         tokens_out: the same.
+        finish: why the answer ends, in the server's word; empty where it says none.
+        model: what the server calls the model that answered, such as a dated version of the one that was asked.
     """
 
     text: str | None
     tokens_in: int = 0
     tokens_out: int = 0
+    finish: str = ""
+    model: str = ""
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the answer ended at the number of tokens that it may have."""
+        return self.finish.casefold() in _CUT
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a filter of the server ended the answer."""
+        return self.finish.casefold() == "content_filter"
 
 
 def question(template: str, names: Sequence[str], choices: int) -> str:
@@ -99,16 +116,36 @@ def reply(data: Any) -> Reply:
         ValueError: it has another form.
     """
     try:
-        content = data["choices"][0]["message"].get("content")
+        content, finish = data["choices"][0]["message"].get("content"), data["choices"][0].get("finish_reason")
         if isinstance(content, list):
             content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
         usage = data.get("usage") or {}
         tokens = [count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
+        ends, model = (one if isinstance(one, str) else "" for one in (finish, data.get("model")))
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"the reply is no chat completion ({type(error).__name__})") from None
     if content is not None and not isinstance(content, str):
         raise ValueError("the reply's content is no text")
-    return Reply(None if content is None else content.encode("utf-8", "replace").decode(), *tokens)
+    text = None if content is None else _sound(content)
+    return Reply(text, tokens[0], tokens[1], ends, _sound(model)[:_LONGEST_NAME])
+
+
+def declared(data: Any, model: str) -> str:
+    """The version of a model that a list of models declares; empty where it declares none.
+
+    The time of creation is left out: some servers give that of the request.
+    """
+    listed = data.get("data") if isinstance(data, dict) else None
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict) and entry.get("id") == model:
+            said = [f"{name}={entry[name]}" for name in _VERSIONS if isinstance(entry.get(name), str | int | float)]
+            return _sound(" ".join(said))[:_LONGEST_NAME]
+    return ""
+
+
+def _sound(text: str) -> str:
+    """Text that any file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def count(value: Any) -> int:

@@ -1,0 +1,107 @@
+"""What the text after ``--vlm`` means: the one parser of model names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from zerolabel.errors import InputError, nearest
+
+Kind = Literal["glyphs", "open_clip", "hf-hub", "adapted", "chat"]
+FORMS: dict[Kind, str] = {
+    "glyphs": "glyphs",
+    "open_clip": "open_clip:ARCH/PRETRAINED",
+    "hf-hub": "hf-hub:ORG/NAME",
+    "adapted": "adapted:FOLDER",
+    "chat": "chat:MODEL",
+}
+"""How a model of each kind is written."""
+_HUB_TWINS = {
+    "openai/clip-vit-base-patch32": "open_clip:ViT-B-32/openai",
+    "openai/clip-vit-base-patch16": "open_clip:ViT-B-16/openai",
+    "openai/clip-vit-large-patch14": "open_clip:ViT-L-14/openai",
+    "google/siglip-base-patch16-224": "open_clip:ViT-B-16-SigLIP/webli",
+}
+"""Weights that users name as transformers does, and what open_clip calls them."""
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A parsed model name.
+
+    Attributes:
+        kind: what loads it.
+        rest: architecture and weights, repository, folder or chat model; empty for the built-in model.
+    """
+
+    kind: Kind
+    rest: str
+
+    @classmethod
+    def parse(cls, text: str) -> "ModelName":
+        """Read a model name.
+
+        >>> ModelName.parse("open_clip:ViT-B-32/laion2b_s34b_b79k")
+        ModelName(kind='open_clip', rest='ViT-B-32/laion2b_s34b_b79k')
+
+        Raises:
+            InputError: it is no form of `FORMS`; the message names the closest one.
+        """
+        found = _parse(text)
+        if found is None:
+            raise InputError(f"--vlm {text}: unknown model{_suggestion(text)}")
+        return found
+
+    @property
+    def is_encoder(self) -> bool:
+        """True if the model has image features that a head can read."""
+        return self.kind != "chat"
+
+    @property
+    def path(self) -> Path:
+        """The folder or file of a local model."""
+        return Path(self.rest).expanduser()
+
+
+def is_chat(text: str) -> bool:
+    """True if the name is that of a chat model."""
+    found = _parse(text)
+    return found is not None and found.kind == "chat"
+
+
+def is_encoder(text: str) -> bool:
+    """True if the name is that of a model with image features."""
+    found = _parse(text)
+    return found is not None and found.is_encoder
+
+
+def _parse(text: str) -> ModelName | None:
+    kind, colon, rest = text.partition(":")
+    if kind not in FORMS or (bool(colon) if kind == "glyphs" else not rest):
+        return None
+    return ModelName(kind, rest)
+
+
+def _suggestion(text: str) -> str:
+    """The end of a sentence: the name that was probably meant, or the forms there are."""
+    if text in _HUB_TWINS:
+        return f"; did you mean {_HUB_TWINS[text]}?"
+    if text and Path(text).expanduser().exists():
+        return f"; for a model on this machine write open_clip:{text}"
+    import open_clip
+
+    architecture, _, weights = text.replace("open_clip/", "").partition("/")
+    by_lower = {name.lower(): name for name in open_clip.list_models()}
+    known = by_lower.get(architecture.lower().replace("_", "-"))
+    if known is not None:
+        tags = open_clip.list_pretrained_tags_by_model(known)
+        tag = weights if weights in tags else next(iter(_preferred(tags)), "PRETRAINED")
+        return f"; did you mean open_clip:{known}/{tag}?"
+    if text.count("/") == 1 and ":" not in text:
+        return f"; did you mean hf-hub:{text}? It has to be a repository of open_clip weights."
+    return nearest(text, tuple(FORMS.values()))
+
+
+def _preferred(tags: list[str]) -> list[str]:
+    """Weights in the order in which they are suggested: open data first."""
+    order = ("datacomp", "laion", "webli", "openai")
+    return sorted(tags, key=lambda tag: next((i for i, name in enumerate(order) if tag.startswith(name)), len(order)))
