@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?=
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint glyphs benchmarks clean
+.PHONY: demo test test-slow lint spelling docs glyphs benchmarks clean
 
 demo: $(INSTALLED)
 	$(BIN)/zerolabel demo -o demo --overwrite
@@ -19,6 +19,16 @@ test-slow: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+# American spelling and plain words, see tools/deny_list.txt; `python -m tools.spelling --fix-american ROOT ...` rewrites.
+spelling: $(INSTALLED)
+	$(BIN)/python -m tools.spelling
+
+# The documentation site in build/site; a warning or a dead link ends it.
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/python -m tools.cli_reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Train the embedded model again; needs fonts, see docs/glyphs.md.
 glyphs: $(INSTALLED)
