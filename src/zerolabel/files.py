@@ -2,8 +2,9 @@
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zerolabel.errors import InputError
@@ -50,3 +51,70 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+LOCK = ".zerolabel.lock"
+_WRITTEN = ("checkpoints", "classifier", "student", "adapted", "runs/*", "runs/*/checkpoints", "runs/*/adapted")
+"""Folders inside an output folder that its command alone writes to."""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process: a file lock in it, which the system lifts where the process dies.
+
+    Where the file system knows no locks, nothing is held. What killed processes left half written is removed.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    file = _locked(folder)
+    try:
+        if file is not None:
+            remove_leftovers(folder)
+        yield
+    finally:
+        if file is not None:
+            with suppress(OSError):  # a system that does not remove an open file keeps an empty one
+                (folder / LOCK).unlink(missing_ok=True)
+            os.close(file)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the ``.NAME.PID.partial`` files of killed processes from a folder that no live process writes to."""
+    for path in (found for place in ("", *_WRITTEN) for found in folder.glob(os.path.join(place, ".*.partial"))):
+        if path.name.split(".")[-2].isdigit() and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor of the locked file; none where the file system knows no locks."""
+    path = folder / LOCK
+    with writing(folder):
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _lock(file)
+    except OSError as error:
+        os.close(file)
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            raise InputError(
+                f"another command is at work in {folder}; wait until it ends, or give -o another folder."
+            ) from None
+        return None
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file), os.stat(path)):
+            return file
+    os.close(file)  # whoever held it before has removed it meanwhile
+    return _locked(folder)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

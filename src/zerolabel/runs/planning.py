@@ -66,6 +66,7 @@ class Request:
         test_images: images held out of training.
         few_shot: labels given by a person, for training.
         annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
+        allow_changed: whether images are left out whose content is not the one that was annotated.
         append: annotations, or a run, that further annotators and images are added to.
         chat: how a model that answers in words is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
             ``questions``, which are to it what templates are to others.
@@ -96,6 +97,7 @@ class Request:
     test_images: str | None = None
     few_shot: str | None = None
     annotations: str | None = None
+    allow_changed: bool = False
     append: str | None = None
     chat: dict[str, Any] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
@@ -152,6 +154,7 @@ def plan(request: Request) -> Config:
         test_images=request.test_images,
         few_shot=request.few_shot,
         annotations=request.annotations,
+        allow_changed=request.allow_changed,
         append=request.append,
         preset=f"{preset.name}: {preset.why}{few(request, student)}",
         command=request.command,
