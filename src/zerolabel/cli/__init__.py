@@ -24,6 +24,7 @@ from zerolabel.cli import (
     transduction,
 )
 from zerolabel.cli.screen import say
+from zerolabel.cli.stopping import Stopped, how_to_go_on, stoppable, tell
 from zerolabel.errors import InputError
 from zerolabel.version import __version__
 
@@ -80,22 +81,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: without the name of the program; by default those it was called with.
 
     Raises:
-        SystemExit: with code 2 for what the user must mend, 1 for a training that failed, 130 when interrupted.
+        SystemExit: with code 2 for what the user must mend, 1 for a training that failed; 130 when interrupted, and
+            143 or 129 when told to terminate or to hang up.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say("[yellow]note:[/]", str(message))
         warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # one per damaged image; skipped.csv says what matters
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        stopped = how_to_go_on(given, COMMANDS)
         try:
-            given = sys.argv[1:] if arguments is None else list(arguments)
-            app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+            with stoppable(stopped):
+                code = app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+            if code == 130:  # the parser's way to say that it was interrupted
+                raise KeyboardInterrupt
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
         except (typer.Abort, KeyboardInterrupt):
-            say("[bold red]error:[/]", "stopped; the same command with --resume goes on.")
+            tell(stopped)
             raise SystemExit(130) from None
+        except Stopped as stop:
+            tell(stopped)
+            raise SystemExit(stop.code) from None
         except Exception as error:
             told = sentence(error)
             if told is None:
