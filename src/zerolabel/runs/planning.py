@@ -1,5 +1,6 @@
 """From what a user asked to a complete configuration: everything that can be checked cheaply is checked here."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -132,7 +133,7 @@ def plan(request: Request) -> Config:
         raise InputError("--open-set needs an annotating model with image features, such as open_clip; add one.")
     if request.open_set and open_set.NAME in asked["classes"]:
         raise InputError(f"with --open-set the name '{open_set.NAME}' is for images of no class; rename that class.")
-    return Config(
+    config = Config(
         images=str(request.images),
         **asked,
         learner=request.learner,
@@ -161,6 +162,13 @@ def plan(request: Request) -> Config:
         zerolabel=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    if config.propagate and request.candidates is not None:
+        warnings.warn(
+            f"--candidates {request.candidates} does not reach the student: with --propagate, which is the default on "
+            "features, the best class of the spread scores is each image's only candidate; give --no-propagate.",
+            stacklevel=2,
+        )
+    return config
 
 
 def what_was_asked(request: Request) -> dict[str, Any]:
