@@ -28,9 +28,8 @@ def tree(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text("")
     (tmp_path / "src" / "zerolabel" / "__init__.py").write_text("def f(x):\n    return 2 * x\n")
-    (tmp_path / "tests" / "test_f.py").write_text(
-        "import zerolabel\n\ndef test_sign():\n    assert zerolabel.f(1) > 0\n"
-    )
+    test = "import zerolabel\n\ndef test_sign():\n    assert zerolabel.f(1) > 0\n"
+    (tmp_path / "tests" / "test_f.py").write_text(test)
     return tmp_path
 
 
