@@ -201,7 +201,7 @@ def test_mistakes_are_one_sentence(
 def test_mistakes_in_the_truth(fitted: ZeroLabel, place: Path) -> None:
     with pytest.raises(InputError, match="19 true labels for 20 images"):
         fitted.score(place / "test", ["0"] * 19)
-    with pytest.raises(InputError, match="'cat' is no class"):
+    with pytest.raises(InputError, match="unknown class 'cat'"):
         fitted.score(place / "test", ["cat"] * 20)
     with pytest.raises(InputError, match="goes with images in files"):
         fitted.score([np.zeros((8, 8), np.uint8)], place / "test.csv")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zerolabel.errors import InputError
     from zerolabel.estimator import ZeroLabel
     from zerolabel.learners import LEARNERS, Learner
-    from zerolabel.preparing import prepare
+    from zerolabel.runs.prepare import prepare
     from zerolabel.training import train
     from zerolabel.training.settings import Settings
     from zerolabel.vlms import load as load_vlm
@@ -33,7 +33,7 @@ _HOMES = {
     "Settings": ("training", "Settings"),
     "ZeroLabel": ("estimator", "ZeroLabel"),
     "load_vlm": ("vlms", "load"),
-    "prepare": ("preparing", "prepare"),
+    "prepare": ("runs.prepare", "prepare"),
     "train": ("training", "train"),
 }
 """Module and name of each public name. No public name is also the name of a module: that would hide one of the two."""

@@ -18,20 +18,21 @@ from torch import Tensor
 
 from zerolabel.annotate.feature_cache import default_folder
 from zerolabel.annotations import Annotations
-from zerolabel.data.classes import Classes, plain
+from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.deployment.classifier import Classifier, Images
-from zerolabel.errors import InputError, nearest
+from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
 from zerolabel.runs import pipeline
 from zerolabel.runs.config import Config
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import Folder
 from zerolabel.runs.inference import content_hash
-from zerolabel.runs.planning import Request, plan
+from zerolabel.runs.planning import plan
 from zerolabel.runs.presets import Preset
 from zerolabel.runs.progress import Display
+from zerolabel.runs.request import Request
 from zerolabel.training import best_device
 
 PathLike = str | os.PathLike[str]
@@ -202,15 +203,11 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             if not isinstance(images, ImageSet):
                 raise InputError("truth in a file goes with images in files; give a class name for each image instead.")
             hashes = [content_hash(images, i) for i in range(len(images))]
-            return Labels.read(truth, self._names).match(images.file_names, hashes)
+            return Labels.read(truth, self._names).match(images.file_names, hashes, subset=True)
         if len(truth) != len(images):  # type: ignore[arg-type]
             raise InputError(f"there are {len(truth)} true labels for {len(images)} images; give one each.")  # type: ignore[arg-type]
-        ids = {plain(word): owner for word, owner in zip(self._names.words, self._names.owners, strict=True)}
-        names = ["" if name is None else str(name) for name in truth]
-        for name in names:
-            if name and plain(name) not in ids:
-                raise InputError(f"the true label '{name}' is no class{nearest(name, self._names.names)}")
-        return torch.tensor([ids[plain(name)] if name else -1 for name in names], dtype=torch.long)
+        told = Labels.of(Path("given"), self._names, (("", "" if name is None else str(name)) for name in truth))
+        return torch.tensor([told.ids.get(name, -1) for _, name in told.rows], dtype=torch.long)
 
     def _plan(self, images: str, few_shot: str | None) -> Config:
         """The complete configuration; lists of names and templates go by way of the files that the planner reads."""

@@ -14,7 +14,8 @@ from zerolabel.learners.coreg import CoReg
 from zerolabel.runs import presets
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import estimate
-from zerolabel.runs.planning import SIZES, Request, choose_size, fit_to_epochs, plan
+from zerolabel.runs.planning import SIZES, choose_size, fit_to_epochs, plan
+from zerolabel.runs.request import Request
 from zerolabel.vlms import prompts
 from zerolabel.vlms.glyphs import TEMPLATES as GLYPHS_TEMPLATES
 
@@ -155,7 +156,7 @@ def test_the_size_where_images_cannot_be_read(tmp_path):
     ("more", "message"),
     [
         ({"classes": None}, "give --classes"),
-        ({"vlm": "ViT-B-32"}, "no such model"),
+        ({"vlm": "ViT-B-32"}, "unknown model"),
         ({"candidates": "best"}, "no rule"),
         ({"student": "resnet1"}, "no network"),
         ({"size": 4}, "between 8 and 2048"),

@@ -31,10 +31,10 @@ from zerolabel.deployment.assembly import KEPT
 from zerolabel.diagnostics import calibration, open_set
 from zerolabel.errors import InputError
 from zerolabel.files import replacing, write_text
+from zerolabel.files.plain_json import dumps
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
-from zerolabel.plain_json import dumps
 from zerolabel.training import Source, predict, train
 from zerolabel.training.loop import launch
 from zerolabel.vlms import adapted

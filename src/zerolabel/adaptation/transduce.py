@@ -1,6 +1,5 @@
 """Images, a vision-language model and prompts in; annotations whose scores come from all images together out."""
 
-import csv
 import os
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.files import replacing
+from zerolabel.files import delimited, replacing
 from zerolabel.vlms.clip import DualEncoder
 
 RULE = "mass:0.9"
@@ -53,7 +52,7 @@ def save_skipped(skipped: Sequence[tuple[str, str]], annotations: Path) -> None:
             replacing(annotations.with_name("skipped.csv")) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
-            csv.writer(file).writerows([("file_name", "reason"), *skipped])
+            delimited.write(file, [("file_name", "reason"), *skipped])
 
 
 def transduce(

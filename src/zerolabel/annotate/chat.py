@@ -1,6 +1,5 @@
 """Images and a model that answers in words: its answers as votes, or as abstentions with a reason."""
 
-import csv
 import os
 import threading
 import time
@@ -22,7 +21,7 @@ from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
-from zerolabel.files import replacing
+from zerolabel.files import delimited, replacing
 from zerolabel.vlms.chat import MOST_CLASSES, SHORTLIST, Chat
 from zerolabel.vlms.chat.answers import CUT_OFF, FAILED, Answer, Vocabulary
 from zerolabel.vlms.chat.budget import Purse, Spent
@@ -328,12 +327,11 @@ def _annotations(images: ImageSet, interview: Interview, rows: dict[int, _Row], 
 def _save_answers(out: Path, images: ImageSet, interview: Interview, rows: dict[int, _Row]) -> None:
     """``answers.csv``: what was said of each image, and why it was no vote where it was none."""
     with replacing(out / "answers.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("file_name", "prompt", "classes", "reason", "answer"))
+        delimited.write(file, [("file_name", "prompt", "classes", "reason", "answer")])
         for i in sorted(rows):
             for template, (answer, text) in zip(interview.templates, rows[i].said, strict=True):
                 named = ";".join(interview.classes.names[c] for c in answer.ids)
-                table.writerow((images.file_names[i], template, named, answer.reason, text))
+                delimited.write(file, [(images.file_names[i], template, named, answer.reason, text)])
 
 
 def preview(

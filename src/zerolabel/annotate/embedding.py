@@ -16,10 +16,10 @@ from torch import Tensor
 
 from zerolabel.annotate import feature_cache
 from zerolabel.annotate.feature_cache import FeatureCache
-from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
+from zerolabel.data.images import ImageSet, Unreadable, decode, enough_memory, sha256
 from zerolabel.errors import InputError
 from zerolabel.files import writing
-from zerolabel.leftovers import suffix
+from zerolabel.files.leftovers import suffix
 from zerolabel.vlms.clip import DualEncoder
 
 NOT_FINITE = "the model gives it features or scores that are no finite numbers"
@@ -235,7 +235,8 @@ def _read(images: ImageSet, index: int, encoder: DualEncoder, store: FeatureCach
     if digest in store:
         return _Read(digest, (0, 0), None)
     image = decode(data)
-    return _Read(digest, image.size, encoder.pixels(image))
+    with enough_memory():
+        return _Read(digest, image.size, encoder.pixels(image))
 
 
 def _encode(batch: Sequence[_Read], encoder: DualEncoder, store: FeatureCache) -> set[str]:

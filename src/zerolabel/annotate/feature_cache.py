@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zerolabel.errors import InputError
 from zerolabel.files import FULL, replacing
-from zerolabel.leftovers import suffix, sweep
+from zerolabel.files.leftovers import suffix, sweep
 
 SHARD = 1024
 """Images per shard: what a killed run can lose."""

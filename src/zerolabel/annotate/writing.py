@@ -1,6 +1,5 @@
 """Annotations from images to disk, in memory that does not grow with the number of images but for their names."""
 
-import csv
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
-from zerolabel.files import replacing
+from zerolabel.files import delimited, replacing
 from zerolabel.vlms.clip import DualEncoder
 
 Progress = Callable[[Iterator[Step]], Iterable[Step]]
@@ -165,4 +164,4 @@ def none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
 def save_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
     """``skipped.csv``: the unreadable files, and the reasons."""
     with replacing(folder / "skipped.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file_name", "reason"), *skipped])
+        delimited.write(file, [("file_name", "reason"), *skipped])

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel import annotation_checks
-from zerolabel.annotation_checks import CHECKSUM
+from zerolabel.annotations import validation
+from zerolabel.annotations.validation import CHECKSUM
 from zerolabel.errors import InputError
 from zerolabel.files import replacing
 
@@ -121,7 +121,7 @@ class Annotations:
     def load(cls, path: str | os.PathLike[str]) -> "Annotations":
         """Read what `save` wrote, or the parts of it in a folder, in the order of their names.
 
-        Everything is checked, see `zerolabel.annotation_checks`, since a file may come from elsewhere.
+        Everything is checked, see `zerolabel.annotations.validation`, since a file may come from elsewhere.
 
         Scores that were not kept of more than `SPARSE_FROM` classes are zero.
 
@@ -133,7 +133,7 @@ class Annotations:
             raise InputError(f"there is no annotations file {path}; `zerolabel annotate` makes one.")
         try:
             tables = [pq.ParquetFile(file, page_checksum_verification=True).read() for file in files]
-            metas = [annotation_checks.read_meta(table.schema.metadata, _KEY) for table in tables]
+            metas = [validation.read_meta(table.schema.metadata, _KEY) for table in tables]
             if any(meta != metas[0] for meta in metas):
                 raise ValueError("its parts are of different annotations")
             table, meta = pa.concat_tables(tables), metas[0]
@@ -152,9 +152,9 @@ class Annotations:
                 f"the annotations file {path} lacks the column {missing[0]}; run `zerolabel annotate` again."
             )
         try:
-            annotation_checks.check_meta(meta)
+            validation.check_meta(meta)
             sparse = meta["schema"] == SPARSE_VERSION
-            annotation_checks.check_table(table, len(meta["classes"]), len(meta["annotators"]), sparse=sparse)
+            validation.check_table(table, len(meta["classes"]), len(meta["annotators"]), sparse=sparse)
             return cls._from_table(table, meta)
         except (
             *(KeyError, TypeError, ValueError, RuntimeError, IndexError),
@@ -191,7 +191,7 @@ class Annotations:
         if sparse:
             columns["score_ids"] = _ids(scored)
         told = json.dumps(meta).encode()
-        return pa.table(columns).replace_schema_metadata({_KEY: told, CHECKSUM: annotation_checks.checksum(told)})
+        return pa.table(columns).replace_schema_metadata({_KEY: told, CHECKSUM: validation.checksum(told)})
 
     @classmethod
     def _from_table(cls, table: pa.Table, meta: dict[str, Any]) -> "Annotations":

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from jaxtyping import Int
 from torch import Tensor
@@ -11,6 +11,7 @@ from zerolabel.annotations.annotations import Annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
+from zerolabel.files.delimited import original
 
 
 def open_annotations(path: str | os.PathLike[str]) -> Annotations:
@@ -77,9 +78,8 @@ def read_truth(source: str, annotations: Annotations, path: str | os.PathLike[st
         InputError: it cannot be read, or gives the class of no annotated image.
     """
     labels = Labels.read(source, Classes(annotations.classes))
-    bases = {PurePosixPath(name).name for name in annotations.file_names}
-    elsewhere = {name for name, _ in labels.rows if PurePosixPath(name).name not in bases}
-    found = labels.match(annotations.file_names, annotations.sha256, elsewhere | _skipped(_file(Path(path))))
+    skipped = _skipped(_file(Path(path)))
+    found = labels.match(annotations.file_names, annotations.sha256, skipped, subset=True)
     if not bool((found >= 0).any()):
         raise InputError(f"the labels {source} give the class of no image in {path}; give those of its images.")
     return found
@@ -94,4 +94,4 @@ def _skipped(annotations: Path) -> set[str]:
     if not path.is_file():
         return set()
     with path.open(newline="", encoding="utf-8") as lines:
-        return {row["file_name"] for row in csv.DictReader(lines) if row.get("file_name")}
+        return {original(row["file_name"]) for row in csv.DictReader(lines) if row.get("file_name")}

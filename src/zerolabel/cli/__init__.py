@@ -22,7 +22,7 @@ from zerolabel.cli import (
     simulation,
     transduction,
 )
-from zerolabel.cli.screen import say
+from zerolabel.cli.screen import CLOSED_PIPE, drop, flush, open_streams, say
 from zerolabel.errors import InputError
 from zerolabel.files import FULL
 from zerolabel.version import __version__
@@ -80,8 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: without the name of the program; by default those it was called with.
 
     Raises:
-        SystemExit: with code 2 for what the user must mend, 1 for a training that failed, 130 when interrupted.
+        SystemExit: with code 2 for what the user must mend, 1 for a training that failed or where the reader of
+            standard output has gone, 130 when interrupted.
     """
+    open_streams()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say("[yellow]note:[/]", str(message))
@@ -90,9 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             given = sys.argv[1:] if arguments is None else list(arguments)
             app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+            flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(1) from None
+            drop()
+            raise SystemExit(CLOSED_PIPE) from None
         except (typer.Abort, KeyboardInterrupt):
             say("[bold red]error:[/]", "stopped; the same command with --resume goes on.")
             raise SystemExit(130) from None

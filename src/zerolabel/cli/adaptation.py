@@ -125,7 +125,7 @@ def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None",
         InputError: the truth, or the few labels, name images that are not there.
     """
     if judges is not None:
-        judges.match(said.file_names, said.sha256, sorted(set(images.file_names) - set(said.file_names)))
+        judges.match(said.file_names, said.sha256, sorted(set(images.file_names) - set(said.file_names)), subset=True)
     return said.labels if human is None else human.match(said.file_names, said.sha256)
 
 
@@ -148,7 +148,7 @@ def judged(done: "Adapted", truth: "Labels") -> dict[str, Any]:
     from zerolabel.evaluation.equity import equity
 
     said = done.annotations
-    labels = truth.match(said.file_names, said.sha256, [name for name, _ in done.skipped])
+    labels = truth.match(said.file_names, said.sha256, [name for name, _ in done.skipped], subset=True)
     before, after = (metrics.evaluate(p, labels, said.classes) for p in (said.scores, done.probabilities))
     gains = equity(dict(before["per_class"]), dict(after["per_class"]))
     return {"accuracy": [before["accuracy"], after["accuracy"]], "equity": gains.to_dict()}

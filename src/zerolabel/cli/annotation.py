@@ -82,7 +82,8 @@ def annotate(
     from zerolabel.cli import tables
     from zerolabel.runs.context import Context
     from zerolabel.runs.folder import Folder
-    from zerolabel.runs.planning import Request, plan
+    from zerolabel.runs.planning import plan
+    from zerolabel.runs.request import Request
     from zerolabel.runs.stages import annotation
 
     chat = said(
@@ -164,7 +165,7 @@ def inspect(
 ) -> None:
     """Say how good annotations are, without labels, and what to do about them."""
     from zerolabel.annotations.files import open_annotations, read_truth
-    from zerolabel.cli import tables
+    from zerolabel.cli import inspection_tables
     from zerolabel.diagnostics import inspection
     from zerolabel.diagnostics.inspection.text_space import text_space
     from zerolabel.files import write_text, writing
@@ -177,4 +178,4 @@ def inspect(
         with writing(html.parent):
             html.parent.mkdir(parents=True, exist_ok=True)
             write_text(html, build_inspection(found))
-    show(tables.inspection(found), found.as_json(), as_json)
+    show(inspection_tables.inspection(found), found.as_json(), as_json)

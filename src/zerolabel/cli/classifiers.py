@@ -70,7 +70,8 @@ def train(
     from zerolabel.runs import pipeline
     from zerolabel.runs.context import Context
     from zerolabel.runs.folder import Folder
-    from zerolabel.runs.planning import Request, plan
+    from zerolabel.runs.planning import plan
+    from zerolabel.runs.request import Request
 
     request = Request(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
@@ -137,7 +138,8 @@ def export(
 
 def report(folder: Arg[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Write report.html and the model card of a run again."""
+    from zerolabel.errors.printable import visible
     from zerolabel.report import write
 
     for path in write(folder):
-        print(path)
+        print(visible(str(path)))

@@ -55,7 +55,7 @@ def compare(
     from zerolabel.cli import tables
     from zerolabel.files import write_text
     from zerolabel.report.compared import build_comparison
-    from zerolabel.runs.planning import Request
+    from zerolabel.runs.request import Request
 
     usual = None if preset == "paper" else "light"
     request = Request(

@@ -38,6 +38,9 @@ def import_labels(
     into: Arg[Path | None, typer.Option(help="annotations.parquet of the images that the file speaks of.")] = None,
     images: Arg[str | None, typer.Option(help="The images, where there are no annotations yet.")] = None,
     classes: Arg[str | None, typer.Option("--classes", "-c", help="Class names, with --images.")] = None,
+    said_by: Arg[
+        str, typer.Option("--as", help="Whose labels the file holds: person, or votes for those of a model.")
+    ] = "person",
     replace: Arg[bool, typer.Option("--replace", help="Forget the votes and scores that were there.")] = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -47,7 +50,7 @@ def import_labels(
     from zerolabel.integrations.joining import base
 
     before = base(into, images, classes, replace=replace)
-    after = read(before, kind, file)
+    after = read(before, kind, file, said_by)
     after.save(output)
     facts = {
         "n_images": len(after),

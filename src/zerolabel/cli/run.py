@@ -61,11 +61,8 @@ def run(
     vlm: VlmOpt = None,
     templates: TemplatesOpt = None,
     candidates: RuleOpt = None,
-    learner: LearnerOpt = "coreg",
-    preset: PresetOpt = "auto",
-    options: SetOpt = None,
-    student: StudentOpt = None,
-    size: SizeOpt = None,
+    learner: LearnerOpt = "coreg", preset: PresetOpt = "auto", options: SetOpt = None,
+    student: StudentOpt = None, size: SizeOpt = None,
     pretrained: PretrainedOpt = None, adapt: AdaptOpt = None, via: ViaOpt = None, propagate: PropagateOpt = None,
     deploy: DeployOpt = None, open_set: OpenSetOpt = False,
     epochs: EpochsOpt = None,
@@ -93,7 +90,8 @@ def run(
     from zerolabel.runs.context import Context
     from zerolabel.runs.cost import estimate
     from zerolabel.runs.folder import Folder
-    from zerolabel.runs.planning import Request, plan
+    from zerolabel.runs.planning import plan
+    from zerolabel.runs.request import Request
 
     chat = said(
         endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,

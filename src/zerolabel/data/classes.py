@@ -1,23 +1,18 @@
 """Class names with their aliases, read from text, JSON, YAML and CSV files."""
 
-import json
 import os
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from zerolabel.data import class_files
 from zerolabel.errors import InputError
+from zerolabel.files.delimited import decoded
 
+_BREAK = re.compile(r"_|(?<=[^\W_])-|-(?!\d)")
 _SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".csv")
-
-
-_SHAPE = "write a list of names, or name: [aliases]."
-
-
-_Pairs = list[tuple[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Classes:
     Raises:
         InputError: fewer than two classes, the same name twice, or a name that two classes claim. Names that
             differ only in case, spaces, hyphens or underscores are the same; single characters such as a and A
-            are not.
+            and names without a letter such as 1 and -1 are not, see `plain`.
     """
 
     names: tuple[str, ...]
@@ -75,79 +70,62 @@ def prompts(template: str, names: Iterable[str]) -> list[str]:
 def load_classes(spec: str | os.PathLike[str]) -> Classes:
     """The classes in a file, or the ones written out as ``"a,b,c"``.
 
+    Names are composed (Unicode NFC), so that one written on macOS is the same as one written elsewhere.
+
     Args:
-        spec: a text file with one name per line; a YAML or JSON file with a list of names or with
-            ``name: [aliases]``; or names with commas between.
+        spec: a text file with one name per line, with or without ids; a YAML or JSON file with a list of names, with
+            ``name: [aliases]``, or as other tools write it, see `zerolabel.data.class_files`; or names with commas
+            between.
 
     Raises:
         InputError: there is no such file, it is written in another way, or what `Classes` refuses.
     """
     text = os.fspath(spec)
     path = Path(text)
-    if "," not in text and (path.suffix.lower() in _SUFFIXES or os.sep in text) and not path.is_file():
+    exists = "\0" not in text and is_file(path)
+    if "," not in text and (path.suffix.lower() in _SUFFIXES or os.sep in text) and not exists:
         raise InputError(f"there is no class file {path}; give a file, or names with commas between: cat,dog")
-    if not path.is_file():
-        pairs: _Pairs = [(name, []) for name in text.split(",")]
-    elif path.suffix.lower() == ".json":
-        pairs = _json(path)
-    elif path.suffix.lower() in (".yaml", ".yml"):
-        pairs = _yaml(path)
-    else:
-        pairs = [(name, []) for name in _read(path).splitlines()]
-    cleaned = [(name.strip(), dict.fromkeys(a.strip() for a in aliases)) for name, aliases in pairs if name.strip()]
+    pairs = class_files.read(path) if exists else [(name, []) for name in text.split(",")]
+    cleaned = [(_composed(name), dict.fromkeys(map(_composed, aliases))) for name, aliases in pairs if name.strip()]
     return Classes(
         names=tuple(name for name, _ in cleaned),
         aliases=tuple(tuple(a for a in aliases if a and plain(a) != plain(name)) for name, aliases in cleaned),
     )
 
 
-def _json(path: Path) -> _Pairs:
+def read_text(path: Path) -> str:
+    """A text file in UTF-8.
+
+    Raises:
+        InputError: it is in another encoding.
+    """
     try:
-        data: Any = json.loads(_read(path), object_pairs_hook=lambda pairs: pairs)
-    except json.JSONDecodeError as error:
-        raise InputError(f"the class file {path} is not valid JSON ({error}); {_SHAPE}") from None
-    items: list[Any] = data if isinstance(data, list) else [None]
-    split = [item if isinstance(item, tuple) else (item, []) for item in items]
-    pairs: _Pairs = [(name, [aliases] if isinstance(aliases, str) else aliases or []) for name, aliases in split]
-    lists = all(isinstance(aliases, list) for _, aliases in pairs)
-    if not lists or not all(isinstance(word, str) for name, aliases in pairs for word in (name, *aliases)):
-        raise InputError(f"the class file {path} holds something other than names; {_SHAPE}")
-    return pairs
-
-
-def _yaml(path: Path) -> _Pairs:
-    """Read the nodes themselves, so that ``no: [nope]`` stays the word "no" and a repeated key is seen."""
-    try:
-        root = yaml.compose(_read(path), Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise InputError(f"the class file {path} is not valid YAML ({str(error).splitlines()[0]}); {_SHAPE}") from None
-    if root is None:
-        return []
-    items = root.value if isinstance(root, yaml.CollectionNode) else [root]
-    nodes = [item if isinstance(item, tuple) else (item, None) for item in items]
-    return [(_word(name, path), _words(aliases, path)) for name, aliases in nodes]
-
-
-def _words(node: yaml.Node | None, path: Path) -> list[str]:
-    if node is None or node.tag == "tag:yaml.org,2002:null":
-        return []
-    return [_word(item, path) for item in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
-
-
-def _word(node: yaml.Node, path: Path) -> str:
-    if not isinstance(node, yaml.ScalarNode):
-        raise InputError(f"the class file {path} holds something other than names; {_SHAPE}")
-    return str(node.value)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
+        return decoded(path.read_bytes())
+    except ValueError:
         raise InputError(f"{path} is not text in UTF-8; save it as UTF-8.") from None
 
 
 def plain(name: str) -> str:
-    """A name without the differences that do not make another class; of a single character case is one."""
-    words = " ".join(name.replace("_", " ").replace("-", " ").split()) or name.strip()
+    """A name without the differences that do not make another class.
+
+    Accents may be apart from their letters or not; case, spaces, hyphens and underscores make no difference. They do in
+    a name of a single character, or without any letter: ``a`` and ``A``, ``1`` and ``-1``, ``1-2`` and ``12``. A hyphen
+    before a digit and behind no letter or digit is a minus, and stays.
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    if not any(character.isalpha() for character in name):
+        return name
+    words = " ".join(_BREAK.sub(" ", name).split())
     return words if len(words) == 1 else words.casefold()
+
+
+def is_file(path: Path) -> bool:
+    """True if the path is a file; a text too long for a path is none."""
+    try:
+        return path.is_file()
+    except OSError:  # a list of names that is too long for a path
+        return False
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())

@@ -1,12 +1,15 @@
 """Labels that lie in files: true ones, for evaluation alone, and those a person gave for training."""
 
 import os
+import re
+import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import pandas as pd
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -14,7 +17,15 @@ from torch import Tensor
 from zerolabel.data.classes import Classes, plain
 from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
+from zerolabel.data.label_tables import read_rows
 from zerolabel.errors import InputError, nearest
+from zerolabel.errors.printable import cut
+
+NO_LABEL = frozenset(("", "-1", "nan", "null", "none"))
+"""What stands for "nothing is known" in label files, in any case, unless a class has that name."""
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_SHOWN = 200
+"""Characters of a name that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,7 @@ class Labels:
     Attributes:
         path: where they were read.
         classes: the class names.
-        rows: file name and label as written; an empty label means unknown.
+        rows: file name and label as written; an empty label means unknown, and so do the other words of `NO_LABEL`.
         ids: class id that each label means.
     """
 
@@ -37,12 +48,12 @@ class Labels:
     def read(cls, path: str | os.PathLike[str], classes: Classes) -> "Labels":
         """Read labels; what can be checked without the images is checked here.
 
-        A label is a class name or alias, where case, spaces, hyphens and underscores make no difference in names of
-        more than one character; or a class id, unless a class name is itself a number.
+        A label is a class name or alias, see `zerolabel.data.classes.plain`; else one of `NO_LABEL`; else a class id as
+        it is written in plain digits, unless a name or alias is itself a number.
 
         Args:
-            path: a CSV or parquet with the columns ``file_name`` and ``label``, where an empty label means unknown;
-                or a folder with one folder of images per class.
+            path: a table of file names and labels, see `zerolabel.data.label_tables`; or a folder with one folder of
+                images per class.
             classes: names and aliases.
 
         Raises:
@@ -52,7 +63,7 @@ class Labels:
         if path.is_dir():
             rows = [(file.relative_to(path).as_posix(), file.relative_to(path).parts[0]) for file in _images(path)]
         elif path.is_file():
-            rows = _read_rows(path)
+            rows = [(_plain_path(name), label) for name, label in read_rows(path)]
         else:
             raise InputError(
                 f"there are no labels {path}; give a CSV or parquet with file_name,label or a folder per class."
@@ -66,21 +77,23 @@ class Labels:
         Raises:
             InputError: they name unknown classes.
         """
-        rows = tuple(rows)
+        known = _known(classes)
+        rows = tuple((name, "" if _says_nothing(label, known) else label) for name, label in rows)
         return cls(path, classes, rows, _label_ids(sorted({label for _, label in rows if label}), classes, path))
 
     def match(
-        self, file_names: Sequence[str], sha256: Sequence[str], skipped: Collection[str] = ()
+        self, file_names: Sequence[str], sha256: Sequence[str], skipped: Collection[str] = (), *, subset: bool = False
     ) -> Int[Tensor, " N"]:
         """The class id of each image.
 
         A labelled file is matched with an image by its name relative to the folder, else by its base name where only
-        one image and one row have it, else by its content.
+        one image and one row have it, else by its content. Accents may be apart from their letters or not.
 
         Args:
             file_names: of the N images.
             sha256: of the N images.
             skipped: names of images that were left out, such as unreadable ones; labels may name them.
+            subset: whether the images may be some of those that are labelled; a warning then counts the others.
 
         Returns:
             Class ids, -1 where nothing is known.
@@ -103,8 +116,13 @@ class Labels:
                     raise InputError(f"{self.path} gives {file_names[place]} two labels, {both}; leave one.")
                 found[place] = self.ids[label]
         if unknown:
-            count = f"{len(unknown)} of {len(self.rows)} files that are not among the images, first {unknown[0]}"
-            raise InputError(f"{self.path} names {count}; write names relative to the image folder, or remove them.")
+            first = cut(unknown[0], _SHOWN)
+            count = f"{len(unknown)} of {len(self.rows)} files that are not among the images, first {first}"
+            if not subset:
+                raise InputError(
+                    f"{self.path} names {count}; write names relative to the image folder, or remove them."
+                )
+            warnings.warn(f"{self.path} names {count}; they are left out.", stacklevel=2)
         return found
 
 
@@ -119,35 +137,53 @@ class _Finder:
         labelled: Sequence[str],
         folder: Path,
     ) -> None:
-        self.folder, self.skipped = folder, {_plain_path(name) for name in skipped}
-        self.by_name = {_plain_path(name): place for place, name in enumerate(file_names)}
-        everything = [PurePosixPath(name).name for name in (*self.by_name, *self.skipped)]
-        images, rows = Counter(everything), Counter(PurePosixPath(name).name for name in labelled)
-        self.by_base = {
-            base: place
-            for name, place in self.by_name.items()
-            if images[base := PurePosixPath(name).name] == 1 and rows[base] == 1
-        }
-        self.skipped_bases = {base for name in self.skipped if images[base := PurePosixPath(name).name] == 1}
+        self.folder = folder
+        self.names = _unique(_plain_path(name) for name in file_names)
+        self.composed = _unique(_composed(_plain_path(name)) for name in file_names)
+        self.skipped = {_composed(_plain_path(name)) for name in skipped}
+        everything = [_base(_composed(_plain_path(name))) for name in file_names]
+        images = Counter([*everything, *map(_base, self.skipped)])
+        rows = Counter(_base(_composed(name)) for name in labelled)
+        self.bases = {base: i for i, base in enumerate(everything) if images[base] == 1 and rows[base] == 1}
+        self.skipped_bases = {base for name in self.skipped if images[base := _base(name)] == 1}
         self.by_content: dict[str, list[int]] = {}
         for place, digest in enumerate(sha256):
-            self.by_content.setdefault(digest, []).append(place)
+            if digest:  # an unreadable image has none
+                self.by_content.setdefault(digest, []).append(place)
 
     def __call__(self, name: str, class_folder: str) -> list[int] | None:
         """Places of the images, none where they were left out; None where the name is unknown."""
         within = name.removeprefix(f"{class_folder}/")
         for key in (name, within):
-            if key in self.by_name:
-                return [self.by_name[key]]
-        if name in self.skipped or within in self.skipped:
+            if key in self.names:
+                return [self.names[key]]
+        keys = [_composed(name), _composed(within)]
+        for key in keys:
+            if key in self.composed:
+                return [self.composed[key]]
+        if any(key in self.skipped for key in keys):
             return []
-        base = PurePosixPath(name).name
-        if base in self.by_base:
-            return [self.by_base[base]]
-        file = self.folder / name
-        if file.is_file() and (places := self.by_content.get(hash_content(file.read_bytes()))):
+        base = _base(keys[0])
+        if base in self.bases:
+            return [self.bases[base]]
+        if places := self.by_content.get(_hash(self.folder, name)):
             return places
         return [] if base in self.skipped_bases else None
+
+
+def _unique(names: Iterable[str]) -> dict[str, int]:
+    """The place of each name that is there once."""
+    listed = list(names)
+    count = Counter(listed)
+    return {name: place for place, name in enumerate(listed) if count[name] == 1}
+
+
+def _hash(folder: Path, name: str) -> str:
+    """The content hash of a labelled file; empty where there is none."""
+    with suppress(OSError, ValueError):  # a name that is none here: too long, or with a zero byte
+        file = folder / name
+        return hash_content(file.read_bytes()) if file.is_file() else ""
+    return ""
 
 
 def _images(folder: Path) -> list[Path]:
@@ -159,49 +195,37 @@ def _images(folder: Path) -> list[Path]:
     return inside
 
 
-def _read_rows(path: Path) -> list[tuple[str, str]]:
-    """File name and label of each row, as text."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise InputError(f"the labels {path} cannot be read ({reason}); give a CSV or parquet.") from None
-    table.columns = [str(column).strip() for column in table.columns]
-    for column in ("file_name", "label"):
-        if column not in table.columns:
-            found = ", ".join(table.columns)
-            raise InputError(f"the labels {path} has no column {column} but {found}; name its columns file_name,label.")
-    return [
-        (_plain_path(str(name)), _text(label)) for name, label in zip(table["file_name"], table["label"], strict=True)
-    ]
+def _known(classes: Classes) -> dict[str, int]:
+    """The class id of each name and alias, and of each id where no name is a number."""
+    known = {plain(word): owner for word, owner in zip(classes.words, classes.owners, strict=True)}
+    if not any(_NUMBER.fullmatch(word.strip()) for word in classes.words):
+        known = {str(i): i for i in range(len(classes))} | known
+    return known
 
 
-def _text(label: object) -> str:
-    if label is None or label is pd.NA or label != label:
-        return ""
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    return str(label).strip()
+def _says_nothing(label: str, known: Collection[str]) -> bool:
+    return label.strip().lower() in NO_LABEL and plain(label) not in known
 
 
 def _label_ids(labels: Sequence[str], classes: Classes, path: Path) -> dict[str, int]:
     """The class id that each label means."""
-    known = {plain(word): owner for word, owner in zip(classes.words, classes.owners, strict=True)}
-    if not any(name.strip().isdigit() for name in classes.names):
-        known = {str(i): i for i in range(len(classes))} | known
+    known = _known(classes)
     wrong = [label for label in labels if plain(label) not in known]
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise InputError(
-            f"the labels {path} name the unknown class '{wrong[0]}'{more}{nearest(wrong[0], classes.names)}"
-        )
+        shown = cut(wrong[0], _SHOWN)
+        raise InputError(f"the labels {path} name the unknown class '{shown}'{more}{nearest(shown, classes.names)}")
     return {label: known[plain(label)] for label in labels}
 
 
 def _plain_path(name: str) -> str:
     """With forward slashes, and without a leading ``./``."""
     return PurePosixPath(name.strip().replace("\\", "/")).as_posix()
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _base(name: str) -> str:
+    return PurePosixPath(name).name

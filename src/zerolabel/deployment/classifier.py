@@ -19,13 +19,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zerolabel import classifier_checks
-from zerolabel.data.images import ImageSet, Unreadable, decode
+from zerolabel.data.images import ImageSet, Unreadable, decode, enough_memory
 from zerolabel.data.views import Preprocess
+from zerolabel.deployment import validation
 from zerolabel.errors import InputError
-from zerolabel.leftovers import partial_of
+from zerolabel.files.leftovers import partial_of
+from zerolabel.files.plain_json import dumps
 from zerolabel.networks import Network, NetworkSpec, count_parameters, rebuild
-from zerolabel.plain_json import dumps
 from zerolabel.version import __version__
 
 FORMAT = 1
@@ -134,7 +134,8 @@ class Classifier:
 
         def view(index: int) -> Tensor | None:
             try:
-                return self.preprocess(read(index))
+                with enough_memory():
+                    return self.preprocess(read(index))
             except Unreadable as error:
                 failures[index] = str(error)
                 return None
@@ -178,7 +179,7 @@ class Classifier:
             "weights_sha256": digest,
             "provenance": self.provenance,
         }
-        config[classifier_checks.CHECKSUM] = classifier_checks.checksum(config)
+        config[validation.CHECKSUM] = validation.checksum(config)
         with _atomic(folder / CONFIG) as partial:
             partial.write_text(dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -186,7 +187,7 @@ class Classifier:
     def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Classifier":
         """Read what `save` wrote; nothing is downloaded, no other path is read, and no pickle is opened.
 
-        Everything is checked before a network is built, see `zerolabel.classifier_checks`.
+        Everything is checked before a network is built, see `zerolabel.deployment.validation`.
 
         Raises:
             InputError: there is no classifier in the folder, or it is damaged.
@@ -198,22 +199,22 @@ class Classifier:
                     f"there is no classifier in {folder}: it lacks {name}; give the folder that `save` wrote."
                 )
         try:
-            config = classifier_checks.read_config(folder / CONFIG)
+            config = validation.read_config(folder / CONFIG)
             if config["format"] != FORMAT:
                 raise InputError(
                     f"{folder / CONFIG} has format {config['format']}, this zerolabel reads {FORMAT}; update it."
                 )
             if config["weights_sha256"] != _sha256(folder / WEIGHTS):
                 raise ValueError(f"{WEIGHTS} is not the file that was saved with it")
-            classes = classifier_checks.check_config(config)
+            classes = validation.check_config(config)
             preprocess = Preprocess.from_dict(config["preprocess"])
             specs = [NetworkSpec.from_dict(spec) for spec in config["networks"]]
             for spec in specs:
-                classifier_checks.check_spec(spec, len(classes), preprocess.size)
-            classifier_checks.check_weights(folder / WEIGHTS, specs)
-            classifier_checks.check_checksum(config, CONFIG)
+                validation.check_spec(spec, len(classes), preprocess.size)
+            validation.check_weights(folder / WEIGHTS, specs)
+            validation.check_checksum(config, CONFIG)
             networks, state = tuple(rebuild(spec) for spec in specs), load_file(folder / WEIGHTS)
-            classifier_checks.check_finite(state)
+            validation.check_finite(state)
             nn.ModuleList(networks).load_state_dict(state)
             classifier = cls(
                 networks=networks,

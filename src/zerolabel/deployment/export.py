@@ -28,16 +28,17 @@ from torch import Tensor, nn
 
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.views import Preprocess
+from zerolabel.data.views.preprocess import LONGEST
 from zerolabel.deployment.classifier import Classifier, as_pixels
-from zerolabel.leftovers import partial_of
-from zerolabel.plain_json import dumps
+from zerolabel.files.leftovers import partial_of
+from zerolabel.files.plain_json import dumps
 from zerolabel.version import __version__
 
 OPSET = 18  # the first with an antialiased Resize
 TOLERANCE = 1e-4
 SCRIPT = Path(__file__).with_name("predict_onnx.py")
 _BLOCK = 8  # images in memory at a time; they may be large
-_SIZES = ((8, 8), (37, 91), (64, 64), (480, 640), (1201, 900), (1, 1))
+_SIZES = ((8, 8), (37, 91), (64, 64), (480, 640), (1201, 900), (1, 1), (67, 64), (2, 3000), (301, 7))
 
 
 class ExportError(RuntimeError):
@@ -73,7 +74,7 @@ def export(
     Args:
         classifier: stays as it is.
         path: the file to write; it appears whole or not at all.
-        images: to compare on, PIL or uint8 (H, W, 3); where there is none, on six drawn ones of different sizes.
+        images: to compare on, PIL or uint8 (H, W, 3); where there is none, on nine drawn ones of different sizes.
         limit: of the images to compare on, the first so many.
 
     Returns:
@@ -185,17 +186,26 @@ def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], 
         kernel = {"mode": "cubic", "cubic_coeff_a": -0.5}
     kernel |= {"antialias": 1, "coordinate_transformation_mode": "half_pixel", "exclude_outside": 1}
     steps: list[tuple[str, list[str], str, dict[str, object]]] = [
-        ("Cast", ["image"], "floats", {"to": TensorProto.FLOAT}),
-        ("Transpose", ["floats"], "channels_first", {"perm": [0, 3, 1, 2]}),
-        ("Shape", ["channels_first"], "leading", {"start": 0, "end": 2}),
-        ("Shape", ["channels_first"], "sides", {"start": 2, "end": 4}),
-        ("ReduceMin", ["sides"], "shorter", {"keepdims": 1}),
+        ("Shape", ["image"], "given", {"start": 1, "end": 3}),
+        ("ReduceMin", ["given"], "shorter", {"keepdims": 1}),
+        ("Mul", ["shorter", "longest"], "limit", {}),
+        ("Min", ["given", "limit"], "sides", {}),
+        ("Sub", ["given", "sides"], "ends", {}),
+        ("Div", ["ends", "two"], "first", {}),
+        ("Add", ["first", "sides"], "last", {}),
+        ("Slice", ["image", "first", "last", "axes_given"], "middle", {}),
+        ("Transpose", ["image" if preprocess.fit == "squash" else "middle"], "channels_first", {"perm": [0, 3, 1, 2]}),
+        ("Cast", ["channels_first"], "floats", {"to": TensorProto.FLOAT}),
+        ("Shape", ["floats"], "leading", {"start": 0, "end": 2}),
         ("Mul", ["sides", "size"], "scaled", {}),
         ("Div", ["scaled", "shorter"], "cropped_from", {}),
         ("Concat", ["leading", "size" if preprocess.fit == "squash" else "cropped_from"], "sizes", {"axis": 0}),
-        ("Resize", ["channels_first", "", "", "sizes"], "resized", kernel),
+        ("Resize", ["floats", "", "", "sizes"], "resized", kernel),
         ("Sub", ["cropped_from", "size"], "rest", {}),
-        ("Div", ["rest", "two"], "start", {}),
+        ("Div", ["rest", "two"], "half", {}),
+        ("Mod", ["half", "two"], "odd", {}),
+        ("Add", ["rest", "odd"], "evened", {}),
+        ("Div", ["evened", "two"], "start", {}),
         ("Add", ["start", "size"], "end", {}),
         ("Slice", ["resized", "start", "end", "axes"], "centre", {}),
         ("Clip", ["resized" if preprocess.fit == "squash" else "centre", "black", "white"], output, {}),
@@ -206,6 +216,8 @@ def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], 
     values = {
         "size": np.array([preprocess.size] * 2),
         "two": np.array([2, 2]),
+        "longest": np.array([LONGEST]),
+        "axes_given": np.array([1, 2]),
         "axes": np.array([2, 3]),
         "black": np.array(0, np.float32),
         "white": np.array(255, np.float32),

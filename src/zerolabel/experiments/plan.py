@@ -15,11 +15,12 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
+from zerolabel.errors.redaction import redacted_data
+from zerolabel.files.plain_json import dumps
 from zerolabel.networks.base import HEADS
-from zerolabel.plain_json import dumps
-from zerolabel.redaction import redacted_data
 from zerolabel.runs.config import Config
-from zerolabel.runs.planning import Request, plan
+from zerolabel.runs.planning import plan
+from zerolabel.runs.request import Request
 from zerolabel.training.settings import find_learner
 
 ADAPT = "adapt:"
@@ -127,7 +128,7 @@ def true_labels(
         held_out = ImageSet.open(comparison.test)
         names += held_out.file_names
         digests += [hash_content(held_out.read_bytes(i)) for i in range(len(held_out))]
-    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests)
+    found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests, subset=True)
     pool = found[: len(annotations)]
     judged = pool if comparison.test is None else found[len(annotations) :]
     if not bool((judged >= 0).any()):

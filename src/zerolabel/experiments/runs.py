@@ -28,8 +28,8 @@ from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError
 from zerolabel.experiments.plan import Comparison, true_labels
 from zerolabel.files import replacing, write_text
+from zerolabel.files.plain_json import dumps
 from zerolabel.learners import LEARNERS
-from zerolabel.plain_json import dumps
 from zerolabel.training import best_device, predict
 from zerolabel.training.fitting import fit
 from zerolabel.training.log import LogFile

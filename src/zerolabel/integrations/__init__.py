@@ -1,12 +1,18 @@
 """What other tools read and write: each kind a pair of functions, from annotations to a file and back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zerolabel.annotations import Annotations
+import torch
+
+from zerolabel.annotations import Annotations, Annotator
 from zerolabel.errors import InputError, nearest
 from zerolabel.integrations import cleanlab, crowd_kit, fiftyone, hugging_face, label_studio, snorkel, spreadsheet
+from zerolabel.integrations.joining import add_votes
+
+SAID_BY = ("person", "votes")
+"""Whose labels a file holds."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def export_labels(annotations: Annotations, kind: str, path: Path, prefix: str =
     neighbour.write(annotations, path, prefix)
 
 
-def import_labels(annotations: Annotations, kind: str, path: Path) -> Annotations:
+def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str = "person") -> Annotations:
     """Take what another tool wrote into the annotations of the same images.
 
     Votes and scores become further annotators, and the candidates are formed anew by the same rule. What a person
@@ -99,14 +105,27 @@ def import_labels(annotations: Annotations, kind: str, path: Path) -> Annotation
         annotations: of the images that the file speaks of.
         kind: a name of `NEIGHBOURS`.
         path: the file.
+        said_by: "person" for labels that are human labels; "votes" for those of a model, which become the votes of one
+            further annotator, called by the name of the file.
 
     Raises:
         InputError: there is no such kind or file, it is damaged, or it does not fit the images or classes.
     """
     neighbour = find(kind, path)
+    if said_by not in SAID_BY:
+        raise InputError(
+            f"--as {said_by}: labels are taken as those of a person or as votes{nearest(said_by, SAID_BY)}"
+        )
     if not path.exists():
         raise InputError(f"there is no file {path}; check the path.")
-    return neighbour.read(annotations, path)
+    if said_by == "person":
+        return neighbour.read(annotations, path)
+    nothing = torch.full_like(annotations.labels, -1)
+    read = neighbour.read(replace(annotations, labels=nothing), path)
+    said, votes = replace(read, labels=annotations.labels), read.labels[:, None]
+    if not bool((votes >= 0).any()):
+        return said.with_labels(annotations.labels)
+    return add_votes(said, votes, [Annotator(kind, "", path.name)])
 
 
 def find(kind: str, path: Path) -> Neighbour:

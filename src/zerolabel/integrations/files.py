@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pandas.errors import ParserError
 
 from zerolabel.errors import InputError
-from zerolabel.files import writing
-from zerolabel.leftovers import partial_before
+from zerolabel.files import delimited, writing
+from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
+from zerolabel.files.leftovers import partial_before
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -75,13 +75,15 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         case ".parquet":
             write_whole(path, lambda partial: table.to_parquet(partial, index=False))
         case ".tsv":
-            write_whole(path, lambda partial: table.to_csv(partial, index=False, sep="\t"))
+            write_whole(path, lambda partial: delimited.write_table(table, partial, "\t"))
         case _:
-            write_whole(path, lambda partial: table.to_csv(partial, index=False))
+            write_whole(path, lambda partial: delimited.write_table(table, partial))
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """A table of texts, an empty one where there was nothing.
+
+    The columns ``file_name`` and ``label`` may have one of the other names in `zerolabel.files.delimited`.
 
     Raises:
         InputError: it is damaged or lacks a column.
@@ -91,11 +93,16 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
             table = pd.read_parquet(path)
             table = table.astype(object).where(table.notna(), "").astype(str)
         else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError, ParserError) as error:
+            cells = rows(decoded(path.read_bytes()), path.suffix.lower()) or [[]]
+            heads = [head.strip() for head in cells[0]]
+            table = pd.DataFrame(body(cells, 1, len(heads), ()), columns=heads, dtype=object)
+    except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(f"{path} cannot be read ({reason}); give a CSV or parquet.") from None
+    for name, known in (("file_name", FILE_COLUMNS), ("label", LABEL_COLUMNS)):
+        place = find_column([str(head) for head in table.columns], known) if name in columns else None
+        if place is not None and name not in table.columns:
+            table = table.rename(columns={table.columns[place]: name})
     for column in columns:
         if column not in table.columns:
             raise InputError(f"{path} has no column {column} but {', '.join(map(str, table.columns))}; name it so.")

@@ -5,7 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from zerolabel.annotations import Annotations
-from zerolabel.integrations.files import read_table, write_table
+from zerolabel.data.label_tables import read_rows
+from zerolabel.integrations.addresses import located
+from zerolabel.integrations.files import write_table
 from zerolabel.integrations.joining import correct, unique_names
 
 SEPARATOR = "|"
@@ -55,5 +57,6 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     Raises:
         InputError: a column is missing, or an image or a class is unknown.
     """
-    given = read_table(path, ("file_name", "label"))
-    return correct(annotations, zip(given["file_name"], given["label"], strict=True), path)
+    rows = read_rows(path)
+    names = located([name for name, _ in rows], annotations.file_names)
+    return correct(annotations, zip(names, (label for _, label in rows), strict=True), path)

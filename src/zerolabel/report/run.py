@@ -13,6 +13,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.images.urls import content, joined
 from zerolabel.errors import InputError
+from zerolabel.files.delimited import original
 
 _COLUMNS = ("file_name", "set", "zero_shot", "zero_shot_confidence", "student", "student_confidence")
 
@@ -169,4 +170,5 @@ def _skipped(path: Path) -> tuple[tuple[str, str], ...]:
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as lines:
-        return tuple((row["file_name"] or "", row["reason"] or "") for row in csv.DictReader(lines))
+        rows = csv.DictReader(lines)
+        return tuple((original(row["file_name"] or ""), original(row["reason"] or "")) for row in rows)

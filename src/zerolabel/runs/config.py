@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zerolabel.plain_json import dumps
-from zerolabel.redaction import redacted_data
+from zerolabel.errors.redaction import redacted_data
+from zerolabel.files.plain_json import dumps
 
 FRESH = ("chat", "created", "zerolabel", "command", "preset", "truth")
 """What may differ where a run is resumed; the truth may come later, since it takes no part in training."""

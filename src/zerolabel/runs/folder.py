@@ -11,8 +11,8 @@ from typing import Any
 
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
-from zerolabel.leftovers import sweep
-from zerolabel.plain_json import dumps
+from zerolabel.files.leftovers import sweep
+from zerolabel.files.plain_json import dumps
 from zerolabel.runs.config import Config
 
 OWN = (

@@ -15,8 +15,9 @@ from zerolabel.data.images import ImageSet, Unreadable, sha256
 from zerolabel.data.label_files import Labels
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
+from zerolabel.errors.printable import visible
 from zerolabel.evaluation import metrics
-from zerolabel.files import writing
+from zerolabel.files import delimited, writing
 from zerolabel.training import best_device
 from zerolabel.training.settings import check_device
 from zerolabel.vlms import adapted
@@ -47,7 +48,7 @@ def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
     """
     classifier, found = open_classifier(folder, device), ImageSet.open(images)
     hashes = [content_hash(found, i) for i in range(len(found))]
-    labels = Labels.read(truth, Classes(classifier.classes)).match(found.file_names, hashes)
+    labels = Labels.read(truth, Classes(classifier.classes)).match(found.file_names, hashes, subset=True)
     p = classifier.predict_proba(found)
     readable = ~p.isnan().any(1)
     if not bool((labels[readable] >= 0).any()):
@@ -98,11 +99,14 @@ def write_table(table: pd.DataFrame, path: Path | None) -> None:
         InputError: the file cannot be written.
     """
     if path is None:
-        table.to_csv(sys.stdout, index=False)
+        if sys.stdout.isatty():
+            names = {name: table[name].map(lambda text: text and visible(text)) for name in ("file_name", "label")}
+            table = table.assign(**names)
+        delimited.write_table(table, sys.stdout)
         return
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".parquet":
             table.to_parquet(path, index=False)
         else:
-            table.to_csv(path, index=False)
+            delimited.write_table(table, path)

@@ -192,6 +192,7 @@ def true_labels(config: Config, annotated: Annotated, held_out: Annotated | None
         [name for part in parts for name in part.annotations.file_names],
         [digest for part in parts for digest in part.annotations.sha256],
         [name for part in parts for name, _ in part.skipped],
+        subset=True,
     )
 
 

@@ -1,7 +1,7 @@
 """From what a user asked to a complete configuration: everything that can be checked cheaply is checked here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from statistics import median
@@ -13,7 +13,7 @@ from zerolabel.adaptation import Request as Adaptation
 from zerolabel.annotations.candidates import known_rule, parse_rule
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.merging import with_classes
-from zerolabel.data.classes import Classes, load_classes
+from zerolabel.data.classes import Classes, load_classes, plain
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.label_files import Labels
 from zerolabel.data.views import STRONG
@@ -25,6 +25,7 @@ from zerolabel.runs import presets
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import blank
 from zerolabel.runs.presets import Preset
+from zerolabel.runs.request import Request
 from zerolabel.training.settings import make_settings, parse
 from zerolabel.version import __version__
 from zerolabel.vlms.chat import Chat
@@ -32,74 +33,6 @@ from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
 SIZES = (24, 28, 32, 64, 96, 128, 224)
 _SAMPLE = 64
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user may say; none means that the tool chooses.
-
-    Attributes:
-        images: folder or list of unlabelled images.
-        classes: file of class names, or names with commas between; none where annotations are given.
-        vlm: the annotating model, or several; see `zerolabel.vlms.load`. Where annotations are given, the one of their
-            models whose features are read.
-        templates: set or file of prompts, or one prompt, for every model; by default each model's own.
-        candidates: how votes become candidate sets; see `zerolabel.annotations.parse_rule`. By default union, or as in
-            the annotations that are appended to.
-        learner: name of the algorithm.
-        options: ``NAME=VALUE`` texts for the learner and the training settings.
-        student: name of the network; "features" means an MLP on the model's frozen features.
-        size: side of the student's input in pixels.
-        pretrained: whether a timm student starts from pretrained weights.
-        adapt: method by which the model is adapted before it annotates.
-        via: "features" to learn on frozen features first.
-        propagate: whether scores spread over neighbours before training.
-        deploy: "one" network or "both"; by default one.
-        open_set: whether images may be of no class.
-        epochs: of training.
-        seed: of everything random.
-        flip: whether an image and its mirror image mean the same.
-        strong: which strong view learners get, see `views.Pixels`.
-        device: "auto", "cpu", "cuda" or "mps".
-        truth: true labels, for evaluation alone.
-        test_images: images held out of training.
-        few_shot: labels given by a person, for training.
-        annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
-        append: annotations, or a run, that further annotators and images are added to.
-        preset: gives what is not said: "auto", "small", "paper", or a `presets.Preset`.
-        chat: how a model that answers in words is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
-            ``questions``, which are to it what templates are to others.
-        command: the command line.
-    """
-
-    images: str
-    classes: str | None = None
-    vlm: str | Sequence[str] | None = None
-    templates: str | None = None
-    candidates: str | None = None
-    learner: str = "coreg"
-    options: Sequence[str] = ()
-    student: str | None = None
-    size: int | None = None
-    pretrained: bool | None = None
-    adapt: str | None = None
-    via: str | None = None
-    propagate: bool | None = None
-    deploy: str | None = None
-    open_set: bool = False
-    epochs: int | None = None
-    seed: int = 0
-    flip: bool | None = None
-    strong: str = STRONG[0]
-    device: str = "auto"
-    truth: str | None = None
-    test_images: str | None = None
-    few_shot: str | None = None
-    annotations: str | None = None
-    append: str | None = None
-    preset: str | Preset = "auto"
-    chat: dict[str, Any] = field(default_factory=dict)
-    command: list[str] = field(default_factory=list)
 
 
 def plan(request: Request) -> Config:
@@ -116,6 +49,7 @@ def plan(request: Request) -> Config:
     preset = presets.find(request.preset, len(images), wanted.get("epochs"))
     request = with_preset(request, preset)
     asked = what_was_asked(request)
+    check_open_set(asked, request)
     more = (open_set.NAME,) if request.open_set else ()
     for path, beside in ((request.truth, more), (request.few_shot, ())):
         if path is not None:
@@ -128,10 +62,6 @@ def plan(request: Request) -> Config:
     on_features = student in HEADS or request.via == "features"
     check_features(asked, on_features=on_features, request=request)
     check_adaptation(asked, request)
-    if request.open_set and (asked["encoder"] is None or request.annotations is not None):
-        raise InputError("--open-set needs an annotating model with image features, such as open_clip; add one.")
-    if request.open_set and open_set.NAME in asked["classes"]:
-        raise InputError(f"with --open-set the name '{open_set.NAME}' is for images of no class; rename that class.")
     return Config(
         images=str(request.images),
         **asked,
@@ -306,6 +236,22 @@ def choose_propagation(request: Request, n_images: int, *, on_features: bool) ->
     if request.propagate and not takes:
         raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")
     return request.propagate
+
+
+def check_open_set(asked: dict[str, Any], request: Request) -> None:
+    """See that images of no class can be told apart, and that no class is called like them.
+
+    Raises:
+        InputError: no model gives features, or a name or an alias means the same as `open_set.NAME`.
+    """
+    if not request.open_set:
+        return
+    if asked["encoder"] is None or request.annotations is not None:
+        raise InputError("--open-set needs an annotating model with image features, such as open_clip; add one.")
+    names = (*asked["classes"], *(alias for aliases in asked["aliases"] for alias in aliases))
+    taken = [name for name in names if plain(name) == plain(open_set.NAME)]
+    if taken:
+        raise InputError(f"with --open-set the name '{taken[0]}' is for images of no class; rename that class.")
 
 
 def check_adaptation(asked: dict[str, Any], request: Request) -> None:

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zerolabel.errors import InputError
-from zerolabel.leftovers import partial_of
-from zerolabel.plain_json import dumps
+from zerolabel.files.leftovers import partial_of
+from zerolabel.files.plain_json import dumps
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
-from zerolabel.plain_json import dumps
+from zerolabel.files.plain_json import dumps
 from zerolabel.training.loop import EpochLog
 
 

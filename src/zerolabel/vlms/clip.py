@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import Normalize, ToTensor
 
-from zerolabel.data.views.preprocess import Preprocess
+from zerolabel.data.views.preprocess import Preprocess, middle
 
 _PROBE = Image.fromarray((np.arange(61 * 47 * 3) * 37 % 256).astype(np.uint8).reshape(61, 47, 3))
 
@@ -104,6 +104,10 @@ class DualEncoder:
         """The part of the preprocessing that goes by the image; 8-bit values where `normalise` does the rest."""
         alone, together = self._steps
         done: Any = image
+        if self.view.fit == "crop":
+            top, left, height, width = middle(image.height, image.width)
+            if (height, width) != (image.height, image.width):
+                done = image.crop((left, top, left + width, top + height))
         for step in alone:
             done = step(done)
         return torch.from_numpy(np.array(done)).permute(2, 0, 1) if together else cast(Tensor, done)

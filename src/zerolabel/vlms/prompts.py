@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from zerolabel.data.classes import _read
+from zerolabel.data.classes import read_text
 from zerolabel.errors import InputError, nearest
 
 # "generic": eight wordings that disagree where a class name is unclear, for images of any kind.
@@ -149,7 +149,7 @@ def load_templates(source: str | os.PathLike[str], option: str = "--templates") 
     if text in TEMPLATES:
         return TEMPLATES[text]
     if Path(text).is_file():
-        templates = tuple(line.strip() for line in _read(Path(text)).splitlines() if line.strip())
+        templates = tuple(line.strip() for line in read_text(Path(text)).splitlines() if line.strip())
     elif "{}" in text:
         templates = (text,)
     else:

@@ -2,14 +2,20 @@
 
 import hashlib
 import importlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from zerolabel.redaction import redacted
+from zerolabel.data.images.depth import eight_bits, loaded
+from zerolabel.errors.redaction import redacted
+
+LONGEST_SIDE = 65_536
+"""Pixels; resizing takes memory that grows with the longer side, whatever the shorter one."""
+NO_MEMORY = "there is not enough memory for it"
 
 # Pillow knows these only as containers that another program or plugin decodes.
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -34,8 +40,9 @@ class Unreadable(Exception):
 def decode(data: bytes) -> Image.Image:
     """Decode an image to upright 8-bit RGB.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit values are scaled to 8 bits, and the first
-    frame of an animation is taken.
+    EXIF orientation is applied, transparency is laid on white, wide values become 8 bits by their content (see
+    `zerolabel.data.images.depth`), the first frame of an animation is taken, and a side of more than `LONGEST_SIDE`
+    pixels is reduced by a whole number, each pixel the mean of those it stands for.
 
     Args:
         data: the content of an image file.
@@ -51,14 +58,43 @@ def decode(data: bytes) -> Image.Image:
             width, height = image.size
             if width * height > (Image.MAX_IMAGE_PIXELS or width * height):
                 raise Image.DecompressionBombError
-            image.load()
-            return _rgb(_upright(image))
+            return _shortened(_rgb(loaded(image, data, _upright)))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unreadable(f"more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a decompression bomb") from None
     except UnidentifiedImageError:
         raise Unreadable(_unknown(data)) from None
+    except MemoryError:
+        raise Unreadable(NO_MEMORY) from None
     except Exception as error:  # decoders raise almost anything on damaged files
         raise Unreadable(one_line(error)) from None
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """What is done to one image, of which a failed allocation is the fault.
+
+    Raises:
+        Unreadable: there was not enough memory.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise Unreadable(NO_MEMORY) from None
+    except RuntimeError as error:  # torch has no kind of its own for the processor's memory
+        if "memory" not in str(error) or "alloc" not in str(error):
+            raise
+        raise Unreadable(NO_MEMORY) from None
+
+
+def is_image_content(data: bytes) -> bool:
+    """Whether Pillow knows the format of this content, damaged or not."""
+    try:
+        with Image.open(BytesIO(data), formats=formats()):
+            return True
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return True
+    except Exception:  # readers of formats raise almost anything
+        return False
 
 
 def sha256(data: bytes) -> str:
@@ -96,6 +132,11 @@ def _unknown(data: bytes) -> str:
     return f"a damaged {name} image" if name in formats() else _PHONE[name][1]
 
 
+def _shortened(image: Image.Image) -> Image.Image:
+    factors = [-(-side // LONGEST_SIDE) for side in image.size]
+    return image if max(factors) == 1 else image.reduce((factors[0], factors[1]))
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as EXIF says; as it is where the EXIF block is damaged but the pixels are not."""
     try:
@@ -106,19 +147,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(image).convert("RGB")
+        return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale integers of 16 bits or floats to 0..255; values that fit into 8 bits already stay as they are."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    if image.mode == "F" and values.max() <= 1:
-        values = values * 255
-    elif image.mode.startswith("I;16") or values.max() > 255:
-        values = values / 257
-    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int
 
-from zerolabel.data.images.decoding import Unreadable, one_line
+from zerolabel.data.images.decoding import Unreadable, is_image_content, one_line
 from zerolabel.data.images.stores import Found
 from zerolabel.data.images.urls import content, is_url, joined, opened
 from zerolabel.errors import InputError
@@ -20,7 +21,8 @@ from zerolabel.errors import InputError
 _KEPT = 4
 """Row groups in memory: reading in order touches one or two."""
 
-_PLAIN = ("image", "img", "bytes", "jpg", "jpeg", "png")
+_PLAIN = ("image", "img", "bytes", "jpg", "jpeg", "png", "picture", "photo", "webp")
+"""Usual names of a column of images."""
 _reading = threading.Lock()
 
 
@@ -55,23 +57,29 @@ class Rows:
 
 
 def image_column(place: str) -> str | None:
-    """The first column of images: a structure with ``bytes``, or bytes under a usual name; None without one.
+    """The first column of images; None without one.
+
+    That is a structure with ``bytes`` (or, under a usual name, with ``path`` alone), else bytes under a usual name,
+    else bytes whose first value is an image. Bytes may be large, of fixed length, or kept in a dictionary.
 
     Raises:
         InputError: the file cannot be read.
     """
     try:
         with opened(place) as file:
-            schema = pq.ParquetFile(file).schema_arrow
+            parquet = pq.ParquetFile(file)
+            schema = parquet.schema_arrow
+            structures = [field.name for field in schema if _is_structure(field)]
+            plain = [field.name for field in schema if _is_binary(field.type)]
+            usual = [name for name in plain if name.lower() in _PLAIN]
+            others = (name for name in plain if _begins_with_an_image(parquet, name))
+            return next(chain(structures, usual, others), None)
     except FileNotFoundError:
         raise InputError(f"there is no folder or list of images {place}; check the path.") from None
     except InputError:
         raise
     except Exception as error:  # damaged footers and drivers raise almost anything
         raise InputError(f"{place} cannot be read ({one_line(error)}); give a parquet file.") from None
-    structures = [field.name for field in schema if pa.types.is_struct(field.type) and _binary_child(field.type)]
-    plain = [field.name for field in schema if _is_binary(field.type) and field.name.lower() in _PLAIN]
-    return next(iter([*structures, *plain]), None)
 
 
 def find(places: Sequence[str], base: str | None = None) -> Found:
@@ -121,7 +129,7 @@ def _names(parquet: pq.ParquetFile, column: str, file: str) -> list[str]:
     count, paths = parquet.metadata.num_rows, []
     if pa.types.is_struct(kind := parquet.schema_arrow.field(column).type) and kind.get_field_index("path") >= 0:
         table = parquet.read(columns=[f"{column}.path"])[column]
-        paths = [PurePosixPath(value["path"] or "").name for value in table.to_pylist() if value]
+        paths = [PurePosixPath(str(value["path"] or "")).name for value in table.to_pylist() if value]
     if len(set(filter(None, paths))) == count:
         return [f"{file}/{path}" for path in paths]
     return [f"{file}/{row:0{len(str(max(count - 1, 0)))}}" for row in range(count)]
@@ -134,17 +142,36 @@ def _beside(place: str, path: str | None) -> bytes:
     parts = path.replace("\\", "/").split("/")
     if parts[0] == "" or ".." in parts or is_url(path) or ":" in parts[0]:
         raise Unreadable("its path leads out of the data set, refused")
-    return content(joined(place.rpartition("/")[0] if is_url(place) else os.path.dirname(place), path))
+    base = place.rpartition("/")[0] if is_url(place) else os.path.dirname(place)
+    return content(joined(base, path), guarded=is_url(place))
 
 
 def _relative(place: str, root: str) -> str:
     return place[len(root) :].lstrip("/") if is_url(place) else os.path.relpath(place, root).replace(os.sep, "/")
 
 
-def _binary_child(kind: pa.StructType) -> bool:
-    place = kind.get_field_index("bytes")
-    return place >= 0 and _is_binary(kind.field(place).type)
+def _is_structure(field: pa.Field) -> bool:
+    """Whether it holds images as structures of ``bytes`` and ``path``."""
+    kind = field.type
+    if not pa.types.is_struct(kind):
+        return False
+    children = {name: kind.field(place).type for place, name in enumerate(kind.names)}
+    if "bytes" in children and _is_binary(children["bytes"]):
+        return True
+    nothing = "bytes" not in children or pa.types.is_null(children["bytes"])
+    return "path" in children and nothing and field.name.lower() in _PLAIN
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
+
+
+def _begins_with_an_image(parquet: pq.ParquetFile, column: str) -> bool:
+    """Whether the first value of a column is the content of an image."""
+    for batch in parquet.iter_batches(batch_size=8, columns=[column]):
+        for value in batch.column(0).to_pylist():
+            if value is not None:
+                return is_image_content(value)
+    return False

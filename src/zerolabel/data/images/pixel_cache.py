@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch.nn import functional
 
-from zerolabel.data.images.decoding import Unreadable, decode
+from zerolabel.data.images.decoding import Unreadable, decode, enough_memory
 from zerolabel.data.images.image_set import ImageSet
 from zerolabel.errors import InputError
 
@@ -22,9 +22,18 @@ _BLOCK = 256
 
 def resize(image: Image.Image, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """Squash an RGB image to a square, with antialiased bilinear interpolation in float32, then round."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float()
-    square = functional.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    array: np.ndarray = square.round().clamp(0, 255).byte().squeeze(0).numpy()
+    pixels = torch.from_numpy(np.array(image))
+    done = [
+        functional.interpolate(
+            pixels[None, None, :, :, channel].float(),  # one at a time, since large images are large in floats
+            (size, size),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )[0, 0]
+        for channel in range(3)
+    ]
+    array: np.ndarray = torch.stack(done).round().clamp(0, 255).byte().numpy()
     return array
 
 
@@ -68,7 +77,10 @@ def _row(images: ImageSet, index: int, size: int, known: bytes) -> tuple[int, by
     try:
         data = images.read_bytes(index)
         digest = hashlib.sha256(data).digest()
-        return index, digest, None if digest == known else resize(decode(data), size)
+        if digest == known:
+            return index, digest, None
+        with enough_memory():
+            return index, digest, resize(decode(data), size)
     except Unreadable as error:
         raise InputError(
             f"the image {images.place(index)} cannot be read ({error}); replace it or leave it out."

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from zerolabel.data.images.decoding import Unreadable
+from zerolabel.data.images.remote import allowed
 from zerolabel.data.images.urls import content, is_url, joined
 from zerolabel.errors import InputError
 
@@ -41,6 +41,9 @@ class Found(NamedTuple):
 class Files:
     """Single files, on this machine or behind URLs.
 
+    A list from elsewhere may name files relative to itself and addresses of its own protocol, see
+    `zerolabel.data.images.remote.allowed`.
+
     Attributes:
         base: folder or URL that names are relative to.
     """
@@ -49,8 +52,8 @@ class Files:
 
     def read(self, row: int, name: str) -> bytes:
         """See `Store.read`."""
-        if is_url(self.base) and name.startswith(("file:", "local:", "/")):
-            raise Unreadable("a list from elsewhere may not name files of this machine")
+        if is_url(self.base):
+            return content(joined(self.base, allowed(name, self.base)), guarded=True)
         return content(joined(self.base, name))
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import fsspec
 
-from zerolabel.data.images.decoding import Unreadable, one_line
+from zerolabel.data.images.decoding import NO_MEMORY, Unreadable, one_line
+from zerolabel.data.images.remote import client_options
 from zerolabel.errors import InputError
 
 MOST_BYTES = 1 << 29
@@ -35,20 +36,21 @@ def on_disk(path: str) -> str:
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), path)
 
 
-def content(place: str, start: int | None = None, end: int | None = None) -> bytes:
+def content(place: str, start: int | None = None, end: int | None = None, *, guarded: bool = False) -> bytes:
     """The bytes of a file, or those from ``start`` to before ``end``.
 
     Args:
         place: a path or a URL.
         start: where to begin.
         end: where to stop; needed where ``start`` is given.
+        guarded: whether the name comes from elsewhere, so that no server may redirect to this machine.
 
     Raises:
         Unreadable: it is missing, no regular file, too large, or cannot be fetched.
     """
     try:
         if is_url(place):
-            system, path = filesystem(place)
+            system, path = filesystem(place, guarded=guarded)
             fetched: bytes = system.cat_file(path, start=start, end=end)
             whole = start is not None and end is not None and len(fetched) > end - start  # no part, as it was asked
             return fetched[start:end] if whole else fetched
@@ -63,18 +65,21 @@ def content(place: str, start: int | None = None, end: int | None = None) -> byt
         raise Unreadable("no such file or directory") from None
     except OSError as error:
         raise Unreadable((error.strerror or one_line(error)).lower()) from None
+    except MemoryError:
+        raise Unreadable(NO_MEMORY) from None
     except Exception as error:  # drivers raise their own kinds
         raise Unreadable(one_line(error)) from None
 
 
-def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it.
+def filesystem(url: str, *, guarded: bool = False) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it; ``guarded`` as in `content`.
 
     Raises:
         InputError: the protocol is unknown, or its driver is not installed.
     """
     try:
-        system, path = fsspec.core.url_to_fs(url)
+        protocol = url.partition("://")[0].lower()
+        system, path = fsspec.core.url_to_fs(url, **(client_options(protocol) if guarded else {}))
     except ImportError as error:
         raise InputError(f"{url} cannot be read without its driver: {one_line(error)}.") from None
     except ValueError as error:

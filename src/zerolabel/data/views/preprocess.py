@@ -14,6 +14,9 @@ from zerolabel.errors import InputError, nearest
 
 FITS = ("squash", "crop")
 INTERPOLATIONS = ("bilinear", "bicubic")
+LONGEST = 16
+"""How many times the shorter side the longer may be where the centre is taken; of a thinner image the ends are cut off
+first, which the centre does not reach. Memory is bounded whatever the proportions."""
 RGB = tuple[float, float, float]
 
 
@@ -60,14 +63,25 @@ class Preprocess:
 
     def resize(self, image: UInt8[Tensor, "H W 3"]) -> Float[Tensor, "3 S S"]:
         """Pixels in [0, 255] at the network's size, not rounded."""
-        pixels = image.permute(2, 0, 1)[None].float()
-        height, width = self.resized(image.shape[0], image.shape[1])
-        pixels = F.interpolate(pixels, (height, width), mode=self.interpolation, antialias=True, align_corners=False)
-        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
-        return pixels[0, :, top : top + self.size, left : left + self.size].clamp(0, 255)
+        if self.fit == "crop":
+            top, left, height, width = middle(image.shape[0], image.shape[1])
+            image = image[top : top + height, left : left + width]
+        size = self.resized(image.shape[0], image.shape[1])
+        top, left = round((size[0] - self.size) / 2), round((size[1] - self.size) / 2)
+        done = [
+            F.interpolate(
+                image[None, None, :, :, channel].float(),  # one at a time, since large images are large in floats
+                size,
+                mode=self.interpolation,
+                antialias=True,
+                align_corners=False,
+            )[0, 0, top : top + self.size, left : left + self.size]
+            for channel in range(3)
+        ]
+        return torch.stack(done).clamp(0, 255)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width after the resize, before the crop; the longer side is rounded down."""
+        """Height and width after the resize of the `middle`, before the crop; the longer side is rounded down."""
         if self.fit == "squash":
             return self.size, self.size
         short = min(height, width)
@@ -96,6 +110,13 @@ class Preprocess:
         return cls(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
 
 
+def middle(height: int, width: int) -> tuple[int, int, int, int]:
+    """The part of an image that is resized before its centre is taken: top, left, height and width."""
+    longest = LONGEST * min(height, width)
+    rows, columns = min(height, longest), min(width, longest)
+    return (height - rows) // 2, (width - columns) // 2, rows, columns
+
+
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation that pretrained timm networks expect."""
 
@@ -111,4 +132,4 @@ def statistics(pixels: UInt8[np.ndarray, "N 3 S S"]) -> tuple[tuple[float, float
     )
 
 
-__all__ = ["Preprocess"]
+__all__ = ["LONGEST", "Preprocess", "middle"]

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from zerolabel.errors import InputError
-from zerolabel.redaction import redacted
+from zerolabel.errors.redaction import redacted
 
 TEMPLATES = ("Which of these classes does the picture show? {}",)
 """One prompt, for every prompt is a request for every image; ``{}`` is where the class names go."""

@@ -22,7 +22,7 @@ from tenacity import (
 )
 
 from zerolabel.errors import InputError
-from zerolabel.redaction import secrets, without
+from zerolabel.errors.redaction import secrets, without
 from zerolabel.vlms.chat import Chat, protocol
 from zerolabel.vlms.chat.protocol import Dialect, Reply, body, reply
 

@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from zerolabel.data.images.depth import eight_bits
+
 FOLDER = Path(__file__).parent
 CONFIG: dict[str, Any] = json.loads((FOLDER / "config.json").read_text())
 WEIGHTS = FOLDER / "model.safetensors"
@@ -34,6 +36,9 @@ TEMPLATES: tuple[str, ...] = (
     "{} by hand",
     "a {} in a video game.",
 )
+
+LONGEST_SIDE = 4_096
+"""Pixels; a longer side is made so long before the picture is squared, which would take its square in memory."""
 
 PAD, START, END = 0, 257, 258  # a byte b is the token b + 1; END is the largest, which is how CLIP finds it
 
@@ -85,18 +90,25 @@ def standardise(pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
 def grey(image: Image.Image) -> Float[Tensor, "1 1 H W"]:
     """Any PIL image in 0..1; what is transparent becomes white, 16 bits become 8."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float32)
-        return torch.from_numpy(values / max(float(values.max()), 1.0))[None, None]
+        return torch.from_numpy(eight_bits(np.asarray(image)).astype(np.float32) / 255)[None, None]
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return torch.from_numpy(np.array(image.convert("L"), dtype=np.float32) / 255)[None, None]
 
 
+def _within(height: int, width: int) -> tuple[int, int]:
+    """Both sides made smaller by the same factor, the longer to `LONGEST_SIDE`."""
+    longest = max(height, width)
+    return max(1, height * LONGEST_SIDE // longest), max(1, width * LONGEST_SIDE // longest)
+
+
 def preprocess(image: Image.Image) -> Float[Tensor, "3 H W"]:
     """Grey, squared with its border's shade, resized, stretched, light ink on dark."""
     size: int = CONFIG["vision_cfg"]["image_size"]
     picture = grey(image)
+    if max(picture.shape[-2:]) > LONGEST_SIDE:
+        picture = F.interpolate(picture, _within(*picture.shape[-2:]), mode="bilinear", antialias=True)
     height, width = picture.shape[-2:]
     side, shade = max(height, width), float(border(picture).median())
     left, top = (side - width) // 2, (side - height) // 2

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zerolabel.errors import InputError
-from zerolabel.leftovers import partial_of
+from zerolabel.files.leftovers import partial_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Of a disk that is full, a quota that is used up, and a file that may not grow."""

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from zerolabel.redaction import redacted
+from zerolabel.errors.redaction import redacted
 
 
 class InputError(ValueError):

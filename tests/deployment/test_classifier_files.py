@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from zerolabel.classifier_checks import CHECKSUM
 from zerolabel.data.views import Preprocess
 from zerolabel.deployment.classifier import CONFIG, WEIGHTS, Classifier
+from zerolabel.deployment.validation import CHECKSUM
 from zerolabel.errors import InputError
 from zerolabel.networks import EncodedNetwork, ImageEncoder, build
 from zerolabel.networks.timm_backbone import timm_backbone

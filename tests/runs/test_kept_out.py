@@ -14,9 +14,9 @@ from zerolabel.annotate.feature_cache import FeatureCache
 from zerolabel.annotations import candidates
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.errors import InputError
-from zerolabel.leftovers import partial_before, partial_of, sweep
-from zerolabel.plain_json import dumps
-from zerolabel.redaction import redacted, secrets, unique_redacted, without
+from zerolabel.errors.redaction import redacted, secrets, unique_redacted, without
+from zerolabel.files.leftovers import partial_before, partial_of, sweep
+from zerolabel.files.plain_json import dumps
 from zerolabel.runs.config import Config
 
 URLS = {

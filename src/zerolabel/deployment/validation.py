@@ -14,11 +14,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from zerolabel.files.plain_json import dumps
 from zerolabel.networks import NAMES, NetworkSpec, rebuild
 from zerolabel.networks.architecture import LARGEST, check_side, check_timm_name, check_values, check_vision, is_whole
 from zerolabel.networks.feature_head import NAME as FEATURE_HEAD
 from zerolabel.networks.zero_shot import NAME as ZERO_SHOT
-from zerolabel.plain_json import dumps
 
 CHECKSUM = "config_sha256"
 MOST_BYTES = 64 << 20

@@ -1,0 +1,100 @@
+"""What a list from elsewhere may name: files relative to itself and its own protocol, but nothing of this network.
+
+Whoever writes a list that somebody else reads would otherwise choose what the reader's machine opens: its files, or
+services that answer it alone, such as the metadata of a cloud at 169.254.169.254.
+"""
+
+import ipaddress
+import os
+import socket
+from functools import cache, lru_cache
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from zerolabel.data.images.decoding import Unreadable
+
+ALLOW = "ZEROLABEL_ALLOW_LOCAL_ADDRESSES"
+"""Set to 1, this environment variable lets lists from elsewhere name addresses of this machine and its link."""
+
+_BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "hf", "memory")
+"""Protocols whose addresses begin with the name of a bucket, not of a host."""
+
+
+def allowed(name: str, base: str) -> str:
+    """The name itself, where a list at that place may name it.
+
+    Args:
+        name: of an image in the list.
+        base: the URL of the folder that the list lies in.
+
+    Raises:
+        Unreadable: it is a file of this machine, another protocol, several chained ones, or, unless `ALLOW` says so, a
+            host that is this machine or on its link (loopback, link-local or unspecified addresses).
+    """
+    own = _protocol(base.rpartition("::")[2])
+    lower = name.strip().lower()
+    if lower.startswith(("/", "\\", "~")) or (
+        lower.partition(":")[0] in ("file", "local") and own not in ("file", "local")
+    ):
+        raise Unreadable("a list from elsewhere may not name files of this machine")
+    if "::" in name:
+        raise Unreadable("a list from elsewhere may not chain protocols")
+    if "://" not in name:
+        return name
+    if _protocol(name) != own:
+        raise Unreadable(f"a list from elsewhere may name addresses of its own protocol alone, {own}://")
+    if own not in (*_BUCKETS, "file", "local"):
+        check_host(name)
+    return name
+
+
+def check_host(url: str) -> None:
+    """See that a URL does not lead to this machine or its link.
+
+    Raises:
+        Unreadable: it does, and `ALLOW` does not say that it may.
+    """
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        raise Unreadable("the address is no URL") from None
+    if os.environ.get(ALLOW, "") in ("", "0") and _is_local(host.rstrip(".")):
+        raise Unreadable(f"a list from elsewhere may not name addresses of this machine or its link, unless {ALLOW}=1")
+
+
+def client_options(protocol: str) -> dict[str, Any]:
+    """What makes fsspec's file system of a protocol check the hosts that a server redirects to."""
+    return {"client_kwargs": {"trace_configs": [_watched()]}} if protocol in ("http", "https") else {}
+
+
+@cache
+def _watched() -> Any:
+    """Hooks of aiohttp that refuse a redirect to this machine."""
+    import aiohttp
+
+    async def look(session: Any, context: Any, request: Any) -> None:
+        target = request.response.headers.get("Location") or request.response.headers.get("URI") or ""
+        check_host(urljoin(str(request.url), target))
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_redirect.append(look)
+    return hooks
+
+
+@lru_cache(4096)
+def _is_local(host: str) -> bool:
+    """Whether any address of a host is a loopback, link-local or unspecified one; a name that has none is not."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return False
+    return any(_stays_here(ipaddress.ip_address(address.partition("%")[0])) for address in found)
+
+
+def _stays_here(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
+    return any(one.is_loopback or one.is_link_local or one.is_unspecified for one in (address, inner))
+
+
+def _protocol(url: str) -> str:
+    return url.partition("://")[0].lower()

@@ -1,0 +1,76 @@
+"""What a user may ask of the main job, before anything is chosen for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from zerolabel.data.views import STRONG
+from zerolabel.runs.presets import Preset
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user may say; none means that the tool chooses.
+
+    Attributes:
+        images: folder or list of unlabelled images.
+        classes: file of class names, or names with commas between; none where annotations are given.
+        vlm: the annotating model, or several; see `zerolabel.vlms.load`. Where annotations are given, the one of their
+            models whose features are read.
+        templates: set or file of prompts, or one prompt, for every model; by default each model's own.
+        candidates: how votes become candidate sets; see `zerolabel.annotations.parse_rule`. By default union, or as in
+            the annotations that are appended to.
+        learner: name of the algorithm.
+        options: ``NAME=VALUE`` texts for the learner and the training settings.
+        student: name of the network; "features" means an MLP on the model's frozen features.
+        size: side of the student's input in pixels.
+        pretrained: whether a timm student starts from pretrained weights.
+        adapt: method by which the model is adapted before it annotates.
+        via: "features" to learn on frozen features first.
+        propagate: whether scores spread over neighbours before training.
+        deploy: "one" network or "both"; by default one.
+        open_set: whether images may be of no class.
+        epochs: of training.
+        seed: of everything random.
+        flip: whether an image and its mirror image mean the same.
+        strong: which strong view learners get, see `views.Pixels`.
+        device: "auto", "cpu", "cuda" or "mps".
+        truth: true labels, for evaluation alone.
+        test_images: images held out of training.
+        few_shot: labels given by a person, for training.
+        annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
+        append: annotations, or a run, that further annotators and images are added to.
+        preset: gives what is not said: "auto", "small", "paper", or a `presets.Preset`.
+        chat: how a model that answers in words is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
+            ``questions``, which are to it what templates are to others.
+        command: the command line.
+    """
+
+    images: str
+    classes: str | None = None
+    vlm: str | Sequence[str] | None = None
+    templates: str | None = None
+    candidates: str | None = None
+    learner: str = "coreg"
+    options: Sequence[str] = ()
+    student: str | None = None
+    size: int | None = None
+    pretrained: bool | None = None
+    adapt: str | None = None
+    via: str | None = None
+    propagate: bool | None = None
+    deploy: str | None = None
+    open_set: bool = False
+    epochs: int | None = None
+    seed: int = 0
+    flip: bool | None = None
+    strong: str = STRONG[0]
+    device: str = "auto"
+    truth: str | None = None
+    test_images: str | None = None
+    few_shot: str | None = None
+    annotations: str | None = None
+    append: str | None = None
+    preset: str | Preset = "auto"
+    chat: dict[str, Any] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)

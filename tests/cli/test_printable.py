@@ -1,0 +1,152 @@
+"""Names that steer terminals or run in spreadsheets, streams of any encoding, and readers that go away."""
+
+import csv
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from zerolabel.annotate.writing import save_skipped
+from zerolabel.annotations.files import _skipped
+from zerolabel.cli import screen
+from zerolabel.data.images import ImageSet
+from zerolabel.data.label_tables import read_rows
+from zerolabel.errors.printable import cell, json_text, visible
+from zerolabel.files.delimited import original, rows, safe, write
+from zerolabel.integrations.files import read_table
+from zerolabel.integrations.files import write_table as write_for_others
+from zerolabel.runs.inference import write_table
+
+script = importlib.import_module("zerolabel.deployment.predict_onnx")
+STEERING = {
+    "\x1b[31mred": "\\x1b[31mred",
+    "\x9b2J": "\\x9b2J",
+    "a\rb": "a\\rb",
+    "a\nb": "a\\nb",
+    "\x07\x08": "\\x07\\x08",
+    "\u202egpj.exe": "\\u202egpj.exe",
+    "\u2066x\u2069": "\\u2066x\\u2069",
+    "\u200fx": "\\u200fx",
+    "\ud800": "\\ud800",
+    "\x7f": "\\x7f",
+    "größe 写真 🙂 עברית": "größe 写真 🙂 עברית",
+}
+RUN = (
+    *("=1+1", "+x", "-x", "@SUM(A1)", "\tx", "\rx", "\nx", "'=x", "''=x", "'x", "=cmd|' /C calc'!A0", "＝x"),
+    *("-1", "+1.5", "-1e3", "'-1", "x=1", 'a,"b"', "a;b", "", " =x"),
+)
+
+
+@pytest.mark.parametrize("text", STEERING)
+def test_what_steers_is_written_as_an_escape(text):
+    assert visible(text) == script.visible(text) == STEERING[text]
+    assert json.loads(json_text(json.dumps(text, ensure_ascii=False))) == text
+    assert "\x1b" not in cell(text) and "\u202e" not in json_text(json.dumps(text, ensure_ascii=False))
+
+
+@pytest.mark.parametrize("text", [text for text in STEERING if "\ud800" not in text])
+def test_no_console_shows_it_raw(text, capsys):
+    raw = [character for character in text if visible(character) != character and character != "\n"]
+    screen.say("[red]note:[/]", f"the file {text} is odd")
+    screen.wide().print(f"alarm: {text}".replace("[", "("), soft_wrap=True)
+    screen.show(None, {"name": text}, as_json=True)
+    said = capsys.readouterr()
+    assert not [character for character in raw if character in said.out + said.err]
+
+
+@pytest.mark.parametrize("text", RUN)
+def test_no_cell_begins_a_formula_and_all_are_read_back(text, tmp_path):
+    written = safe(text)
+    assert original(written) == text
+    number = text in ("-1", "+1.5", "-1e3")
+    assert number or written[:1] not in tuple("=+-@\t\r\n＝")
+    assert script.safe(text) == written
+    table = pd.DataFrame({"file_name": [f"{text}.png", "b"], "label": [text or "x", "y"], "n": [-1.5, 2]})
+    for name in ("a.csv", "a.tsv"):
+        write_for_others(tmp_path / name, table)
+        assert read_table(tmp_path / name, ("file_name",))["file_name"].tolist() == table["file_name"].tolist()
+    write_table(table, tmp_path / "p.csv")
+    names = [name for name, _ in read_rows(tmp_path / "p.csv")]
+    assert names == table["file_name"].tolist()
+    save_skipped(tmp_path, [(f"{text}.png", f"{text} is why")])
+    assert _skipped(tmp_path / "annotations.parquet") == {f"{text}.png"}
+    buffer = io.StringIO()
+    write(buffer, [("file_name", "label"), (text, "x")])
+    assert rows(buffer.getvalue())[1:] == [[text, "x"]]
+
+
+ODD = ("\x1b[2Jclear.png", "\u202egnp.png", "=1+1.png", "写真.png", "tab\there.png", "new\nline.png")
+
+
+@pytest.fixture
+def odd(tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in ODD:
+        (folder / name).write_bytes(b"broken")
+    Image.new("L", (9, 9), 90).save(folder / "fine.png")
+    return tmp_path
+
+
+def command(*arguments, cwd, **variables):
+    run = [sys.executable, "-m", "zerolabel", *map(str, arguments)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **variables}
+    return subprocess.run(run, capture_output=True, check=False, cwd=cwd, env=environment)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_command_over_odd_names(encoding, odd):
+    done = command(
+        *["annotate", "odd", "--vlm", "glyphs", "-c", "zero,one", "-o", "out"], cwd=odd, PYTHONIOENCODING=encoding
+    )
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    for said in (done.stdout, done.stderr):
+        assert b"\x1b" not in said and "\u202e" not in said.decode()
+    with (odd / "out" / "skipped.csv").open(newline="", encoding="utf-8") as file:
+        assert {original(row["file_name"]) for row in csv.DictReader(file)} == set(ODD)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["learners"], ["learners", "coreg"], ["learners", "--json"], ["--help"], ["solvers"]]
+)
+def test_a_reader_that_goes_away_is_no_traceback(arguments, tmp_path):
+    run = subprocess.Popen(
+        [sys.executable, "-m", "zerolabel", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    run.stdout.close()
+    told = run.stderr.read()
+    run.stderr.close()
+    assert run.wait() in (0, 1) and b"Traceback" not in told and b"Exception ignored" not in told
+
+
+def test_the_script_sees_the_files_that_the_command_sees(tmp_path):
+    for name in (
+        "b.png",
+        "a.PNG",
+        ".hidden.png",
+        "._a.png",
+        ".thumbs/a.png",
+        "deep/é.jpg",
+        "deep/e\u0301a.jpg",
+        "n.txt",
+    ):
+        path = tmp_path / "x" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (tmp_path / "x" / "folder.png").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c.gif").write_bytes(b"")
+    (tmp_path / "x" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "x" / "loop").symlink_to(tmp_path / "x")
+    (tmp_path / "x" / "dangling.png").symlink_to(tmp_path / "nowhere.png")
+    for name in ("drawing.eps", "scan.heic", "flat.tif"):
+        (tmp_path / "x" / name).write_bytes(b"")
+    found = [path.relative_to(tmp_path / "x").as_posix() for path in script.images(tmp_path / "x")]
+    assert found == list(ImageSet.open(tmp_path / "x").file_names)
+    assert ".hidden.png" not in found and "link/c.gif" in found and len(found) == 8
