@@ -18,6 +18,7 @@ from torch import Tensor
 
 from zerolabel.annotate.feature_cache import default_folder
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.digest import content_hash
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
@@ -28,7 +29,6 @@ from zerolabel.runs import pipeline
 from zerolabel.runs.config import Config
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import Folder
-from zerolabel.runs.inference import content_hash
 from zerolabel.runs.planning import plan
 from zerolabel.runs.presets import Preset
 from zerolabel.runs.progress import Display
@@ -147,8 +147,10 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         cache = default_folder(None if self.cache is None else Path(self.cache))
         progress = Display(Console(stderr=True, emoji=False)) if self.verbose else _silent
         with _place(self.output) as path:
-            folder = Folder.open(path, config, resume=resume, overwrite=overwrite)
-            self.metrics_ = pipeline.run(Context(config, folder, progress, cache))
+            folder = Folder(path)
+            context = Context(config, folder, progress, cache)
+            with pipeline.begun(context, resume=resume, overwrite=overwrite):
+                self.metrics_ = pipeline.run(context)
             self.annotations_ = Annotations.load(folder / "annotations.parquet")
             self.classifier_ = Classifier.load(folder / "classifier", best_device(self.device))
             self.log_ = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from zerolabel.integrations.addresses import located
 
 from zerolabel.errors import InputError
 from zerolabel.integrations import import_labels
+from zerolabel.integrations.addresses import located
 
 IMAGES = ("0.png", "a/1.png", "b/1.png", "my photo.png", "sub/größe (2).png")
 

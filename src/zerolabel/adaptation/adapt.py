@@ -23,6 +23,7 @@ from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import check_enough
+from zerolabel.annotations.digest import Digest, of_annotations
 from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data.classes import Classes, prompts
 from zerolabel.data.images import ImageSet, decode
@@ -30,7 +31,7 @@ from zerolabel.data.views import Features, Pixels
 from zerolabel.deployment.assembly import KEPT
 from zerolabel.diagnostics import calibration, open_set
 from zerolabel.errors import InputError
-from zerolabel.files import replacing, write_text
+from zerolabel.files import LOCK, alone, replacing, write_text, writing
 from zerolabel.files.plain_json import dumps
 from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
@@ -138,15 +139,34 @@ def adapt(
     if request.method not in (*ON_FEATURES, *SUPERVISED):
         check_enough(annotations)
     if request.method in ON_FEATURES:
-        learnt = fitted(request, done, encoder, classes, templates)
+        learnt: Learnt | Training = fitted(request, done, encoder, classes, templates)
     else:
-        training = Training(request, done, encoder, classes, templates)
-        write_request(output, told)
-        learnt = training.run(output, partial(progress, "adapt"))
-    write_request(output, told)
-    if not bool(learnt.probabilities.isfinite().all()):
-        raise FloatingPointError(f"--method {request.method} ends in numbers that are not finite; nothing is adapted.")
+        learnt = Training(request, done, encoder, classes, templates)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    with alone(output):
+        look(output, told, resume=resume)
+        write_text(output / REQUEST, told)
+        if isinstance(learnt, Training):
+            made_of = {**of_annotations(annotations), "model": encoder.revision}
+            learnt = learnt.run(output, partial(progress, "adapt"), made_of)
+        return keep(learnt, request, done, encoder, classes, templates, output)
+
+
+def keep(
+    learnt: Learnt,
+    request: Request,
+    done: Annotated,
+    encoder: DualEncoder,
+    classes: Classes,
+    templates: Sequence[str],
+    output: Path,
+) -> Adapted:
+    """Check what was learnt, and write it; the folder is no adapted model until both of its files are there."""
     found = check(done.annotations, learnt.probabilities)
+    if not bool(learnt.probabilities.isfinite().all()):
+        raise FloatingPointError(f"--method {request.method} ends in values that are not finite; nothing is adapted.")
+    (output / adapted.RECORD).unlink(missing_ok=True)
     save(output, learnt.state)
     chosen = learnt.probabilities if found.helped else done.annotations.scores
     about = {
@@ -157,7 +177,7 @@ def adapt(
         "options": request.options(), "threshold": threshold(request, chosen),
     }  # fmt: skip
     write_text(output / adapted.RECORD, dumps(about, indent=2) + "\n")
-    return Adapted(output, annotations, chosen, learnt.probabilities, found, done.skipped)
+    return Adapted(output, done.annotations, chosen, learnt.probabilities, found, done.skipped)
 
 
 def threshold(request: Request, probabilities: Float[Tensor, "N C"]) -> float:
@@ -191,11 +211,11 @@ class Training:
         self.open = partial(views, request, done, encoder, launch(self.settings).device)
         self.facts = {"prompt": prompt, "words": words, "templates": used}
 
-    def run(self, folder: Path, progress: Callable[[Iterator[Any]], Iterable[Any]]) -> Learnt:
-        """Train, from the checkpoint in the folder where there is one."""
+    def run(self, folder: Path, progress: Callable[[Iterator[Any]], Iterable[Any]], made_of: Digest) -> Learnt:
+        """Train, from the checkpoint in the folder where there is one that was made of the same."""
         pixels = folder / "pixels.npy"
         source = self.open(pixels)
-        logs = list(progress(train(self.learner, source, self.settings, folder / "checkpoint.safetensors")))
+        logs = list(progress(train(self.learner, source, self.settings, folder / "checkpoint.safetensors", made_of)))
         network = self.learner.network
         after = predict(network, source, launch(self.settings), self.settings.batch_size * 4).cpu()
         pixels.unlink(missing_ok=True)
@@ -284,12 +304,6 @@ def only_labelled(annotations: Annotations, request: Request) -> Annotations:
     return annotations.with_candidates(annotations.candidates & human[:, None], annotations.rule)
 
 
-def write_request(output: Path, told: str) -> None:
-    """Make the folder and note what is asked, for `look`."""
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / REQUEST, told)
-
-
 def save(output: Path, state: dict[str, Tensor]) -> None:
     """Write what was learnt."""
     kept = {name: value.detach().cpu().contiguous() for name, value in state.items()}
@@ -305,7 +319,7 @@ def look(output: Path, told: str, *, resume: bool) -> None:
     """
     if output.is_file():
         raise InputError(f"{output} is a file; give -o a folder.")
-    if not output.is_dir() or not any(output.iterdir()):
+    if not output.is_dir() or not set(os.listdir(output)) - {LOCK}:
         return
     if not (output / REQUEST).exists():
         raise InputError(f"{output} holds files of another kind; give -o an empty or new folder.")

@@ -42,12 +42,14 @@ class Transduced:
 
 
 def save_skipped(skipped: Sequence[tuple[str, str]], annotations: Path) -> None:
-    """Write ``skipped.csv`` beside annotations, where an image was left out.
+    """Write ``skipped.csv`` beside annotations where an image was left out; else there is none.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    if skipped:
+    if not skipped:
+        annotations.with_name("skipped.csv").unlink(missing_ok=True)
+    else:
         with (
             replacing(annotations.with_name("skipped.csv")) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,

@@ -23,6 +23,7 @@ from zerolabel.cli import (
     transduction,
 )
 from zerolabel.cli.screen import CLOSED_PIPE, drop, flush, open_streams, say
+from zerolabel.cli.stopping import Stopped, how_to_go_on, stoppable, tell
 from zerolabel.errors import InputError
 from zerolabel.files import FULL
 from zerolabel.version import __version__
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Raises:
         SystemExit: with code 2 for what the user must mend, 1 for a training that failed or where the reader of
-            standard output has gone, 130 when interrupted.
+            standard output has gone; 130 when interrupted, and 143 or 129 when told to terminate or to hang up.
     """
     open_streams()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -89,16 +90,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.showwarning = lambda message, *_: say("[yellow]note:[/]", str(message))
         warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # one per damaged image; skipped.csv says what matters
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        stopped = how_to_go_on(given, COMMANDS)
         try:
-            given = sys.argv[1:] if arguments is None else list(arguments)
-            app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+            with stoppable(stopped):
+                code = app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+            if code == 130:  # the parser's way to say that it was interrupted
+                raise KeyboardInterrupt
             flush()
         except BrokenPipeError:
             drop()
             raise SystemExit(CLOSED_PIPE) from None
         except (typer.Abort, KeyboardInterrupt):
-            say("[bold red]error:[/]", "stopped; the same command with --resume goes on.")
+            tell(stopped)
             raise SystemExit(130) from None
+        except Stopped as stop:
+            tell(stopped)
+            raise SystemExit(stop.code) from None
         except Exception as error:
             told = sentence(error)
             if told is None:

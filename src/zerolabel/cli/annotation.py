@@ -80,6 +80,7 @@ def annotate(
     """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
+    from zerolabel.runs import pipeline
     from zerolabel.runs.context import Context
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.planning import plan
@@ -102,9 +103,9 @@ def annotate(
         context = Context(config, Folder(output), display(), default_folder(cache))
         show(*tables.previewed(config, annotation.preview(context)), as_json)
         return
-    folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
-    context = Context(config, folder, display(), default_folder(cache), engine, ray_address)
-    done = annotation.write_annotations(context)
+    context = Context(config, Folder(output), display(), default_folder(cache), engine, ray_address)
+    with pipeline.begun(context, resume=resume, overwrite=overwrite):
+        done = annotation.write_annotations(context)
     show(*tables.annotated(done, output), as_json)
 
 

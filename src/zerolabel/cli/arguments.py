@@ -45,6 +45,9 @@ EpochsOpt = Arg[int | None, typer.Option(min=1, help="Epochs of training.")]
 TruthOpt = Arg[str | None, typer.Option(help="CSV of file_name,label or folder class/image; for evaluation alone.")]
 TestOpt = Arg[str | None, typer.Option("--test", help="Images held out of training, to evaluate on.")]
 FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label given by a person; for training.")]
+AllowChangedOpt = Arg[
+    bool, typer.Option("--allow-changed", help="Leave out images whose content is not the one that was annotated.")
+]
 SeedOpt = Arg[int, typer.Option(help="Of weights, order and views.")]
 FlipOpt = Arg[bool | None, typer.Option(help="Whether views may be mirrored; not for characters.")]
 StrongOpt = Arg[

@@ -6,6 +6,7 @@ from typing import Annotated as Arg
 import typer
 
 from zerolabel.cli.arguments import (
+    AllowChangedOpt,
     AnnotationsArg,
     CacheOpt,
     ClassifierArg,
@@ -60,6 +61,7 @@ def train(
     strong: StrongOpt = "randaugment",
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,
+    allow_changed: AllowChangedOpt = False,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
@@ -77,14 +79,13 @@ def train(
         images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
         propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
         truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, preset=preset,
-        command=command_line(),
+        allow_changed=allow_changed, command=command_line(),
     )  # fmt: skip
     config = plan(request)
-    folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
-    context = Context(config, folder, display(), default_folder(cache))
-    pipeline.prepare(context)
-    wide(stderr=True).print(tables.plan(config))
-    metrics = pipeline.run(context)
+    context = Context(config, Folder(output), display(), default_folder(cache))
+    with pipeline.begun(context, resume=resume, overwrite=overwrite):
+        wide(stderr=True).print(tables.plan(config))
+        metrics = pipeline.run(context)
     show(tables.outcome(metrics, output), metrics, as_json)
 
 

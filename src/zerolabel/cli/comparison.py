@@ -5,6 +5,7 @@ from typing import Annotated as Arg
 import typer
 
 from zerolabel.cli.arguments import (
+    AllowChangedOpt,
     AnnotationsArg,
     DeviceOpt,
     EpochsOpt,
@@ -45,6 +46,7 @@ def compare(
     flip: FlipOpt = None,
     strong: StrongOpt = "randaugment",
     device: DeviceOpt = "auto",
+    allow_changed: AllowChangedOpt = False,
     jobs: Arg[int, typer.Option(min=1, help="Runs at a time, in processes that share cores and devices.")] = 1,
     as_json: JsonOpt = False,
 ) -> None:
@@ -61,7 +63,7 @@ def compare(
     request = Request(
         images, annotations=str(annotations), options=options or (), student=student or usual, size=size,
         pretrained=pretrained, preset=preset, epochs=epochs, flip=flip, strong=strong, device=device,
-        truth=truth, propagate=False, command=command_line(),
+        truth=truth, propagate=False, allow_changed=allow_changed, command=command_line(),
     )  # fmt: skip
     comparison = comparing.compare_plan(request, learners.split(","), seeds, test, test_annotations)
     wide(stderr=True).print(tables.plan(next(iter(comparison.configs.values()))))

@@ -109,11 +109,10 @@ def run(
         cost = estimate(config)
         show(tables.plan(config, cost), {**config.to_dict(), "estimate": cost.to_dict()}, as_json)
         return
-    folder = Folder.open(output, config, resume=resume, overwrite=overwrite)
-    context = Context(config, folder, display(), default_folder(cache))
-    pipeline.prepare(context)
-    wide(stderr=True).print(tables.plan(config))
-    metrics = pipeline.run(context)
+    context = Context(config, Folder(output), display(), default_folder(cache))
+    with pipeline.begun(context, resume=resume, overwrite=overwrite):
+        wide(stderr=True).print(tables.plan(config))
+        metrics = pipeline.run(context)
     show(tables.outcome(metrics, output), metrics, as_json)
 
 

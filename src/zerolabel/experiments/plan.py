@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from jaxtyping import Int
 from torch import Tensor
@@ -52,6 +53,8 @@ class Comparison:
         return dumps(redacted_data({"learners": data, **beside}), indent=1)
 
 
+KEPT = "annotations.parquet"
+"""In the folder of a comparison that leaves out images which changed: the annotations of the others."""
 _FREE = ("created", "command", "preset", "zerolabel", "truth")
 
 
@@ -96,6 +99,12 @@ def compare_plan(
     if first.student in HEADS:
         raise InputError(f"--student {first.student} reads features; compare takes one that reads pixels, as light.")
     return Comparison(configs, seeds, request.truth, test, test_annotations)
+
+
+def annotations_of(comparison: Comparison, folder: Path) -> Annotations:
+    """The annotations that the runs in a folder learn from."""
+    given = next(iter(comparison.configs.values())).annotations
+    return open_annotations(folder / KEPT if (folder / KEPT).is_file() else str(given))
 
 
 def adapting_plan(request: Request, method: str, options: Sequence[str]) -> Config:

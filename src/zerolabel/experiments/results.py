@@ -16,7 +16,7 @@ from zerolabel.annotations.files import open_annotations
 from zerolabel.diagnostics import alarms, calibration, model_selection
 from zerolabel.diagnostics.agreement import agreement, mean_candidates
 from zerolabel.evaluation import metrics
-from zerolabel.experiments.plan import Comparison, true_labels
+from zerolabel.experiments.plan import Comparison, annotations_of, true_labels
 from zerolabel.experiments.runs import run_folder
 from zerolabel.files import replacing
 
@@ -30,7 +30,7 @@ def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
     ``accuracy`` is that on held-out images where there are any, ``pool_accuracy`` that on the images of the training.
     """
     config = next(iter(comparison.configs.values()))
-    annotations = open_annotations(str(config.annotations))
+    annotations = annotations_of(comparison, folder)
     on_test = comparison.test_annotations is not None
     judges = open_annotations(str(comparison.test_annotations)) if on_test else annotations
     pool, truth = true_labels(comparison, annotations)

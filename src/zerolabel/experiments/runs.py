@@ -1,12 +1,15 @@
 """The runs of a comparison, each in a folder and a process of its own."""
 
 import json
+import os
 import resource
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +22,18 @@ from zerolabel import networks, vlms
 from zerolabel.adaptation import Request as Adaptation
 from zerolabel.adaptation import adapt
 from zerolabel.annotate import annotate
+from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import check_enough
+from zerolabel.annotations.digest import Digest, differing, in_words, of_annotations, of_data, of_images
 from zerolabel.annotations.files import open_annotations
+from zerolabel.annotations.image_check import unchanged
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, pixels
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError
-from zerolabel.experiments.plan import Comparison, true_labels
-from zerolabel.files import replacing, write_text
+from zerolabel.experiments.plan import KEPT, Comparison, annotations_of, true_labels
+from zerolabel.files import LOCK, alone, replacing, write_text, writing
 from zerolabel.files.plain_json import dumps
 from zerolabel.learners import LEARNERS
 from zerolabel.training import best_device, predict
@@ -36,45 +42,109 @@ from zerolabel.training.log import LogFile
 from zerolabel.training.loop import launch
 from zerolabel.training.settings import make_settings
 
+COMPARISON = "comparison.json"
+
 
 def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[str, int, bool]]:
     """Do the runs that are not there, in processes of their own; yields learner, seed and whether it was there.
 
     Raises:
-        InputError: the folder holds another comparison, or the truth does not fit the images.
+        InputError: the folder holds another comparison, or one of other data, or another command is at work in it; or
+            the annotations or the truth do not fit the images.
     """
-    true_labels(comparison, open_annotations(str(next(iter(comparison.configs.values())).annotations)))
-    text, known = comparison.to_json(), folder / "comparison.json"
-    if known.is_file():
-        there = json.loads(known.read_text(encoding="utf-8"))
-        now = json.loads(text)
-        other = [
-            name
-            for name in now["learners"]
-            if there["learners"].get(name, now["learners"][name]) != now["learners"][name]
-        ]
-        if other or any(there[key] != now[key] for key in ("test", "test_annotations")):
-            raise InputError(f"{folder} holds a comparison with other options; repeat them, or give -o another folder.")
-        now["learners"] = {**there["learners"], **now["learners"]}
-        text = dumps(now, indent=1)
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder} holds files that are no comparison; give -o an empty or new folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(known, text)
-    decode(comparison, folder)
-    wanted = [(name, seed) for seed in range(comparison.seeds) for name in comparison.configs]
-    yield from ((name, seed, True) for name, seed in wanted if (run_folder(folder, name, seed) / "run.json").is_file())
-    todo = [(name, seed) for name, seed in wanted if not (run_folder(folder, name, seed) / "run.json").is_file()]
+    config = next(iter(comparison.configs.values()))
+    given, path = open_annotations(str(config.annotations)), str(config.annotations)
+    annotations = unchanged(given, ImageSet.open(config.images), path, allow_changed=config.allow_changed)
+    true_labels(comparison, annotations)
+    made_of = data(comparison, annotations)
+    look(comparison, folder, made_of)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        write_text(folder / COMPARISON, look(comparison, folder, made_of))
+        if len(annotations) < len(given):
+            annotations.save(folder / KEPT)
+        decode(comparison, folder)
+        wanted = [(name, seed) for seed in range(comparison.seeds) for name in comparison.configs]
+        there = [one for one in wanted if (run_folder(folder, *one) / "run.json").is_file()]
+        yield from ((*one, True) for one in there)
+        yield from ((*one, False) for one in work(comparison, folder, [o for o in wanted if o not in there], jobs))
+
+
+def look(comparison: Comparison, folder: Path, made_of: Digest) -> str:
+    """See that a folder is free, or holds runs of the same data with the same options; writes nothing.
+
+    Returns:
+        What the folder says of itself with the runs that are asked for.
+
+    Raises:
+        InputError: it holds another comparison, or files that are none.
+    """
+    known, now = folder / COMPARISON, {**json.loads(comparison.to_json()), "data": made_of}
+    if not known.is_file():
+        if folder.is_file() or (folder.is_dir() and set(os.listdir(folder)) - {LOCK}):
+            raise InputError(f"{folder} holds files that are no comparison; give -o an empty or new folder.")
+        return dumps(now, indent=1)
+    there = json.loads(known.read_text(encoding="utf-8"))
+    learners = there["learners"]
+    other = [name for name, config in now["learners"].items() if learners.get(name, config) != config]
+    if other or any(there[key] != now[key] for key in ("test", "test_annotations")):
+        raise InputError(f"{folder} holds a comparison with other options; repeat them, or give -o another folder.")
+    changed = differing(there.get("data", {}), made_of)
+    if changed:
+        raise InputError(
+            f"the {in_words(changed)} changed since the comparison in {folder} began; put back what it was made of, or "
+            "give -o another folder."
+        )
+    return dumps({**now, "learners": {**learners, **now["learners"]}}, indent=1)
+
+
+def data(comparison: Comparison, annotations: Annotations) -> Digest:
+    """Hashes of what the runs read: annotations, which hold those of their images, and held-out images."""
+    found = of_annotations(annotations)
+    if comparison.test is not None:
+        found |= {f"held-out {name}": value for name, value in of_images(ImageSet.open(comparison.test)).items()}
+    if comparison.test_annotations is not None:
+        found["annotations of held-out images"] = of_data(of_annotations(open_annotations(comparison.test_annotations)))
+    for name in sorted({str(config.encoder) for config in comparison.configs.values() if config.adapt is not None}):
+        found[f"model {name}"] = vlms.load(name).revision
+    return found
+
+
+def work(comparison: Comparison, folder: Path, todo: Sequence[tuple[str, int]], jobs: int) -> Iterator[tuple[str, int]]:
+    """Do runs, in processes that end with this one; yields learner and seed as they are done."""
     threads = max(1, torch.get_num_threads() // jobs)
-    devices = max(1, torch.cuda.device_count())
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+    devices, others = max(1, torch.cuda.device_count()), set(active_children())
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), max_tasks_per_child=1, initializer=end_with_parent
+    )
+    try:
         asked = {
             pool.submit(run_one, comparison, folder, name, seed, threads, place % devices): (name, seed)
             for place, (name, seed) in enumerate(todo)
         }
         for done in as_completed(asked):
             done.result()
-            yield (*asked[done], False)
+            yield asked[done]
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(active_children()) - others:
+            child.terminate()
+        raise
+
+
+def end_with_parent() -> None:
+    """In a worker: leave interrupts to the parent process, and end where it does, however it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def run_folder(folder: Path, learner: str, seed: int) -> Path:
@@ -85,7 +155,7 @@ def run_folder(folder: Path, learner: str, seed: int) -> Path:
 def decode(comparison: Comparison, folder: Path) -> None:
     """Decode all images once; runs map the files."""
     config = next(iter(comparison.configs.values()))
-    images = ImageSet.open(config.images).named(open_annotations(str(config.annotations)).file_names)
+    images = ImageSet.open(config.images).named(annotations_of(comparison, folder).file_names)
     pixels(images, config.size, folder / "cache" / "train.npy")
     if comparison.test is not None:
         pixels(ImageSet.open(comparison.test), config.size, folder / "cache" / "test.npy")
@@ -100,7 +170,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
     chosen = {"device": f"cuda:{device}"} if torch.cuda.device_count() > 1 else {}
     settings = make_settings({**config.settings, **chosen, "seed": seed})
     rows = np.load(folder / "cache" / "train.npy", mmap_mode="r")
-    annotations = open_annotations(str(config.annotations))
+    annotations = annotations_of(comparison, folder)
     check_enough(annotations)
     torch.manual_seed(seed)
     network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
@@ -140,7 +210,7 @@ def adapt_one(comparison: Comparison, folder: Path, name: str, seed: int, thread
     request = Adaptation(
         model, str(config.adapt), None, config.hyper_parameters, {**config.settings, "seed": seed}, config.flip
     )
-    annotations, names = open_annotations(str(config.annotations)), Classes(config.classes, config.aliases)
+    annotations, names = annotations_of(comparison, folder), Classes(config.classes, config.aliases)
     human = dict(zip(annotations.sha256, annotations.labels.tolist(), strict=True))
     images = ImageSet.open(config.images).named(annotations.file_names)
     cache, device = folder / "cache" / "features", best_device(config.settings.get("device", "auto"))

@@ -51,6 +51,7 @@ class Config:
         test_images: images held out of training.
         few_shot: labels given by a person, for training.
         annotations: file of annotations that were there already; none makes them.
+        allow_changed: whether images are left out whose content is not the one that was annotated.
         append: annotations that further annotators, and images, are added to.
         chat: how a model that answers in words is asked, without its key; empty where there is none.
         preset: which preset chose the defaults.
@@ -83,6 +84,7 @@ class Config:
     test_images: str | None = None
     few_shot: str | None = None
     annotations: str | None = None
+    allow_changed: bool = False
     append: str | None = None
     chat: dict[str, Any] = field(default_factory=dict)
     preset: str = ""

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from zerolabel.errors import InputError
-from zerolabel.files import write_text
+from zerolabel.files import LOCK, alone, write_text
 from zerolabel.files.leftovers import sweep
 from zerolabel.files.plain_json import dumps
 from zerolabel.runs.config import Config
 
+INPUTS = "inputs"
+"""Beside the stages that are done: hashes of what they were made of, see `zerolabel.runs.inputs`."""
 OWN = (
     *("stages.json", "log.jsonl", "metrics.json", "evaluation.json", "predictions.parquet"),
     *("annotations.parquet", "test_annotations.parquet", "skipped.csv", "features", "cache", "checkpoints"),
+    *("annotations.parts", "answers.csv"),
     *("adapted", "classifier", "student", "classifier.onnx", "predict.py", "report.html", "README.md", "config.json"),
 )
 """Files and folders that a run writes: all that ``--overwrite`` removes."""
@@ -45,17 +48,53 @@ class Folder:
             InputError: it holds another run, or files that are no run, or cannot be made.
         """
         folder = cls(path)
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path} is a file; give -o a folder.")
-        if path.is_dir() and any(path.iterdir()):
-            folder._enter(config, resume=resume, overwrite=overwrite)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"the folder {path} cannot be made ({error.strerror}); give -o another place.") from None
+        free = folder.look(config, resume=resume, overwrite=overwrite)
+        folder.make()
+        if free:
+            folder.clear()
         sweep(path, deep=True)
         write_text(folder.config_file, config.to_json())
         return folder
+
+    @contextmanager
+    def begun(self, config: Config, *, resume: bool, overwrite: bool) -> Iterator["Folder"]:
+        """Make the folder, or go on in it, and hold it: no other command may write to it meanwhile.
+
+        Raises:
+            InputError: as `open`; or another command is at work in it.
+        """
+        self.look(config, resume=resume, overwrite=overwrite)
+        self.make()
+        with alone(self.path):
+            yield self.open(self.path, config, resume=resume, overwrite=overwrite)
+
+    def make(self) -> None:
+        """Make the folder where it is not there.
+
+        Raises:
+            InputError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the folder {self.path} cannot be made ({error.strerror}); give -o another place."
+            ) from None
+
+    def look(self, config: Config, *, resume: bool, overwrite: bool) -> bool:
+        """See that a run may begin, or go on, in the folder; writes nothing.
+
+        Returns:
+            Whether what is there gives way.
+
+        Raises:
+            InputError: it holds another run, or files that are no run.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; give -o a folder.")
+        if not self.path.is_dir():
+            return False
+        return self._enter(config, resume=resume, overwrite=overwrite)
 
     def clear(self) -> None:
         """Remove what a run writes and nothing else, ``config.json`` last."""
@@ -65,21 +104,23 @@ class Folder:
             else:
                 path.unlink(missing_ok=True)
 
-    def _enter(self, config: Config, *, resume: bool, overwrite: bool) -> None:
-        inside = {entry.name for entry in self.path.iterdir() if not entry.name.endswith(".partial")}
+    def _enter(self, config: Config, *, resume: bool, overwrite: bool) -> bool:
+        names = {entry.name for entry in self.path.iterdir()}
+        inside = {name for name in names if not name.endswith(".partial") and name != LOCK}
         if not inside:
-            return
+            return False
         if "config.json" not in inside:
             raise InputError(f"{self.path} holds files that are no run of zerolabel; give -o an empty or new folder.")
         differing = config.differences(self.config())
         if overwrite or inside == {"config.json"}:
-            self.clear()
-        elif not resume:
+            return True
+        if not resume:
             raise InputError(f"{self.path} holds another run; give --resume to finish it or --overwrite to replace it.")
-        elif differing:
+        if differing:
             raise InputError(
                 f"{self.path} holds a run with another {', '.join(differing)}; repeat its options, or give --overwrite."
             )
+        return False
 
     def config(self) -> Config:
         """What was asked.
@@ -99,6 +140,10 @@ class Folder:
     def finish(self, stage: str, facts: dict[str, Any]) -> None:
         """Note that a stage is done, with its numbers."""
         write_text(self / "stages.json", dumps({**self.finished(), stage: facts}, indent=2) + "\n")
+
+    def made_of(self) -> dict[str, str] | None:
+        """Hashes of what the stages that are done were made of; none where none is done."""
+        return self.finished().get(INPUTS)
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The stages that are done, with their numbers.
@@ -127,7 +172,7 @@ def timed(folder: Folder, stage: str) -> Iterator[dict[str, Any]]:
 
 def seconds(folder: Folder) -> dict[str, float]:
     """Duration of each stage; training's is the sum over its epochs, whether or not it was interrupted."""
-    spent = {stage: facts["seconds"] for stage, facts in folder.finished().items()}
+    spent = {stage: facts["seconds"] for stage, facts in folder.finished().items() if stage != INPUTS}
     log = folder / "log.jsonl"
     for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
         entry = json.loads(line)

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import adaptation
+from zerolabel.annotations.digest import content_hash
 from zerolabel.data.classes import Classes
-from zerolabel.data.images import ImageSet, Unreadable, sha256
+from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
@@ -58,14 +59,6 @@ def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
         "n_skipped": int((~readable).sum()),
         "student_parameters": classifier.n_parameters,
     }
-
-
-def content_hash(images: ImageSet, index: int) -> str:
-    """SHA-256 of a file; empty where it cannot be read."""
-    try:
-        return sha256(images.read_bytes(index))
-    except Unreadable:
-        return ""
 
 
 def predictions(folder: Path, images: str, abstain: bool, threshold: float | None, device: str) -> pd.DataFrame:

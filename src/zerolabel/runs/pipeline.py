@@ -1,12 +1,15 @@
 """The main job: its stages in their order. Each stage takes what the stage before it left and returns a value."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from zerolabel import report
 from zerolabel.annotations.candidates import check_enough
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import seconds, write_json
+from zerolabel.runs.inputs import check_labels, check_unchanged
 from zerolabel.runs.outcome import check_truth
 from zerolabel.runs.stages.adaptation import adapt_encoder
 from zerolabel.runs.stages.annotation import annotate_held_out, annotate_images
@@ -29,6 +32,23 @@ def prepare(context: Context) -> None:
             context.model(name)
     elif needs_features(config):
         _ = context.encoder
+
+
+@contextmanager
+def begun(context: Context, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Hold the run's folder: all that can refuse a run does so before anything in it is replaced.
+
+    Raises:
+        InputError: the folder holds another run, or one of other data, or another command is at work in it; or a model
+            cannot be loaded.
+    """
+    gives_way = context.folder.look(context.config, resume=resume, overwrite=overwrite)
+    if not gives_way:
+        check_unchanged(context.folder, context.config)
+    check_labels(context.config)
+    prepare(context)
+    with context.folder.begun(context.config, resume=resume, overwrite=overwrite):
+        yield
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -58,4 +78,4 @@ def run(context: Context) -> dict[str, Any]:
     return metrics
 
 
-__all__ = ["prepare", "run"]
+__all__ = ["begun", "prepare", "run"]

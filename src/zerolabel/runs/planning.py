@@ -82,6 +82,7 @@ def plan(request: Request) -> Config:
         test_images=request.test_images,
         few_shot=request.few_shot,
         annotations=request.annotations,
+        allow_changed=request.allow_changed,
         append=request.append,
         preset=f"{preset.name}: {preset.why}{few(request, student)}",
         command=request.command,

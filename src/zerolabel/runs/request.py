@@ -39,6 +39,7 @@ class Request:
         test_images: images held out of training.
         few_shot: labels given by a person, for training.
         annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
+        allow_changed: True to leave out images whose content is not the one that was annotated.
         append: annotations, or a run, that further annotators and images are added to.
         preset: gives what is not said: "auto", "small", "paper", or a `presets.Preset`.
         chat: how a model that answers in words is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
@@ -70,6 +71,7 @@ class Request:
     test_images: str | None = None
     few_shot: str | None = None
     annotations: str | None = None
+    allow_changed: bool = False
     append: str | None = None
     preset: str | Preset = "auto"
     chat: dict[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from zerolabel.annotations.digest import Digest, differing
 from zerolabel.errors import InputError
 from zerolabel.files.leftovers import partial_of
 from zerolabel.files.plain_json import dumps
@@ -21,7 +22,7 @@ class Checkpoint:
 
     Attributes:
         tensors: the learner's state under ``learner.``, the optimizer's under ``optimizer.<parameter>.``.
-        meta: the epoch that is done, the settings, and what of the optimizer's state is no tensor.
+        meta: the epoch that is done, the settings, what it was made of, and what of the optimizer's state is no tensor.
     """
 
     tensors: dict[str, Tensor]
@@ -29,9 +30,14 @@ class Checkpoint:
 
     @classmethod
     def of(
-        cls, learner: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, settings: dict[str, Any]
+        cls,
+        learner: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        epoch: int,
+        settings: dict[str, Any],
+        made_of: Digest | None = None,
     ) -> "Checkpoint":
-        """The state after an epoch."""
+        """The state after an epoch of training on what ``made_of`` tells."""
         tensors = {f"learner.{name}": value for name, value in learner.state_dict().items()}
         state: dict[str, dict[str, Any]] = {}
         for place, values in optimizer.state_dict()["state"].items():
@@ -40,7 +46,7 @@ class Checkpoint:
                     tensors[f"optimizer.{place}.{name}"] = value
                 else:
                     state.setdefault(str(place), {})[name] = value
-        return cls(tensors, {"epoch": epoch, "settings": settings, "optimizer": state})
+        return cls(tensors, {"epoch": epoch, "settings": settings, "made_of": made_of, "optimizer": state})
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
@@ -68,6 +74,13 @@ class Checkpoint:
             raise InputError(
                 f"the checkpoint {path} is damaged ({error}); remove it to train from the start."
             ) from None
+
+    def stale(self, made_of: Digest | None) -> list[str]:
+        """What has changed since of the data that it was trained on; of old files that do not tell, all of it."""
+        then = self.meta.get("made_of")
+        if made_of is None or then == made_of:
+            return []
+        return differing(then or {}, made_of)
 
     def restore(self, learner: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> int:
         """Put the state back and return the epoch that was done.

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.digest import Digest, of_annotations
 from zerolabel.data.views import Preprocess
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.learners import Learner
@@ -45,6 +46,7 @@ def fit(
     log: LogFile,
     checkpoint: Path,
     progress: Callable[[Iterator[EpochLog]], Iterable[EpochLog]] = iter,
+    made_of: Digest | None = None,
 ) -> Trained:
     """Run the loop, keep its log, and put the network first that agrees best with the annotators.
 
@@ -57,8 +59,9 @@ def fit(
         log: gets a line for each epoch.
         checkpoint: file that is written after every epoch, and continued where it exists.
         progress: shows the epochs as they pass.
+        made_of: hashes of what training reads, which the checkpoint keeps; by default of the annotations.
     """
-    steps = train(learner, source, settings, checkpoint)
+    steps = train(learner, source, settings, checkpoint, made_of or of_annotations(annotations))
     for epoch in progress(watched(steps, learner, source, settings, annotations, log.before)):
         log.add(epoch)
     fabric, size = launch(settings), settings.batch_size * 4

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from zerolabel.annotations.digest import Digest, in_words
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 from zerolabel.training.checkpoints import Checkpoint
 from zerolabel.training.settings import Settings
@@ -66,7 +67,13 @@ class EpochLog:
         return asdict(self)
 
 
-def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path | None = None) -> Iterator[EpochLog]:
+def train(
+    learner: Learner,
+    source: Source,
+    settings: Settings,
+    checkpoint: Path | None = None,
+    made_of: Digest | None = None,
+) -> Iterator[EpochLog]:
     """Train a learner in place, yielding one log an epoch.
 
     Args:
@@ -75,6 +82,7 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
         settings: how.
         checkpoint: file that is written after every epoch, once its log was taken; where it is there already,
             training goes on after its epoch. A kill in between repeats the epoch, log and all.
+        made_of: hashes of the data; a checkpoint of other data is not taken up, and a warning says so. None trusts it.
 
     Raises:
         InputError: the checkpoint is of another learner or other settings.
@@ -87,14 +95,14 @@ def train(learner: Learner, source: Source, settings: Settings, checkpoint: Path
     optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
     first, fixed = 0, {name: value for name, value in asdict(settings).items() if name != "device"}
     if checkpoint is not None and checkpoint.exists():
-        first = Checkpoint.load(checkpoint).restore(learner, optimizer.optimizer, fixed) + 1
+        first = taken_up(Checkpoint.load(checkpoint), made_of, learner, optimizer.optimizer, fixed)
     for number in range(first, settings.epochs):
         torch.manual_seed(settings.seed * 1_000_003 + number + 1)
         set_rate(optimizer, settings.lr_at(number))
         epoch = Epoch(number, number / settings.epochs, lambda network: survey(network, source, fabric, settings))
         yield run_epoch(learner, source, epoch, settings, fabric, optimizer)
         if checkpoint is not None:
-            Checkpoint.of(learner, optimizer.optimizer, number, fixed).save(checkpoint)
+            Checkpoint.of(learner, optimizer.optimizer, number, fixed, made_of).save(checkpoint)
     torch.manual_seed(settings.seed * 1_000_003)
     if settings.statistics == "recomputed":
         for network in learner.networks:
@@ -121,6 +129,21 @@ def set_rate(optimizer: Any, rate: float) -> None:
     """Let every group of parameters train at its share of a learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("scale", 1.0)
+
+
+def taken_up(
+    found: Checkpoint,
+    made_of: Digest | None,
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    settings: dict[str, Any],
+) -> int:
+    """The epoch to go on with after a checkpoint: the first where its data has changed since."""
+    stale = found.stale(made_of)
+    if not stale:
+        return found.restore(learner, optimizer, settings) + 1
+    warnings.warn(f"the training starts again: since its checkpoint, the {in_words(stale)} changed.", stacklevel=2)
+    return 0
 
 
 def rehearse(learner: Learner, source: Source, settings: Settings) -> float:

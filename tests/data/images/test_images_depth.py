@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from zerolabel.data.images.depth import eight_bits
 
 from zerolabel.data.images import ImageSet, Unreadable, decode, enough_memory, resize
+from zerolabel.data.images.depth import eight_bits
 from zerolabel.data.views import Preprocess
 
 script = importlib.import_module("zerolabel.deployment.predict_onnx")

@@ -8,9 +8,9 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from zerolabel.data.images.remote import ALLOW
 
 from zerolabel.data.images import ImageSet, Unreadable
+from zerolabel.data.images.remote import ALLOW
 from zerolabel.errors import InputError
 
 

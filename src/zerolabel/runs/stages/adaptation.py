@@ -8,6 +8,7 @@ from zerolabel.data.label_files import Labels
 from zerolabel.runs.base_model import adapted_folder
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
+from zerolabel.runs.inputs import record
 from zerolabel.runs.stages.open_set import in_distribution
 from zerolabel.vlms import adapted
 
@@ -17,7 +18,7 @@ def adapt_encoder(context: Context) -> Context:
     if context.config.adapt is None:
         return context
     config, folder = context.config, adapted_folder(context)
-    if not (folder / adapted.RECORD).is_file():
+    if not (folder / adapted.RECORD).is_file() or "adapt" not in context.folder.finished():
         _adapt(context)
     spec = f"adapted:{folder}"
     asked = {
@@ -46,3 +47,4 @@ def _adapt(context: Context) -> None:
             cache=context.cache, resume=True, progress=context.progress,
         )  # fmt: skip
         facts |= {"method": request.method, "helped": done.check.helped, "reason": done.check.reason}
+    record(context.folder, config)

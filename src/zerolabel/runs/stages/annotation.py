@@ -16,12 +16,14 @@ from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotate.writing import none_readable, save_skipped
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
+from zerolabel.annotations.image_check import unchanged
 from zerolabel.annotations.merging import merge, merge_all
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
+from zerolabel.runs.inputs import contents, record
 from zerolabel.runs.stages.training import needs_features
 from zerolabel.vlms.chat import SHORTLIST, Chat
 from zerolabel.vlms.names import ModelName, is_chat, is_encoder
@@ -37,13 +39,13 @@ def annotate_images(context: Context) -> Annotated:
         done = _append(context, _annotate(context, "annotate", images, context.folder.path))
     else:
         done = _given(context, images, open_annotations(context.config.annotations))
-    if not context.config.few_shot:
-        return done
-    skipped = [name for name, _ in done.skipped]
-    given = Labels.read(context.config.few_shot, context.classes)
-    labels = given.match(done.annotations.file_names, done.annotations.sha256, skipped)
-    done = replace(done, annotations=done.annotations.with_labels(labels))
-    done.annotations.save(context.folder / "annotations.parquet")
+    if context.config.few_shot:
+        skipped = [name for name, _ in done.skipped]
+        given = Labels.read(context.config.few_shot, context.classes)
+        labels = given.match(done.annotations.file_names, done.annotations.sha256, skipped)
+        done = replace(done, annotations=done.annotations.with_labels(labels))
+        done.annotations.save(context.folder / "annotations.parquet")
+    record(context.folder, context.config, contents(context.folder / "annotations.parquet"))
     return done
 
 
@@ -64,6 +66,7 @@ def write_annotations(context: Context) -> Written:
         written = write(images, **_request(context, name), out=context.folder.path, **_how(context, stage))
         speed = {"images_per_second": written.images_per_second}
         facts |= speed | {"vlm_parameters": context.model(name).n_parameters}
+    record(context.folder, config, contents(written.path))
     return written
 
 
@@ -84,8 +87,11 @@ def _given(context: Context, images: ImageSet, annotations: Annotations) -> Anno
     if missing:
         found = f"names {len(missing)} of {len(annotations)} images that are not there, first {min(missing)}"
         raise InputError(f"{context.config.annotations} {found}; give the images it was made of, not {images.root}.")
-    known = set(annotations.file_names)
-    left_out = tuple((name, "it has no annotation") for name in images.file_names if name not in known)
+    known, path = set(annotations.file_names), str(context.config.annotations)
+    annotations = unchanged(annotations, images, path, allow_changed=context.config.allow_changed)
+    same = set(annotations.file_names)
+    why = {True: "it is not the image that was annotated", False: "it has no annotation"}
+    left_out = tuple((name, why[name in known]) for name in images.file_names if name not in same)
     images = images.named(annotations.file_names)
     features = torch.zeros(len(annotations), 0)
     if needs_features(context.config):

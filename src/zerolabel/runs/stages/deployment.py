@@ -1,5 +1,6 @@
 """What a run deploys: its student, or an annotating model where alarms call the student worse."""
 
+import shutil
 from collections import defaultdict
 from statistics import mean
 from typing import Any
@@ -29,6 +30,7 @@ def choose_deployed(
     Puts into the metrics which one it is, and why.
     """
     metrics |= {"deployed": "student", "fallback_reason": None}
+    shutil.rmtree(context.folder / "student", ignore_errors=True)  # of the same run, before it was interrupted
     bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.condemns]
     if not bad:
         return classifier

@@ -18,6 +18,7 @@ def evaluate(
     with timed(context.folder, "evaluate"):
         outcome = Outcome.of(context.config, annotated, held_out, trained, classifier)
         outcome.predictions().to_parquet(context.folder / "predictions.parquet", index=False)
+        (context.folder / "evaluation.json").unlink(missing_ok=True)
         base, gains = base_accuracy(context, outcome, (held_out or annotated).images)
         if outcome.judged is not None:
             write_json(context.folder / "evaluation.json", outcome.judged | gains)

@@ -15,6 +15,7 @@ from zerolabel import networks
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import check_enough, known_rule, parse_rule
+from zerolabel.annotations.digest import Digest
 from zerolabel.blocks import targets
 from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data import images as image_files
@@ -28,6 +29,7 @@ from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import Config
 from zerolabel.runs.context import Context
+from zerolabel.runs.inputs import training_data
 from zerolabel.runs.presets import features_settings
 from zerolabel.runs.provenance import provenance
 from zerolabel.training.fitting import Trained, fit
@@ -63,15 +65,17 @@ def train_student(context: Context, annotated: Annotated) -> Trained:
     check_enough(annotated.annotations)
     if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
         raise InputError("annotations or features hold numbers that are not finite; annotate again.")
+    revision = context.encoder.revision if needs_features(config) else ""
+    made_of = training_data(config, annotated.annotations, revision)
     if config.propagate and LEARNERS[config.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
     if config.student in HEADS:
-        return on_features(context, config.student, Settings(**config.settings), annotated)
+        return on_features(context, config.student, Settings(**config.settings), annotated, made_of)
     annotations = annotated.annotations
     if config.via == "features":
-        teacher = on_features(context, "mlp", features_settings(config.settings), annotated)
+        teacher = on_features(context, "mlp", features_settings(config.settings), annotated, made_of)
         annotations = cleaned(annotations, teacher)
-    return on_pixels(context, annotated, annotations)
+    return on_pixels(context, annotated, annotations, made_of)
 
 
 def needs_features(config: Config) -> bool:
@@ -79,19 +83,25 @@ def needs_features(config: Config) -> bool:
     return config.student in HEADS or config.via is not None or config.propagate
 
 
-def on_features(context: Context, head: str, settings: Settings, annotated: Annotated) -> Trained:
+def on_features(
+    context: Context, head: str, settings: Settings, annotated: Annotated, made_of: Digest | None = None
+) -> Trained:
     """A head on the model's frozen features, deployed on top of its image encoder."""
     config, encoder = context.config, context.encoder
     source = Features(annotated.features, launch(settings).device)
     torch.manual_seed(settings.seed)
     network = networks.build(head, len(config.classes), annotated.features.shape[1])
     learner = LEARNERS[config.learner](network, annotated.annotations, **config.hyper_parameters)
-    heads = fit_stage(context, "train on features", learner, annotated.annotations, source, settings, encoder.view)
+    heads = fit_stage(
+        context, "train on features", learner, annotated.annotations, source, settings, encoder.view, made_of
+    )
     tower = ImageEncoder(encoder.model.visual, encoder.config)
     return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
 
 
-def on_pixels(context: Context, annotated: Annotated, annotations: Annotations) -> Trained:
+def on_pixels(
+    context: Context, annotated: Annotated, annotations: Annotations, made_of: Digest | None = None
+) -> Trained:
     """A network on small images; by way of features it learns the cleaned labels, else it runs the learner."""
     config = context.config
     settings = Settings(**config.settings)
@@ -105,7 +115,7 @@ def on_pixels(context: Context, annotated: Annotated, annotations: Annotations) 
     source = Pixels(rows, preprocess, flip=config.flip, strong=config.strong, device=where)
     kind, hyper = (LEARNERS["distillation"], {}) if config.via else (LEARNERS[config.learner], config.hyper_parameters)
     learner = kind(network, annotations, **hyper)
-    return fit_stage(context, "train", learner, annotations, source, settings, preprocess)
+    return fit_stage(context, "train", learner, annotations, source, settings, preprocess, made_of)
 
 
 def fit_stage(
@@ -116,15 +126,16 @@ def fit_stage(
     source: Source,
     settings: Settings,
     preprocess: Preprocess,
+    made_of: Digest | None = None,
 ) -> Trained:
-    """Train with the log and the checkpoint of a stage."""
+    """Train with the log and the checkpoint of a stage; a checkpoint that was made of other data is left alone."""
     log = LogFile(context.folder / "log.jsonl", stage)
     checkpoint = context.folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
 
     def progress(epochs: Iterator[EpochLog]) -> Iterable[EpochLog]:
         return context.progress(stage, epochs)
 
-    return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress)
+    return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress, made_of)
 
 
 def make_room(file: Path, n_bytes: int) -> None:

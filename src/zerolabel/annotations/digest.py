@@ -1,0 +1,81 @@
+"""What a file was made of, as hashes: by them a later command tells whether it still belongs to its data."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zerolabel.annotations.annotations import Annotations
+from zerolabel.data.images import ImageSet, Unreadable, sha256
+
+Digest = dict[str, str]
+"""A hash of each thing that something was made of, by the name of the thing."""
+
+
+def of_data(data: Any) -> str:
+    """Hash of plain data, as JSON with sorted keys."""
+    return _short(json.dumps(data, sort_keys=True, ensure_ascii=True, default=list).encode())
+
+
+def of_tensor(tensor: Tensor) -> str:
+    """Hash of shape, type and values, to the last bit."""
+    array = tensor.detach().cpu().contiguous()
+    values = array.flatten().view(torch.uint8).numpy().tobytes() if array.numel() else b""
+    return _short(f"{tuple(array.shape)} {array.dtype} ".encode() + values)
+
+
+def of_annotations(annotations: Annotations) -> Digest:
+    """Hashes of all that annotations say, each thing by itself."""
+    return {
+        "classes": of_data(annotations.classes),
+        "file names": of_data(annotations.file_names),
+        "images": of_data(annotations.sha256),
+        "annotators": of_data(
+            [(one.revision or one.model, one.template, one.choice) for one in annotations.annotators]
+        ),
+        "candidate rule": of_data(annotations.rule),
+        "votes": of_tensor(annotations.votes),
+        "scores": of_tensor(annotations.scores),
+        "candidates": of_tensor(annotations.candidates),
+        "labels of a person": of_tensor(annotations.labels),
+    }
+
+
+def of_images(images: ImageSet, known: Mapping[str, str] | None = None) -> Digest:
+    """Hashes of the names and the contents of images, in their order; one that cannot be read has no content.
+
+    Args:
+        images: are read where their content hash is not known.
+        known: content hashes by name.
+    """
+    known = known or {}
+    contents = [known.get(name) or content_hash(images, i) for i, name in enumerate(images.file_names)]
+    return {"file names": of_data(images.file_names), "images": of_data(contents)}
+
+
+def content_hash(images: ImageSet, index: int) -> str:
+    """SHA-256 of a file; empty where it cannot be read."""
+    try:
+        return sha256(images.read_bytes(index))
+    except Unreadable:
+        return ""
+
+
+def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The things that differ, or that only one of the two was made of."""
+    return [name for name in dict.fromkeys((*now, *then)) if then.get(name) != now.get(name)]
+
+
+def in_words(names: list[str]) -> str:
+    """Names as an enumeration."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _short(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+__all__ = ["Digest", "content_hash", "differing", "in_words", "of_annotations", "of_data", "of_images", "of_tensor"]

@@ -1,0 +1,78 @@
+"""What ends a command from outside: an interrupt, a request to terminate, or the end of the terminal."""
+
+import inspect
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from zerolabel.cli.screen import say
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Stopped(BaseException):
+    """A signal came; its number is in ``code``, as a shell tells it: 128 and the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+
+
+@contextmanager
+def stoppable(told: str) -> Iterator[None]:
+    """Raise `Stopped` inside where a signal comes; a second one ends the process at once.
+
+    Signals that the process was started to ignore stay ignored, as under ``nohup``. Outside the main thread, which
+    gets no signals, nothing changes.
+
+    Args:
+        told: the sentence for a second signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if came:
+            tell(told)
+            os._exit(128 + number)
+        came.append(number)
+        raise Stopped(number)
+
+    before = {one: signal.getsignal(one) for one in SIGNALS}
+    taken = [one for one, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for one in taken:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one in taken:
+            signal.signal(one, before[one])
+
+
+def tell(told: str) -> None:
+    """Say on standard error that the command was stopped; a terminal that is gone is no hindrance."""
+    try:
+        say("[bold red]error:[/]", told)
+    except (OSError, ValueError):
+        return
+
+
+def how_to_go_on(given: Sequence[str], commands: Sequence[Callable[..., Any]]) -> str:
+    """What is told where a command was stopped: how it goes on."""
+    known = {command.__name__.replace("_", "-"): command for command in commands}
+    name = next((word for word in given if word in known), None)
+    if name == "compare" or "--resume" in given:
+        return "stopped; the same command goes on after what is finished."
+    if name is None or "resume" not in inspect.signature(known[name]).parameters:
+        return "stopped; the same command starts again."
+    more = "with --resume in place of --overwrite" if "--overwrite" in given else "with --resume"
+    return f"stopped; the same command {more} goes on."
+
+
+__all__ = ["Stopped", "how_to_go_on", "stoppable", "tell"]

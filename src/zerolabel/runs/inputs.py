@@ -1,0 +1,146 @@
+"""What a run reads, as hashes: a folder is not gone on with where its images or labels have changed since."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zerolabel.annotations import Annotations
+from zerolabel.annotations.digest import Digest, content_hash, differing, of_annotations, of_data, of_images
+from zerolabel.annotations.files import open_annotations
+from zerolabel.data.classes import Classes
+from zerolabel.data.images import ImageSet, sha256
+from zerolabel.data.label_files import Labels
+from zerolabel.diagnostics import open_set
+from zerolabel.errors import InputError
+from zerolabel.runs.config import FRESH, Config
+from zerolabel.runs.folder import INPUTS, Folder
+
+
+def inputs(config: Config, known: Mapping[str, str] | None = None) -> Digest:
+    """Hashes of everything outside its folder that a run learns from.
+
+    Held-out images and true labels are not among it: what is made of them is made again whenever a run goes on.
+
+    Args:
+        config: of the run.
+        known: content hashes of images that were read already, by name.
+    """
+    known = None if config.append is not None or config.annotations is not None else known
+    found = {f"images {name}": value for name, value in of_images(ImageSet.open(config.images), known).items()}
+    if config.few_shot is not None:
+        found["--few-shot labels"] = of_labels(config.few_shot)
+    for name in ("annotations", "append"):
+        path = getattr(config, name)
+        if path is not None:
+            found[name if name == "annotations" else "--append annotations"] = of_data(
+                of_annotations(open_annotations(path))
+            )
+    return found
+
+
+def of_labels(path: str) -> str:
+    """Hash of a file of labels, or of the names in a folder of images per class, and their contents."""
+    place = Path(path)
+    return of_data(of_images(ImageSet.open(path))) if place.is_dir() else sha256(place.read_bytes())
+
+
+def record(folder: Folder, config: Config, known: Mapping[str, str] | None = None) -> None:
+    """Note in the folder what the stages that are done were made of; the first time counts."""
+    if folder.made_of() is None:
+        folder.finish(INPUTS, inputs(config, known))
+
+
+def training_data(config: Config, annotations: Annotations, encoder: str) -> Digest:
+    """Hashes of what a training of the run is made of: annotations, features and options.
+
+    Args:
+        config: of the run.
+        annotations: of its images, as annotators and a person gave them.
+        encoder: revision of the model whose features are read; empty where none is.
+    """
+    free = (
+        *FRESH,
+        "test_images",
+        "images",
+        "few_shot",
+        "annotations",
+        "append",
+        "deploy",
+        "settings",
+        "classes",
+        "aliases",
+        "vlm",
+        "templates",
+        "encoder",
+    )
+    options = {name: value for name, value in asdict(config).items() if name not in free}
+    return {**of_annotations(annotations), "model": encoder, "options": of_data(options)}
+
+
+def check_unchanged(folder: Folder, config: Config) -> None:
+    """See that a run that is to be finished reads what it read before; writes nothing.
+
+    Raises:
+        InputError: its images, labels or annotations have changed since.
+    """
+    then = folder.made_of()
+    if then is None:
+        return
+    changed = differing(then, inputs(config))
+    if not changed:
+        return
+    what = dict.fromkeys(name.partition(" file")[0].partition(" images")[0] for name in changed)
+    told = [f"images in {config.images} ({_count(folder, config)})" if name == "images" else name for name in what]
+    raise InputError(
+        f"the {' and the '.join(told)} have changed since the run in {folder.path} began; put back what it was made "
+        "of, or give --overwrite to start again, or -o another folder."
+    )
+
+
+def check_labels(config: Config) -> None:
+    """See that the files that labels name are among the images, before anything is written.
+
+    Raises:
+        InputError: they are not.
+    """
+    sets = [ImageSet.open(config.images)]
+    more = () if config.append is None else open_annotations(config.append).file_names
+    held_out = [] if config.test_images is None else [ImageSet.open(config.test_images)]
+    unknown = (open_set.NAME,) if config.open_set else ()
+    for path, among, beside in ((config.few_shot, sets, ()), (config.truth, [*sets, *held_out], unknown)):
+        if path is None:
+            continue
+        classes = Classes((*config.classes, *beside), (*config.aliases, *((),) * len(beside)))
+        names = [*(name for images in among for name in images.file_names), *more]
+        labels = Labels.read(path, classes)
+        try:
+            labels.match(names, [""] * len(names))
+        except InputError:  # by their contents, which takes reading all images
+            hashes = [content_hash(images, i) for images in among for i in range(len(images))]
+            labels.match(names, hashes + [""] * len(more))
+
+
+def _count(folder: Folder, config: Config) -> str:
+    """How many images came, went and changed, as far as the annotations in the folder tell."""
+    before = contents(folder / "annotations.parquet")
+    images = ImageSet.open(config.images)
+    now = {name: content_hash(images, i) for i, name in enumerate(images.file_names)}
+    added, gone = len(now.keys() - before.keys()), len(before.keys() - now.keys())
+    other = sum(before[name] != now[name] for name in before.keys() & now.keys())
+    return f"{added} new, {gone} gone, {other} with other content"
+
+
+def contents(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Content hashes in a file of annotations, by name of the image; none where it is not there or damaged."""
+    try:
+        table = pq.read_table(path, columns=["file_name", "sha256"], partitioning=None)
+    except (OSError, pa.ArrowException):
+        return {}
+    return dict(zip(table["file_name"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+
+
+__all__ = ["check_labels", "check_unchanged", "contents", "inputs", "record", "training_data"]

@@ -1,0 +1,175 @@
+"""Commands on a few digits that are killed, then go on after the data was changed: as fresh, or refused."""
+
+import csv
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.datasets import load_digits
+
+NAMES = "zero,one,two,three,four,five,six,seven,eight,nine"
+N = 40
+SHORT = ["--epochs", "3", "--device", "cpu"]
+
+
+def picture(i: int) -> Image.Image:
+    return Image.fromarray(
+        np.kron((255 - load_digits().images[i] * 255 / 16).astype("uint8"), np.ones((4, 4), "uint8"))
+    )
+
+
+def write_data(place: Path) -> None:
+    """``pics``, ``few.csv`` with labels of eight of them, and ``said`` with annotations of all."""
+    (place / "pics").mkdir(parents=True)
+    for i in range(N):
+        picture(i).save(place / "pics" / f"{i:03}.png")
+    names, target = NAMES.split(","), load_digits().target
+    with (place / "few.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file_name", "label"), *((f"{i:03}.png", names[target[i]]) for i in range(8))])
+
+
+def zerolabel(place: Path, *arguments: object) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ZEROLABEL_CACHE": str(place / "cache")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "zerolabel", *map(str, arguments)], cwd=place, env=environment, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+COMMANDS = {
+    "run": ["run", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--student", "light", *SHORT],
+    "features": ["run", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--student", "linear", *SHORT],
+    "train": ["train", "pics", "said/annotations.parquet", "--student", "light", *SHORT],
+    "compare": ["compare", "pics", "said/annotations.parquet", "--learners", "cc,proden", "--seeds", "1", *SHORT],
+    "adapt": ["adapt", "pics", "-c", NAMES, "--vlm", "glyphs", "--method", "ueo", "--few-shot", "few.csv", *SHORT],
+    "annotate": ["annotate", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--device", "cpu"],
+}
+RESULTS = {
+    "run": ("annotations.parquet", "predictions.parquet"),
+    "features": ("annotations.parquet", "predictions.parquet"),
+    "train": ("annotations.parquet", "predictions.parquet"),
+    "compare": ("runs/cc-0/probabilities.safetensors", "runs/proden-0/probabilities.safetensors"),
+    "adapt": ("adapted.safetensors",),
+    "annotate": ("annotations.parquet",),
+}
+FIRST = ("config.json", "stages.json", "comparison.json", "request.json", "checkpoint", "run.json", "adapted.json")
+
+
+def command(kind: str, change: str) -> list[str]:
+    """The arguments of a command, as they are after a change."""
+    said = COMMANDS[kind]
+    if change != "class order" or kind in ("train", "compare"):
+        return said
+    return [",".join(reversed(NAMES.split(","))) if word == NAMES else word for word in said]
+
+
+def change_nothing(place: Path, pick: random.Random) -> None:
+    """The data stays as it is."""
+
+
+def one_more_one_less(place: Path, pick: random.Random) -> None:
+    (place / "pics" / f"{pick.randrange(20, N):03}.png").unlink()
+    picture(N + pick.randrange(100)).save(place / "pics" / "-0.png")
+
+
+def renamed(place: Path, pick: random.Random) -> None:
+    shown = pick.randrange(10, N)
+    (place / "pics" / f"{shown:03}.png").rename(place / "pics" / f"9{shown:03}.png")
+
+
+def swapped(place: Path, pick: random.Random) -> None:
+    a, b = (place / "pics" / f"{i:03}.png" for i in pick.sample(range(10, N), 2))
+    a_content, b_content = a.read_bytes(), b.read_bytes()
+    a.write_bytes(b_content)
+    b.write_bytes(a_content)
+
+
+def corrected(place: Path, pick: random.Random) -> None:
+    rows = list(csv.reader((place / "few.csv").open()))
+    row = pick.randrange(1, len(rows))
+    rows[row][1] = "one" if rows[row][1] != "one" else "two"
+    with (place / "few.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def other_annotations(place: Path, pick: random.Random) -> None:
+    shutil.copy(place / "said" / f"other{pick.randrange(2)}.parquet", place / "said" / "annotations.parquet")
+
+
+CHANGES = {
+    "none": change_nothing,
+    "one more, one less": one_more_one_less,
+    "renamed": renamed,
+    "swapped": swapped,
+    "few-shot corrected": corrected,
+    "class order": change_nothing,
+    "annotations replaced": other_annotations,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command that went on ended, and how a fresh one did on the same data."""
+
+    kind: str
+    change: str
+    killed: str
+    code: int
+    told: str
+    fresh_code: int
+    same: bool | None
+
+    @property
+    def fine(self) -> bool:
+        errors = [line for line in self.told.splitlines() if line.startswith("error: ")]
+        refused = self.code == 2 and len(errors) == 1 and "Traceback" not in self.told
+        return refused or (self.code == self.fresh_code == 0 and self.same is True)
+
+
+def kill(place: Path, process: subprocess.Popen[str], out: Path, pick: random.Random) -> str:
+    """End it and its workers at a random moment after a random one of its files is there, or let it end."""
+    mark, wait, until = pick.choice((*FIRST, "")), pick.random() * 0.3, time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+        if mark and any(mark in str(path) for path in out.rglob("*")):
+            time.sleep(wait)
+            break
+        time.sleep(0.01)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return f"{mark or 'the end'} + {wait:.2f} s"
+
+
+def same_files(kind: str, a: Path, b: Path) -> bool:
+    for name in RESULTS[kind]:
+        if name.endswith(".parquet"):
+            if not pd.read_parquet(a / name).equals(pd.read_parquet(b / name)):
+                return False
+        elif (a / name).read_bytes() != (b / name).read_bytes():
+            return False
+    return True
+
+
+def kill_and_change(data: Path, place: Path, kind: str, change: str, pick: random.Random) -> Outcome:
+    """Kill a command, change the data, go on, and do the same in a fresh folder."""
+    shutil.copytree(data, place)
+    killed = kill(place, zerolabel(place, *COMMANDS[kind], "-o", "out"), place / "out", pick)
+    CHANGES[change](place, pick)
+    again = [] if kind == "compare" else ["--resume"]
+    process = zerolabel(place, *command(kind, change), "-o", "out", *again)
+    _, told = process.communicate(timeout=300)
+    if process.returncode != 0:
+        return Outcome(kind, change, killed, process.returncode, told, 0, None)
+    fresh = zerolabel(place, *command(kind, change), "-o", "fresh")
+    fresh.communicate(timeout=300)
+    same = fresh.returncode == 0 and same_files(kind, place / "out", place / "fresh")
+    return Outcome(kind, change, killed, 0, told, fresh.returncode, same)
