@@ -1,0 +1,85 @@
+"""Signals: a command that is stopped says how it goes on, and its exit code tells why it ended."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from zerolabel.cli import COMMANDS
+from zerolabel.cli.stopping import how_to_go_on
+
+WAITS = """
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from zerolabel import cli
+def command(*_, **__):
+    print("begun", flush=True)
+    time.sleep(60)
+cli.app = lambda **_: command()
+cli.main(["run", "--overwrite"])
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_each_signal_has_its_code_and_one_sentence(number, code):
+    process = subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    assert told == "error: stopped; the same command with --resume in place of --overwrite goes on.\n"
+
+
+def test_interrupted_at_a_terminal():
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS], stdin=side, stdout=side, stderr=side, start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(side)
+    said = b""
+    while b"begun" not in said:
+        said += os.read(main, 1000)
+    os.write(main, b"\x03")
+    try:
+        while True:
+            said += os.read(main, 1000)
+    except OSError:  # the terminal is closed
+        pass
+    assert process.wait(60) == 130
+    assert b"the same command with --resume in place of --overwrite goes on" in said
+    os.close(main)
+
+
+def test_a_parser_that_takes_interrupts_to_itself(tmp_path):
+    """A real command, interrupted while it lists a pipe that never says anything."""
+    os.mkfifo(tmp_path / "list.txt")
+    source = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from zerolabel.cli import main;"
+    source += f"print('begun', flush=True); main(['predict', '.', {str(tmp_path / 'list.txt')!r}])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["run", "pics"], "the same command with --resume goes on"),
+        (["annotate", "pics", "--overwrite"], "--resume in place of --overwrite"),
+        (["train", "pics", "--resume"], "the same command goes on"),
+        (["compare", "pics"], "the same command goes on"),
+        (["predict", "out", "pics"], "starts again"),
+        ([], "starts again"),
+    ],
+)
+def test_how_it_goes_on(given, told):
+    assert told in how_to_go_on(given, COMMANDS)
