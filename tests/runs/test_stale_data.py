@@ -12,8 +12,8 @@ import torch
 from kill_and_change import COMMANDS, SHORT, here, picture, write_data
 
 from zerolabel.annotations import Annotations
-from zerolabel.annotations.agreement import changed, unchanged
 from zerolabel.annotations.digest import differing, of_annotations, of_images
+from zerolabel.annotations.image_check import changed, unchanged
 from zerolabel.data.images import ImageSet
 from zerolabel.data.views import Features
 from zerolabel.errors import InputError

@@ -90,7 +90,7 @@ def test_parquet_of_bytes(shape, column, photo, tmp_path):
         {"image": pa.array([{"path": "p/0.png"}, {"path": "p/1.png"}])},
         {"image": pa.array([{"path": "p/0.png", "bytes": None}, {"path": "p/1.png", "bytes": None}])},
     ],
-    ids=str,
+    ids=lambda column: "-".join(f"{name}_{values.type}" for name, values in column.items()),
 )
 def test_parquet_of_paths(column, folder):
     pq.write_table(pa.table(column), folder / "a.parquet")
