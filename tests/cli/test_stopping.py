@@ -5,7 +5,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -53,21 +52,6 @@ def test_interrupted_at_a_terminal():
     assert process.wait(60) == 130
     assert b"the same command with --resume in place of --overwrite goes on" in said
     os.close(main)
-
-
-def test_a_parser_that_takes_interrupts_to_itself(tmp_path):
-    """A real command, interrupted while it lists a pipe that never says anything."""
-    os.mkfifo(tmp_path / "list.txt")
-    source = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from zerolabel.cli import main;"
-    source += f"print('begun', flush=True); main(['predict', '.', {str(tmp_path / 'list.txt')!r}])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdout.readline() == "begun\n"
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode != 0
 
 
 @pytest.mark.parametrize(

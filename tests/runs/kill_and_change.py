@@ -1,6 +1,7 @@
 """Commands on a few digits that are killed, then go on after the data was changed: as fresh, or refused."""
 
 import csv
+import io
 import os
 import random
 import shutil
@@ -8,13 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from zerolabel.cli import main
 
 NAMES = "zero,one,two,three,four,five,six,seven,eight,nine"
 N = 40
@@ -22,9 +27,8 @@ SHORT = ["--epochs", "3", "--device", "cpu"]
 
 
 def picture(i: int) -> Image.Image:
-    return Image.fromarray(
-        np.kron((255 - load_digits().images[i] * 255 / 16).astype("uint8"), np.ones((4, 4), "uint8"))
-    )
+    grey = (255 - load_digits().images[i] * 255 / 16).astype("uint8")
+    return Image.fromarray(np.kron(grey, np.ones((4, 4), "uint8")))
 
 
 def write_data(place: Path) -> None:
@@ -43,6 +47,19 @@ def zerolabel(place: Path, *arguments: object) -> subprocess.Popen[str]:
         [sys.executable, "-m", "zerolabel", *map(str, arguments)], cwd=place, env=environment, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
+
+
+def here(place: Path, *arguments: object) -> tuple[int, str]:
+    """The same in this process: exit code and what was told."""
+    told, code = io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(told), redirect_stdout(io.StringIO()):
+        patch.chdir(place)
+        patch.setenv("ZEROLABEL_CACHE", str(place / "cache"))
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return code, told.getvalue()
 
 
 COMMANDS = {
@@ -165,11 +182,9 @@ def kill_and_change(data: Path, place: Path, kind: str, change: str, pick: rando
     killed = kill(place, zerolabel(place, *COMMANDS[kind], "-o", "out"), place / "out", pick)
     CHANGES[change](place, pick)
     again = [] if kind == "compare" else ["--resume"]
-    process = zerolabel(place, *command(kind, change), "-o", "out", *again)
-    _, told = process.communicate(timeout=300)
-    if process.returncode != 0:
-        return Outcome(kind, change, killed, process.returncode, told, 0, None)
-    fresh = zerolabel(place, *command(kind, change), "-o", "fresh")
-    fresh.communicate(timeout=300)
-    same = fresh.returncode == 0 and same_files(kind, place / "out", place / "fresh")
-    return Outcome(kind, change, killed, 0, told, fresh.returncode, same)
+    code, told = here(place, *command(kind, change), "-o", "out", *again)
+    if code != 0:
+        return Outcome(kind, change, killed, code, told, 0, None)
+    fresh, _ = here(place, *command(kind, change), "-o", "fresh")
+    same = fresh == 0 and same_files(kind, place / "out", place / "fresh")
+    return Outcome(kind, change, killed, 0, told, fresh, same)

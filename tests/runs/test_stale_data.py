@@ -145,6 +145,7 @@ def test_what_is_refused_replaces_nothing(bad, data, tmp_path):
 
 HOLDS = """
 import sys, time
+from pathlib import Path
 from zerolabel.files import alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
