@@ -2,7 +2,7 @@
 
 Every figure is of one call of ``zerolabel adapt``, judged on the 500 held-out digits by what ``adapted:FOLDER`` means,
 which is the unadapted model where the check without labels saw no help; figures named ``learnt_`` are of what was
-learnt in any case. Parts:
+learned in any case. Parts:
 
 - ``methods``: every method on all 1,297 digits; those of a few labels get four of each class, drawn anew by each seed;
 - ``skewed``: the methods without labels on pools whose class sizes fall to a tenth and to a fiftieth, with the prior
@@ -53,7 +53,7 @@ SEEDS = (0, 1, 2)
 DIGITS = tuple("0123456789")
 NAMED, ABSENT = 6, 2
 SHOTS = 4
-UNLABELLED = tuple(name for name in METHODS if name not in SUPERVISED)
+UNLABELED = tuple(name for name in METHODS if name not in SUPERVISED)
 LEARNERS = ("cpl", "upl", "tent", "pouf", "must", "dpa", "lafter", "proden", "coreg")
 """Learners that are methods under their own names."""
 UNIFORM = ("grip", "ifpl", "fpl", "infomax", "pouf", "must", "dpa")
@@ -69,7 +69,7 @@ class Run:
 
     Attributes:
         part: of the benchmark.
-        pool: list of unlabelled images.
+        pool: list of unlabeled images.
         method: of ``zerolabel adapt``.
         seed: of training, of the few labels, and of the pool where that is drawn.
         options: further ones.
@@ -143,7 +143,7 @@ def few_labels(seed: int) -> Path:
 
 
 def pool_file(pool: str, seed: int) -> Path:
-    """A list of unlabelled digits: ``all``, ``ratio R``, or a scenario of `open_set.SCENARIOS`."""
+    """A list of unlabeled digits: ``all``, ``ratio R``, or a scenario of `open_set.SCENARIOS`."""
     file = WORK / "images" / f"{pool.replace(' ', '-')}-{seed}.txt"
     if file.is_file():
         return file
@@ -196,7 +196,7 @@ def judge(spec: str, classes: tuple[str, ...] = DIGITS) -> dict[str, float]:
     return found
 
 
-def learnt(run: Run) -> dict[str, float]:
+def learned(run: Run) -> dict[str, float]:
     """What training gave, also where the check without labels did not take it."""
     record = json.loads((run.folder / "adapted.json").read_text())
     forced = run.folder / "forced"
@@ -212,7 +212,7 @@ def adapt(run: Run) -> dict[str, Any]:
     if file.is_file():
         row = dict(json.loads(file.read_text()))
         if "learnt_accuracy" not in row:
-            row |= learnt(run)
+            row |= learned(run)
             file.write_text(json.dumps(row) + "\n")
         return row
     start = time.perf_counter()
@@ -222,7 +222,7 @@ def adapt(run: Run) -> dict[str, Any]:
     row = {
         "part": run.part, "pool": run.pool, "method": run.name, "prompt": record["prompt"], "seed": run.seed,
         "used": record["used"], "wall_seconds": round(seconds, 1), "command": " ".join(run.command()),
-        **judge(f"adapted:{run.folder}", run.classes), **learnt(run),
+        **judge(f"adapted:{run.folder}", run.classes), **learned(run),
     }  # fmt: skip
     file.write_text(json.dumps(row) + "\n")
     return row
@@ -232,11 +232,11 @@ def runs(parts: list[str]) -> Iterator[Run]:
     """All adaptations of the parts, seed by seed."""
     for seed in SEEDS:
         if "methods" in parts:
-            of_all = (*UNLABELLED, *LEARNERS, *SOLVERS, *SUPERVISED)
+            of_all = (*UNLABELED, *LEARNERS, *SOLVERS, *SUPERVISED)
             yield from (Run("methods", "all", method, seed) for method in of_all)
         if "skewed" in parts:
             for ratio in ("ratio 10", "ratio 50"):
-                yield from (Run("skewed", ratio, method, seed) for method in (*UNLABELLED, *LEARNERS[:-2], *SOLVERS))
+                yield from (Run("skewed", ratio, method, seed) for method in (*UNLABELED, *LEARNERS[:-2], *SOLVERS))
                 yield from (Run("skewed", ratio, m, seed, ("--set", "prior=uniform")) for m in UNIFORM)
         if "open" in parts:
             for scenario in open_set.SCENARIOS:

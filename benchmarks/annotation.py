@@ -133,7 +133,7 @@ def speed(work: Path, count: int, naive_images: int, batch: int) -> dict[str, An
     """Images per second: of `annotate` with all it does, from files to annotations on disk, and of the other ways."""
     encoder, images = vit(work / "vit"), photographs(work / "photographs", count)
     templates = TEMPLATES["generic"]
-    pixels = encoder.normalise(torch.stack([encoder.pixels(images.read(i)) for i in range(min(batch, count))]))
+    pixels = encoder.normalize(torch.stack([encoder.pixels(images.read(i)) for i in range(min(batch, count))]))
     encoder.encode_images(pixels)
     turns = Turns(encoder, images, pixels, naive_images)
     whole = seconds_of(

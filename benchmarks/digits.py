@@ -36,7 +36,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "without co-pseudo-labels": ("balanced", ["--set", "co_pseudo_labels=false"]),
     "plain supervised contrast": ("balanced", ["--set", "contrast=supervised"]),
     "without prototypes": ("balanced", ["--set", "prototype_weight=0"]),
-    "without the unlabelled split": ("balanced", ["--set", "unlabelled_split=false"]),
+    "without the unlabelled split": ("balanced", ["--set", "unlabeled_split=false"]),
     "candidates equal, as in the paper": ("balanced", equal_candidates.flags()),
     "cross-entropy on zero-shot labels": ("balanced", ["--learner", "cross_entropy"]),
     "knowledge distillation": ("balanced", ["--learner", "distillation"]),
@@ -53,7 +53,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
 
 @dataclass(frozen=True)
 class Pool:
-    """Unlabelled images, and the true labels of these and of the held-out ones."""
+    """Unlabeled images, and the true labels of these and of the held-out ones."""
 
     images: Path
     truth: Path

@@ -5,7 +5,7 @@ The algorithm is the one of `zerolabel.learners.coreg` (Wang et al., AAAI 2025, 
 usually is: images are augmented one by one on the processor, every view and every split has a forward call of its
 own, candidate losses,
 prototypes, contrastive masks and division losses are built in loops over samples. The convolutions are the same, in
-the default memory layout. Nothing is slowed down on purpose: arithmetic within one sample is vectorised, and no
+the default memory layout. Nothing is slowed down on purpose: arithmetic within one sample is vectorized, and no
 gradient is kept where none is needed.
 """
 
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from zerolabel.networks import Network
 
 PRINTED = {
-    "labelling": "joint",
+    "labeling": "joint",
     "squared_error": "sum",
     "ramp_by": "epoch",
     "alignment": "whole",
@@ -75,7 +75,7 @@ def distort(image: Image) -> Image:
     s = np.random.rand()
     both, keep = 2 * s - 1, 0.05 + 0.9 * s
     size, angle = image.shape[-1], both * math.pi / 6
-    grey = (image * np.array([0.299, 0.587, 0.114]).reshape(3, 1, 1)).sum(0, keepdims=True)
+    gray = (image * np.array([0.299, 0.587, 0.114]).reshape(3, 1, 1)).sum(0, keepdims=True)
     operations: list[Callable[[], Image]] = [
         lambda: affine(image, [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]),
         lambda: affine(image, [[1, 0], [0.3 * both, 1]]),
@@ -86,8 +86,8 @@ def distort(image: Image) -> Image:
         lambda: auto_contrast(image),
         lambda: equalize(image),
         lambda: image * keep,
-        lambda: np.clip(grey.mean() + keep * (image - grey.mean()), 0, 1),
-        lambda: np.clip(grey + keep * (image - grey), 0, 1),
+        lambda: np.clip(gray.mean() + keep * (image - gray.mean()), 0, 1),
+        lambda: np.clip(gray + keep * (image - gray), 0, 1),
         lambda: np.clip((1 - keep) * ndimage.uniform_filter(image, (0, 3, 3)) + keep * image, 0, 1),
         lambda: posterize(image, s),
         lambda: np.where(image < s, image, 1 - image),
@@ -96,7 +96,7 @@ def distort(image: Image) -> Image:
 
 
 def weak(image: Image, flip: bool = True) -> Tensor:
-    """A weak view, normalised to [-1, 1]."""
+    """A weak view, normalized to [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray((crop(image, flip) - 0.5) / 0.5, dtype=np.float32))
 
 
@@ -270,7 +270,7 @@ class PlainCoReg:
         log_p, mixed = own.network.head(features).log_softmax(1), share * target + (1 - share) * target[order]
         terms = {
             "consistency": -(mixed[clean] * log_p[clean]).sum(1).mean(),
-            "unlabelled": ((log_p[~clean].exp() - mixed[~clean]) ** 2).sum(1).mean() * min((since + 1) / self.ramp, 1),
+            "unlabeled": ((log_p[~clean].exp() - mixed[~clean]) ** 2).sum(1).mean() * min((since + 1) / self.ramp, 1),
         }
         if since > self.delay:
             z = F.normalize(own.projector(features), dim=1)

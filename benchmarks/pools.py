@@ -111,7 +111,7 @@ def fashion(folder: Path, data: Path) -> Pool:
     chosen = first_of_each(file["y_train"], 100)
     pool.write("train", (file["x_train"][i] for i in chosen), file["y_train"][chosen].tolist())
     pool.write("test", iter(file["x_test"][:1000]), file["y_test"][:1000].tolist())
-    pool.simulate(pool.annotations, "instance", "--labelled", 3)
+    pool.simulate(pool.annotations, "instance", "--labeled", 3)
     return pool
 
 
@@ -127,7 +127,7 @@ def fer2013(folder: Path, data: Path) -> Pool:
         rows = np.flatnonzero((file["split"] == split) & np.isin(file["label"], numbers))
         rows = rows[first_of_each(file["label"][rows], count)]
         pool.write(part, (picture(file, i) for i in rows), np.searchsorted(numbers, file["label"][rows]).tolist())
-    pool.simulate(pool.annotations, "instance", "--labelled", 150)
+    pool.simulate(pool.annotations, "instance", "--labeled", 150)
     return pool
 
 

@@ -34,7 +34,7 @@ def apart(kind: str) -> dict[str, Any]:
 
 
 def cost(kind: str) -> dict[str, Any]:
-    """Forward passes in the time of the fastest step but the first, peak memory in bytes, number of weights learnt."""
+    """Forward passes in the time of the fastest step but the first, peak memory in bytes, number of weights learned."""
     torch.manual_seed(0)
     model, parts = open_clip.create_model("ViT-B-32", pretrained=None).eval(), set(kind.split("+"))
     classes = Classes(tuple(f"class number {i}" for i in range(CLASSES)))
@@ -42,8 +42,8 @@ def cost(kind: str) -> dict[str, Any]:
     network = PromptedNetwork.of(model, open_clip.get_tokenizer("ViT-B-32"), kind, words, classes, ("{}",), 224)
     pixels = torch.rand(IMAGES, 3, 224, 224)
     x = functional.normalize(torch.randn(IMAGES, 512), dim=1) if parts <= ON_FEATURES else pixels
-    learnt = [p for p in network.parameters() if p.requires_grad]
-    optimizer, times = torch.optim.SGD(learnt, 1e-6), []
+    learned = [p for p in network.parameters() if p.requires_grad]
+    optimizer, times = torch.optim.SGD(learned, 1e-6), []
     for _ in range(STEPS):
         start = time.perf_counter()
         network(x).square().mean().backward()
@@ -55,7 +55,7 @@ def cost(kind: str) -> dict[str, Any]:
     with torch.no_grad():
         model.encode_image(pixels)
     forwards = round(min(times[1:]) / (time.perf_counter() - start), 2)
-    return {"prompt": kind, "forwards": forwards, "memory": memory, "learnt": sum(p.numel() for p in learnt)}
+    return {"prompt": kind, "forwards": forwards, "memory": memory, "learnt": sum(p.numel() for p in learned)}
 
 
 if __name__ == "__main__":

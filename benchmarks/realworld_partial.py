@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from benchmarks import committed
 from benchmarks.comparison import ALL
 from zerolabel.annotations import Annotations
-from zerolabel.blocks.targets import normalise, uniform_over
+from zerolabel.blocks.targets import normalize, uniform_over
 from zerolabel.data.views import Features
 from zerolabel.learners import LEARNERS
 from zerolabel.learners.base import hyper_parameters
@@ -103,7 +103,7 @@ def annotate(candidates: Tensor, seed: int) -> Annotations:
         sha256=("",) * n,
         sizes=torch.zeros(n, 2, dtype=torch.long),
         votes=torch.zeros(n, 0, dtype=torch.long),
-        scores=normalise(uniform_over(candidates) * (1 + drawn / 1000)),
+        scores=normalize(uniform_over(candidates) * (1 + drawn / 1000)),
         candidates=candidates,
         labels=torch.full((n,), -1),
         annotators=(),

@@ -31,14 +31,14 @@ def regrets(runs: pd.DataFrame) -> dict[str, float]:
     here = [name for name in CRITERIA if name in means and means[name].notna().all()]
     chosen = {name: str(means[name].idxmax()) for name in here}
     chosen["ranked"] = model_selection.ranked(means[model_selection.DEFAULT].to_dict())[0]
-    chosen[f"always {model_selection.FAVOURITE}"] = model_selection.FAVOURITE
+    chosen[f"always {model_selection.FAVORITE}"] = model_selection.FAVORITE
     best = means["accuracy"].max()
     return {
         name: float(best - means["accuracy"][learner]) for name, learner in chosen.items() if learner in means.index
     }
 
 
-def summarise(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def summarize(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Mean regret, share of cells within 1.5 points of the best, and number of cells, by criterion."""
     table = pd.DataFrame.from_dict(cells, orient="index")
     return {
@@ -94,7 +94,7 @@ def main() -> None:
     runs = {name: pd.DataFrame(cell["runs"]) for name, cell in compared.items()}
     cells = {name: regrets(table) for name, table in runs.items() if not read["settings"][name]["options"]}
     warned = {name: alarms(table, compared[name]["annotator_pool_accuracy"]) for name, table in runs.items()}
-    found = summarise(cells)
+    found = summarize(cells)
     RESULTS.write_text(json.dumps({"criteria": found, "regret": cells, "alarms": warned}, indent=1) + "\n")
     Console().print(table_of_regret(found), table_of_alarms(warned))
 

@@ -5,7 +5,7 @@
 **What is timed** is `zerolabel.training.run_epoch`, the product's own code, on one whole epoch after the warm-up in
 which every term of the loss takes part: views, scoring of all images by both networks, alignment, the mixture, the
 passes of both networks, momentum copies, queue, prototypes, losses, backward, optimizer. The images are scikit-learn's
-digits in colour at 32 pixels. The division into partial and unlabelled split is computed as ever and then replaced
+digits in color at 32 pixels. The division into partial and unlabeled split is computed as ever and then replaced
 by one half each, so that the number of steps is known. An epoch here is `--steps` steps of each network, far fewer
 than in a real training, so what happens once an epoch weighs more than it would there.
 
@@ -13,7 +13,7 @@ than in a real training, so what happens once an epoch weighs more than it would
 networks' backbones, heads and projectors, momentum copies included, forward and backward: their inputs, modes and
 output gradients are recorded in a first epoch, and the calls are then repeated on these tensors, step by step, first
 forward and then backward, in the same precision and memory layout. Epochs and repetitions alternate; the share is the
-median over pairs of neighbours.
+median over pairs of neighbors.
 
 **Ratio** = seconds of an epoch of `benchmarks.plain_coreg` over seconds of the product's, on the same images, splits
 and shapes; they alternate too.

@@ -41,7 +41,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str,
 
 @dataclass(frozen=True)
 class World:
-    """Points around class centres, the truth that no learner sees, and what noisy annotators say of them."""
+    """Points around class centers, the truth that no learner sees, and what noisy annotators say of them."""
 
     features: Float[Tensor, "N D"]
     truth: Int[Tensor, " N"]
@@ -82,8 +82,8 @@ def build_world(
 ) -> World:
     """Annotators that err independently, each right on `accuracy` of the images and else on a random class."""
     truth = torch.arange(n) % n_classes
-    centres = torch.nn.functional.normalize(torch.randn(n_classes, dimension), dim=1)
-    features = torch.nn.functional.normalize(centres[truth] + 0.14 * torch.randn(n, dimension), dim=1)
+    centers = torch.nn.functional.normalize(torch.randn(n_classes, dimension), dim=1)
+    features = torch.nn.functional.normalize(centers[truth] + 0.14 * torch.randn(n, dimension), dim=1)
     wrong = (truth[:, None] + torch.randint(1, n_classes, (n, annotators))) % n_classes
     votes = torch.where(torch.rand(n, annotators) < accuracy, truth[:, None], wrong)
     scores = torch.stack([(votes == c).sum(1) for c in range(n_classes)], 1) + 0.1 * torch.rand(n, n_classes)

@@ -292,7 +292,7 @@ def test_every_kind_of_student_trains_on_given_annotations(done, digits, call, t
     assert metrics["n_skipped"] == 2
     stages = {"few images", "linear", "features", "via"} & {name}
     assert ("train on features" in metrics["seconds"]) == bool(stages)
-    assert ("spread over neighbours" in said) == (name != "timm")
+    assert ("spread over neighbors" in said) == (name != "timm")
 
 
 def test_a_persons_labels_are_taken(digits, call, tmp_path, done):

@@ -30,8 +30,8 @@ def write(folder: Path, start: int, count: int) -> Path:
         rows = csv.writer(file)
         rows.writerow(["file_name", "label"])
         for i in range(start, start + count):
-            grey = (pixels[i].reshape(8, 8) / 16 * 255).round().astype(np.uint8)
-            Image.fromarray(grey).save(folder / f"{i:04d}.png")
+            gray = (pixels[i].reshape(8, 8) / 16 * 255).round().astype(np.uint8)
+            Image.fromarray(gray).save(folder / f"{i:04d}.png")
             rows.writerow([f"{i:04d}.png", CLASSES[targets[i]]])
     return folder
 

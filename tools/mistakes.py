@@ -120,8 +120,8 @@ MISTAKES = (
     Mistake(
         "targets: alignment the other way",
         "blocks/targets.py",
-        "normalise(p * prior / p.mean(0).clamp_min(TINY))",
-        "normalise(p * p.mean(0) / prior.clamp_min(TINY))",
+        "normalize(p * prior / p.mean(0).clamp_min(TINY))",
+        "normalize(p * p.mean(0) / prior.clamp_min(TINY))",
         TARGETS,
     ),
     Mistake(
@@ -148,8 +148,8 @@ MISTAKES = (
     Mistake(
         "targets: Sinkhorn without the prior",
         "blocks/targets.py",
-        "normalise(rows * (prior / rows.mean(0)",
-        "normalise(rows * (1 / rows.mean(0)",
+        "normalize(rows * (prior / rows.mean(0)",
+        "normalize(rows * (1 / rows.mean(0)",
         TARGETS,
     ),
     Mistake(
@@ -195,10 +195,10 @@ MISTAKES = (
         COREG,
     ),
     Mistake(
-        "coreg: unlabelled term without ramp",
+        "coreg: unlabeled term without ramp",
         "learners/coreg.py",
-        "return self.unlabelled_weight * (min(passed / self.ramp, 1.0) if self.ramp else 1.0)",
-        "return self.unlabelled_weight",
+        "return self.unlabeled_weight * (min(passed / self.ramp, 1.0) if self.ramp else 1.0)",
+        "return self.unlabeled_weight",
         COREG,
     ),
     Mistake(
@@ -284,7 +284,7 @@ MISTAKES = (
         SOLVERS,
     ),
     Mistake(
-        "em_dirichlet: shares are not favoured",
+        "em_dirichlet: shares are not favored",
         "adaptation/transduction/em_dirichlet.py",
         "weight = classes // 5 if",
         "weight = 1.0 if",

@@ -154,10 +154,10 @@ def run_simulated(plan: Plan, place: Place) -> dict[str, Any]:
 
 
 def run_adapt(plan: Plan, place: Place) -> dict[str, Any]:
-    """A part of the model learnt, and the model with it on the test images.
+    """A part of the model learned, and the model with it on the test images.
 
     zerolabel keeps the model as it was where its check finds that adapting did not help; no paper has such a check,
-    so that the figure is that of what was learnt, and ``helped`` says what the check found.
+    so that the figure is that of what was learned, and ``helped`` says what the check found.
     """
     words = arguments(plan, place, "adapt")
     command(*words, "--resume")

@@ -104,7 +104,7 @@ DATA_SETS: dict[str, DataSet] = {
     "cub": DataSet("CUB-200-2011", "vision.caltech.edu/datasets/cub_200_2011", None),
     "ucf101": DataSet("UCF101, middle frames", "crcv.ucf.edu/data/UCF101.php", None),
 }  # fmt: skip
-"""By key; Flowers102's and DTD's test images are the papers', their unlabelled pool is torchvision's ``train``."""
+"""By key; Flowers102's and DTD's test images are the papers', their unlabeled pool is torchvision's ``train``."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Pool:
     """Which training images a run is given, and what of their labels.
 
     Attributes:
-        shots: labelled images per class; 0 none.
+        shots: labeled images per class; 0 none.
         seen: share of the classes, the first ones in a drawn order, of which all labels are given.
         most: images per class at most; 0 does not limit them.
         ratio: how many times the first class is larger than the last.
@@ -132,7 +132,7 @@ ABLATIONS: dict[str, Own] = {
     "Co-Reg without co-pseudo-labels": {"co_pseudo_labels": False},
     "Co-Reg with plain SupCon": {"contrast": "supervised"},
     "Co-Reg without prototypes": {"prototype_weight": 0},
-    "Co-Reg without the unlabelled split": {"unlabelled_split": False},
+    "Co-Reg without the unlabeled split": {"unlabeled_split": False},
 }
 BASELINES: dict[str, tuple[str, Own, str]] = {
     "KD": ("distillation", {}, ONE),

@@ -41,14 +41,14 @@ def grip(cell: Cell, prompt: str) -> list[Plan]:
     rate = settings(lr=0.01) if prompt == "both" else ()
     if cell.method in ("CoOp", "VPT", "UPT"):
         options: Options = ("--method", "coop", "--prompt", prompt, "--epochs", "150", *GRIP, *rate)
-    elif cell.method in UNLABELLED:
-        options = (*unlabelled(cell.method), "--prompt", prompt, *(rate if cell.method == "GRIP" else ()))
+    elif cell.method in UNLABELED:
+        options = (*unlabeled(cell.method), "--prompt", prompt, *(rate if cell.method == "GRIP" else ()))
     else:
         return []
     return [Plan(cell.data, "adapt", measure, templates=ONE, options=options, pool=pool)]
 
 
-UNLABELLED: dict[str, Options] = {
+UNLABELED: dict[str, Options] = {
     "GRIP": ("--method", "grip", "--epochs", "1500", *GRIP, *settings(prior="uniform")),
     "FPL": ("--method", "fpl", "--epochs", "150", *GRIP, *settings(prior="uniform")),
     "CPL": ("--method", "cpl", "--epochs", "500", *settings(lr=0.02, batch_size=64)),
@@ -60,9 +60,9 @@ UNLABELLED: dict[str, Options] = {
 """Methods without labels as their code has them; MUST's are those of DTD, the only ones known here."""
 
 
-def unlabelled(method: str) -> Options:
-    """Its options; scores are never spread over neighbours, for no paper does."""
-    options = UNLABELLED[method]
+def unlabeled(method: str) -> Options:
+    """Its options; scores are never spread over neighbors, for no paper does."""
+    options = UNLABELED[method]
     return (*options, "--no-propagate", *(published(adapt) if options[1] in PUBLISHED else ()))
 
 
@@ -73,8 +73,8 @@ def tuned(cell: Cell, vlm: str, templates: str, pool: Pool = WHOLE, measure: str
     """The model as it is, or tuned without labels; for each data set of a mean."""
     if cell.method in ("CLIP", "zero-shot"):
         plan = Plan("", "annotate", measure, vlm=vlm, templates=templates, pool=pool)
-    elif cell.method in UNLABELLED:
-        plan = Plan("", "adapt", measure, vlm=vlm, templates=templates, options=unlabelled(cell.method), pool=pool)
+    elif cell.method in UNLABELED:
+        plan = Plan("", "adapt", measure, vlm=vlm, templates=templates, options=unlabeled(cell.method), pool=pool)
     else:
         return []
     return [replace(plan, data=data) for data in cell.data_sets]
@@ -118,17 +118,17 @@ def batches(cell: Cell) -> list[Plan]:
     return solved(cell, B16, Tasks(least, largest, int(batch), 1000 if int(batch) < 1000 else 100))
 
 
-LABELLED = {
+LABELED = {
     "CoOp": "coop", "CoCoOp": "cocoop", "CLIP-Adapter": "clip-adapter", "Tip-Adapter": "tip-adapter",
     "Tip-Adapter-F": "tip-adapter-f", "LP++": "lp++", "CLIP-LoRA": "clip-lora",
 }  # fmt: skip
 
 
-def labelled(cell: Cell, shots: int, vlm: str) -> list[Plan]:
+def labeled(cell: Cell, shots: int, vlm: str) -> list[Plan]:
     """Methods of a few labels a class."""
-    if cell.method not in LABELLED:
+    if cell.method not in LABELED:
         return []
-    return [few_shot(data, LABELLED[cell.method], shots, vlm) for data in cell.data_sets]
+    return [few_shot(data, LABELED[cell.method], shots, vlm) for data in cell.data_sets]
 
 
 PROTOCOLS: dict[str, Callable[[Cell], list[Plan]]] = {
@@ -142,7 +142,7 @@ PROTOCOLS: dict[str, Callable[[Cell], list[Plan]]] = {
     "grip text": lambda cell: grip(cell, "text"),
     "grip visual": lambda cell: grip(cell, "visual"),
     "grip both": lambda cell: grip(cell, "both"),
-    "unlabelled": lambda cell: tuned(cell, B32, PHOTO),
+    "unlabeled": lambda cell: tuned(cell, B32, PHOTO),
     "must": lambda cell: tuned(cell, B16, PHOTO),
     "pool 1": uneven,
     "pool 10": uneven,
@@ -153,10 +153,10 @@ PROTOCOLS: dict[str, Callable[[Cell], list[Plan]]] = {
     "transductive b16": lambda cell: solved(cell, B16, Tasks()),
     "batches": batches,
     "tasks": lambda cell: solved(cell, RN50, Tasks(5, 5, 75, 1000)),
-    "shots 16": lambda cell: labelled(cell, 16, B16),
-    "shots 16 b32": lambda cell: labelled(cell, 16, B32),
-    "shots 16 l14": lambda cell: labelled(cell, 16, L14),
-    "shots 4 rn50": lambda cell: labelled(cell, 4, RN50),
+    "shots 16": lambda cell: labeled(cell, 16, B16),
+    "shots 16 b32": lambda cell: labeled(cell, 16, B32),
+    "shots 16 l14": lambda cell: labeled(cell, 16, L14),
+    "shots 4 rn50": lambda cell: labeled(cell, 4, RN50),
     "none": lambda cell: [],
 }
 """How each table was measured."""

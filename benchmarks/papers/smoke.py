@@ -39,7 +39,7 @@ from zerolabel.training.settings import find_learner, make_settings, parse
 CLASSES = ("cat", "dog", "ship")
 IMAGES, SIDE = 12, 16
 SHORT: dict[str, object] = {
-    "warm_up": 1, "delay": 0, "ramp": 1, "queue": 16, "embedding": 8, "rounds": 2, "k": 2, "neighbours": 2,
+    "warm_up": 1, "delay": 0, "ramp": 1, "queue": 16, "embedding": 8, "rounds": 2, "k": 2, "neighbors": 2,
     "batch_size": 6,
 }  # fmt: skip
 """What is set smaller, where a method has it; a `warm_up` that is a share of the epochs stays."""

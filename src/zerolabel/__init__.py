@@ -1,4 +1,4 @@
-"""From a folder of unlabelled images and class names to a small, deployable image classifier.
+"""From a folder of unlabeled images and class names to a small, deployable image classifier.
 
 The public names are imported when they are first used, so that ``import zerolabel`` takes no time.
 """

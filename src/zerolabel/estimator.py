@@ -39,7 +39,7 @@ PathLike = str | os.PathLike[str]
 
 
 class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Learns a small image classifier from unlabelled images and class names.
+    """Learns a small image classifier from unlabeled images and class names.
 
     The arguments are the options of ``zerolabel run``, with the same names and defaults; None means that the tool
     chooses. ``get_params``, ``set_params`` and ``sklearn.base.clone`` work as in scikit-learn.
@@ -56,7 +56,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         pretrained: whether a timm student starts from published weights.
         adapt: adapts the annotating model first, by a method such as ``"grip"``, see `zerolabel.adaptation.METHODS`.
         via: ``"features"`` learns on frozen features first, then trains a student that reads pixels.
-        propagate: whether scores spread over neighbours in feature space before training; by default where features
+        propagate: whether scores spread over neighbors in feature space before training; by default where features
             are read.
         deploy: ``"one"`` network, or ``"both"``; None is one, or what the preset says.
         preset: gives what is None: ``"auto"`` by the number of images, ``"small"``, ``"paper"`` for Co-Reg as its
@@ -125,7 +125,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         """Annotate the images and train on the annotations.
 
         Args:
-            images: folder of unlabelled images, or a .txt, .csv, .tsv or .parquet list of them.
+            images: folder of unlabeled images, or a .txt, .csv, .tsv or .parquet list of them.
             y: must be None: true labels take no part in training.
             few_shot: CSV of ``file_name,label`` that a person gave, for training.
             resume: finish the run that lies in ``output``.
@@ -235,7 +235,7 @@ _SAME = (
 
 @contextmanager
 def _place(output: PathLike | None) -> Iterator[Path]:
-    """The folder of the run; a temporary one is gone afterwards."""
+    """The folder of the run; a temporary one is gone afterward."""
     if output is not None:
         yield Path(output)
         return

@@ -68,7 +68,7 @@ def accuracy(annotations: Annotations, truth: Path) -> float:
         *("proden", "coreg"),
     ],
 )
-def test_what_is_learnt_annotates(method, pool, call, tmp_path):
+def test_what_is_learned_annotates(method, pool, call, tmp_path):
     out = tmp_path / "adapted"
     code, printed, said = call(
         "adapt", pool / "pool.txt", *CLASSES, "--method", method, "-o", out, "--epochs", 3, "--json"
@@ -120,11 +120,11 @@ def test_truth_says_whom_it_helped_and_without_it_estimates_do(pool, call, tmp_p
     assert "points for the poorer half" in call(*command, tmp_path / "c", "--truth", pool / "pool.csv")[1]
 
 
-def test_the_folder_holds_what_was_learnt_and_no_more(pool, call, tmp_path):
+def test_the_folder_holds_what_was_learned_and_no_more(pool, call, tmp_path):
     out = tmp_path / "adapted"
     assert call("adapt", pool / "pool.txt", *CLASSES, "-o", out, "--epochs", 2)[0] == 0
-    learnt = load_file(out / "adapted.safetensors")
-    assert [tuple(tensor.shape)[1] for tensor in learnt.values()] == [vlms.load("glyphs").model.transformer.width]
+    learned = load_file(out / "adapted.safetensors")
+    assert [tuple(tensor.shape)[1] for tensor in learned.values()] == [vlms.load("glyphs").model.transformer.width]
     assert (out / "adapted.safetensors").stat().st_size < 100_000
 
 
@@ -181,7 +181,7 @@ WRONG = {
     "--seen-classes 0,1": "--seen-classes needs --few-shot",
     "--method ueo --seen-classes 0": "--seen-classes goes with grip, ifpl and fpl",
     "--method coop": "--method coop learns from labels; give --few-shot",
-    "--method tip-adapter": "--method tip-adapter learns from labelled images; give some by --few-shot",
+    "--method tip-adapter": "--method tip-adapter learns from labeled images; give some by --few-shot",
     "--method lp++ --epochs 3": "learns no prompt by epochs",
     "--method tip-adapter --set beta=0": "--set beta=0.0: it is out of range",
     "--method tip-adaptor": "there is no such method; did you mean 'tip-adapter'",
@@ -261,7 +261,7 @@ def test_what_a_solver_found_answers_for_single_images(method, pool, call, tmp_p
     assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
 
 
-def test_a_truth_of_other_images_is_told_before_anything_is_learnt(pool, call, tmp_path):
+def test_a_truth_of_other_images_is_told_before_anything_is_learned(pool, call, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("file_name,label\nnowhere.png,1\n")
     code, _, err = call("adapt", pool / "pool.txt", *CLASSES, "--truth", other, "-o", tmp_path / "adapted")
@@ -292,15 +292,15 @@ def test_few_labels_are_what_supervised_methods_learn_from(method, pool, call, t
     assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
 
 
-def test_a_model_that_learnt_classes_knows_no_others(pool, call, tmp_path):
+def test_a_model_that_learned_classes_knows_no_others(pool, call, tmp_path):
     out = tmp_path / "adapted"
     few = ["--method", "lp++", "--few-shot", pool / "few.csv"]
     assert call("adapt", pool / "pool.txt", *CLASSES, *few, "-o", out)[0] == 0
     command = ["annotate", pool / "pool.txt", "--classes", "0,1", "--vlm", f"adapted:{out}", "-o", tmp_path / "again"]
-    assert "has learnt its own classes (0, 1, 2, 3, 4 ...)" in call(*command)[2]
+    assert "has learned its own classes (0, 1, 2, 3, 4 ...)" in call(*command)[2]
 
 
-def test_learnt_text_starts_from_the_words_of_the_first_template_that_has_any():
+def test_learned_text_starts_from_the_words_of_the_first_template_that_has_any():
     assert wording(("{}", "a handwritten {} here"), ("text",)) == ("a handwritten ", ["{} here"])
     assert wording(("{}", "a {}"), ("norm",)) == ("", ["{}", "a {}"])
 

@@ -1,4 +1,4 @@
-"""UEO's weights by way of every command: the model's own answers before adapting, never spread over neighbours."""
+"""UEO's weights by way of every command: the model's own answers before adapting, never spread over neighbors."""
 
 import functools
 

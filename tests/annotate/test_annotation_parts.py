@@ -130,7 +130,7 @@ def test_ten_thousand_classes_never_make_a_matrix_of_all_images(images, encoder,
 
 def test_pixels_by_the_image_and_the_rest_by_the_batch_are_the_whole_preprocessing(images, encoder, tmp_path):
     some = [images.read(i) for i in range(5)]
-    batch = encoder.normalise(torch.stack([encoder.pixels(image) for image in some]))
+    batch = encoder.normalize(torch.stack([encoder.pixels(image) for image in some]))
     assert torch.equal(batch, torch.stack([encoder.preprocess(image) for image in some]))
 
 

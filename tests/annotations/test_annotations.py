@@ -65,11 +65,11 @@ def test_select_keeps_the_given_order(annotations):
 def test_a_human_label_is_a_set_of_one_that_no_rule_overrules(annotations):
     everything = torch.ones(5, 3, dtype=torch.bool)
     assert annotations.with_candidates(everything, "soft").candidates.sum(1).tolist() == [3, 3, 3, 1, 3]
-    labelled = annotations.with_labels(torch.tensor([2, -1, 0, -1, -1]))
-    assert labelled.human.tolist() == [True, False, True, False, False]
-    assert labelled.candidates[0].tolist() == [False, False, True]
-    assert labelled.candidates[2].tolist() == [True, False, False]
-    assert not labelled.candidates[1].any()
+    labeled = annotations.with_labels(torch.tensor([2, -1, 0, -1, -1]))
+    assert labeled.human.tolist() == [True, False, True, False, False]
+    assert labeled.candidates[0].tolist() == [False, False, True]
+    assert labeled.candidates[2].tolist() == [True, False, False]
+    assert not labeled.candidates[1].any()
 
 
 def test_damage_is_one_sentence(annotations, tmp_path):

@@ -70,7 +70,7 @@ def test_quantiles_against_a_loop(scores, alpha, beta, dtype):
         expected.append({j for j in within if row[j] >= high[j]} if any(row) else set())
     found = sets(quantiles(scores.to(dtype), alpha, beta))
     assert found == expected
-    assert any(found) and not all(found), "the rule leaves some images unlabelled, and not all"
+    assert any(found) and not all(found), "the rule leaves some images unlabeled, and not all"
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 71, 500])
@@ -170,7 +170,7 @@ def annotations(votes, scores):
 def test_parsed_rules(votes, scores, text, expected):
     chosen = parse_rule(text)(annotations(votes, scores))
     assert torch.equal(chosen, expected(votes, scores))
-    assert not chosen[3].any(), "an image on which nobody voted is unlabelled"
+    assert not chosen[3].any(), "an image on which nobody voted is unlabeled"
 
 
 def test_every_named_rule_parses(votes, scores):

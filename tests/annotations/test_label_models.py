@@ -197,10 +197,10 @@ def test_human_labels_correct_a_model_that_is_too_sure(make_annotations: Make) -
     ],
     ids=["no image", "no annotator", "nobody spoke", "one annotator", "all agree", "none agree", "many abstain"],
 )
-@pytest.mark.parametrize("labelled", [False, True])
-def test_noise_is_a_share_whatever_was_said(make_annotations: Make, votes: Tensor, labelled: bool) -> None:
+@pytest.mark.parametrize("labeled", [False, True])
+def test_noise_is_a_share_whatever_was_said(make_annotations: Make, votes: Tensor, labeled: bool) -> None:
     annotations = make_annotations(votes.long(), 3)
-    if labelled:
+    if labeled:
         annotations = annotations.with_labels(torch.where(torch.arange(len(votes)) == 0, 1, -1))
     for estimate in (candidate_noise, label_noise):
         assert 0 <= estimate(annotations) < 1

@@ -22,7 +22,7 @@ HALF = (0.5, 0.5, 0.5)
 
 
 def without_batch_statistics(module: nn.Module) -> None:
-    """Replace batch by group normalisation: then the separate forward calls of the plain loop see the same."""
+    """Replace batch by group normalization: then the separate forward calls of the plain loop see the same."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d):
@@ -77,7 +77,7 @@ def test_plain_loop_takes_the_same_steps_as_the_learner(learner: CoReg, plain: P
         torch.manual_seed(turn)
         restricted = targets.restrict(p, learner.candidates)
         batches, even = (Batch(index, x), Batch(rest, u)), torch.ones(CLASSES)
-        vectorised = step_of(
+        vectorized = step_of(
             learner,
             optimizer,
             lambda own=own, side=side, peer=peer, r=restricted, b=batches, even=even: learner.co_step(
@@ -90,10 +90,10 @@ def test_plain_loop_takes_the_same_steps_as_the_learner(learner: CoReg, plain: P
         plain.update(terms)
         assert (
             set(terms)
-            == set(vectorised)
-            == {"consistency", "unlabelled"} | ({"prototype", "contrast"} if since else set())
+            == set(vectorized)
+            == {"consistency", "unlabeled"} | ({"prototype", "contrast"} if since else set())
         )
-        for name, value in vectorised.items():
+        for name, value in vectorized.items():
             assert float(terms[name].detach()) == pytest.approx(value, rel=2e-4), (turn, name)
     for side, plain_side in ((learner.side, plain.a), (learner.peer_side, plain.b)):
         close(side.queue.keys, plain_side.keys)

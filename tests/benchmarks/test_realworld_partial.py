@@ -20,7 +20,7 @@ FOLDER = "PARTIAL_LABEL_DATA"  # names the folder of the real files
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """120 rows of 3 classes around centres, each with its class and often another one; two rows that are no use."""
+    """120 rows of 3 classes around centers, each with its class and often another one; two rows that are no use."""
     generator = np.random.default_rng(0)
     truth = np.arange(120) % 3
     target = np.eye(3)[truth]

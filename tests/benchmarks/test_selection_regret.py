@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from benchmarks.selection import alarms, regrets, summarise
+from benchmarks.selection import alarms, regrets, summarize
 
 
 def runs(rows: dict[str, tuple[float, float, float]]) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def test_a_criterion_that_a_learner_lacks_is_left_out() -> None:
 
 
 def test_the_summary_counts_cells_within_a_point_and_a_half() -> None:
-    found = summarise({"a": {"x": 0.015, "y": 0.3}, "b": {"x": 0.045}})
+    found = summarize({"a": {"x": 0.015, "y": 0.3}, "b": {"x": 0.045}})
     assert found["x"] == {"mean_regret": 0.03, "worst_regret": 0.045, "share_near": 0.5, "cells": 2}
     assert found["y"]["cells"] == 1 and found["y"]["share_near"] == 0
 

@@ -1,4 +1,4 @@
-"""Labels that spread over neighbours, against plain loops and on real digits."""
+"""Labels that spread over neighbors, against plain loops and on real digits."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_nearest_are_the_most_similar_others(monkeypatch: pytest.MonkeyPatch) ->
         assert cosine[i].tolist() == pytest.approx([value for value, _ in others], abs=1e-6)
 
 
-def test_there_are_never_more_neighbours_than_others() -> None:
+def test_there_are_never_more_neighbors_than_others() -> None:
     assert nearest(points(3), 10)[0].shape == (3, 2)
 
 
@@ -40,7 +40,7 @@ def test_spreading_is_the_iteration_of_the_paper() -> None:
     wanted = given
     for _ in range(6):
         wanted = 0.7 * smooth @ wanted + 0.3 * given
-    found = propagate(given, x, neighbours=5, alpha=0.7, temperature=0.1, steps=6)
+    found = propagate(given, x, neighbors=5, alpha=0.7, temperature=0.1, steps=6)
     torch.testing.assert_close(found, wanted / wanted.sum(1, keepdim=True))
 
 
@@ -49,16 +49,16 @@ def test_without_spreading_the_scores_stay() -> None:
     torch.testing.assert_close(propagate(given, points(), alpha=0.0), given)
 
 
-def test_an_image_nobody_spoke_on_hears_its_neighbours() -> None:
+def test_an_image_nobody_spoke_on_hears_its_neighbors() -> None:
     x = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.01], [1.0, 0.02], [0.0, 1.0], [0.01, 1.0]]), dim=1)
     given = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    found = propagate(given, x, neighbours=2)
+    found = propagate(given, x, neighbors=2)
     assert found[1].argmax() == 0 and float(found[1].sum()) == pytest.approx(1)
     assert not propagate(torch.zeros(5, 2), x).any()
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_too_few_images_to_have_neighbours(n: int) -> None:
+def test_too_few_images_to_have_neighbors(n: int) -> None:
     assert propagate(torch.ones(n, 2), points(n)).tolist() == [[0.5, 0.5]] * n
 
 

@@ -299,7 +299,7 @@ def test_permuting_classes_changes_nothing(name: str) -> None:
         losses.negative_entropy,
         lambda z: losses.squared_error(z, torch.zeros(0, 4)),
         lambda z: losses.divergence(torch.zeros(0, 4), z),
-        lambda z: losses.generalised_cross_entropy(z, torch.zeros(0, 4), 0.7),
+        lambda z: losses.generalized_cross_entropy(z, torch.zeros(0, 4), 0.7),
         lambda z: losses.reverse_cross_entropy(z, torch.zeros(0, 4)),
         lambda z: losses.early_learning(z, torch.zeros(0, 4)),
         lambda z: losses.prior_divergence(z, torch.full((4,), 0.25)),
@@ -315,20 +315,20 @@ def test_no_image_at_all_is_zero_with_a_gradient(call) -> None:  # type: ignore[
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("q", [0.01, 0.7, 1.0])
-def test_generalised_cross_entropy(dtype: torch.dtype, q: float) -> None:
+def test_generalized_cross_entropy(dtype: torch.dtype, q: float) -> None:
     z, y = logits_of(7, 4, dtype), torch.arange(7) % 4
     t = torch.nn.functional.one_hot(y, 4).to(dtype)
     expected = sum((1 - softmax(z[i])[int(y[i])] ** q) / q for i in range(7)) / 7
-    close(losses.generalised_cross_entropy(z, t, q), expected, dtype)
+    close(losses.generalized_cross_entropy(z, t, q), expected, dtype)
 
 
-def test_generalised_cross_entropy_between_its_limits() -> None:
+def test_generalized_cross_entropy_between_its_limits() -> None:
     z, t = logits_of(7, 4), torch.nn.functional.one_hot(torch.arange(7) % 4, 4).double()
     torch.testing.assert_close(
-        losses.generalised_cross_entropy(z, t, 1e-9), losses.cross_entropy(z, t), atol=1e-6, rtol=1e-6
+        losses.generalized_cross_entropy(z, t, 1e-9), losses.cross_entropy(z, t), atol=1e-6, rtol=1e-6
     )
     absolute = (z.softmax(1) - t).abs().sum(1).mean()
-    torch.testing.assert_close(losses.generalised_cross_entropy(z, t, 1.0), absolute / 2)
+    torch.testing.assert_close(losses.generalized_cross_entropy(z, t, 1.0), absolute / 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -348,7 +348,7 @@ def test_early_learning(dtype: torch.dtype) -> None:
     close(losses.early_learning(z, t), expected, dtype)
 
 
-def test_early_learning_pulls_towards_the_target_and_is_bounded() -> None:
+def test_early_learning_pulls_toward_the_target_and_is_bounded() -> None:
     z = torch.zeros(1, 3, requires_grad=True)
     losses.early_learning(z, torch.tensor([[1.0, 0.0, 0.0]])).backward()
     assert z.grad is not None and z.grad[0, 0] < 0 < z.grad[0, 1]
@@ -384,7 +384,7 @@ def test_prior_divergence(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda z: losses.generalised_cross_entropy(z, torch.eye(4).double(), 0.7),
+        lambda z: losses.generalized_cross_entropy(z, torch.eye(4).double(), 0.7),
         lambda z: losses.reverse_cross_entropy(z, torch.eye(4).double()),
         lambda z: losses.early_learning(z, torch.full((4, 4), 0.2).double()),
         lambda z: losses.jensen_shannon(z.softmax(1), torch.full((4, 4), 0.25).double()).sum(),

@@ -11,7 +11,7 @@ from zerolabel.blocks.memory import KeyQueue, LossHistory, Momentum, Prototypes,
 
 
 def batch(*ids: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Keys that carry their id in both coordinates, labelled and flagged by it."""
+    """Keys that carry their id in both coordinates, labeled and flagged by it."""
     numbers = torch.tensor(ids, dtype=torch.long)
     return numbers[:, None].float().expand(-1, 2), numbers % 3, numbers % 2 == 0
 
@@ -49,7 +49,7 @@ def test_queue_never_written_and_nothing_to_push() -> None:
 
 
 def loop(vectors: Tensor, z: Tensor, ids: Tensor, m: float) -> Tensor:
-    """One image at a time, normalised once at the end."""
+    """One image at a time, normalized once at the end."""
     moved = vectors.clone()
     for row, c in zip(z, ids.tolist(), strict=True):
         moved[c] = m * moved[c] + (1 - m) * row

@@ -39,7 +39,7 @@ def test_fmix_shares_are_uniform_and_its_patches_are_large() -> None:
     assert abs(float(shares.mean()) - 0.5) < 0.08 and abs(float(shares.std()) - 12**-0.5) < 0.05
 
     def borders(mask: torch.Tensor) -> float:
-        """Share of neighbours that differ."""
+        """Share of neighbors that differ."""
         return float((mask[1:] != mask[:-1]).float().mean())
 
     smooth = sum(borders(patch.mask) for patch in patches) / len(patches)

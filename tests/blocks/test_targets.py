@@ -25,14 +25,14 @@ def close(a: Tensor, b: Tensor) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_normalise_divides_by_the_sum_and_keeps_rows_of_zeros(dtype: torch.dtype) -> None:
+def test_normalize_divides_by_the_sum_and_keeps_rows_of_zeros(dtype: torch.dtype) -> None:
     rows = torch.rand(6, 5, dtype=dtype)
     rows[2] = 0
     expected = torch.zeros_like(rows)
     for i in range(6):
         for j in range(5):
             expected[i, j] = 0 if i == 2 else rows[i, j] / sum(rows[i, k] for k in range(5))
-    close(targets.normalise(rows), expected)
+    close(targets.normalize(rows), expected)
 
 
 def test_uniform_over_shares_one_among_the_candidates() -> None:
@@ -133,7 +133,7 @@ def test_permuting_classes_permutes_nothing_else(function: str) -> None:
     close(call(p[:, order], permuted), call(p, plain)[:, order])
 
 
-@pytest.mark.parametrize("function", ["normalise", "uniform_over", "restrict", "sharpen", "align"])
+@pytest.mark.parametrize("function", ["normalize", "uniform_over", "restrict", "sharpen", "align"])
 def test_no_image_at_all(function: str) -> None:
     p, none = torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool)
     more = {"restrict": (none,), "sharpen": (0.5,), "align": (torch.ones(3) / 3,)}
@@ -317,7 +317,7 @@ def test_sinkhorn_takes_away_what_a_class_without_candidates_was_given() -> None
 
 def test_rows_of_tiny_sums_are_scaled_too() -> None:
     p, candidates = torch.tensor([[1.0, 3e-20, 1e-20], [1.0, 0.0, 0.0]]), torch.tensor([[False, True, True]] * 2)
-    torch.testing.assert_close(targets.normalise(p[:, 1:]), torch.tensor([[0.75, 0.25], [0, 0]]))
+    torch.testing.assert_close(targets.normalize(p[:, 1:]), torch.tensor([[0.75, 0.25], [0, 0]]))
     torch.testing.assert_close(targets.restrict(p, candidates), torch.tensor([[0, 0.75, 0.25], [0, 0.5, 0.5]]))
 
 
@@ -347,7 +347,7 @@ def test_the_share_that_is_kept_falls_to_what_is_right() -> None:
     assert targets.kept_share(0.4, 0, 0) == pytest.approx(0.6)
 
 
-def test_the_smallest_losses_are_chosen_beside_all_that_a_person_labelled() -> None:
+def test_the_smallest_losses_are_chosen_beside_all_that_a_person_labeled() -> None:
     loss, human = torch.tensor([0.1, 5.0, 0.3, 0.2, 0.4]), torch.tensor([False, True, False, False, False])
     assert targets.smallest(loss, 0.5, human).tolist() == [True, True, False, True, False]
     assert targets.smallest(loss, 0.6, human).tolist() == [True, True, True, True, False]  # 2.4 images, rounded up

@@ -129,7 +129,7 @@ def test_a_pixel_student_trains_on_several_models_and_needs_none_of_them(annotat
     card = (annotated / "pixels" / "README.md").read_text()
     assert "models glyphs (8 prompts) and open_clip:model (8 prompts) read" in card.replace("\\", "")
     page = (annotated / "pixels" / "report.html").read_text()
-    assert "open_clip:model, licence" in page and "glyphs, licence" in page
+    assert "open_clip:model, license" in page and "glyphs, license" in page
 
 
 def test_a_run_of_several_models_says_how_right_each_prompt_was(annotated, call, world):

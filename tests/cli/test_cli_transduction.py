@@ -34,7 +34,7 @@ def made(call, folder):
     """Annotations by the prompts, and by a solver."""
     if not (folder / "together").exists():
         assert call("annotate", "images", *CLASSES, "-o", "alone")[0] == 0
-        options = ["--set", "prior=estimated", "--set", "neighbours=4"]
+        options = ["--set", "prior=estimated", "--set", "neighbors=4"]
         code, printed, said = call("transduce", "images", *CLASSES, *options, "-o", "together", "--json")
         assert code == 0, said
         (folder / "said.json").write_text(printed)
@@ -51,7 +51,7 @@ def test_scores_are_the_solver_s_and_votes_the_prompts(made, folder):
     assert min(right) > 0.85
     assert together.candidates.any(1).all()
     assert together.rule == (
-        "mass:0.9 of stata(prior=estimated, anchor=1.0, neighbours=4, temperature=50.0, iterations=10, sweeps=5)"
+        "mass:0.9 of stata(prior=estimated, anchor=1.0, neighbors=4, temperature=50.0, iterations=10, sweeps=5)"
     )
     facts = json.loads((folder / "said.json").read_text())
     changed = int((alone.scores.argmax(1) != together.scores.argmax(1)).sum())
@@ -89,7 +89,7 @@ def test_every_method_annotates(method, call, folder):
         (["--set", "anchr=2"], "did you mean 'anchor'"),
         (["--set", "anchor"], "write it as NAME=VALUE"),
         (["--set", "anchor=much"], "anchor is a number"),
-        (["--set", "neighbours=0"], "give a number from 1"),
+        (["--set", "neighbors=0"], "give a number from 1"),
         (["--candidates", "mas:0.9"], "did you mean 'mass'"),
         (["--device", "gpu"], "there is no such device"),
         (["--set", "prior=1,2"], "prior needs 10 positive weights"),

@@ -40,20 +40,20 @@ def side(random):
 
 
 def drawn(random):
-    """The content of an image, and the grey that it shows between 0 and 255; none where colours may differ."""
+    """The content of an image, and the gray that it shows between 0 and 255; none where colors may differ."""
     mode = MODES[random.integers(len(MODES))]
     height, width = side(random), side(random)
     while height * width > 1 << 20:
         height, width = max(1, height // 2), max(1, width // 2)
-    grey = random.random((height, width))
-    grey.flat[random.integers(grey.size)] = 1.0  # there is a white pixel
+    gray = random.random((height, width))
+    gray.flat[random.integers(gray.size)] = 1.0  # there is a white pixel
     buffer = io.BytesIO()
     if mode in WIDE:
         white, kind, form = WIDE[mode]
-        values = grey * white if kind is np.float32 else (grey * white).round()
+        values = gray * white if kind is np.float32 else (gray * white).round()
         Image.fromarray(values.astype(kind)).save(buffer, form)
-        return buffer.getvalue(), grey * 255
-    image = Image.fromarray((grey * 255).round().astype(np.uint8))
+        return buffer.getvalue(), gray * 255
+    image = Image.fromarray((gray * 255).round().astype(np.uint8))
     form = {"CMYK": "TIFF", "HSV": "TIFF", "LAB": "TIFF"}.get(mode, ("PNG", "TIFF", "WEBP")[random.integers(3)])
     try:
         (image.convert("RGB").convert(mode) if mode in ("HSV", "CMYK") else image.convert(mode)).save(buffer, form)
@@ -61,7 +61,7 @@ def drawn(random):
         image.save(buffer, "PNG")
         mode = "L"
     exact = mode in ("L", "LA", "RGB", "RGBA") and form != "WEBP"
-    return buffer.getvalue(), grey * 255 if exact or (mode == "L" and form == "PNG") else None
+    return buffer.getvalue(), gray * 255 if exact or (mode == "L" and form == "PNG") else None
 
 
 def test_two_thousand_images(tmp_path):
@@ -71,22 +71,22 @@ def test_two_thousand_images(tmp_path):
     )
     read = compared = 0
     for _ in range(2_000):
-        data, grey = drawn(random)
+        data, gray = drawn(random)
         if random.random() < 0.1:
             data = data[: random.integers(len(data))]
-            grey = None
+            gray = None
         try:
             image = decode(data)
         except Unreadable as error:
-            assert grey is None and str(error).strip() and "\n" not in str(error)
+            assert gray is None and str(error).strip() and "\n" not in str(error)
             continue
         read += 1
         pixels = np.asarray(image)
         assert pixels.dtype == np.uint8 and pixels.shape[2] == 3
-        if grey is not None:
+        if gray is not None:
             compared += 1
-            assert pixels.shape[:2] == grey.shape
-            assert np.abs(pixels - grey[..., None]).max() <= 1.5
+            assert pixels.shape[:2] == gray.shape
+            assert np.abs(pixels - gray[..., None]).max() <= 1.5
         path = tmp_path / "x.png"
         path.write_bytes(data)
         assert np.array_equal(script.read(path)[0], pixels)

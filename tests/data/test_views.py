@@ -51,8 +51,8 @@ def test_preprocess_enlarges_tiny_images_and_keeps_flat_ones():
     large = Preprocess(32, **PLAIN).resize(ramp)
     assert large.shape == (3, 32, 32)
     assert (large[0, 0].diff() >= 0).all() and not torch.equal(large, large.round())
-    grey = torch.full((5, 3, 3), 128, dtype=torch.uint8)
-    made = Preprocess(7, **PLAIN)(grey)
+    gray = torch.full((5, 3, 3), 128, dtype=torch.uint8)
+    made = Preprocess(7, **PLAIN)(gray)
     wanted = (128 / 255 - torch.tensor(PLAIN["mean"])) / torch.tensor(PLAIN["std"])
     torch.testing.assert_close(made, wanted.view(3, 1, 1).expand(3, 7, 7))
 
@@ -111,7 +111,7 @@ def test_shapes_finite_and_reproducible(size: int, strong: str):
 
 def test_range_of_views_is_that_of_pixels():
     made = source(32, n=300)
-    low, high = made.preprocess.normalise(
+    low, high = made.preprocess.normalize(
         torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 32, 32)
     )
     strong = made.view("strong", torch.arange(300))
@@ -208,9 +208,9 @@ def test_geometric_maps():
     assert math.isclose(math.degrees(math.acos(turned[0, 0].item())), 30, abs_tol=1e-3)
 
 
-def test_grey_images_stay_grey():
-    grey = np.repeat(patches(100, 16)[:, :1], 3, 1)
-    made = Pixels(grey, Preprocess(16, (0.5,) * 3, (0.25,) * 3), flip=False)
+def test_gray_images_stay_gray():
+    gray = np.repeat(patches(100, 16)[:, :1], 3, 1)
+    made = Pixels(gray, Preprocess(16, (0.5,) * 3, (0.25,) * 3), flip=False)
     strong = made.view("strong", torch.arange(100))
     torch.testing.assert_close(strong[:, 0], strong[:, 2], atol=1e-4, rtol=0)
 

@@ -44,9 +44,9 @@ def test_every_kind_of_input_gives_the_same_probabilities(folder, digits):
     model = classifier()
     expected = torch.stack([EVAL(torch.from_numpy(image)) for image in digits])
     expected = model.networks[0].eval()(expected).softmax(1)
-    grey = [image[:, :, 0] for image in digits]
+    gray = [image[:, :, 0] for image in digits]
     pillow = [Image.fromarray(image) for image in digits]
-    for images in (folder, str(folder), ImageSet.open(folder), digits, np.stack(digits), grey, pillow):
+    for images in (folder, str(folder), ImageSet.open(folder), digits, np.stack(digits), gray, pillow):
         assert torch.allclose(model.predict_proba(images, batch_size=7), expected, atol=1e-6)
     assert model.predict(folder) == [CLASSES[i] for i in expected.argmax(1)]
 

@@ -176,7 +176,7 @@ def pictures(tmp_path):
     Image.fromarray(random.integers(0, 256, (20, 20, 4), dtype=np.uint8), "RGBA").save(folder / "deep" / "alpha.png")
     Image.fromarray(random.integers(0, 65536, (9, 7), dtype=np.uint16)).save(folder / "deep" / "sixteen.png")
     Image.fromarray(random.random((9, 7), dtype=np.float32)).save(folder / "float.tiff")
-    Image.fromarray(random.integers(0, 256, (9, 7), dtype=np.uint8)).save(folder / "grey, with comma.bmp")
+    Image.fromarray(random.integers(0, 256, (9, 7), dtype=np.uint8)).save(folder / "gray, with comma.bmp")
     return folder
 
 

@@ -182,7 +182,7 @@ def test_names_that_may_be_misread(name: str, reason: str) -> None:
 
 
 def test_names_that_are_plain() -> None:
-    assert [unclear(name) for name in ("cat", "7", "A330-200", "grey wolf", "X")] == [""] * 5
+    assert [unclear(name) for name in ("cat", "7", "A330-200", "gray wolf", "X")] == [""] * 5
     assert words("AnnualCrop") == words("annual_crop") == "annual crop"
     assert "annual crop" in unclear("AnnualCrop")
 

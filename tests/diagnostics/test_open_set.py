@@ -81,8 +81,8 @@ def test_digits_without_a_name_score_lower():
     digits = load_digits()
     x, truth = torch.from_numpy(digits.data), torch.from_numpy(digits.target)
     features = F.normalize(x - x.mean(0), dim=1)
-    centres = F.normalize(torch.stack([features[truth == c].mean(0) for c in range(6)]), dim=1)
-    cosines, known = features @ centres.T, truth < 6
+    centers = F.normalize(torch.stack([features[truth == c].mean(0) for c in range(6)]), dim=1)
+    cosines, known = features @ centers.T, truth < 6
     for scores in (open_set.mcm(cosines), open_set.max_logit(cosines), open_set.energy(10 * cosines)):
         assert open_set.auroc(scores, known) > 0.8
         said = open_set.answers(cosines, scores, open_set.threshold(scores))

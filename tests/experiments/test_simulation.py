@@ -56,12 +56,12 @@ def test_long_tail_falls_geometrically():
 
 @pytest.fixture
 def squares(tmp_path):
-    """Images that a weak network can tell apart: 90 squares of three noisy colours, and their truth."""
-    rng, colours = np.random.default_rng(0), np.eye(3) * 120
+    """Images that a weak network can tell apart: 90 squares of three noisy colors, and their truth."""
+    rng, colors = np.random.default_rng(0), np.eye(3) * 120
     (tmp_path / "images").mkdir()
     rows = []
     for i in range(90):
-        pixels = (colours[i % 3] + 60 + rng.normal(0, 40, (8, 8, 3))).clip(0, 255).astype(np.uint8)
+        pixels = (colors[i % 3] + 60 + rng.normal(0, 40, (8, 8, 3))).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{i:02d}.png")
         rows.append((f"{i:02d}.png", "abc"[i % 3]))
     pd.DataFrame(rows, columns=["file_name", "label"]).to_csv(tmp_path / "truth.csv", index=False)
@@ -75,7 +75,7 @@ def command(squares, *more):
 
 @pytest.mark.parametrize("kind", ["uniform", "class", "instance"])
 def test_the_command_writes_ordinary_annotations(squares, capsys, kind):
-    command(squares, "--kind", kind, "--annotators", 3, "--labelled", 4, "--epochs", 2)
+    command(squares, "--kind", kind, "--annotators", 3, "--labeled", 4, "--epochs", 2)
     facts = json.loads(capsys.readouterr().out)
     made = Annotations.load(squares / "out.parquet")
     assert facts["n_images"] == len(made) == 90

@@ -9,7 +9,7 @@ from torch import Tensor
 from zerolabel.blocks import mixup
 from zerolabel.learners.base import Batch
 
-TERMS = {"consistency": "labelled", "unlabelled": "unlabelled", "prototype": "prototype", "contrast": "contrast"}
+TERMS = {"consistency": "labeled", "unlabeled": "unlabeled", "prototype": "prototype", "contrast": "contrast"}
 
 
 def follow(case: Case, monkeypatch: pytest.MonkeyPatch, tolerance: float) -> None:
@@ -27,7 +27,7 @@ def follow(case: Case, monkeypatch: pytest.MonkeyPatch, tolerance: float) -> Non
         terms = learner.co_step(
             learner.network, learner.side, learner.peer, case.weight, case.scores, no_tilt, case.since, *batches
         )
-        assert set(terms) == set(TERMS if case.since > 10 else ("consistency", "unlabelled"))
+        assert set(terms) == set(TERMS if case.since > 10 else ("consistency", "unlabeled"))
         for name, value in terms.items():
             assert value.item() == pytest.approx(float(case[TERMS[name]][s]), abs=tolerance), (case.name, s, name)
         same(

@@ -40,14 +40,14 @@ def test_targets_and_their_mix() -> None:
 
 
 def test_label_consistency_and_its_gradients() -> None:
-    """The rows are mixed already; nine epochs after the warm-up the unlabelled term has 9/16 of its weight."""
+    """The rows are mixed already; nine epochs after the warm-up the unlabeled term has 9/16 of its weight."""
     for case in load("coreg_consistency").values():
         learner, x = learner_of(case), case.mixed_logits.requires_grad_()
         n = 2 * len(case.target_p) if "target_p" in case else 1
         clean = torch.arange(len(x)) < n
         terms = learner.consistency(learner.network, learner.side, x, case.mixed_target, clean, 9.0)
         assert learner.lambda_u(16.0) == learner.lambda_u(99.0) == 1
-        for name, given, weight in (("consistency", "labelled", 1.0), ("unlabelled", "unlabelled", 9 / 16)):
+        for name, given, weight in (("consistency", "labeled", 1.0), ("unlabeled", "unlabeled", 9 / 16)):
             assert terms[name].item() == pytest.approx(weight * case[given].item(), abs=1e-5), case.name
             if f"{given}_gradient" in case:
                 (slope,) = torch.autograd.grad(terms[name], x, retain_graph=True)
@@ -58,4 +58,4 @@ def test_the_squared_error_of_the_code_is_the_printed_one_over_the_number_of_cla
     for case in load("coreg_consistency").values():
         n, c = (2 * len(case.target_p) if "target_p" in case else 1), case.mixed_logits.shape[1]
         printed = losses.squared_error(case.mixed_logits[n:].softmax(1), case.mixed_target[n:])
-        assert printed.item() / c == pytest.approx(case.unlabelled, abs=1e-5)
+        assert printed.item() / c == pytest.approx(case.unlabeled, abs=1e-5)

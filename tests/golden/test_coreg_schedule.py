@@ -1,4 +1,4 @@
-"""Co-Reg's learning rate, and the rise of its unlabelled term within an epoch, against the released code."""
+"""Co-Reg's learning rate, and the rise of its unlabeled term within an epoch, against the released code."""
 
 import pytest
 import torch

@@ -10,5 +10,5 @@ from zerolabel.adaptation.transduction.stata import stata
 @pytest.mark.parametrize("case", ["c5", "c10", "c47", "small"])
 def test_stata_posterior(case):
     g = load("stata")[case]
-    found = stata(g.images, g.texts, float(g.scale), neighbours=g.neighbours)
+    found = stata(g.images, g.texts, float(g.scale), neighbors=g.neighbors)
     assert_close(found, g.posterior, rtol=0, atol=1e-4)

@@ -12,5 +12,5 @@ def test_zlap_posterior(case):
     g = load("zlap")[case]
     found = zlap(g.images, g.texts, float(g.scale), gamma=g.gamma, alpha=g.alpha)
     assert_close(found, g.posterior, rtol=0, atol=1e-5)
-    assert_close(found, zlap(g.images, g.texts, float(g.scale), neighbours=g.k - 1, gamma=g.gamma, alpha=g.alpha))
+    assert_close(found, zlap(g.images, g.texts, float(g.scale), neighbors=g.k - 1, gamma=g.gamma, alpha=g.alpha))
     assert found.argmax(1).tolist() == g.predicted.tolist()

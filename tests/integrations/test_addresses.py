@@ -1,4 +1,4 @@
-"""Addresses under which labelling tools find images, and the controls of Label Studio."""
+"""Addresses under which labeling tools find images, and the controls of Label Studio."""
 
 import json
 

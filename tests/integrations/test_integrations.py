@@ -11,7 +11,7 @@ import torch
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.integrations import NEIGHBOURS, export_labels, import_labels
+from zerolabel.integrations import NEIGHBORS, export_labels, import_labels
 from zerolabel.integrations.joining import add_votes, blank, silent, unique_names
 
 FILES = {
@@ -31,18 +31,18 @@ CARRIES = {
 EVERY = [(kind, name) for kind, names in FILES.items() for name in names]
 
 
-def unlabelled(annotations):
+def unlabeled(annotations):
     return replace(annotations, labels=torch.full_like(annotations.labels, -1))
 
 
-def test_every_neighbour_is_tried():
-    assert FILES.keys() == NEIGHBOURS.keys()
+def test_every_neighbor_is_tried():
+    assert FILES.keys() == NEIGHBORS.keys()
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_out_and_back(kind, name, annotated, tmp_path):
     export_labels(annotated, kind, tmp_path / name)
-    back = import_labels(unlabelled(silent(annotated)), kind, tmp_path / name)
+    back = import_labels(unlabeled(silent(annotated)), kind, tmp_path / name)
     if kind in CARRIES["votes"]:
         order = (
             [unique_names(back.annotators).index(n) for n in unique_names(annotated.annotators)]

@@ -170,11 +170,11 @@ def test_lafter_learns_smoothed_labels_and_texts_alone_make_a_classifier(world) 
     wanted = -sum((0.9 * (c == best[i]) + 0.025) * log_p[i][c] for i in range(5) for c in range(4)) / 5
     found = learner.training_step(Batch(torch.arange(5), (x,)))["smoothed"]
     assert float(found) == pytest.approx(wanted, rel=1e-5)
-    centres = torch.nn.functional.normalize(torch.randn(3, 16), dim=1)
+    centers = torch.nn.functional.normalize(torch.randn(3, 16), dim=1)
     owners = torch.arange(3).repeat(5)
-    texts = torch.nn.functional.normalize(centres[owners] + 0.05 * torch.randn(15, 16), dim=1)
+    texts = torch.nn.functional.normalize(centers[owners] + 0.05 * torch.randn(15, 16), dim=1)
     weights = text_classifier(texts, owners, 10.0)
-    images = torch.nn.functional.normalize(centres.repeat(10, 1) + 0.2 * torch.randn(30, 16), dim=1)
+    images = torch.nn.functional.normalize(centers.repeat(10, 1) + 0.2 * torch.randn(30, 16), dim=1)
     right = ((images @ weights.T).argmax(1) == torch.arange(3).repeat(10)).float().mean()
     assert float(right) > 0.9 and torch.equal(weights, text_classifier(texts, owners, 10.0))
 

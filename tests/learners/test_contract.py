@@ -161,7 +161,7 @@ def rows(kind: str, world) -> Annotations:  # type: ignore[no-untyped-def]
     elif kind == "human labels":
         labels[:20] = world.truth[:20]
     else:
-        rest = {"a third unlabelled": slice(0, n // 3), "one labelled": slice(1, n), "nobody spoke": slice(0, n)}[kind]
+        rest = {"a third unlabeled": slice(0, n // 3), "one labeled": slice(1, n), "nobody spoke": slice(0, n)}[kind]
         scores[rest], candidates[rest], votes[rest] = 0, False, -1
     return replace(given, scores=scores, candidates=candidates, votes=votes).with_labels(labels)
 
@@ -169,7 +169,7 @@ def rows(kind: str, world) -> Annotations:  # type: ignore[no-untyped-def]
 @every_learner
 @pytest.mark.parametrize(
     "kind",
-    ["one candidate each", "all candidates", "a third unlabelled", "one labelled", "nobody spoke", "human labels"],
+    ["one candidate each", "all candidates", "a third unlabeled", "one labeled", "nobody spoke", "human labels"],
 )
 def test_rows_at_the_edge(name: str, kind: str, world) -> None:  # type: ignore[no-untyped-def]
     annotations, source = rows(kind, world), Features(world.features)
@@ -177,7 +177,7 @@ def test_rows_at_the_edge(name: str, kind: str, world) -> None:  # type: ignore[
     logs = list(train(learner, source, settings(epochs=6)))
     assert all(math.isfinite(value) for log in logs for value in log.losses.values())
     assert finite(learner)
-    if kind in ("one candidate each", "a third unlabelled", "human labels"):
+    if kind in ("one candidate each", "a third unlabeled", "human labels"):
         assert accuracy(learner, source, world.truth) > 0.5
 
 
@@ -242,8 +242,8 @@ def digits() -> tuple[Pixels, Tensor, Tensor]:
     """120 real images of the digits 0 to 3 at 16 pixels, the truth, and votes of which 65 % are right."""
     data = load_digits(n_class=4)
     truth = torch.from_numpy(data.target[:120]).long()
-    grey = np.kron((data.images[:120] * 255 / 16).astype(np.uint8), np.ones((1, 2, 2), np.uint8))
-    pixels = np.ascontiguousarray(np.repeat(grey[:, None], 3, axis=1))
+    gray = np.kron((data.images[:120] * 255 / 16).astype(np.uint8), np.ones((1, 2, 2), np.uint8))
+    pixels = np.ascontiguousarray(np.repeat(gray[:, None], 3, axis=1))
     source = Pixels(pixels, Preprocess(16, (0.5,) * 3, (0.5,) * 3), flip=False)
     generator = torch.Generator().manual_seed(0)
     right = torch.rand(120, 3, generator=generator) < 0.65

@@ -99,7 +99,7 @@ def test_targets_against_the_loop(world, together: bool, aligned: bool) -> None:
 def test_a_step_moves_the_own_network_alone_and_no_target_has_a_gradient(world) -> None:  # type: ignore[no-untyped-def]
     learner = learner_of(world)
     terms, seen = step(learner, batch_of(world, 0, 1), batch_of(world, 2, 3))
-    assert set(terms) == {"consistency", "unlabelled", "prototype", "contrast"}
+    assert set(terms) == {"consistency", "unlabeled", "prototype", "contrast"}
     sum(terms.values()).backward()
     assert not seen["target"].requires_grad
     assert all(p.grad is not None for p in [*learner.network.parameters(), *learner.side.projector.parameters()])
@@ -111,7 +111,7 @@ def test_a_step_moves_the_own_network_alone_and_no_target_has_a_gradient(world) 
 @pytest.mark.parametrize(("released", "ramp"), [(True, 2.25 / 8), (False, 3 / 8)])
 def test_consistency_and_prototypes_against_the_loop(world, mixup: float, released: bool, ramp: float) -> None:  # type: ignore[no-untyped-def]
     printed = {} if released else {"squared_error": "sum", "ramp_by": "epoch"}
-    learner = learner_of(world, mixup=mixup, ramp=8, prototype_weight=0.3, unlabelled_weight=0.7, **printed)
+    learner = learner_of(world, mixup=mixup, ramp=8, prototype_weight=0.3, unlabeled_weight=0.7, **printed)
     classes = 4 if released else 1
     x, t = world.features[:10], torch.randn(10, 4).softmax(1)
     clean = torch.arange(10) % 5 < 3
@@ -141,7 +141,7 @@ def test_consistency_and_prototypes_against_the_loop(world, mixup: float, releas
         align[bool(clean[i])].append(one)
     mean = {k: sum(v) / len(v) for k, v in align.items()}
     assert terms["consistency"].item() == pytest.approx(sum(label) / len(label), rel=1e-4)
-    assert terms["unlabelled"].item() == pytest.approx(0.7 * ramp * sum(square) / len(square), rel=1e-4)
+    assert terms["unlabeled"].item() == pytest.approx(0.7 * ramp * sum(square) / len(square), rel=1e-4)
     assert terms["prototype"].item() == pytest.approx(0.3 * (mean[True] + mean[False]), rel=1e-4)
 
 
@@ -200,8 +200,8 @@ def test_a_step_fills_the_queue_and_moves_the_prototypes_of_the_partial_split(wo
 
 def test_the_last_two_losses_join_after_the_delay(world) -> None:  # type: ignore[no-untyped-def]
     for since, names in (
-        (1, {"consistency", "unlabelled"}),
-        (2, {"consistency", "unlabelled", "prototype", "contrast"}),
+        (1, {"consistency", "unlabeled"}),
+        (2, {"consistency", "unlabeled", "prototype", "contrast"}),
     ):
         terms, _ = step(learner_of(world), batch_of(world, 0, 1), batch_of(world, 2), since)
         assert set(terms) == names
@@ -287,7 +287,7 @@ def test_division_against_the_loop(world) -> None:  # type: ignore[no-untyped-de
         expected = targets.split_clean(mean)
         expected[rows.index(7)] = 1
         torch.testing.assert_close(w[rows], expected, rtol=1e-3, atol=1e-4)
-        assert float(w[3]) == 0, "an unlabelled image is never in the partial split"
+        assert float(w[3]) == 0, "an unlabeled image is never in the partial split"
 
 
 def test_groups_when_the_mixture_trusts_all_or_none(world) -> None:  # type: ignore[no-untyped-def]
@@ -307,23 +307,23 @@ def test_groups_when_the_mixture_trusts_all_or_none(world) -> None:  # type: ign
     assert all(bool(p.grad.isfinite().all()) for p in learner.network.parameters())
 
 
-def test_without_the_unlabelled_split_the_rest_is_dropped(world) -> None:  # type: ignore[no-untyped-def]
+def test_without_the_unlabeled_split_the_rest_is_dropped(world) -> None:  # type: ignore[no-untyped-def]
     n = len(world.truth)
     w = (torch.arange(n) % 2).float()
-    full, dropped = learner_of(world).groups(w), learner_of(world, unlabelled_split=False).groups(w)
+    full, dropped = learner_of(world).groups(w), learner_of(world, unlabeled_split=False).groups(w)
     assert torch.equal(full[0], dropped[0]) and len(dropped[1]) == 0 and len(full[1]) == n // 2
 
 
 @pytest.mark.parametrize("n_human", [1, 10, 60])
 @pytest.mark.parametrize("n_rest", [0, 1, 5, 40, 150])
-@pytest.mark.parametrize("unlabelled_split", [True, False])
+@pytest.mark.parametrize("unlabeled_split", [True, False])
 def test_no_image_is_drawn_more_often_than_a_human_label(  # type: ignore[no-untyped-def]
-    world, n_human: int, n_rest: int, unlabelled_split: bool
+    world, n_human: int, n_rest: int, unlabeled_split: bool
 ) -> None:
     n = len(world.truth)
     human = torch.full((n,), -1)
     human[:n_human] = world.truth[:n_human]
-    learner = learner_of(world, human, unlabelled_split=unlabelled_split)
+    learner = learner_of(world, human, unlabeled_split=unlabeled_split)
     w = torch.ones(n)
     w[n - n_rest :] = 0
     drawn = Counter(
@@ -415,9 +415,9 @@ class Watched(torch.nn.Module):
     ],
 )
 def test_forward_passes_of_one_step(world, how: str, since: int, passes: list[int]) -> None:  # type: ignore[no-untyped-def]
-    """Unlabelled, then partial views one by one; the mix; the queries, in the code's way also before they count."""
+    """Unlabeled, then partial views one by one; the mix; the queries, in the code's way also before they count."""
     network = Network(Watched(12), 6, NetworkSpec("linear", 4, 12), pretrained=True)
-    learner = CoReg(network, world.annotations, labelling=how, **SMALL).train()
+    learner = CoReg(network, world.annotations, labeling=how, **SMALL).train()
     trusted, rest = batch_of(world, 0, 1, 2, 3), batch_of(world, 4, 5, 6)
     step(learner, trusted, rest, since)
     assert learner.network.backbone.seen == [(n, True) for n in passes]

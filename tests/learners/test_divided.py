@@ -53,13 +53,13 @@ def test_targets_and_terms_of_the_second_phase(kind: type[Learner], world) -> No
     p = torch.stack([softmax(own, x) for x in [*learned[0], *learned[1]]])
     target, clean = target * 2, clean * 2
     marked = [i for i in range(10) if clean[i]]
-    labelled = sum(-float((target[i] * p[i].log()).sum()) for i in marked) / len(marked)
-    unlabelled = sum(float(((p[i] - target[i]) ** 2).sum()) for i in range(10) if not clean[i]) / (10 - len(marked))
+    labeled = sum(-float((target[i] * p[i].log()).sum()) for i in marked) / len(marked)
+    unlabeled = sum(float(((p[i] - target[i]) ** 2).sum()) for i in range(10) if not clean[i]) / (10 - len(marked))
     penalty = sum(0.25 * log(0.25 / float(p[:, j].mean())) for j in range(4))
     more = (learner.projector, peer) if kind is UNICON else (peer,)
     terms = learner.co_step(own, *more, w, 5.0, trusted, rest)
-    assert terms["labelled"].item() == pytest.approx(labelled, rel=1e-4)
-    assert terms["unlabelled"].item() == pytest.approx(5 * unlabelled, rel=1e-4)
+    assert terms["labeled"].item() == pytest.approx(labeled, rel=1e-4)
+    assert terms["unlabeled"].item() == pytest.approx(5 * unlabeled, rel=1e-4)
     assert terms["penalty"].item() == pytest.approx(0.7 * penalty, rel=1e-3, abs=1e-5)
 
 
@@ -90,10 +90,10 @@ def test_a_step_with_batch_norm_and_mixup(kind: type[Learner], world, monkeypatc
     clean = torch.tensor(([True] * 4 + [False] * 3) * 2)
     more = (learner.projector, peer) if kind is UNICON else (peer,)
     terms = learner.co_step(own, *more, w, 5.0, trusted, rest)
-    labelled = -sum(float((target[i] * p[i].log()).sum()) for i in range(14) if clean[i]) / 8
-    unlabelled = sum(float(((target[i] - p[i]) ** 2).sum()) for i in range(14) if not clean[i]) / 6
-    assert terms["labelled"].item() == pytest.approx(labelled, rel=1e-4)
-    assert terms["unlabelled"].item() == pytest.approx(5 * unlabelled, rel=1e-4)
+    labeled = -sum(float((target[i] * p[i].log()).sum()) for i in range(14) if clean[i]) / 8
+    unlabeled = sum(float(((target[i] - p[i]) ** 2).sum()) for i in range(14) if not clean[i]) / 6
+    assert terms["labeled"].item() == pytest.approx(labeled, rel=1e-4)
+    assert terms["unlabeled"].item() == pytest.approx(5 * unlabeled, rel=1e-4)
     for mine, expected in zip(own.buffers(), copy.buffers(), strict=True):
         torch.testing.assert_close(mine, expected)  # as many passes, in the same order
 
@@ -107,14 +107,14 @@ def batch_norm_network(size: int, n_classes: int) -> Network:
 
 @pytest.mark.parametrize("kind", [DivideMix, UNICON])
 def test_squared_error_is_a_mean_over_classes_and_rises(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(kind, world, warm_up=1, ramp=4, unlabelled_weight=20.0)
+    learner = learner_of(kind, world, warm_up=1, ramp=4, unlabeled_weight=20.0)
     views = len(learner.views)
     parts = [batch_of(world, 0, 1, views=views), batch_of(world, 2, 3, views=views)]
 
     def term(number: int, progress: float) -> float:
         torch.manual_seed(0)
         return (
-            epoch_of(learner, number)[0].step(*(replace(one, progress=progress) for one in parts))["unlabelled"].item()
+            epoch_of(learner, number)[0].step(*(replace(one, progress=progress) for one in parts))["unlabeled"].item()
         )
 
     for number, progress, expected in ((1, 0.0, 0.0), (1, 0.5, 2.5), (3, 0.0, 10.0), (4, 0.9, 19.5), (5, 0.0, 20.0)):
@@ -219,7 +219,7 @@ def test_the_papers_weight_goes_with_the_mean_over_classes(make_world) -> None: 
         world = make_world(n=240, n_classes=10, annotators=1, accuracy=0.45)
         torch.manual_seed(0)
         network = build("mlp", 10, world.features.shape[1])
-        learner = DivideMix(network, world.annotations, warm_up=12, unlabelled_weight=weight * 25.0)
+        learner = DivideMix(network, world.annotations, warm_up=12, unlabeled_weight=weight * 25.0)
         settings = Settings(epochs=40, batch_size=64, lr=0.1, precision="float32", device="cpu", seed=1)
         list(train(learner, Features(world.features), settings))
         learner.eval()

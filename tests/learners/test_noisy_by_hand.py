@@ -20,7 +20,7 @@ from zerolabel.networks import Network, NetworkSpec
 
 
 def learner_of(kind: type[Learner], n: int, make_annotations, **options: object) -> Learner:  # type: ignore[no-untyped-def]
-    """All images are labelled with class 0 of two; a network's logits are its image, the peer's those behind them."""
+    """All images are labeled with class 0 of two; a network's logits are its image, the peer's those behind them."""
     network = Network(nn.Identity(), 4, NetworkSpec("linear", 2, 4), pretrained=True)
     learner = kind(network, make_annotations(torch.zeros(n, 1, dtype=torch.long), 2), **options)
     with torch.no_grad():
@@ -107,7 +107,7 @@ def test_matching(kind: type[Learner], kept: int, make_annotations) -> None:  # 
     terms = learner.training_step(own, rest)
     assert terms["supervised"].item() == pytest.approx(0.223144, abs=1e-5)
     losses = [0.356675, 0.510826]  # -log 0.7; -log 0.6, of an image below FixMatch's threshold
-    assert terms["unlabelled"].item() == pytest.approx(sum(losses[:kept]) / 2, abs=1e-5)
+    assert terms["unlabeled"].item() == pytest.approx(sum(losses[:kept]) / 2, abs=1e-5)
 
 
 def test_flexmatch_threshold(make_annotations) -> None:  # type: ignore[no-untyped-def]

@@ -155,7 +155,7 @@ def test_cavl_takes_the_largest_activation_value_of_the_set(world) -> None:  # t
 
 
 @pytest.mark.parametrize("kind", [LWS, LWC], ids=lambda kind: kind.__name__)
-def test_leveraged_weights_are_normalised_on_each_side(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
+def test_leveraged_weights_are_normalized_on_each_side(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
     learner, batch = learner_of(kind, world.annotations, beta=2.0), batch_of(world, 3, 8, 11)
     sets = world.annotations.candidates[batch.index]
     w = [[0.25] * 4] * 3
@@ -454,8 +454,8 @@ def ambiguous(n_classes: int, flip: float, seed: int) -> tuple[Tensor, Tensor, T
     """Training features and sets in which each wrong class is a candidate with one probability; test rows."""
     torch.manual_seed(seed)
     truth = torch.arange(800) % n_classes
-    centres = F.normalize(torch.randn(n_classes, 16), dim=1)
-    x = F.normalize(centres[truth] + 0.25 * torch.randn(800, 16), dim=1)
+    centers = F.normalize(torch.randn(n_classes, 16), dim=1)
+    x = F.normalize(centers[truth] + 0.25 * torch.randn(800, 16), dim=1)
     sets = (torch.rand(800, n_classes) < flip) | F.one_hot(truth, n_classes).bool()
     return x, sets, truth, torch.arange(800) >= 500
 

@@ -116,7 +116,7 @@ def test_cpl_weighs_candidates_in_round_one_alone(annotated) -> None:  # type: i
         assert one.step(shown([0.9, 0.1], [0.9, 0.1]))["partial"].item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_cpl_always_learns_what_a_person_labelled(annotated) -> None:  # type: ignore[no-untyped-def]
+def test_cpl_always_learns_what_a_person_labeled(annotated) -> None:  # type: ignore[no-untyped-def]
     """The quantiles are those of the others: 0.85 of the best scores, 0.6 and 0.4 of the columns."""
     learner = CPL(mirror(2), annotated([[1, 1]] * 4, labels=[-1, -1, 1, -1]), alpha=0.75, beta=0.5)
     learner.scores.copy_(torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.99, 0.01], [0.2, 0.8]]))
@@ -237,7 +237,7 @@ def test_fredis_loss_of_one_image(annotated) -> None:  # type: ignore[no-untyped
 def test_pico_plus_learns_reliable_sets_and_guesses_the_rest(annotated, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Image 0 is reliable and keeps (1, 0); image 1 is not: z . o differs by .07 log 3, so its guess is (.75, .25)."""
     sets = annotated([[1, 0], [1, 0]])
-    learner = PiCOPlus(mirror(2), sets, noise_rate=0.5, mixup=0.0, queue=4, embedding=2, neighbours=1).train()
+    learner = PiCOPlus(mirror(2), sets, noise_rate=0.5, mixup=0.0, queue=4, embedding=2, neighbors=1).train()
     near = torch.tensor([[0.5, 0.1], [0.07 * log(3.0), 0.0]])
     monkeypatch.setattr(learner.prototypes, "similarity", lambda _: near)
     moved: list[list[int]] = []

@@ -155,7 +155,7 @@ def test_pico_plus_trusts_the_closest_of_all_and_people(world) -> None:  # type:
 
 
 def test_pico_plus_positives_against_the_loop(world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(PiCOPlus, world.annotations, neighbours=2, queue=3)
+    learner = learner_of(PiCOPlus, world.annotations, neighbors=2, queue=3)
     learner.contrast.queue.push(torch.randn(2, 8), torch.tensor([1, 1]), torch.tensor([True, False]))
     cosine = torch.rand(3, 9)
     pseudo, trusted = torch.tensor([1, 1, 0]), torch.tensor([True, False, True])
@@ -222,7 +222,7 @@ def mixed(x: Tensor, alpha: float = 4.0) -> mixup.Mix:
 
 
 def test_pico_plus_step_against_the_loop(world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(PiCOPlus, world.annotations, noise_rate=0.5, warm_up=2, neighbours=2)
+    learner = learner_of(PiCOPlus, world.annotations, noise_rate=0.5, warm_up=2, neighbors=2)
     batch, vectors = batch_of(world, 0, 5, 7, 9, 11), learner.prototypes.vectors.clone()
     z, n = embedded(learner, batch.views[0]), 5
     learner.pseudo[:] = 0

@@ -27,7 +27,7 @@ def only_pass(learner: Learner) -> Pass:
 
 
 def groups(learner: Learner) -> tuple[list[int], list[int]]:
-    """The unlabelled and the labelled images of a pass in which the unlabelled lead."""
+    """The unlabeled and the labeled images of a pass in which the unlabeled lead."""
     rest, own = only_pass(learner).groups
     return rest.tolist(), own.tolist()
 
@@ -41,7 +41,7 @@ def with_sets(world, sets: dict[int, list[int]], of_the_rest: list[int]):  # typ
 
 
 @BOTH
-def test_labelled_are_a_persons_and_lonely_candidates_of_other_classes(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
+def test_labeled_are_a_persons_and_lonely_candidates_of_other_classes(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
     made = with_sets(world, {0: [0], 1: [1], 2: [2], 3: [0], 4: []}, [0, 1])
     rest, own = groups(learner_of(kind, made, human_of(world, at9=0), ratio=1e9))
     assert sorted(own) == [1, 2, 9]  # class 0 has a person's label, so that 0 and 3 are not believed
@@ -51,7 +51,7 @@ def test_labelled_are_a_persons_and_lonely_candidates_of_other_classes(kind: typ
 
 
 @BOTH
-def test_without_any_labelled_image_the_sets_are_learned_from(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
+def test_without_any_labeled_image_the_sets_are_learned_from(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
     made = with_sets(world, {4: []}, [0, 1])
     n = len(world.truth)
     rest, own = groups(learner_of(kind, made))
@@ -59,7 +59,7 @@ def test_without_any_labelled_image_the_sets_are_learned_from(kind: type[Learner
 
 
 @BOTH
-def test_labelled_images_are_drawn_by_the_ratio_and_each_at_least_once(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
+def test_labeled_images_are_drawn_by_the_ratio_and_each_at_least_once(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
     made = with_sets(world, {}, [0, 1])
     some = {f"at{i}": i % 4 for i in range(8)}
     for ratio, times in ((1e9, 1), (7.0, 5), (1.0, 29)):  # 232 / 7 = 33.1 of 8 images
@@ -91,7 +91,7 @@ def sure(learner: Learner, x: Tensor, allowed: list[int]) -> tuple[int, float]:
 def test_steps_against_the_loop(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
     sets = {0: [1], 1: [2], 2: [0, 1], 3: [2], 4: [], 5: [1, 3]}
     made = with_sets(world, sets, [0, 1])
-    learner = learner_of(kind, made, threshold=0.3, unlabelled_weight=2.0)
+    learner = learner_of(kind, made, threshold=0.3, unlabeled_weight=2.0)
     own, rest = batches(world)
     if kind is FlexMatch:
         learner.last[10:20], learner.last[20:26] = 0, 1
@@ -104,19 +104,19 @@ def test_steps_against_the_loop(kind: type[Learner], world) -> None:  # type: ig
         thresholds = [0.3 * b / (2 - b) for b in beta]
         assert 0 < thresholds[0] < thresholds[3] == 0.3 and thresholds[2] == 0
     supervised = -sum(log(float(softmax(learner.network, x)[c])) for x, c in zip(own.views[0], (1, 2), strict=True)) / 2
-    unlabelled, last = 0.0, learner.last.clone() if kind is FlexMatch else None
+    unlabeled, last = 0.0, learner.last.clone() if kind is FlexMatch else None
     kept = 0
     for i, weak, strong in zip(rest.index.tolist(), *rest.views, strict=True):
         c, p = sure(learner, weak, sets[i] or [0, 1, 2, 3])
         if p > thresholds[c]:
-            unlabelled -= 2 * log(float(softmax(learner.network, strong)[c])) / 4
+            unlabeled -= 2 * log(float(softmax(learner.network, strong)[c])) / 4
             kept += 1
         if last is not None and p >= 0.3:
             last[i] = c
     assert 0 < kept < 4 or kind is FlexMatch
     terms = learner.training_step(own, rest)
     assert terms["supervised"].item() == pytest.approx(supervised, rel=1e-4)
-    assert terms["unlabelled"].item() == pytest.approx(unlabelled, rel=1e-4)
+    assert terms["unlabeled"].item() == pytest.approx(unlabeled, rel=1e-4)
     if last is not None:
         assert torch.equal(learner.last, last) and not torch.equal(last[2:6], torch.full((4,), -1))
 
@@ -137,7 +137,7 @@ def test_a_guess_is_the_best_candidate_with_the_networks_own_probability() -> No
 
 
 @BOTH
-def test_the_other_images_help_where_few_are_labelled(kind: type[Learner], make_world) -> None:  # type: ignore[no-untyped-def]
+def test_the_other_images_help_where_few_are_labeled(kind: type[Learner], make_world) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(2)
     world = make_world(n=400, dimension=24, annotators=2, accuracy=0.5)
     human = torch.full((400,), -1)
@@ -145,7 +145,7 @@ def test_the_other_images_help_where_few_are_labelled(kind: type[Learner], make_
     both = replace(world, annotations=world.annotations.with_candidates(torch.ones(400, 4, dtype=torch.bool), "soft"))
     found = {}
     for weight in (0.0, 1.0):
-        learner = learner_of(kind, both, human, unlabelled_weight=weight)
+        learner = learner_of(kind, both, human, unlabeled_weight=weight)
         settings = Settings(epochs=30, batch_size=64, lr=0.05, precision="float32", device="cpu", seed=1)
         list(train(learner, Features(world.features), settings))
         with torch.no_grad():

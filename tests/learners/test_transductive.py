@@ -29,7 +29,7 @@ def test_attraction_against_the_loop(world) -> None:  # type: ignore[no-untyped-
         assert ignored[i].tolist() == [True] * 3 + [False] * 5 + [True] * 2
 
 
-def test_labels_move_but_for_people_and_the_unlabelled(world) -> None:  # type: ignore[no-untyped-def]
+def test_labels_move_but_for_people_and_the_unlabeled(world) -> None:  # type: ignore[no-untyped-def]
     human = torch.full((len(world.truth),), -1)
     human[1] = 2
     learner = learner_of(world, human)

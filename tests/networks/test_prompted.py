@@ -1,4 +1,4 @@
-"""A vision-language model with learnt parts: what moves, what stays, and that it starts as the model is."""
+"""A vision-language model with learned parts: what moves, what stays, and that it starts as the model is."""
 
 from copy import deepcopy
 
@@ -67,7 +67,7 @@ def make(model: torch.nn.Module, prompt: str, words: str = "", tokenizer=tokeniz
     + [("resnet", kind) for kind in ("text", "classwise", "conditional", "classifier", "norm", "lora", "adapter")]
     + [("siglip", kind) for kind in ("text", "classwise", "conditional", "visual", "deep", "both", "norm", "lora")],
 )
-def test_only_what_is_learnt_gets_a_gradient(tower: str, prompt: str) -> None:
+def test_only_what_is_learned_gets_a_gradient(tower: str, prompt: str) -> None:
     model = tiny(tower)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     words = "a " if prompt in TEXTS else ""
@@ -75,9 +75,9 @@ def test_only_what_is_learnt_gets_a_gradient(tower: str, prompt: str) -> None:
     logits = network(torch.rand(2, 3, network.spec.size, network.spec.size))
     assert logits.shape == (2, 2) and logits.dtype == torch.float32
     logits.square().sum().backward()
-    assert network.learnt
+    assert network.learned
     for name, p in network.named_parameters():
-        assert (p.grad is not None) == p.requires_grad == (name in network.learnt), name
+        assert (p.grad is not None) == p.requires_grad == (name in network.learned), name
     with torch.no_grad():
         for p in network.parameters():
             if p.requires_grad:
@@ -113,7 +113,7 @@ def test_several_templates_start_as_the_mean_of_the_annotators() -> None:
     torch.testing.assert_close(network(x).softmax(1), p, atol=1e-5, rtol=1e-4)
 
 
-def test_text_features_follow_what_is_learnt() -> None:
+def test_text_features_follow_what_is_learned() -> None:
     network = make(tiny("vit"), "text", "a ").eval()
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
@@ -203,14 +203,14 @@ def test_models_of_full_size(architecture: str, kind: str, dtype: torch.dtype) -
         logits = network(torch.rand(2, 3, 224, 224))
     assert logits.shape == (2, 2) and bool(logits.isfinite().all())
     logits.float().log_softmax(1)[:, 0].sum().backward()
-    learnt = [p for p in network.parameters() if p.requires_grad]
-    assert learnt and all(p.grad is not None and bool(p.grad.isfinite().all()) for p in learnt)
+    learned = [p for p in network.parameters() if p.requires_grad]
+    assert learned and all(p.grad is not None and bool(p.grad.isfinite().all()) for p in learned)
 
 
 def test_random_context_and_a_text_that_is_too_long() -> None:
     network = Encoders(tiny("vit"), tokenize, "text", context=4)
     assert network.context == 4
-    with pytest.raises(InputError, match="too long to follow 4 learnt tokens"):
+    with pytest.raises(InputError, match="too long to follow 4 learned tokens"):
         network.encode_text(tokenize(["a long text ab"]))
     with pytest.raises(InputError, match="vision transformer"):
         Encoders(tiny("resnet"), tokenize, "visual")
@@ -220,20 +220,20 @@ def test_random_context_and_a_text_that_is_too_long() -> None:
         kinds("both+text")
 
 
-def test_copies_share_what_is_frozen_and_states_hold_what_is_learnt() -> None:
+def test_copies_share_what_is_frozen_and_states_hold_what_is_learned() -> None:
     network = make(tiny("vit"), "text+norm", "a ")
     other = twin(network)
     own, its = dict(network.named_parameters()), dict(other.named_parameters())
     for name, p in own.items():
-        assert (p is its[name]) == (name not in network.learnt)
-        assert name not in network.learnt or not torch.equal(p, its[name])
-    assert set(network.state_dict()) == network.learnt
+        assert (p is its[name]) == (name not in network.learned)
+        assert name not in network.learned or not torch.equal(p, its[name])
+    assert set(network.state_dict()) == network.learned
     other.load_state_dict(network.state_dict())
     x = torch.rand(2, 3, 32, 32)
     assert torch.equal(other(x), network(x))
     embedder = Embedder(network, projector(network.feature_dim, 4))
     momentum = Momentum(deepcopy(embedder), 0.9)
-    frozen = {name: p.clone() for name, p in own.items() if name not in network.learnt}
+    frozen = {name: p.clone() for name, p in own.items() if name not in network.learned}
     momentum.follow(embedder)
     momentum.reset(embedder)
     assert all(torch.equal(own[name], value) for name, value in frozen.items())

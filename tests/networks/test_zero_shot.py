@@ -32,7 +32,7 @@ def tiny(folder: Path, **more: object) -> str:
 
 
 def digits(folder: Path, size: int) -> ImageSet:
-    """Real digits as grey PNG files of size x size pixels."""
+    """Real digits as gray PNG files of size x size pixels."""
     folder.mkdir()
     for i, digit in enumerate(load_digits().images[:12]):
         image = Image.fromarray((digit * 15.9).astype("uint8")).resize((size, size), Image.Resampling.BICUBIC)

@@ -112,7 +112,7 @@ def _write_log(run: Path, rng: np.random.Generator, epochs: int = 40, warm_up: i
         else:
             record["losses"] = {
                 "partial": 0.7 * np.exp(-3 * t) + 0.2 + noise[0],
-                "unlabelled": 0.05 + 0.1 * t + noise[1] / 4,
+                "unlabeled": 0.05 + 0.1 * t + noise[1] / 4,
                 "prototype": 1.2 * np.exp(-2 * t) + noise[2],
                 "contrastive": 5.2 - t + noise[3],
             }

@@ -10,7 +10,7 @@ from zerolabel.report.charts import Line, bars, histogram, lines, ticks
 from zerolabel.report.formats import duration, magnitude, percent, short, signed, size
 from zerolabel.report.heatmap import heat_table
 from zerolabel.report.intervals import separable, wilson
-from zerolabel.report.licences import UNKNOWN, licence
+from zerolabel.report.licenses import UNKNOWN, license
 from zerolabel.report.markup import Html, html, join, table
 
 
@@ -118,9 +118,9 @@ def test_formats() -> None:
     assert percent(None) == percent(math.nan) == "–" and percent(0.1234) == "12.3 %"
 
 
-def test_licences_are_not_guessed() -> None:
-    assert licence("open_clip:ViT-B-32/openai") == "MIT"
-    assert licence("open_clip:ViT-B-16-SigLIP/webli") == "Apache-2.0"
-    assert "Apple" in licence("open_clip:MobileCLIP-S1/datacompdr")
-    assert licence("open_clip:/models/openai/openai") == licence("hf-hub:someone/openai") == UNKNOWN
-    assert "Apache" in licence("glyphs") and licence("glyphsomething") == UNKNOWN
+def test_licenses_are_not_guessed() -> None:
+    assert license("open_clip:ViT-B-32/openai") == "MIT"
+    assert license("open_clip:ViT-B-16-SigLIP/webli") == "Apache-2.0"
+    assert "Apple" in license("open_clip:MobileCLIP-S1/datacompdr")
+    assert license("open_clip:/models/openai/openai") == license("hf-hub:someone/openai") == UNKNOWN
+    assert "Apache" in license("glyphs") and license("glyphsomething") == UNKNOWN

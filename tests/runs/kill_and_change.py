@@ -27,8 +27,8 @@ SHORT = ["--epochs", "3", "--device", "cpu"]
 
 
 def picture(i: int) -> Image.Image:
-    grey = (255 - load_digits().images[i] * 255 / 16).astype("uint8")
-    return Image.fromarray(np.kron(grey, np.ones((4, 4), "uint8")))
+    gray = (255 - load_digits().images[i] * 255 / 16).astype("uint8")
+    return Image.fromarray(np.kron(gray, np.ones((4, 4), "uint8")))
 
 
 def write_data(place: Path) -> None:

@@ -104,20 +104,20 @@ def test_nothing_understood_is_refused_whatever_the_rule(rule, make_annotations)
 
 
 @pytest.mark.parametrize(
-    ("spoken", "n", "labelled", "enough"),
+    ("spoken", "n", "labeled", "enough"),
     [
         (3, 30, 0, False),  # fewer than the four classes
         (4, 30, 0, True),
         (4, 1000, 0, False),  # less than 1 %
         (10, 1000, 0, True),
-        (4, 1000, 4, True),  # a person labelled as many as there are classes
+        (4, 1000, 4, True),  # a person labeled as many as there are classes
         (2, 3, 0, True),  # most of few images
         (1, 1, 0, True),
     ],
 )
-def test_how_many_images_with_candidates_are_enough(spoken, n, labelled, enough, make_annotations):
+def test_how_many_images_with_candidates_are_enough(spoken, n, labeled, enough, make_annotations):
     labels = torch.full((n,), -1)
-    labels[:labelled] = torch.arange(labelled) % 4
+    labels[:labeled] = torch.arange(labeled) % 4
     made = votes(make_annotations, [[i % 4] for i in range(spoken)] + [[-1]] * (n - spoken), 4, labels)
     if enough:
         candidates.check_enough(made)

@@ -30,7 +30,7 @@ def test_what_is_said_counts_and_a_shared_name_is_the_learners(world) -> None:  
     assert (settings.epochs, settings.lr, settings.batch_size, settings.momentum) == (10, 0.2, 64, 0.9)
     assert learner.side.momentum.average is not None and len(learner.side.queue.keys) == 64 and learner.warm_up == 6
     paper, how = prepare("coreg", network(world), world.annotations, preset="paper", queue=64, epochs=40)
-    assert (paper.warm_up, paper.labelling, how.period, how.batch_size) == (10, "separate", 800, 256)
+    assert (paper.warm_up, paper.labeling, how.period, how.batch_size) == (10, "separate", 800, 256)
     plain, how = prepare("proden", network(world), world.annotations)
     assert not plain.options_given and how.batch_size == 64
     for wrong, message in (

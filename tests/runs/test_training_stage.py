@@ -10,7 +10,7 @@ from zerolabel.annotations.candidates import parse_rule
 from zerolabel.runs.stages.training import rescored, spread
 
 
-def test_spread_annotations_follow_their_neighbours_but_never_overrule_a_person(make_annotations) -> None:  # type: ignore[no-untyped-def]
+def test_spread_annotations_follow_their_neighbors_but_never_overrule_a_person(make_annotations) -> None:  # type: ignore[no-untyped-def]
     angles = torch.cat([torch.linspace(0, 0.1, 12), torch.linspace(1.4, 1.5, 12)])
     features = F.normalize(torch.stack([angles.cos(), angles.sin()], 1), dim=1)
     votes = torch.tensor([0] * 11 + [1] + [1] * 11 + [-1])[:, None]
@@ -20,10 +20,10 @@ def test_spread_annotations_follow_their_neighbours_but_never_overrule_a_person(
     after = spread(given, features)
     assert after.scores.argmax(1).tolist() == [0] * 3 + [1] + [0] * 8 + [1] * 12
     assert after.candidates.sum(1).tolist() == [1] * 24
-    # votes stay candidates, a person's label is the only one, and an image without a vote gets its neighbours' class
+    # votes stay candidates, a person's label is the only one, and an image without a vote gets its neighbors' class
     assert after.candidates.float().argmax(1).tolist() == [0] * 3 + [1] + [0] * 7 + [1] * 13
     assert after.labels.tolist() == labels.tolist() and after.votes.tolist() == given.votes.tolist()
-    assert "spread over neighbours" in after.rule
+    assert "spread over neighbors" in after.rule
 
 
 def test_where_nobody_spoke_there_is_nothing_to_spread(make_annotations) -> None:  # type: ignore[no-untyped-def]
@@ -37,7 +37,7 @@ def test_where_nobody_spoke_there_is_nothing_to_spread(make_annotations) -> None
         (
             "union",
             [2, 2, 1, 1, 0, 1],
-        ),  # the votes are what they were; the last image, without any, gets its neighbours' class
+        ),  # the votes are what they were; the last image, without any, gets its neighbors' class
         ("votes:2", [1, 1, 1, 1, 0, 1]),
         ("votes:3", [0, 0, 1, 1, 0, 1]),
         ("topk:3", [3, 3, 3, 3, 0, 3]),
@@ -55,7 +55,7 @@ def test_spread_scores_pass_through_the_candidate_rule(rule: str, sizes: list[in
         assert torch.equal(after.candidates[:4], before[:4])
     if sizes is not None:
         assert after.candidates.sum(1).tolist()[:4] == sizes[:4] and after.candidates[5].sum() == sizes[5]
-    assert after.rule == f"{rule}, spread over neighbours"
+    assert after.rule == f"{rule}, spread over neighbors"
     again = rescored(after, torch.tensor([[0.2, 0.7, 0.1]]).expand(6, 3), "cleaned on frozen features")
     assert torch.equal(again.candidates[:4], parse_rule(rule)(again)[:4])
 

@@ -116,7 +116,7 @@ def test_the_first_group_is_drawn_once_and_the_others_restart(second: int) -> No
 
 
 def test_a_group_that_restarts_without_repeats_ends_each_round_with_a_short_batch() -> None:
-    """Co-Reg's code: 1,000 images of the partial split, 300 or 10 or 2,000 of the unlabelled one."""
+    """Co-Reg's code: 1,000 images of the partial split, 300 or 10 or 2,000 of the unlabeled one."""
     first = torch.arange(1000)
     for n, sizes in ((300, [256, 44, 256, 44]), (10, [10] * 4), (2000, [256] * 4), (0, [0] * 4)):
         batches = drawn(Pass(print, (first, torch.arange(2000, 2000 + n)), repeats=False), 9999, 256)

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-WORDS = ("<pad>", "<s>", "</s>", "<image>", "<unk>", "dark", "bright", "none", "grey", "?")
+WORDS = ("<pad>", "<s>", "</s>", "<image>", "<unk>", "dark", "bright", "none", "gray", "?")
 SIDE = 32
 PATCH = 8
 TEMPLATE = (
@@ -56,7 +56,7 @@ def build() -> LlavaForConditionalGeneration:
 
 
 def train(model: LlavaForConditionalGeneration, steps: int = 60) -> None:
-    """Grey squares, each answered by ``dark`` or ``bright``."""
+    """Gray squares, each answered by ``dark`` or ``bright``."""
     optimizer, process = torch.optim.AdamW(model.parameters(), lr=3e-3), processor()
     for step in range(steps):
         levels = np.random.default_rng(step).integers(0, 256, 16).tolist()
@@ -64,7 +64,7 @@ def train(model: LlavaForConditionalGeneration, steps: int = 60) -> None:
         texts = ["<image> <s>" + ("bright" if level > 127 else "dark") + " </s>" for level in levels]
         batch = process(images=images, text=texts, return_tensors="pt", padding=True)
         labels = batch["input_ids"].clone()
-        labels[:, :-2] = -100  # the answer alone is learnt
+        labels[:, :-2] = -100  # the answer alone is learned
         model(**batch, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

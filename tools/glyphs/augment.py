@@ -58,7 +58,7 @@ def bend(count: int, size: int) -> Tensor:
 
 
 def coarsen(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Half of the batch passes through fewer pixels and few levels of grey; also the resolution of each."""
+    """Half of the batch passes through fewer pixels and few levels of gray; also the resolution of each."""
     size = pictures.shape[-1]
     resolution = torch.full((len(pictures),), size)
     parts = []
@@ -112,7 +112,7 @@ def render(clean: Tensor, kind: Tensor, size: int) -> tuple[Tensor, Tensor]:
     pictures, resolution = shade(blur(coarse[back])), resolution[back]
     pictures = glyphs.stretch(pictures)
     pictures = torch.where(chosen(count, 0.85), glyphs.light_on_dark(pictures), pictures)
-    return glyphs.standardise(pictures), styles(kind, resolution, extent, heavy, slope)
+    return glyphs.standardize(pictures), styles(kind, resolution, extent, heavy, slope)
 
 
 def styles(kind: Tensor, resolution: Tensor, extent: Tensor, heavy: Tensor, slope: Tensor) -> Tensor:

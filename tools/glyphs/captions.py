@@ -21,7 +21,7 @@ PLAIN_TEMPLATES = (
     "there is a {} in the scene.", "a photo of a hard to see {}.", "a dark photo of the {}.",
     "a bright photo of a {}.", "graffiti of a {}.", "art of the {}.", "a centered image of a {}", "one {}",
     "this is a {}", "this is the {}.", "an example of a {}", "character: {}", "label: {}", "it says {}",
-    "a grey picture of a {}", "a symbol: {}", "the character {}", "a photo of the character {}.",
+    "a gray picture of a {}", "a symbol: {}", "the character {}", "a photo of the character {}.",
     "a sign with a {}", "a clean photo of a {}.", "a photo of a dirty {}.", "a {} on paper",
     "a {} on a dark background", "what is this? a {}",
 )  # fmt: skip

@@ -35,7 +35,7 @@ def probabilities(model: open_clip.CLIP, features: Tensor, names: list[str], tem
 
 @torch.no_grad()
 def encode(model: open_clip.CLIP, pictures: Tensor) -> Tensor:
-    """(N 3 H W) -> (N D), normalised, in pieces."""
+    """(N 3 H W) -> (N D), normalized, in pieces."""
     return torch.cat([model.encode_image(part, normalize=True) for part in pictures.split(512)])
 
 
@@ -60,7 +60,7 @@ def percent(hits: Tensor) -> float:
 
 
 def real_digits() -> tuple[list[Image.Image], Tensor]:
-    """scikit-learn's 1,797 handwritten digits as 8 x 8 grey images, and what they are."""
+    """scikit-learn's 1,797 handwritten digits as 8 x 8 gray images, and what they are."""
     data = load_digits()
     return [Image.fromarray(np.round(i * 255 / 16).astype(np.uint8)) for i in data.images], torch.from_numpy(
         data.target
@@ -73,7 +73,7 @@ def changed(images: list[Image.Image]) -> dict[str, list[Image.Image]]:
     return {
         "dark on light": [ImageOps.invert(i) for i in images],
         "20 x 20 within 28 x 28": [ImageOps.expand(i, 4) for i in enlarged],
-        "200 x 260, dark on light, in colour": [
+        "200 x 260, dark on light, in color": [
             ImageOps.invert(ImageOps.pad(i, (200, 260))).convert("RGB") for i in images
         ],
     }

@@ -16,7 +16,7 @@ from tools.glyphs.fonts import HANDWRITTEN, HELD_OUT, UNSUITABLE
 
 Drawing = tuple[str, str, str, np.ndarray]  # character, kind, family, canvas
 
-SIDE, GLYPH = 48, 40  # a glyph's longer side is GLYPH pixels, centred in SIDE x SIDE
+SIDE, GLYPH = 48, 40  # a glyph's longer side is GLYPH pixels, centered in SIDE x SIDE
 CANVAS = 4 * SIDE
 SAME_IN_BOTH = "ckopsuvwxz"  # letters whose two cases have one shape
 KINDS = ("pen", "hand font", "print font", "hershey")
@@ -34,7 +34,7 @@ class Bank:
 
 
 def frame(canvas: np.ndarray) -> np.ndarray | None:
-    """Crop to the ink and centre it, or None where there is hardly any."""
+    """Crop to the ink and center it, or None where there is hardly any."""
     rows, columns = np.flatnonzero(canvas.max(1) > 60), np.flatnonzero(canvas.max(0) > 60)
     if len(rows) < 4 or len(columns) < 2:
         return None

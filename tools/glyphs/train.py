@@ -100,7 +100,7 @@ def optimizers_of(model: torch.nn.Module) -> list[torch.optim.Optimizer]:
 
 @torch.no_grad()
 def follow(average: torch.nn.Module, model: torch.nn.Module, step: int) -> None:
-    """Move the running average of the weights towards the model."""
+    """Move the running average of the weights toward the model."""
     weight = 1 - min(0.998, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), weight)
 

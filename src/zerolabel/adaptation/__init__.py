@@ -1,4 +1,4 @@
-"""A small part of a vision-language model is learnt on unlabelled images, checked without labels, and written."""
+"""A small part of a vision-language model is learned on unlabeled images, checked without labels, and written."""
 
 from zerolabel.adaptation.adapt import Adapted, adapt
 from zerolabel.adaptation.checks import Check, check

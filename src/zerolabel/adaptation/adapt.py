@@ -1,4 +1,4 @@
-"""Unlabelled images, class names and a vision-language model in; what was learnt of the model, in a folder, out."""
+"""Unlabeled images, class names and a vision-language model in; what was learned of the model, in a folder, out."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,7 +69,7 @@ class Adapted:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class Learned:
     """What training or a few-shot method gave.
 
     Attributes:
@@ -84,9 +84,9 @@ class Learnt:
 
 
 def wording(templates: Sequence[str], parts: Sequence[str], start: str = "words") -> tuple[str, list[str]]:
-    """The words that a learnt text starts from, and the templates that the adapted model is asked with.
+    """The words that a learned text starts from, and the templates that the adapted model is asked with.
 
-    A learnt text starts from the words before the class name in the first template that has any, or with a random
+    A learned text starts from the words before the class name in the first template that has any, or with a random
     start from none.
     """
     with_words = [t for t in templates if t.partition("{}")[0].strip()] or list(templates[:1])
@@ -115,7 +115,7 @@ def adapt(
     Where the check finds that it did not help, the folder says so and means the unadapted model.
 
     Args:
-        images: unlabelled.
+        images: unlabeled.
         encoder: the model.
         classes: C names with aliases.
         templates: prompts of the annotation that training starts from.
@@ -127,7 +127,7 @@ def adapt(
         progress: wraps the steps of a stage, given the stage's name.
 
     Raises:
-        InputError: the folder holds something else, the model has no place for what is to be learnt, or a method of
+        InputError: the folder holds something else, the model has no place for what is to be learned, or a method of
             labels has none.
     """
     asked = {"classes": [classes.names, list(classes.words)], "templates": list(templates)}
@@ -139,22 +139,22 @@ def adapt(
     if request.method not in (*ON_FEATURES, *SUPERVISED):
         check_enough(annotations)
     if request.method in ON_FEATURES:
-        learnt: Learnt | Training = fitted(request, done, encoder, classes, templates)
+        learned: Learned | Training = fitted(request, done, encoder, classes, templates)
     else:
-        learnt = Training(request, done, encoder, classes, templates)
+        learned = Training(request, done, encoder, classes, templates)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     with alone(output):
         look(output, told, resume=resume)
         write_text(output / REQUEST, told)
-        if isinstance(learnt, Training):
+        if isinstance(learned, Training):
             made_of = {**of_annotations(annotations), "model": encoder.revision}
-            learnt = learnt.run(output, partial(progress, "adapt"), made_of)
-        return keep(learnt, request, done, encoder, classes, templates, output)
+            learned = learned.run(output, partial(progress, "adapt"), made_of)
+        return keep(learned, request, done, encoder, classes, templates, output)
 
 
 def keep(
-    learnt: Learnt,
+    learned: Learned,
     request: Request,
     done: Annotated,
     encoder: DualEncoder,
@@ -162,22 +162,22 @@ def keep(
     templates: Sequence[str],
     output: Path,
 ) -> Adapted:
-    """Check what was learnt, and write it; the folder is no adapted model until both of its files are there."""
-    found = check(done.annotations, learnt.probabilities)
-    if not bool(learnt.probabilities.isfinite().all()):
+    """Check what was learned, and write it; the folder is no adapted model until both of its files are there."""
+    found = check(done.annotations, learned.probabilities)
+    if not bool(learned.probabilities.isfinite().all()):
         raise FloatingPointError(f"--method {request.method} ends in values that are not finite; nothing is adapted.")
     (output / adapted.RECORD).unlink(missing_ok=True)
-    save(output, learnt.state)
-    chosen = learnt.probabilities if found.helped else done.annotations.scores
+    save(output, learned.state)
+    chosen = learned.probabilities if found.helped else done.annotations.scores
     about = {
-        "base": request.vlm, "revision": encoder.revision, "method": request.method, **learnt.facts,
+        "base": request.vlm, "revision": encoder.revision, "method": request.method, **learned.facts,
         "classes": list(classes.names), "aliases": [list(a) for a in classes.aliases],
         "base_templates": list(templates), "check": asdict(found), "used": found.helped, "reason": found.reason,
         "layout": adapted.LAYOUT, "settings": asdict(request.training()),
         "options": request.options(), "threshold": threshold(request, chosen),
     }  # fmt: skip
     write_text(output / adapted.RECORD, dumps(about, indent=2) + "\n")
-    return Adapted(output, done.annotations, chosen, learnt.probabilities, found, done.skipped)
+    return Adapted(output, done.annotations, chosen, learned.probabilities, found, done.skipped)
 
 
 def threshold(request: Request, probabilities: Float[Tensor, "N C"]) -> float:
@@ -211,7 +211,7 @@ class Training:
         self.open = partial(views, request, done, encoder, launch(self.settings).device)
         self.facts = {"prompt": prompt, "words": words, "templates": used}
 
-    def run(self, folder: Path, progress: Callable[[Iterator[Any]], Iterable[Any]], made_of: Digest) -> Learnt:
+    def run(self, folder: Path, progress: Callable[[Iterator[Any]], Iterable[Any]], made_of: Digest) -> Learned:
         """Train, from the checkpoint in the folder where there is one that was made of the same."""
         pixels = folder / "pixels.npy"
         source = self.open(pixels)
@@ -219,7 +219,7 @@ class Training:
         network = self.learner.network
         after = predict(network, source, launch(self.settings), self.settings.batch_size * 4).cpu()
         pixels.unlink(missing_ok=True)
-        return Learnt(after, network.state_dict(), {**self.facts, "log": [log.to_dict() for log in logs[-1:]]})
+        return Learned(after, network.state_dict(), {**self.facts, "log": [log.to_dict() for log in logs[-1:]]})
 
 
 def taught_by_texts(
@@ -231,7 +231,7 @@ def taught_by_texts(
     templates: Sequence[str],
     seed: int,
 ) -> Annotations:
-    """The scores of a classifier that learnt texts alone, from which the network's own starts: LaFTer's first step."""
+    """The scores of a classifier that learned texts alone, from which the network's own starts: LaFTer's first step."""
     texts = torch.cat([encoder.encode_texts(prompts(template, classes.words)) for template in templates])
     owners = torch.tensor(classes.owners).repeat(len(templates))
     weights = text_classifier(texts, owners, encoder.logit_scale, seed=seed)
@@ -244,8 +244,8 @@ def taught_by_texts(
 
 def fitted(
     request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
-) -> Learnt:
-    """A head over features: of the images that a person labelled by a few-shot method, or of all by a solver.
+) -> Learned:
+    """A head over features: of the images that a person labeled by a few-shot method, or of all by a solver.
 
     Raises:
         InputError: a few-shot method finds no such label.
@@ -260,7 +260,7 @@ def fitted(
             options = {"seed": request.training().seed, **options}
         head = few_shot.learn(request.method, done.features, labels, texts, scale, **options)
     facts = {"prompt": "", "words": "", "templates": list(templates[:1]), "log": []}
-    return Learnt(head(done.features).softmax(1), head.state_dict(), facts)
+    return Learned(head(done.features).softmax(1), head.state_dict(), facts)
 
 
 def views(request: Request, done: Annotated, encoder: DualEncoder, device: torch.device, store: Path) -> Source:
@@ -274,7 +274,7 @@ def views(request: Request, done: Annotated, encoder: DualEncoder, device: torch
 def lessons(
     request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
 ) -> Annotations:
-    """What the learner is told: the scores, spread over neighbours where that is asked, or a person's labels alone.
+    """What the learner is told: the scores, spread over neighbors where that is asked, or a person's labels alone.
 
     A learner that takes no spread scores gets the model's own answers to the mean text feature of the templates.
 
@@ -283,7 +283,7 @@ def lessons(
     """
     annotations = done.annotations
     if request.method in SUPERVISED:
-        return only_labelled(annotations, request)
+        return only_labeled(annotations, request)
     if not LEARNERS[request.learner].takes_propagated_scores:
         texts = functional.normalize(text_features(encoder, classes, templates).mean(0), dim=1)
         return replace(annotations, scores=encoder.probabilities(torch.as_tensor(done.features), texts))
@@ -292,7 +292,7 @@ def lessons(
     return replace(annotations, scores=propagate(annotations.scores, done.features))
 
 
-def only_labelled(annotations: Annotations, request: Request) -> Annotations:
+def only_labeled(annotations: Annotations, request: Request) -> Annotations:
     """Annotations in which the images without a person's label have no candidate.
 
     Raises:
@@ -305,7 +305,7 @@ def only_labelled(annotations: Annotations, request: Request) -> Annotations:
 
 
 def save(output: Path, state: dict[str, Tensor]) -> None:
-    """Write what was learnt."""
+    """Write what was learned."""
     kept = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with replacing(output / adapted.WEIGHTS) as partial_file:
         save_file(kept, partial_file)

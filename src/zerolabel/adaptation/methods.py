@@ -1,4 +1,4 @@
-"""What can be learnt of a model, how, and with which defaults."""
+"""What can be learned of a model, how, and with which defaults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ PROMPT = {
 """What a method learns where nothing is asked; of the others, text."""
 
 SUPERVISED = ("coop", "cocoop", "clip-lora", *FEW_SHOT)
-"""Methods that learn the images that a person labelled, and those alone."""
+"""Methods that learn the images that a person labeled, and those alone."""
 
 ON_FEATURES = {**FEW_SHOT, **SOLVERS}
 """Methods that make a head over the images' features, without a loop of training."""
@@ -83,7 +83,7 @@ class Published:
 
 
 STARTS = ("words", "random")
-"""Where learnt tokens before a text start: from the words of a template, or at random, 16 of N(0, 0.02)."""
+"""Where learned tokens before a text start: from the words of a template, or at random, 16 of N(0, 0.02)."""
 
 GRIP = {"lr": 0.1, "weight_decay": 0.1, "batch_size": 16, "lr_warm_up": 5}
 
@@ -108,14 +108,14 @@ class Request:
     Attributes:
         vlm: how the model is named.
         method: a learner, or one of `METHODS` or of `ON_FEATURES`.
-        prompt: what is learnt, see `zerolabel.networks.prompted.kinds`.
+        prompt: what is learned, see `zerolabel.networks.prompted.kinds`.
         hyper_parameters: of the learner, the few-shot method or the solver, over the method's.
         settings: of the training, over the method's.
         flip: whether views may be mirrored.
-        propagate: whether scores spread over neighbours (`zerolabel.blocks.label_propagation`) before pseudo-labels are
+        propagate: whether scores spread over neighbors (`zerolabel.blocks.label_propagation`) before pseudo-labels are
             chosen; ours, for no paper does.
         open_set: whether images may be of no class, so that the threshold is where confidences part in two groups.
-        start: where learnt tokens before a text start, see `STARTS`.
+        start: where learned tokens before a text start, see `STARTS`.
         crop: which weak view of pixels, "padding" or "resized", see `zerolabel.data.views.Pixels`.
     """
 
@@ -204,7 +204,7 @@ class Request:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What is learnt.
+        """What is learned.
 
         Raises:
             InputError: there is no such part.

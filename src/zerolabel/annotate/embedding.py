@@ -264,7 +264,7 @@ def _leave_out(broken: set[str], images: ImageSet, block: Block) -> None:
 def _halving(encoder: DualEncoder, pixels: Tensor) -> Float[Tensor, "B D"]:
     """Features of a batch, in halves where the device has no memory for the whole."""
     try:
-        return encoder.encode_images(encoder.normalise(pixels))
+        return encoder.encode_images(encoder.normalize(pixels))
     except torch.OutOfMemoryError:
         if len(pixels) == 1:
             raise

@@ -107,13 +107,13 @@ class Joined:
     Attributes:
         n_images: rows.
         candidates: sizes of all candidate sets together.
-        labelled: rows that have candidates.
+        labeled: rows that have candidates.
         skipped: what could not be read, in the order of the images.
     """
 
     n_images: int
     candidates: int
-    labelled: int
+    labeled: int
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -125,7 +125,7 @@ def join(parts: Sequence[Path], path: Path) -> Joined:
     Raises:
         InputError: the disk is full.
     """
-    rows = sets = labelled = 0
+    rows = sets = labeled = 0
     skipped: list[tuple[str, str]] = []
     schema = None
     for part in parts:
@@ -137,9 +137,9 @@ def join(parts: Sequence[Path], path: Path) -> Joined:
         with replacing(path) as partial, pq.ParquetWriter(partial, schema, write_page_checksum=True) as file:
             for table in _tables(parts):
                 lengths = table["candidates"].combine_chunks().value_lengths().to_numpy()
-                sets, labelled = sets + int(lengths.sum()), labelled + int((lengths > 0).sum())
+                sets, labeled = sets + int(lengths.sum()), labeled + int((lengths > 0).sum())
                 file.write_table(table.replace_schema_metadata(schema.metadata))
-    return Joined(rows, sets, labelled, tuple(skipped))
+    return Joined(rows, sets, labeled, tuple(skipped))
 
 
 def _tables(parts: Sequence[Path]) -> Iterator[pq.ParquetFile]:

@@ -22,12 +22,12 @@ def text_features(encoder: DualEncoder, classes: Classes, templates: Sequence[st
     """Features of every class under every template, of length 1; the names of one class are averaged.
 
     Raises:
-        InputError: there is no template, or one lacks ``{}``, or the model has learnt other classes, or its features of
-            a name are not finite.
+        InputError: there is no template, or one lacks ``{}``, or the model has learned other classes, or its features
+            of a name are not finite.
     """
     if encoder.classes not in ((), classes.names):
         known = ", ".join(encoder.classes[:5])
-        raise InputError(f"--vlm {encoder.name} has learnt its own classes ({known} ...); give --classes these.")
+        raise InputError(f"--vlm {encoder.name} has learned its own classes ({known} ...); give --classes these.")
     if not templates:
         raise InputError("there is no prompt template; give at least one, such as: a photo of a {}")
     for template in templates:

@@ -96,7 +96,7 @@ def write(
         pass
     seconds = time.perf_counter() - start
     joined = _join(images, parts, folder)
-    mean = joined.candidates / max(joined.labelled, 1)
+    mean = joined.candidates / max(joined.labeled, 1)
     if not question.by_row:
         mean = _form_candidates(folder / "annotations.parquet", build, rule)
     annotators = tuple(Annotator(encoder.name, encoder.revision, template) for template in templates)
@@ -107,7 +107,7 @@ def write(
 
 
 def _join(images: ImageSet, parts: Path, folder: Path) -> Joined:
-    """One file of all parts, which are gone afterwards, and the list of what could not be read."""
+    """One file of all parts, which are gone afterward, and the list of what could not be read."""
     joined = join([part_path(parts, place) for place in ranges(len(images))], folder / "annotations.parquet")
     save_skipped(folder, joined.skipped)
     remove(parts)

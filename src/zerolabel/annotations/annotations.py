@@ -59,7 +59,7 @@ class Annotations:
         sizes: width and height of each image, in pixels.
         votes: class id that each annotator chose, -1 where it abstained.
         scores: mean of the annotators' probabilities; a row sums to 1, or is zero where nobody spoke.
-        candidates: the noisy candidate label set; an empty row means unlabelled.
+        candidates: the noisy candidate label set; an empty row means unlabeled.
         labels: class id given by a person, -1 where nobody did. Never true labels kept for evaluation.
         annotators: A provenances, in the order of the columns of ``votes``.
         rule: how ``candidates`` was formed, as text.

@@ -1,6 +1,6 @@
 """From votes and scores to candidate label sets, the noisy partial labels of Co-Reg (Wang et al., AAAI 2025).
 
-Every rule leaves an image on which nobody voted without candidates: it counts as unlabelled, never as "all classes".
+Every rule leaves an image on which nobody voted without candidates: it counts as unlabeled, never as "all classes".
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def union_of_votes(votes: Int[Tensor, "N A"], n_classes: int) -> Bool[Tensor, "N
 
 
 def votes_at_least(votes: Int[Tensor, "N A"], n_classes: int, m: int) -> Bool[Tensor, "N C"]:
-    """Every class with at least m votes; an image on whose class no m annotators agree is left unlabelled.
+    """Every class with at least m votes; an image on whose class no m annotators agree is left unlabeled.
 
     Args:
         votes: class ids, -1 where an annotator abstained.
@@ -75,7 +75,7 @@ def quantiles(scores: Float[Tensor, "N C"], alpha: float, beta: float) -> Bool[T
     Within the image: the fewest classes whose scores add up to more than the alpha-quantile of all images' best
     scores, or all classes that have a score where none do. Among the images: class j where its score is at least the
     beta-quantile of column j. A class that holds less than `FAINT` of the scores of those classes that one of both
-    rules leaves to the image is none of its classes. An image to which no class is left is unlabelled, as is one on
+    rules leaves to the image is none of its classes. An image to which no class is left is unlabeled, as is one on
     which nobody spoke; the latter takes no part in the quantiles. All sums and quantiles are of single precision, as in
     the authors' code, so that equal scores tie as they do there.
 
@@ -182,7 +182,7 @@ def check_enough(annotations: Annotations) -> None:
     """See that enough images have a candidate class to learn from.
 
     Too few are: none; fewer than classes, where that is less than half of the images; and less than `LEAST_SHARE` of
-    the images, unless a person labelled as many images as there are classes, which is then meant so.
+    the images, unless a person labeled as many images as there are classes, which is then meant so.
 
     Raises:
         InputError: there are too few.

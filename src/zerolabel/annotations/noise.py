@@ -164,8 +164,8 @@ def dependence(votes: Int[Tensor, "M A"], q: Float[Tensor, "M C"]) -> float:
     if n_annotators < 2 or not len(votes):
         return 1.0
     right = torch.where(votes >= 0, q.gather(1, votes.clamp_min(0)), torch.nan)
-    centred = (right - right.nanmean(0)).nan_to_num(0.0)
-    covariance = centred.T @ centred
+    centered = (right - right.nanmean(0)).nan_to_num(0.0)
+    covariance = centered.T @ centered
     variance = float(covariance.trace()) / n_annotators
     if variance <= 0:
         return 0.0

@@ -36,7 +36,7 @@ class Contrast(nn.Module):
 
     @torch.no_grad()
     def keys(self, network: Network, x: Tensor) -> Float[Tensor, "B D"]:
-        """Embeddings by the slow copy, after it took a step towards the network."""
+        """Embeddings by the slow copy, after it took a step toward the network."""
         self.momentum.follow(Embedder(network, self.projector))
         answer: Tensor = self.momentum(x)
         return answer

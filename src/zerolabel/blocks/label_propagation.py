@@ -1,7 +1,7 @@
-"""Labels spread over a graph of neighbours: images that the vision-language model sees alike get labels alike.
+"""Labels spread over a graph of neighbors: images that the vision-language model sees alike get labels alike.
 
 Zhou, Bousquet, Lal, Weston, Scholkopf. Learning with Local and Global Consistency. NeurIPS 2003: with scores Y and a
-symmetrically normalised affinity S, iterate F <- alpha S F + (1 - alpha) Y. The affinity of two neighbours is ours:
+symmetrically normalized affinity S, iterate F <- alpha S F + (1 - alpha) Y. The affinity of two neighbors is ours:
 exp((cosine - 1) / temperature), where either is among the k nearest of the other.
 """
 
@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel.blocks.targets import normalise
+from zerolabel.blocks.targets import normalize
 
-NEIGHBOURS, ALPHA, TEMPERATURE, STEPS = 10, 0.9, 0.05, 20
+NEIGHBORS, ALPHA, TEMPERATURE, STEPS = 10, 0.9, 0.05, 20
 CHUNK = 1024  # images compared with all others at once
 
 
@@ -24,7 +24,7 @@ def nearest(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N K"],
 
     Args:
         features: of length 1.
-        k: neighbours of each image.
+        k: neighbors of each image.
     """
     n = len(features)
     k = min(k, n - 1)
@@ -44,45 +44,45 @@ def linked(index: Int[Tensor, "N K"], weights: Float[Tensor, "N K"], width: int)
     return sparse.csr_array((weights.numpy().ravel(), index.numpy().ravel(), np.arange(n + 1) * k), shape=(n, width))
 
 
-def normalised(graph: sparse.csr_array) -> sparse.csr_array:
+def normalized(graph: sparse.csr_array) -> sparse.csr_array:
     """``D^-1/2 W D^-1/2`` of a symmetric W with row sums D."""
     scale = sparse.diags_array(1 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-12)))
     return (scale @ graph @ scale).tocsr()
 
 
 def affinity(index: Int[Tensor, "N K"], cosine: Float[Tensor, "N K"], temperature: float) -> sparse.csr_array:
-    """``D^-1/2 W D^-1/2``, with W the symmetric affinity of the neighbours and D its row sums."""
+    """``D^-1/2 W D^-1/2``, with W the symmetric affinity of the neighbors and D its row sums."""
     one_way = linked(index, torch.exp((cosine - 1) / temperature), len(index))
-    return normalised((one_way + one_way.T) / 2)
+    return normalized((one_way + one_way.T) / 2)
 
 
 def propagate(
     scores: Float[Tensor, "N C"],
     features: Float[Tensor, "N D"],
     *,
-    neighbours: int = NEIGHBOURS,
+    neighbors: int = NEIGHBORS,
     alpha: float = ALPHA,
     temperature: float = TEMPERATURE,
     steps: int = STEPS,
 ) -> Float[Tensor, "N C"]:
-    """Scores after they were spread over each image's neighbours; a row sums to 1.
+    """Scores after they were spread over each image's neighbors; a row sums to 1.
 
-    An image on which nobody spoke, a row of zeros, takes its scores from its neighbours; it stays zero where none of
+    An image on which nobody spoke, a row of zeros, takes its scores from its neighbors; it stays zero where none of
     them has any.
 
     Args:
         scores: mean of the annotators' probabilities.
         features: of length 1.
-        neighbours: of each image in the graph.
-        alpha: share that comes from the neighbours in each step.
-        temperature: of the affinity; a smaller one trusts near neighbours more.
+        neighbors: of each image in the graph.
+        alpha: share that comes from the neighbors in each step.
+        temperature: of the affinity; a smaller one trusts near neighbors more.
         steps: of the iteration.
     """
     if len(scores) < 2:
-        return normalise(scores)
-    graph = affinity(*nearest(features, neighbours), temperature)
+        return normalize(scores)
+    graph = affinity(*nearest(features, neighbors), temperature)
     given = scores.numpy().astype(np.float64)
     spread = given
     for _ in range(steps):
         spread = alpha * (graph @ spread) + (1 - alpha) * given
-    return normalise(torch.from_numpy(spread).to(scores.dtype))
+    return normalize(torch.from_numpy(spread).to(scores.dtype))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import grad_and_value
 
 
-def minimised(loss: Callable[[Tensor], Tensor], start: Float[Tensor, "*S"], iterations: int) -> Float[Tensor, "*S"]:
+def minimized(loss: Callable[[Tensor], Tensor], start: Float[Tensor, "*S"], iterations: int) -> Float[Tensor, "*S"]:
     """Where ``loss`` is after so many iterations from ``start``.
 
     Args:

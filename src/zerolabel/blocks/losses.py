@@ -93,7 +93,7 @@ def _leveraged(inside: Tensor, outside: Tensor, candidates: Tensor, weight: Tens
 
 
 def negative_entropy(logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
-    """``sum_j p_j log p_j``: minimised by the uniform prediction."""
+    """``sum_j p_j log p_j``: minimized by the uniform prediction."""
     log_p = log_probabilities(logits)
     return mean((log_p.exp() * log_p).sum(1))
 
@@ -124,7 +124,7 @@ def divergence(target: Float[Tensor, "N C"], logits: Float[Tensor, "N C"]) -> Fl
     return mean((torch.special.xlogy(target, target) - target * log_probabilities(logits)).sum(1))
 
 
-def generalised_cross_entropy(
+def generalized_cross_entropy(
     logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"], q: float
 ) -> Float[Tensor, ""]:
     """``(1 - p_y^q) / q`` (GCE): cross-entropy as q goes to 0, ``1 - p_y``, half the absolute error, at q = 1.
@@ -146,7 +146,7 @@ def reverse_cross_entropy(
 
 
 def early_learning(logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
-    """``log(1 - <t, p>)`` (ELR), with p between 1e-4 and 1 - 1e-4: pulls p towards the running target."""
+    """``log(1 - <t, p>)`` (ELR), with p between 1e-4 and 1 - 1e-4: pulls p toward the running target."""
     p = log_probabilities(logits).exp().clamp(1e-4, 1 - 1e-4)
     return mean((1 - (target * p).sum(1)).clamp_min(1e-4).log())
 

@@ -41,7 +41,7 @@ class KeyQueue(nn.Module):
 
 
 class Prototypes(nn.Module):
-    """One unit vector per class, moving towards its images' embeddings; zero until the first.
+    """One unit vector per class, moving toward its images' embeddings; zero until the first.
 
     Attributes:
         vectors: the prototypes ``o``.
@@ -62,9 +62,9 @@ class Prototypes(nn.Module):
     def update(self, z: Float[Tensor, "B D"], labels: Int[Tensor, " B"], human: Bool[Tensor, " B"]) -> None:
         """``o_c <- l2(m o_c + (1 - m) z)`` for the images of a batch in their order, in closed form.
 
-        The k-th of a class's n images has weight ``(1 - m) m^(n - k)``; the vector is normalised once a batch,
+        The k-th of a class's n images has weight ``(1 - m) m^(n - k)``; the vector is normalized once a batch,
         as in the code of PiCO and Co-Reg. A class whose prototype is still zero is seeded by the images that a person
-        labelled, where the batch has any of it.
+        labeled, where the batch has any of it.
         """
         n_classes, m = len(self.vectors), self.momentum
         member = F.one_hot(labels, n_classes).to(z.dtype)

@@ -18,7 +18,7 @@ SKEWED = 4.0
 """Class shares of which the largest is more than this multiple of the smallest are skewed; twofold, annotators err."""
 
 
-def normalise(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+def normalize(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
     """Scale each row to sum 1, however small its sum; a row of zeros stays zero."""
     total = rows.sum(1, keepdim=True)
     return rows / torch.where(total > 0, total, 1)
@@ -26,24 +26,24 @@ def normalise(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
 
 def uniform_over(candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
     """The uniform distribution over each candidate set; zero for an empty set."""
-    return normalise(candidates.float())
+    return normalize(candidates.float())
 
 
 def restrict(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
-    """Probabilities inside the candidate set, renormalised; uniform over the set where no mass is left in it."""
+    """Probabilities inside the candidate set, renormalized; uniform over the set where no mass is left in it."""
     inside = p * candidates
     lost = inside.sum(1, keepdim=True) <= 0
-    return torch.where(lost, uniform_over(candidates).to(p.dtype), normalise(inside))
+    return torch.where(lost, uniform_over(candidates).to(p.dtype), normalize(inside))
 
 
 def sharpen(p: Float[Tensor, "N C"], temperature: float) -> Float[Tensor, "N C"]:
     """``norm(p^(1/T))``; T below 1 sharpens. Scaled by the row's maximum first, so that no row underflows."""
-    return normalise((p / p.amax(1, keepdim=True).clamp_min(TINY)) ** (1 / temperature))
+    return normalize((p / p.amax(1, keepdim=True).clamp_min(TINY)) ** (1 / temperature))
 
 
 def align(p: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, "N C"]:
-    """Distribution alignment: ``norm(p * prior / mean p)`` moves the mean prediction towards the class prior."""
-    return normalise(p * prior / p.mean(0).clamp_min(TINY))
+    """Distribution alignment: ``norm(p * prior / mean p)`` moves the mean prediction toward the class prior."""
+    return normalize(p * prior / p.mean(0).clamp_min(TINY))
 
 
 def align_running(
@@ -57,13 +57,13 @@ def align_running(
     Args:
         p: new predictions on all images, in the order in which they are looked at.
         table: predictions that are remembered.
-        prior: class prior that the table's mean is moved towards.
+        prior: class prior that the table's mean is moved toward.
         size: of a batch.
     """
     change = (p - table).double()
     moved = torch.stack([rows.sum(0) for rows in change.split(size)]).cumsum(0) if len(p) else change
     mean = ((table.double().sum(0) + moved) / max(len(p), 1)).clamp_min(TINY).to(p.dtype)
-    return normalise(p * prior / mean.repeat_interleave(size, 0)[: len(p)])
+    return normalize(p * prior / mean.repeat_interleave(size, 0)[: len(p)])
 
 
 def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
@@ -73,7 +73,7 @@ def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
 
 
 def told(p: Float[Tensor, "N C"], human: Int[Tensor, " N"]) -> Float[Tensor, "N C"]:
-    """The distribution of each image; of one that a person labelled, that class alone."""
+    """The distribution of each image; of one that a person labeled, that class alone."""
     return torch.where((human >= 0)[:, None], one_hot(human, p.shape[1]).to(p.dtype), p)
 
 
@@ -83,7 +83,7 @@ def given(scores: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], human: 
 
 
 def groups(trusted: Bool[Tensor, " N"], human: Bool[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
-    """The trusted images and the rest; a human-labelled one comes with both, so that no other is drawn more often."""
+    """The trusted images and the rest; a human-labeled one comes with both, so that no other is drawn more often."""
     chosen, rest = (trusted | human).nonzero().squeeze(1), (~(trusted | human)).nonzero().squeeze(1)
     if len(rest) == 0:
         return chosen, rest
@@ -91,9 +91,9 @@ def groups(trusted: Bool[Tensor, " N"], human: Bool[Tensor, " N"]) -> tuple[Int[
 
 
 def anchors(candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
-    """Images that count as labelled in semi-supervised learning.
+    """Images that count as labeled in semi-supervised learning.
 
-    A person's; and for a class of which a person labelled none, those whose candidate set is that class alone.
+    A person's; and for a class of which a person labeled none, those whose candidate set is that class alone.
     """
     asked = torch.bincount(human + 1, minlength=candidates.shape[1] + 1)[1:] > 0
     alone = (candidates.sum(1) == 1) & ~asked[candidates.float().argmax(1)]
@@ -103,17 +103,17 @@ def anchors(candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Bool[T
 def anchored(
     candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"], ratio: float
 ) -> tuple[Int[Tensor, " U"], Int[Tensor, " L"]]:
-    """The unlabelled images, and the labelled ones again and again until there is one for every `ratio` of those.
+    """The unlabeled images, and the labeled ones again and again until there is one for every `ratio` of those.
 
-    Where no image is labelled, all are unlabelled, and all that have candidates take the place of the labelled.
+    Where no image is labeled, all are unlabeled, and all that have candidates take the place of the labeled.
 
     Raises:
         InputError: the ratio is not above 0.
     """
     if not ratio > 0:
-        raise InputError(f"ratio is how many unlabelled images there are for a labelled one, not {ratio}.")
-    labelled = anchors(candidates, human)
-    rest, own = (~labelled).nonzero().squeeze(1), labelled.nonzero().squeeze(1)
+        raise InputError(f"ratio is how many unlabeled images there are for a labeled one, not {ratio}.")
+    labeled = anchors(candidates, human)
+    rest, own = (~labeled).nonzero().squeeze(1), labeled.nonzero().squeeze(1)
     if len(own) == 0:
         own = candidates.any(1).nonzero().squeeze(1)
     return rest, own.repeat(max(1, ceil(len(rest) / ratio / max(len(own), 1))))
@@ -122,7 +122,7 @@ def anchored(
 def best_candidate(
     p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]
 ) -> tuple[Float[Tensor, " N"], Int[Tensor, " N"]]:
-    """Probability and class of the most probable candidate; an empty set means any class. Not renormalised."""
+    """Probability and class of the most probable candidate; an empty set means any class. Not renormalized."""
     allowed = candidates | ~candidates.any(1, keepdim=True)
     best = p.masked_fill(~allowed, -1).max(1)
     return best.values, best.indices
@@ -193,7 +193,7 @@ def sinkhorn(
     if not bool(positive.any(0).all() & positive.any(1).all()):
         rows = torch.where(positive, rows, relaxed)
     for _ in range(iterations):
-        rows = normalise(rows * (prior / rows.mean(0).clamp_min(TINIEST)))
+        rows = normalize(rows * (prior / rows.mean(0).clamp_min(TINIEST)))
     return (rows * positive).to(weights.dtype)
 
 
@@ -208,7 +208,7 @@ def ramped(final: float, epochs: int | float, ramp: int | float) -> float:
 
 
 def smallest(loss: Float[Tensor, " N"], share: float, human: Bool[Tensor, " N"]) -> Bool[Tensor, " N"]:
-    """The share of images with the smallest loss, rounded up; beyond that share, all that a person labelled."""
+    """The share of images with the smallest loss, rounded up; beyond that share, all that a person labeled."""
     order = loss.masked_fill(human, torch.inf).argsort()
     chosen = human.clone()
     chosen[order[: ceil(share * int((~human).sum()) - 1e-9)]] = True

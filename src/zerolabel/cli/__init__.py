@@ -71,7 +71,7 @@ def version(wanted: bool) -> bool:
 def options(
     version: Arg[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """From a folder of unlabelled images and class names to a small, deployable image classifier."""
+    """From a folder of unlabeled images and class names to a small, deployable image classifier."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -58,7 +58,7 @@ CropOpt = Arg[str | None, typer.Option(help="padding (default) or resized: rando
 def adapt(
     images: ImagesArg,
     classes: ClassesOpt,
-    output: Arg[Path, typer.Option("--output", "-o", help="Folder of what is learnt.")],
+    output: Arg[Path, typer.Option("--output", "-o", help="Folder of what is learned.")],
     vlm: Arg[
         str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
     ] = None,
@@ -72,7 +72,7 @@ def adapt(
         typer.Option(help="grip, fpl, ifpl: classes of which --few-shot labels all images; the others get no label."),
     ] = None,
     propagate: Arg[
-        bool, typer.Option("--propagate/--no-propagate", help="Spread scores over neighbours before training.")
+        bool, typer.Option("--propagate/--no-propagate", help="Spread scores over neighbors before training.")
     ] = True,
     open_set: OpenSetOpt = False,
     preset: PresetOpt = None,
@@ -87,7 +87,7 @@ def adapt(
     resume: ResumeOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Learn a small part of a model on unlabelled images; `annotate --vlm adapted:OUTPUT` uses it."""
+    """Learn a small part of a model on unlabeled images; `annotate --vlm adapted:OUTPUT` uses it."""
     from zerolabel import vlms
     from zerolabel.adaptation import Request, adapt
     from zerolabel.adaptation.transduce import save_skipped
@@ -119,7 +119,7 @@ def adapt(
 
 
 def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None", judges: "Labels | None") -> "Tensor":
-    """Class ids that a person gave, -1 elsewhere; the truth is only seen to fit, before anything is learnt.
+    """Class ids that a person gave, -1 elsewhere; the truth is only seen to fit, before anything is learned.
 
     Raises:
         InputError: the truth, or the few labels, name images that are not there.
@@ -171,7 +171,7 @@ def outcome(done: "Adapted", told: dict[str, Any]) -> list[tuple[str, str]]:
         ("confidence", "{:.3f}, now {:.3f}".format(*found.confidence)),
         ("dispersity", "{:.3f}, now {:.3f}".format(*found.dispersity)),
         *rows,
-        ("used", "what was learnt" if found.helped else f"the model as it was: {found.reason}"),
+        ("used", "what was learned" if found.helped else f"the model as it was: {found.reason}"),
         ("written", f"{done.folder}; annotate with --vlm adapted:{done.folder}"),
     ]
 

@@ -52,7 +52,7 @@ SeedOpt = Arg[int, typer.Option(help="Of weights, order and views.")]
 FlipOpt = Arg[bool | None, typer.Option(help="Whether views may be mirrored; not for characters.")]
 StrongOpt = Arg[
     str,
-    typer.Option(help="Strong views: randaugment, or cutout or cutout:PIXELS alone, for grey images."),
+    typer.Option(help="Strong views: randaugment, or cutout or cutout:PIXELS alone, for gray images."),
 ]
 DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ResumeOpt = Arg[bool, typer.Option("--resume", help="Finish the run that lies in the output folder.")]

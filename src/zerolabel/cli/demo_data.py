@@ -17,7 +17,7 @@ class Digits:
     """Where the images of the demonstration lie.
 
     Attributes:
-        train: folder of 1,297 unlabelled images.
+        train: folder of 1,297 unlabeled images.
         test: folder of 500 held-out images.
         truth: CSV of ``file_name,label`` of both, for evaluation alone.
         classes: the class names.
@@ -45,7 +45,7 @@ def write_digits(folder: Path) -> Digits:
         writer.writerow(["file_name", "label"])
         for i, (pixels, target) in enumerate(zip(images, targets, strict=True)):
             name = f"digit-{i:04d}.png"
-            grey = (pixels.reshape(8, 8) / 16 * 255).round().astype(np.uint8)
-            Image.fromarray(grey).save((digits.test if i in held_out else digits.train) / name)
+            gray = (pixels.reshape(8, 8) / 16 * 255).round().astype(np.uint8)
+            Image.fromarray(gray).save((digits.test if i in held_out else digits.train) / name)
             writer.writerow([name, digits.classes[target]])
     return digits

@@ -21,13 +21,13 @@ def export_labels(
     """Write votes, scores, candidates and labels for another tool."""
     from zerolabel.annotations import Annotations
     from zerolabel.cli import tables
-    from zerolabel.integrations import NEIGHBOURS
+    from zerolabel.integrations import NEIGHBORS
     from zerolabel.integrations import export_labels as write
 
     found = Annotations.load(annotations)
     write(found, to, output, prefix)
     facts = {"n_images": len(found), "kind": to, "path": str(output)}
-    rows = [("images", str(len(found))), (to, NEIGHBOURS[to].summary), ("written", str(output))]
+    rows = [("images", str(len(found))), (to, NEIGHBORS[to].summary), ("written", str(output))]
     show(tables.pairs(rows), facts, as_json)
 
 

@@ -83,7 +83,7 @@ def run(
     price_in: PriceInOpt = None, price_out: PriceOutOpt = None, budget: BudgetOpt = None,
     as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
-    """Unlabelled images and class names in; a small classifier, its ONNX file and a report out."""
+    """Unlabeled images and class names in; a small classifier, its ONNX file and a report out."""
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.runs import pipeline

@@ -21,7 +21,7 @@ def simulate(
     accuracy: Arg[float, typer.Option(help="class: probability that a vote is right.")] = 0.65,
     confusion: Arg[Path | None, typer.Option(help="class: CSV of C rows of C numbers; a row is a true class.")] = None,
     annotators: Arg[int, typer.Option(min=1, help="class, instance: how many vote.")] = 5,
-    labelled: Arg[int, typer.Option(min=1, help="instance: images per class that a network learns.")] = 10,
+    labeled: Arg[int, typer.Option(min=1, help="instance: images per class that a network learns.")] = 10,
     epochs: Arg[int, typer.Option(min=1, help="instance: epochs of each network.")] = 30,
     ratio: Arg[float | None, typer.Option(help="Long-tailed pool: first class so many times the last.")] = None,
     size: SizeOpt = None,
@@ -60,7 +60,7 @@ def simulate(
         rows = pixels(found, side, Path(folder) / "pixels.npy") if kind == "instance" else None
         made = make(
             found, labels, names.names, kind, seed=seed, q=q, eta=eta, accuracy=accuracy, confusion=matrix,
-            weak=Weak(annotators, labelled, epochs), pixels=rows, flip=flip is not False,
+            weak=Weak(annotators, labeled, epochs), pixels=rows, flip=flip is not False,
         )  # fmt: skip
     write_annotations(made, file, overwrite=overwrite)
     facts = {

@@ -65,7 +65,7 @@ def student(config: Config) -> str:
     """The network in words, and where there are several models the one whose features are read."""
     whose = f" of {config.encoder}" if len(config.vlm) > 1 else ""
     by = f" by features{whose}" if whose and not config.via and config.student not in ("linear", "mlp") else ""
-    spread = f", scores spread over neighbours{by} first" if config.propagate else ""
+    spread = f", scores spread over neighbors{by} first" if config.propagate else ""
     spread += ", both networks deployed" if config.deploy == "both" else ""
     if config.student in ("linear", "mlp"):
         return f"{config.student} on frozen features{whose}{spread}"
@@ -243,7 +243,7 @@ def prompts_of(annotations: Annotations | Written) -> str:
 
 
 def _n_empty(annotations: Annotations) -> int:
-    """Images without a candidate, which count as unlabelled."""
+    """Images without a candidate, which count as unlabeled."""
     return int((~annotations.candidates.any(1)).sum())
 
 

@@ -30,7 +30,7 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Labels:
-    """Labelled files, not yet matched with images.
+    """Labeled files, not yet matched with images.
 
     Attributes:
         path: where they were read.
@@ -72,7 +72,7 @@ class Labels:
 
     @classmethod
     def of(cls, path: Path, classes: Classes, rows: Iterable[tuple[str, str]]) -> "Labels":
-        """Labels that were read from ``path`` already: file names and what they are labelled, see `read`.
+        """Labels that were read from ``path`` already: file names and what they are labeled, see `read`.
 
         Raises:
             InputError: they name unknown classes.
@@ -86,14 +86,14 @@ class Labels:
     ) -> Int[Tensor, " N"]:
         """The class id of each image.
 
-        A labelled file is matched with an image by its name relative to the folder, else by its base name where only
+        A labeled file is matched with an image by its name relative to the folder, else by its base name where only
         one image and one row have it, else by its content. Accents may be apart from their letters or not.
 
         Args:
             file_names: of the N images.
             sha256: of the N images.
             skipped: names of images that were left out, such as unreadable ones; labels may name them.
-            subset: whether the images may be some of those that are labelled; a warning then counts the others.
+            subset: whether the images may be some of those that are labeled; a warning then counts the others.
 
         Returns:
             Class ids, -1 where nothing is known.
@@ -127,14 +127,14 @@ class Labels:
 
 
 class _Finder:
-    """From the name of a labelled file to the images it means."""
+    """From the name of a labeled file to the images it means."""
 
     def __init__(
         self,
         file_names: Sequence[str],
         sha256: Sequence[str],
         skipped: Collection[str],
-        labelled: Sequence[str],
+        labeled: Sequence[str],
         folder: Path,
     ) -> None:
         self.folder = folder
@@ -143,7 +143,7 @@ class _Finder:
         self.skipped = {_composed(_plain_path(name)) for name in skipped}
         everything = [_base(_composed(_plain_path(name))) for name in file_names]
         images = Counter([*everything, *map(_base, self.skipped)])
-        rows = Counter(_base(_composed(name)) for name in labelled)
+        rows = Counter(_base(_composed(name)) for name in labeled)
         self.bases = {base: i for i, base in enumerate(everything) if images[base] == 1 and rows[base] == 1}
         self.skipped_bases = {base for name in self.skipped if images[base := _base(name)] == 1}
         self.by_content: dict[str, list[int]] = {}
@@ -179,7 +179,7 @@ def _unique(names: Iterable[str]) -> dict[str, int]:
 
 
 def _hash(folder: Path, name: str) -> str:
-    """The content hash of a labelled file; empty where there is none."""
+    """The content hash of a labeled file; empty where there is none."""
     with suppress(OSError, ValueError):  # a name that is none here: too long, or with a zero byte
         file = folder / name
         return hash_content(file.read_bytes()) if file.is_file() else ""

@@ -1,1 +1,1 @@
-"""Classifiers: one artefact that predicts and exports."""
+"""Classifiers: one artifact that predicts and exports."""

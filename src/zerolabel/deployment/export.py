@@ -1,7 +1,7 @@
 """Classifier -> one self-contained ONNX file, checked against torch.
 
 Input ``image``: uint8 (N, H, W, 3), of any height and width. Output ``probabilities``: float32 (N, C). Resize,
-normalisation, networks, temperature and softmax are in the graph; class names, threshold and provenance are in the
+normalization, networks, temperature and softmax are in the graph; class names, threshold and provenance are in the
 metadata, so that onnxruntime, numpy and Pillow are all that a prediction needs (see `predict_onnx.py`).
 """
 
@@ -126,7 +126,7 @@ class _Deployed(nn.Module):
         self.preprocess, self.temperature = classifier.preprocess, classifier.temperature
 
     def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Float[Tensor, "N C"]:
-        x = self.preprocess.normalise(pixels)
+        x = self.preprocess.normalize(pixels)
         logits = torch.stack([network(x) for network in self.networks]).mean(0)
         return (logits / self.temperature).softmax(1)
 
@@ -178,7 +178,7 @@ def _strip(model: onnx.ModelProto) -> None:
 def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """`Preprocess.resize` as ONNX: nodes from ``image`` to `output`, and their constants.
 
-    Torch's antialiased kernels are those of Pillow: pixel centres at one half, weights outside the image dropped and
+    Torch's antialiased kernels are those of Pillow: pixel centers at one half, weights outside the image dropped and
     the rest made to sum to 1, and for bicubic a = -1/2.
     """
     kernel: dict[str, object] = {"mode": "linear"}
@@ -207,8 +207,8 @@ def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], 
         ("Add", ["rest", "odd"], "evened", {}),
         ("Div", ["evened", "two"], "start", {}),
         ("Add", ["start", "size"], "end", {}),
-        ("Slice", ["resized", "start", "end", "axes"], "centre", {}),
-        ("Clip", ["resized" if preprocess.fit == "squash" else "centre", "black", "white"], output, {}),
+        ("Slice", ["resized", "start", "end", "axes"], "center", {}),
+        ("Clip", ["resized" if preprocess.fit == "squash" else "center", "black", "white"], output, {}),
     ]
     if preprocess.fit == "squash":
         needed = {"floats", "channels_first", "leading", "sizes", "resized", output}

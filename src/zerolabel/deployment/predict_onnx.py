@@ -45,7 +45,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def whole(image: Any, data: bytes) -> Image.Image:
-    """The upright image; dark colours of 16 bits, of which Pillow keeps the higher byte, with both bytes."""
+    """The upright image; dark colors of 16 bits, of which Pillow keeps the higher byte, with both bytes."""
     tiles = [other_byte(tile) for tile in image.tile] if image.mode in ("RGB", "RGBA") else []
     turned = upright(image)
     if not tiles or None in tiles or (high := np.asarray(turned))[..., :3].max() > WHITES[2] >> 8:

@@ -1,6 +1,6 @@
 """Temperature and threshold without a single true label.
 
-A temperature is usually fitted on labelled images (Guo, Pleiss, Sun, Weinberger. On Calibration of Modern Neural
+A temperature is usually fitted on labeled images (Guo, Pleiss, Sun, Weinberger. On Calibration of Modern Neural
 Networks. ICML 2017). Here there are none, so the temperature only makes the mean confidence equal to an accuracy that
 is estimated otherwise: two networks that were trained apart agree, in expectation, as often as one of them is right,
 as far as their ensemble is calibrated (Jiang, Nagarajan, Baek, Kolter. Assessing Generalization of SGD via

@@ -24,7 +24,7 @@ from zerolabel.errors import InputError
 
 DEFAULT = "believed_accuracy"
 """What learners are put in order by, see `ranked` and the regret of each in ``benchmarks/results/selection.json``."""
-FAVOURITE, LEAD = "coreg", 0.1
+FAVORITE, LEAD = "coreg", 0.1
 """The learner that is the first choice unless another's criterion is so much larger: ours, by the same evidence."""
 
 
@@ -126,8 +126,8 @@ def ranked(criterion: Mapping[str, float]) -> list[str]:
         criterion: the default one of each learner.
     """
     names = sorted(criterion, key=lambda name: -criterion[name] if criterion[name] == criterion[name] else math.inf)
-    if FAVOURITE in criterion and criterion[names[0]] - criterion[FAVOURITE] < LEAD:
-        names.sort(key=lambda name: name != FAVOURITE)
+    if FAVORITE in criterion and criterion[names[0]] - criterion[FAVORITE] < LEAD:
+        names.sort(key=lambda name: name != FAVORITE)
     return names
 
 

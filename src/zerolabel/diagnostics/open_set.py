@@ -65,7 +65,7 @@ def auroc(scores: Float[Tensor, " N"], known: Bool[Tensor, " N"]) -> float:
 def threshold(scores: Float[Tensor, " N"]) -> float:
     """Where scores part in two groups, without a label (Otsu, 1979): images below are called unknown.
 
-    The cut of the largest variance between the groups, over all cuts between neighbouring scores. It was taken before
+    The cut of the largest variance between the groups, over all cuts between neighboring scores. It was taken before
     a mixture of two normals because it asks for no shape: scores of unknown images are skewed, and a mixture then may
     spend both parts on one group. Like any such rule it always finds two groups, so on a closed pool it rejects some.
 
@@ -130,7 +130,7 @@ def with_unknown(annotations: Annotations, strange: Bool[Tensor, " N"]) -> Annot
 
 
 def pool(truth: Int[Tensor, " N"], scenario: str, known: int, absent: int = 0) -> Bool[Tensor, " N"]:
-    """Which images an unlabelled pool of that scenario holds.
+    """Which images an unlabeled pool of that scenario holds.
 
     Args:
         truth: class ids over all classes; the first ``known`` have names, the others are unknown.

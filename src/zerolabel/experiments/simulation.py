@@ -60,9 +60,9 @@ class Images:
         rule = candidates if isinstance(candidates, str) else f"simulated, {kind}"
         sets = torch.zeros_like(scores, dtype=torch.bool) if isinstance(candidates, str) else candidates
         who = tuple(Annotator(f"{MODEL}:{kind}", "", f"annotator {a}") for a in range(votes.shape[1]))
-        unlabelled = torch.full((len(votes),), -1)
+        unlabeled = torch.full((len(votes),), -1)
         made = Annotations(
-            tuple(classes), self.file_names, self.sha256, self.sizes, votes, scores, sets, unlabelled, who, rule
+            tuple(classes), self.file_names, self.sha256, self.sizes, votes, scores, sets, unlabeled, who, rule
         )
         return made if not isinstance(candidates, str) else made.with_candidates(parse_rule(rule)(made), rule)
 
@@ -166,13 +166,13 @@ class Weak:
 
     Attributes:
         annotators: how many.
-        labelled: images per class that each of them sees with their labels, others for each.
+        labeled: images per class that each of them sees with their labels, others for each.
         epochs: of training.
         student: name of the network.
     """
 
     annotators: int = 5
-    labelled: int = 10
+    labeled: int = 10
     epochs: int = 30
     student: str = "light"
 
@@ -182,8 +182,8 @@ def vote_by_networks(
 ) -> Iterator[tuple[Int[Tensor, " N"], Float[Tensor, "N C"]]]:
     """Votes and probabilities of weak networks, one after the other: their mistakes follow the images.
 
-    Each learns a few labelled images of its own draw, by cross-entropy, with its own seed, and sees the world its own
-    way: the networks take turns to read it in colour, in grey, and blurred.
+    Each learns a few labeled images of its own draw, by cross-entropy, with its own seed, and sees the world its own
+    way: the networks take turns to read it in color, in gray, and blurred.
 
     Args:
         pixels: of N images, N x 3 x S x S.
@@ -196,7 +196,7 @@ def vote_by_networks(
     for number in range(weak.annotators):
         generator = torch.Generator().manual_seed(seed * 1_009 + number)
         order = torch.randperm(len(labels), generator=generator)
-        chosen = torch.cat([order[labels[order] == c][: weak.labelled] for c in range(len(classes))])
+        chosen = torch.cat([order[labels[order] == c][: weak.labeled] for c in range(len(classes))])
         seen = distort(pixels, number)
         preprocess = Preprocess(pixels.shape[-1], *statistics(seen))
         settings = Settings(epochs=weak.epochs, batch_size=16, lr=0.05, seed=seed * 1_009 + number)
@@ -215,7 +215,7 @@ def vote_by_networks(
 
 
 def distort(pixels: np.ndarray, number: int) -> np.ndarray:
-    """How annotator ``number`` sees the images: as they are, in grey, or blurred by a mean over 3 x 3 pixels."""
+    """How annotator ``number`` sees the images: as they are, in gray, or blurred by a mean over 3 x 3 pixels."""
     if number % 3 == 0:
         return np.asarray(pixels)
     rows = torch.from_numpy(np.array(pixels)).float()

@@ -16,7 +16,7 @@ SAID_BY = ("person", "votes")
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """One kind of file of another tool.
 
     Attributes:
@@ -34,38 +34,38 @@ class Neighbour:
     located: bool = False
 
 
-NEIGHBOURS = {
-    "snorkel": Neighbour("label matrix of votes, -1 abstains", (".npy", ".csv"), snorkel.write, snorkel.read),
-    "cleanlab": Neighbour(
+NEIGHBORS = {
+    "snorkel": Neighbor("label matrix of votes, -1 abstains", (".npy", ".csv"), snorkel.write, snorkel.read),
+    "cleanlab": Neighbor(
         "votes, a column per annotator, nothing where it abstains",
         (".csv", ".parquet"),
         cleanlab.write_votes,
         cleanlab.read_votes,
     ),
-    "pred-probs": Neighbour(
+    "pred-probs": Neighbor(
         "class probabilities, as cleanlab takes them", (".npy", ".csv"), cleanlab.write_scores, cleanlab.read_scores
     ),
-    "crowd-kit": Neighbour(
+    "crowd-kit": Neighbor(
         "votes as rows of task, worker, label", (".csv", ".parquet"), crowd_kit.write, crowd_kit.read
     ),
-    "label-studio": Neighbour(
+    "label-studio": Neighbor(
         "tasks with predictions; read: a person's choices",
         (".json",),
         label_studio.write,
         label_studio.read,
         located=True,
     ),
-    "fiftyone": Neighbour(
+    "fiftyone": Neighbor(
         "candidates, zero-shot and human labels; read: human labels", (), fiftyone.write, fiftyone.read, located=True
     ),
-    "hugging-face": Neighbour(
+    "hugging-face": Neighbor(
         "a data set with candidates, votes and scores",
         (".parquet",),
         hugging_face.write,
         hugging_face.read,
         located=True,
     ),
-    "csv": Neighbour(
+    "csv": Neighbor(
         "file_name, label, best and candidates; read: label",
         (".csv", ".tsv", ".parquet"),
         spreadsheet.write,
@@ -80,19 +80,19 @@ def export_labels(annotations: Annotations, kind: str, path: Path, prefix: str =
 
     Args:
         annotations: votes, scores and candidates.
-        kind: a name of `NEIGHBOURS`.
+        kind: a name of `NEIGHBORS`.
         path: the file, or the folder where the kind is one.
         prefix: folder or URL that goes before the file names, for kinds that say where the images lie.
 
     Raises:
         InputError: there is no such kind, its file has another extension, or it cannot be written.
     """
-    neighbour = find(kind, path)
-    if prefix and not neighbour.located:
+    neighbor = find(kind, path)
+    if prefix and not neighbor.located:
         raise InputError(
             f"--prefix has no meaning for {kind}, whose file says nothing of where images lie; leave it out."
         )
-    neighbour.write(annotations, path, prefix)
+    neighbor.write(annotations, path, prefix)
 
 
 def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str = "person") -> Annotations:
@@ -103,7 +103,7 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
 
     Args:
         annotations: of the images that the file speaks of.
-        kind: a name of `NEIGHBOURS`.
+        kind: a name of `NEIGHBORS`.
         path: the file.
         said_by: "person" for labels that are human labels; "votes" for those of a model, which become the votes of one
             further annotator, called by the name of the file.
@@ -111,7 +111,7 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
     Raises:
         InputError: there is no such kind or file, it is damaged, or it does not fit the images or classes.
     """
-    neighbour = find(kind, path)
+    neighbor = find(kind, path)
     if said_by not in SAID_BY:
         raise InputError(
             f"--as {said_by}: labels are taken as those of a person or as votes{nearest(said_by, SAID_BY)}"
@@ -119,24 +119,24 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
     if not path.exists():
         raise InputError(f"there is no file {path}; check the path.")
     if said_by == "person":
-        return neighbour.read(annotations, path)
+        return neighbor.read(annotations, path)
     nothing = torch.full_like(annotations.labels, -1)
-    read = neighbour.read(replace(annotations, labels=nothing), path)
+    read = neighbor.read(replace(annotations, labels=nothing), path)
     said, votes = replace(read, labels=annotations.labels), read.labels[:, None]
     if not bool((votes >= 0).any()):
         return said.with_labels(annotations.labels)
     return add_votes(said, votes, [Annotator(kind, "", path.name)])
 
 
-def find(kind: str, path: Path) -> Neighbour:
-    """The neighbour of that name, for a file with one of its extensions.
+def find(kind: str, path: Path) -> Neighbor:
+    """The neighbor of that name, for a file with one of its extensions.
 
     Raises:
         InputError: there is none, or the extension is another.
     """
-    if kind not in NEIGHBOURS:
-        raise InputError(f"there is no kind '{kind}'{nearest(kind, NEIGHBOURS)}")
-    neighbour = NEIGHBOURS[kind]
-    if neighbour.endings and path.suffix.lower() not in neighbour.endings:
-        raise InputError(f"{path} has no extension of {kind}; name the file {' or '.join(neighbour.endings)}.")
-    return neighbour
+    if kind not in NEIGHBORS:
+        raise InputError(f"there is no kind '{kind}'{nearest(kind, NEIGHBORS)}")
+    neighbor = NEIGHBORS[kind]
+    if neighbor.endings and path.suffix.lower() not in neighbor.endings:
+        raise InputError(f"{path} has no extension of {kind}; name the file {' or '.join(neighbor.endings)}.")
+    return neighbor

@@ -1,4 +1,4 @@
-"""From the addresses under which a labelling tool finds images to the names of these images."""
+"""From the addresses under which a labeling tool finds images to the names of these images."""
 
 import re
 import unicodedata

@@ -21,7 +21,7 @@ from zerolabel.integrations.joining import correct
 from zerolabel.integrations.spreadsheet import candidate_names
 
 FIELD = "label"
-"""The name of the choices in the labelling configuration."""
+"""The name of the choices in the labeling configuration."""
 _OWN_KEYS = frozenset(
     ("image", "file_name", "sha256", "candidates", "id", "annotator", "annotation_id", "created_at", "updated_at")
 )
@@ -61,7 +61,7 @@ def tasks(annotations: Annotations, prefix: str = "") -> list[dict[str, Any]]:
 
 
 def configuration(classes: tuple[str, ...]) -> str:
-    """The labelling configuration that the tasks fit."""
+    """The labeling configuration that the tasks fit."""
     choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in classes)
     return (
         '<View>\n  <Image name="image" value="$image"/>\n  <Text name="thought" value="$candidates"/>\n'
@@ -70,7 +70,7 @@ def configuration(classes: tuple[str, ...]) -> str:
 
 
 def write(annotations: Annotations, path: Path, prefix: str) -> None:
-    """Write the tasks, and beside them the labelling configuration as .xml."""
+    """Write the tasks, and beside them the labeling configuration as .xml."""
     write_text(path, json.dumps(tasks(annotations, prefix), ensure_ascii=False, indent=1))
     write_text(path.with_suffix(".xml"), configuration(annotations.classes))
 
@@ -138,7 +138,7 @@ def _answers(task: dict[str, Any]) -> Iterator[_Answer]:
         yield _Answer(image, str(task.get("annotator")), _when(task), {k: v for k, v in found.items() if v}, False)
         return
     for annotation in task.get("annotations") or []:
-        if annotation.get("was_cancelled"):
+        if annotation.get("was_canceled"):
             continue
         person = annotation.get("completed_by")
         choices: dict[str, set[str]] = {}

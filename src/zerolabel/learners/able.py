@@ -51,7 +51,7 @@ class ABLE(Learner):
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
-        yield Pass(self.training_step, (self.labelled,))
+        yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy and contrast with the confidence of the last visit, which then follows the network."""

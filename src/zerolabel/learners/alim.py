@@ -105,7 +105,7 @@ class ALIM(Learner):
         mu = targets.lower_quantile(self.margin[rows], self.noise_rate, cap=1.0) if self.noise_rate > 0 else 0.0
         self.figures = {"mu": mu if softened else 0.0}
         inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
-        yield Pass(partial(self.training_step, inertia, mu, epoch.number, softened), (self.labelled,))
+        yield Pass(partial(self.training_step, inertia, mu, epoch.number, softened), (self.labeled,))
 
     def training_step(self, inertia: float, mu: float, number: int, softened: bool, batch: Batch) -> Losses:
         """The confidence moves; then cross-entropy with it, plain and on mixed images, and contrast."""
@@ -116,7 +116,7 @@ class ALIM(Learner):
         mu = mu if softened else 0.0
         weight = targets.soften(self.candidates[index], torch.where(self.labels[index] >= 0, 0.0, mu))
         with torch.no_grad():
-            pseudo = targets.normalise(logits.float().softmax(1) * weight).argmax(1)
+            pseudo = targets.normalize(logits.float().softmax(1) * weight).argmax(1)
             if started:
                 near, t = self.prototypes.similarity(z), self.prototype_temperature
                 self.margin[index] = targets.support((near / t).softmax(1), self.candidates[index])

@@ -37,7 +37,7 @@ class Pass:
     """One pass over images.
 
     Attributes:
-        step: called with one batch per group; returns weighted loss terms, whose sum is minimised.
+        step: called with one batch per group; returns weighted loss terms, whose sum is minimized.
         groups: image indices to draw from; none means all images. The first group that is not empty is
             drawn once each; the others restart when they are exhausted. An empty group gives empty batches.
         batches: size of a batch, as a multiple of the batch size in the settings.
@@ -79,7 +79,7 @@ class Learner(nn.Module, ABC):
 
     Attributes:
         views: names of the views that its batches hold, see `zerolabel.data.views`.
-        takes_propagated_scores: whether scores that were spread over neighbours may take the place of the annotators'.
+        takes_propagated_scores: whether scores that were spread over neighbors may take the place of the annotators'.
         network: the network that is trained.
         figures: numbers of the current epoch worth a line in the log, such as the sizes of splits.
         made_for: images from which on its defaults are worth trying.
@@ -118,7 +118,7 @@ class Learner(nn.Module, ABC):
         return [(1.0, list(self.parameters()))]
 
     @property
-    def labelled(self) -> Int[Tensor, " M"]:
+    def labeled(self) -> Int[Tensor, " M"]:
         """Images with at least one candidate."""
         return self.candidates.any(1).nonzero().squeeze(1)
 

@@ -27,7 +27,7 @@ class CC(Learner):
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
-        yield Pass(self.training_step, (self.labelled,))
+        yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
         """``-log sum_{j in S} p_j``."""

@@ -3,10 +3,10 @@ AAAI 2025 (arXiv 2406.18550).
 
 Two networks clean the labels for each other. After a warm-up on the candidate sets, each epoch divides the
 images by a mixture on the loss of the best candidate; the peer's division says whose candidates a network
-may use (partial split) and whose it must forget (unlabelled split).
+may use (partial split) and whose it must forget (unlabeled split).
 
     t      = sharpen(w p~_peer + (1 - w) mean_k p_own(x_w^k), T)            partial split         (Eq. 5, 7)
-    t      = sharpen(mean_k (p_own(x_w^k) + p_peer(x_w^k)) / 2, T)          unlabelled split      (Eq. 6, 7)
+    t      = sharpen(mean_k (p_own(x_w^k) + p_peer(x_w^k)) / 2, T)          unlabeled split      (Eq. 6, 7)
     L      = L_cr + lambda_1 L_prot + lambda_2 L_ncont
     L_cr   = CE(t, p(x_s)) + lambda_u(e) mean_j (p_j(x_s) - t_j)^2          on MixUp of the strong views
     L_prot = KL(t || s) + lambda_u mean_j (s_j - t_j)^2,   s = softmax(z . o / 0.3)      the same
@@ -15,10 +15,10 @@ may use (partial split) and whose it must forget (unlabelled split).
 Where the paper and its code differ or the paper is silent, the defaults are the code's (Portugas0807/Co-Reg at
 7fa6d67): squared errors are means over classes, the paper prints sums; lambda_u rises within an epoch, from 0; the
 own network labels in train mode with a pass of its own for each view and split, so that batch statistics never mix
-the splits; images of the unlabelled split come once in a batch; in warm-up a set of all classes does not count, and
+the splits; images of the unlabeled split come once in a batch; in warm-up a set of all classes does not count, and
 1e-5 is added inside the logarithm; predictions are aligned by a table that is renewed batch by batch.
 
-Ours: an image that a person labelled is always in the partial split, with a one-hot target.
+Ours: an image that a person labeled is always in the partial split, with a one-hot target.
 
 Ours, and off by default: `evidence` and `align_batches`, for classes that the annotators hardly tell apart. Where
 two classes come together in most sets, naming one of them for both costs nothing in warm-up, and co-training then
@@ -64,7 +64,7 @@ class Side(Contrast):
 
 
 class CoReg(Learner):
-    """Two networks exchange their divisions of the images into partial and unlabelled.
+    """Two networks exchange their divisions of the images into partial and unlabeled.
 
     Args:
         warm_up: E_w, epochs on the candidate sets alone; the paper's 50 or 100.
@@ -77,16 +77,16 @@ class CoReg(Learner):
         threshold: posterior above which an image is in the partial split.
         history: epochs over which the division loss is averaged.
         mixup: parameter of the Beta distribution; 0 does not mix.
-        unlabelled_weight: final lambda_u.
+        unlabeled_weight: final lambda_u.
         squared_error: "mean" over classes as in the code, or "sum" as the paper prints it, C times as much.
         ramp: epochs after warm-up over which lambda_u rises linearly.
         ramp_by: "batch" rises within an epoch, from 0 in the first batch, as the code does; "epoch" keeps lambda_u for
             a whole epoch, from 1 / ramp in the first.
-        restart: draw the unlabelled split again and again until the partial one is drawn; off draws each image once an
-            epoch, so that a small unlabelled split is not learned by heart.
-        repeats: whether batches of a small unlabelled split are filled up with images that they hold already; off is
+        restart: draw the unlabeled split again and again until the partial one is drawn; off draws each image once an
+            epoch, so that a small unlabeled split is not learned by heart.
+        repeats: whether batches of a small unlabeled split are filled up with images that they hold already; off is
             the code's way, whose batches are smaller then.
-        labelling: "separate": a network labels each view of each split in a forward pass of its own, as in the code;
+        labeling: "separate": a network labels each view of each split in a forward pass of its own, as in the code;
             "joint": all in one pass, which is faster, and steadier where a batch has few images of a split.
         prototype_weight: lambda_1; 0 is the ablation "without prototypes".
         contrast_weight: lambda_2.
@@ -107,7 +107,7 @@ class CoReg(Learner):
         align_batches: whether pseudo-labels of a batch are aligned to the prior, too, by the factors of "whole".
         co_pseudo_labels: off is the ablation in which each network divides and labels for itself.
         contrast: "noisy", or "supervised" for the ablation with the plain supervised contrastive loss.
-        unlabelled_split: off is the ablation that drops it.
+        unlabeled_split: off is the ablation that drops it.
     """
 
     made_for = 10_000
@@ -128,13 +128,13 @@ class CoReg(Learner):
         threshold: float = 0.5,
         history: int = 5,
         mixup: float = 4.0,
-        unlabelled_weight: float = 1.0,
+        unlabeled_weight: float = 1.0,
         squared_error: Literal["mean", "sum"] = "mean",
         ramp: int = 16,
         ramp_by: Literal["batch", "epoch"] = "batch",
         restart: bool = True,
         repeats: bool = False,
-        labelling: Literal["separate", "joint"] = "separate",
+        labeling: Literal["separate", "joint"] = "separate",
         prototype_weight: float = 0.1,
         contrast_weight: float = 0.1,
         delay: int = 10,
@@ -151,18 +151,18 @@ class CoReg(Learner):
         align_batches: bool = False,
         co_pseudo_labels: bool = True,
         contrast: Literal["noisy", "supervised"] = "noisy",
-        unlabelled_split: bool = True,
+        unlabeled_split: bool = True,
     ) -> None:
         super().__init__(network, annotations)
         self.warm_up, self.entropy_weight, self.delay, self.ramp = warm_up, entropy_weight, delay, ramp
         self.temperature, self.threshold, self.mixup = temperature, threshold, mixup
-        self.unlabelled_weight, self.prototype_weight = unlabelled_weight, prototype_weight
+        self.unlabeled_weight, self.prototype_weight = unlabeled_weight, prototype_weight
         self.contrast_weight = contrast_weight
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
-        self.co_pseudo_labels, self.contrast, self.unlabelled_split = co_pseudo_labels, contrast, unlabelled_split
+        self.co_pseudo_labels, self.contrast, self.unlabeled_split = co_pseudo_labels, contrast, unlabeled_split
         if alignment_batch < 1:
             raise InputError(f"alignment_batch is how many images are looked at together, not {alignment_batch}.")
-        self.restart, self.repeats, self.labelling, self.balance = restart, repeats, labelling, balance
+        self.restart, self.repeats, self.labeling, self.balance = restart, repeats, labeling, balance
         self.evidence, self.full_sets, self.floor, self.aligned = evidence, full_sets, floor, prior != "none"
         self.square_scale, self.ramp_by = (1 / len(annotations.classes) if squared_error == "mean" else 1.0), ramp_by
         self.align_by, self.alignment_batch = alignment, alignment_batch
@@ -184,7 +184,7 @@ class CoReg(Learner):
         a, b = (self.network, self.side), (self.peer, self.peer_side)
         if epoch.number < self.warm_up:
             for network, _ in (a, b):
-                drawn = self.evenly(self.labelled)
+                drawn = self.evenly(self.labeled)
                 yield Pass(partial(self.warm_up_step, network), (drawn,), batches=2, views=("strong",))
             return
         raw_a, raw_b = (epoch.predict(network) for network in self.networks)
@@ -227,7 +227,7 @@ class CoReg(Learner):
 
     def divide(self, p: Float[Tensor, "N C"], side: Side) -> Float[Tensor, " N"]:
         """Posterior that the candidate set holds the truth, from the loss of the best candidate."""
-        rows = self.labelled
+        rows = self.labeled
         loss = -(p * self.candidates).amax(1).clamp_min(targets.TINY).log()
         low, high = loss[rows].aminmax() if len(rows) else (loss.min(), loss.max())
         mean_loss = side.history.push((loss - low) / (high - low).clamp_min(targets.TINY))
@@ -241,9 +241,9 @@ class CoReg(Learner):
         return targets.repeat_rare(index, presumed, self.balance)
 
     def groups(self, w: Float[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
-        """Partial and unlabelled split; a human label comes with both, so that no other image comes more often."""
+        """Partial and unlabeled split; a human label comes with both, so that no other image comes more often."""
         trusted, rest = targets.groups(w > self.threshold, self.labels >= 0)
-        return self.evenly(trusted), rest if self.unlabelled_split else rest[:0]
+        return self.evenly(trusted), rest if self.unlabeled_split else rest[:0]
 
     def co_step(
         self,
@@ -276,7 +276,7 @@ class CoReg(Learner):
         strong = torch.cat([strong_1, strong_2])
         passed = since + trusted.progress
         terms = self.consistency(own, side, strong, target.repeat(2, 1), clean.repeat(2), passed)
-        if since <= self.delay and self.labelling == "separate":
+        if since <= self.delay and self.labeling == "separate":
             with torch.no_grad():  # the code's queries pass in every step, which moves running statistics
                 own.features(strong_1)
         if since > self.delay:
@@ -290,11 +290,11 @@ class CoReg(Learner):
     def weak_features(
         self, own: Network, trusted: Batch, rest: Batch
     ) -> tuple[Float[Tensor, "P F"], Float[Tensor, "P F"], Float[Tensor, "U F"], Float[Tensor, "U F"]]:
-        """Features of both weak views of the partial split, then of the unlabelled one.
+        """Features of both weak views of the partial split, then of the unlabeled one.
 
         Separate passes come in the order of the code, since each moves the running statistics.
         """
-        if self.labelling == "separate":
+        if self.labeling == "separate":
             u_1, u_2, p_1, p_2 = (own.features(x) for x in (*rest.views[:2], *trusted.views[:2]))
             return p_1, p_2, u_1, u_2
         x = torch.cat([trusted.views[0], rest.views[0], trusted.views[1], rest.views[1]])
@@ -303,21 +303,21 @@ class CoReg(Learner):
 
     def tilted(self, p: Float[Tensor, "B C"], tilt: Float[Tensor, " C"]) -> Float[Tensor, "B C"]:
         """Predictions of a batch, aligned to the class prior where that is wanted."""
-        return targets.normalise(p * tilt) if self.align_batches else p
+        return targets.normalize(p * tilt) if self.align_batches else p
 
     def peer_labels(
         self, peer: Network, p_own: Tensor, weak_1: Tensor, weak_2: Tensor, tilt: Tensor
     ) -> Float[Tensor, "U C"]:
-        """The peer's mean prediction on the unlabelled split; the network's own where it labels for itself."""
+        """The peer's mean prediction on the unlabeled split; the network's own where it labels for itself."""
         if not self.co_pseudo_labels or len(weak_1) == 0:
             return p_own
         p: Tensor = peer(torch.cat([weak_1, weak_2])).float().softmax(1)
         return self.tilted((p[: len(weak_1)] + p[len(weak_1) :]) / 2, tilt)
 
     def lambda_u(self, since: float) -> float:
-        """Weight of the unlabelled split, by the epochs since the warm-up with the share of the pass that is done."""
+        """Weight of the unlabeled split, by the epochs since the warm-up with the share of the pass that is done."""
         passed = since if self.ramp_by == "batch" else int(since) + 1
-        return self.unlabelled_weight * (min(passed / self.ramp, 1.0) if self.ramp else 1.0)
+        return self.unlabeled_weight * (min(passed / self.ramp, 1.0) if self.ramp else 1.0)
 
     def consistency(
         self,
@@ -335,7 +335,7 @@ class CoReg(Learner):
         squares = self.square_scale * losses.squared_error(logits[~clean].softmax(1), mixed[~clean])
         terms = {
             "consistency": losses.cross_entropy(logits[clean], mixed[clean]),
-            "unlabelled": self.lambda_u(since) * squares,
+            "unlabeled": self.lambda_u(since) * squares,
         }
         if self.prototype_weight and int(since) > self.delay:
             similarity = self.prototypes.similarity(side.embed(features)) / self.prototype_temperature
@@ -347,9 +347,9 @@ class CoReg(Learner):
     def alignment(
         self, similarity: Float[Tensor, "B C"], target: Float[Tensor, "B C"], clean: Tensor
     ) -> Float[Tensor, ""]:
-        """Divergence on the partial split, squared error on the unlabelled one."""
+        """Divergence on the partial split, squared error on the unlabeled one."""
         squares = self.square_scale * losses.squared_error(similarity[~clean].softmax(1), target[~clean])
-        return losses.divergence(target[clean], similarity[clean]) + self.unlabelled_weight * squares
+        return losses.divergence(target[clean], similarity[clean]) + self.unlabeled_weight * squares
 
 
 def own_mean(own: Network, views: tuple[Float[Tensor, "B F"], ...]) -> Float[Tensor, "B C"]:

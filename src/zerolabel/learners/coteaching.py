@@ -8,7 +8,7 @@ network learns from them:
 
 The paper is told the noise rate. Here it is estimated from what the annotators' agreement says, see
 `zerolabel.annotations.noise`, unless it is given. Ours: the number of images kept is rounded up, so that a batch of
-one is learned from; an image that a person labelled is always kept, beyond that share; one without a vote is left out.
+one is learned from; an image that a person labeled is always kept, beyond that share; one without a vote is left out.
 
 Against the authors' code: documented difference, the number of images kept is rounded up, theirs down; hand-computed
 cases (test_coteaching).
@@ -59,10 +59,10 @@ class CoTeaching(Learner):
         return (self.network, self.peer)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the labelled images, both networks at once."""
+        """One pass over the labeled images, both networks at once."""
         share = targets.kept_share(self.noise_rate, epoch.number, self.ramp)
         self.figures = {"kept": share, "noise_rate": self.noise_rate}
-        yield Pass(partial(self.training_step, share), (self.labelled,))
+        yield Pass(partial(self.training_step, share), (self.labeled,))
 
     def training_step(self, share: float, batch: Batch) -> Losses:
         """Cross-entropy of each network on what the other one picked."""

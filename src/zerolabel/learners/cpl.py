@@ -82,7 +82,7 @@ class CPL(Learner):
         yield Pass(self.training_step, (self.chosen.nonzero().squeeze(1),))
 
     def form(self, p: Float[Tensor, "N C"]) -> Bool[Tensor, "N C"]:
-        """The candidate sets of a round; an image that a person labelled takes no part in the quantiles."""
+        """The candidate sets of a round; an image that a person labeled takes no part in the quantiles."""
         human = (self.labels >= 0)[:, None]
         found = candidates.quantiles(p.float().masked_fill(human, 0).cpu(), self.alpha, self.beta)
         told = targets.one_hot(self.labels, p.shape[1]).bool()

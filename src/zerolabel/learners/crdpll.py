@@ -43,7 +43,7 @@ class CRDPLL(Learner):
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
         weight = self.consistency * (min(epoch.progress / self.ramp, 1.0) if self.ramp else 1.0)
-        yield Pass(partial(self.training_step, weight), (self.labelled,))
+        yield Pass(partial(self.training_step, weight), (self.labeled,))
 
     def training_step(self, weight: float, batch: Batch) -> Losses:
         """Both terms with the confidence of the last visit, which then follows the views."""

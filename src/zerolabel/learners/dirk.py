@@ -11,9 +11,9 @@ Teacher and student see the same weak view for the first term; the query of L_re
 teacher's embeddings of another weak view, the queries of the batch, and a queue. In the first `delay` epochs the
 only positive is an image's own key and the queue its negatives (MoCo).
 
-`contrast_weight` 0 is DIRK, 1 is DIRK-REF. Decided here: an image that a person labelled has a one-hot target; a set of
+`contrast_weight` 0 is DIRK, 1 is DIRK-REF. Decided here: an image that a person labeled has a one-hot target; a set of
 all classes is given the teacher's prediction; the queue remembers images, and the latest target of each counts. The
-teacher's batch normalisation uses the statistics of the batch, as the benchmark PLENCH does. An image without
+teacher's batch normalization uses the statistics of the batch, as the benchmark PLENCH does. An image without
 candidates is left out.
 """
 
@@ -81,9 +81,9 @@ class DIRK(Learner):
             self.teacher.reset(self.student)
         if self.contrast_weight:
             step = partial(self.contrast_step, epoch.number >= self.delay)
-            yield Pass(step, (self.labelled,), views=("weak", "weak", "strong"))
+            yield Pass(step, (self.labeled,), views=("weak", "weak", "strong"))
         else:
-            yield Pass(self.training_step, (self.labelled,))
+            yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the target of the teacher, which then follows the network."""

@@ -4,7 +4,7 @@
 After a warm-up, each epoch divides the images by a mixture on the cross-entropy of the given label y; a network
 learns from the division of its peer, as in MixMatch:
 
-    t = sharpen(w y + (1 - w) mean_k p_own(x_k), T)               labelled split, w > threshold
+    t = sharpen(w y + (1 - w) mean_k p_own(x_k), T)               labeled split, w > threshold
     t = sharpen(mean_k (p_own(x_k) + p_peer(x_k)) / 2, T)         the rest, which loses its labels
     L = CE(t, p(x)) + lambda_u(e) sum_j (p_j(x) - t_j)^2 / C + KL(prior || mean p(x))      on MixUp of all views
     lambda_u(e) = lambda_u min(e / ramp, 1)
@@ -15,9 +15,9 @@ the splits; its peer is in evaluation mode.
 
 The squared error is a mean over images and classes, as in the authors' code; the paper prints a sum over classes.
 Decided here: the warm-up has the negative entropy that the paper adds for asymmetric noise, since that of annotators
-is. A person's label is always in the labelled split, as a one-hot target.
+is. A person's label is always in the labeled split, as a one-hot target.
 
-Against the authors' code (LiJunnan1992/DivideMix @ d9d3058): exact; steps with MixUp, batch normalisation and the ramp
+Against the authors' code (LiJunnan1992/DivideMix @ d9d3058): exact; steps with MixUp, batch normalization and the ramp
 (golden file dividemix).
 """
 
@@ -45,7 +45,7 @@ class DivideMix(Learner):
         threshold: posterior above which a label is clean.
         temperature: T of the sharpening.
         mixup: parameter of the Beta distribution; 0 does not mix.
-        unlabelled_weight: final lambda_u, of the squared error's mean over classes; the paper's 0 to 150 by the noise.
+        unlabeled_weight: final lambda_u, of the squared error's mean over classes; the paper's 0 to 150 by the noise.
         ramp: epochs after warm-up over which lambda_u rises linearly from 0, step by step; 0 has it at once.
         penalty: weight of the divergence of the mean prediction from the prior.
         prior: "uniform", as the paper assumes, "estimated", or one weight per class.
@@ -66,7 +66,7 @@ class DivideMix(Learner):
         threshold: float = 0.5,
         temperature: float = 0.5,
         mixup: float = 4.0,
-        unlabelled_weight: float = 25.0,
+        unlabeled_weight: float = 25.0,
         ramp: int = 16,
         penalty: float = 1.0,
         prior: str | tuple[float, ...] = "uniform",
@@ -74,7 +74,7 @@ class DivideMix(Learner):
         super().__init__(network, annotations)
         self.warm_up, self.entropy_weight, self.ramp, self.penalty = warm_up, entropy_weight, ramp, penalty
         self.threshold, self.temperature, self.mixup = threshold, temperature, mixup
-        self.unlabelled_weight = unlabelled_weight / len(annotations.classes)
+        self.unlabeled_weight = unlabeled_weight / len(annotations.classes)
         self.peer = twin(network)
         self.history, self.peer_history = (LossHistory(len(annotations), history) for _ in range(2))
         chosen = targets.given(self.scores, self.candidates, self.labels)
@@ -92,11 +92,11 @@ class DivideMix(Learner):
         since = epoch.number - self.warm_up
         if since < 0:
             for network in (a, b):
-                yield Pass(partial(self.warm_up_step, network), (self.labelled,), views=("weak",))
+                yield Pass(partial(self.warm_up_step, network), (self.labeled,), views=("weak",))
             return
         w_a, w_b = self.divide(epoch.predict(a), self.history), self.divide(epoch.predict(b), self.peer_history)
         self.figures = {"clean_a": float((w_a > self.threshold).sum()), "clean_b": float((w_b > self.threshold).sum())}
-        weight = targets.ramped(self.unlabelled_weight, since, self.ramp)
+        weight = targets.ramped(self.unlabeled_weight, since, self.ramp)
         for own, peer, w in ((a, b, w_b), (b, a, w_a)):
             step = partial(self.co_step, own, peer, w, weight)
             yield Pass(step, targets.groups(w > self.threshold, self.labels >= 0))
@@ -111,7 +111,7 @@ class DivideMix(Learner):
 
     def divide(self, p: Float[Tensor, "N C"], history: LossHistory) -> Float[Tensor, " N"]:
         """Posterior that the given label is clean."""
-        rows = self.labelled
+        rows = self.labeled
         loss = -(p * self.target).sum(1).clamp_min(targets.TINY).log()
         low, high = loss[rows].aminmax() if len(rows) else (loss.min(), loss.max())
         mean_loss = history.push((loss - low) / (high - low).clamp_min(targets.TINY))
@@ -129,7 +129,7 @@ class DivideMix(Learner):
             peer: labels the rest beside it.
             w: posterior of the given labels, by the peer.
             weight: lambda_u over C at the start of the pass.
-            trusted: labelled images.
+            trusted: labeled images.
             rest: the others.
         """
         n, index = len(trusted.index), torch.cat([trusted.index, rest.index])
@@ -140,10 +140,10 @@ class DivideMix(Learner):
         clean = clean.repeat(len(views))
         mix = mixup.draw(len(clean), self.mixup, index.device)
         logits, mixed = own(mix(torch.cat(views))).float(), mix(target.repeat(len(views), 1))
-        risen = weight + targets.ramped(self.unlabelled_weight, trusted.progress, self.ramp)
+        risen = weight + targets.ramped(self.unlabeled_weight, trusted.progress, self.ramp)
         return {
-            "labelled": losses.cross_entropy(logits[clean], mixed[clean]),
-            "unlabelled": min(risen, self.unlabelled_weight)
+            "labeled": losses.cross_entropy(logits[clean], mixed[clean]),
+            "unlabeled": min(risen, self.unlabeled_weight)
             * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
             "penalty": self.penalty * losses.prior_divergence(logits, self.prior),
         }
@@ -152,7 +152,7 @@ class DivideMix(Learner):
     def guess(
         self, own: Network, peer: Network, w: Float[Tensor, " N"], trusted: Batch, rest: Batch
     ) -> Float[Tensor, "B C"]:
-        """The targets of the labelled images, then those of the rest."""
+        """The targets of the labeled images, then those of the rest."""
         shared = (mean_probabilities(own, rest.views) + mean_probabilities(peer, rest.views)) / 2
         trust, given = w[trusted.index, None], self.target[trusted.index]
         refined = trust * given + (1 - trust) * mean_probabilities(own, trusted.views)

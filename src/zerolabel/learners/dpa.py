@@ -9,7 +9,7 @@ which are the mean features of the images of each pseudo-label in the epoch befo
 logits of v are what the network's head says of them. The weight of an image is the product of its two relative
 confidences.
 
-Ours: predictions are moved towards the prior instead of the uniform distribution (``norm(p prior / m)``); the relative
+Ours: predictions are moved toward the prior instead of the uniform distribution (``norm(p prior / m)``); the relative
 confidence is that in the pseudo-label over the mean confidence in the labels of the batch, at most 1; without
 prototypes, in the first epoch, a and align are zero; a person's label overrules q; a network that does not know the
 classes yet learns the scores first.
@@ -72,7 +72,7 @@ class DPA(Learner):
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images, with the prototypes of the epoch before."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labelled,))
+            yield Pass(self.warm_up_step, (self.labeled,))
             return
         self.vectors.copy_(torch.where(self.sums.any(1, keepdim=True), F.normalize(self.sums, dim=1), self.vectors))
         self.sums.zero_()
@@ -102,7 +102,7 @@ class DPA(Learner):
         raw = self.network.features(weak)
         f, p = F.normalize(raw.float(), dim=1), self.network.head(raw).float().softmax(1)
         self.mean.lerp_(p.mean(0), 1 - MEAN_MOMENTUM)
-        by_text = targets.normalise(p * self.prior / self.mean.clamp_min(targets.TINY))
+        by_text = targets.normalize(p * self.prior / self.mean.clamp_min(targets.TINY))
         known = bool(self.vectors.any())
         by_image = (self.scale * f @ self.vectors.T).softmax(1) if known else by_text
         a = self.share if known else 0.0

@@ -5,7 +5,7 @@ Labels. NeurIPS 2020 (arXiv 2007.00151).
     t <- beta t + (1 - beta) norm(p(x))          one row per image, at every visit, before the loss
 
 What the network believed early, before it learned wrong labels by heart, keeps it from doing so later. As in the
-authors' code p is kept between 1e-4 and 1 - 1e-4. Ours: t of an image that a person labelled is that label and
+authors' code p is kept between 1e-4 and 1 - 1e-4. Ours: t of an image that a person labeled is that label and
 never moves; an image without a vote is left out.
 
 Against the authors' code (shengliu66/ELR @ 934af53): exact (golden file elr).
@@ -24,7 +24,7 @@ from zerolabel.networks import Network
 
 
 class ELR(Learner):
-    """Cross-entropy, and a pull towards the running mean of the network's own predictions.
+    """Cross-entropy, and a pull toward the running mean of the network's own predictions.
 
     Args:
         memory: beta, of the running mean; the paper's is 0.7 for symmetric noise on CIFAR-10, else 0.9.
@@ -52,8 +52,8 @@ class ELR(Learner):
         self.register_buffer("running", targets.one_hot(self.labels, n_classes))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the labelled images."""
-        yield Pass(self.training_step, (self.labelled,))
+        """One pass over the labeled images."""
+        yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
         """Move the running predictions, then both terms."""
@@ -66,7 +66,7 @@ class ELR(Learner):
 
     def follow(self, index: Tensor, p: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
         """The running predictions of some images after this visit."""
-        moved = self.memory * self.running[index] + (1 - self.memory) * targets.normalise(p.clamp(1e-4, 1 - 1e-4))
+        moved = self.memory * self.running[index] + (1 - self.memory) * targets.normalize(p.clamp(1e-4, 1 - 1e-4))
         with torch.no_grad():
             self.running[index] = self.running[index].where(self.labels[index, None] >= 0, moved)
         return self.running[index]

@@ -12,7 +12,7 @@ from the copy of the other, on the image itself, while it learns from MixUp of t
 Only inside <., .> is p kept between 1e-4 and 1 - 1e-4.
 
 Ours: the networks themselves are deployed, not their copies; the ramp of lambda is a share of the training instead
-of a number of steps; a copy starts as its network is at the first step; t of an image that a person labelled is
+of a number of steps; a copy starts as its network is at the first step; t of an image that a person labeled is
 that label; an image without a vote is left out.
 
 Against the authors' code (shengliu66/ELR @ 934af53): exact; losses, running predictions and the copies' decay (golden
@@ -82,7 +82,7 @@ class ELRPlus(Learner):
         return (self.network, self.peer)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """A pass over the labelled images for each network."""
+        """A pass over the labeled images for each network."""
         copies = (self.copy, self.peer_copy)
         if epoch.number == 0:
             for copy, network in zip(copies, self.networks, strict=True):
@@ -90,7 +90,7 @@ class ELRPlus(Learner):
         weight = self.weight * self.rise(epoch.progress)
         for own in (0, 1):
             step = partial(self.training_step, own, self.networks[own], copies[own], copies[1 - own], weight)
-            yield Pass(step, (self.labelled,))
+            yield Pass(step, (self.labeled,))
             copies[own].follow(self.networks[own])  # what the last step changed
 
     def rise(self, progress: float) -> float:

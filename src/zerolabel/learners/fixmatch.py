@@ -1,13 +1,13 @@
 """FixMatch. Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel. FixMatch: Simplifying
 Semi-Supervised Learning with Consistency and Confidence. NeurIPS 2020 (arXiv 2001.07685).
 
-    L = CE(y, p(x_w))                                    labelled images
+    L = CE(y, p(x_w))                                    labeled images
       + lambda_u [p_c(x_w) >= tau] CE(c, p(x_s)),        the others; c = argmax_{j in S} p_j(x_w)
 
 A few images carry a person's label; the others have candidate sets S. Ours is what candidates do here: a pseudo-label
 is the best class inside S, kept where the network, which is not told of S, is sure of it; an image without a vote
-may have any class, as in the paper. What is labelled: a person's images, and for a class of which there is none the
-images whose candidate set is that class alone; where no image is labelled in this sense, all candidate sets, with
+may have any class, as in the paper. What is labeled: a person's images, and for a class of which there is none the
+images whose candidate set is that class alone; where no image is labeled in this sense, all candidate sets, with
 -log sum_{j in S} p_j(x_w). The paper deploys a running mean of the weights, here the network itself is.
 
 Against TorchSSL's code (TorchSSL/TorchSSL @ f26e1d4): exact over twelve steps (golden file fixmatch).
@@ -30,8 +30,8 @@ class FixMatch(Learner):
 
     Args:
         threshold: tau, the least probability of a pseudo-label.
-        unlabelled_weight: lambda_u.
-        ratio: mu, unlabelled images per labelled one in a batch; the batch size counts the unlabelled.
+        unlabeled_weight: lambda_u.
+        ratio: mu, unlabeled images per labeled one in a batch; the batch size counts the unlabeled.
     """
 
     views = ("weak", "strong")
@@ -44,17 +44,17 @@ class FixMatch(Learner):
         annotations: Annotations,
         *,
         threshold: float = 0.95,
-        unlabelled_weight: float = 1.0,
+        unlabeled_weight: float = 1.0,
         ratio: float = 7.0,
     ) -> None:
         super().__init__(network, annotations)
-        self.threshold, self.unlabelled_weight = threshold, unlabelled_weight
+        self.threshold, self.unlabeled_weight = threshold, unlabeled_weight
         rest, own = targets.anchored(self.candidates, self.labels, ratio)
         self.register_buffer("rest", rest)
         self.register_buffer("own", own)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the unlabelled images with labelled ones beside them, or the other way round."""
+        """One pass over the unlabeled images with labeled ones beside them, or the other way round."""
         if len(self.own) > len(self.rest):
             yield Pass(self.training_step, (self.own, self.rest), restart=False)
         else:
@@ -69,5 +69,5 @@ class FixMatch(Learner):
             goal = (sure >= self.threshold)[:, None] * targets.one_hot(best, logits.shape[1])
         return {
             "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index], full_sets=True),
-            "unlabelled": self.unlabelled_weight * losses.cross_entropy(logits[n + m :], goal),
+            "unlabeled": self.unlabeled_weight * losses.cross_entropy(logits[n + m :], goal),
         }

@@ -3,13 +3,13 @@ Curriculum Pseudo Labeling. NeurIPS 2021 (arXiv 2110.08263).
 
 FixMatch with a threshold for each class, lower for those that are learned more slowly:
 
-    sigma(c) = number of unlabelled images whose last sure prediction (p >= tau) was c
+    sigma(c) = number of unlabeled images whose last sure prediction (p >= tau) was c
     beta(c)  = sigma(c) / max( max_c sigma(c), N_u - sum_c sigma(c) )
     T(c)     = tau beta(c) / (2 - beta(c))
     L        = CE(y, p(x_w)) + lambda_u [p_c(x_w) > T(c)] CE(c, p(x_s)),   c = argmax_{j in S} p_j(x_w)
 
 Ours is what candidates do, as in `fixmatch`: a pseudo-label is the best class inside S, kept where the network, which
-is not told of S, is sure enough of it; the labelled images are a person's, for a class without any those whose
+is not told of S, is sure enough of it; the labeled images are a person's, for a class without any those whose
 candidate set is that class alone, and where there are none all candidate sets with -log sum_{j in S} p_j(x_w). The
 network itself is deployed, not a running mean of its weights.
 
@@ -33,8 +33,8 @@ class FlexMatch(Learner):
 
     Args:
         threshold: tau, the largest that a class's threshold can be.
-        unlabelled_weight: lambda_u.
-        ratio: mu, unlabelled images per labelled one in a batch; the batch size counts the unlabelled.
+        unlabeled_weight: lambda_u.
+        ratio: mu, unlabeled images per labeled one in a batch; the batch size counts the unlabeled.
     """
 
     views = ("weak", "strong")
@@ -48,18 +48,18 @@ class FlexMatch(Learner):
         annotations: Annotations,
         *,
         threshold: float = 0.95,
-        unlabelled_weight: float = 1.0,
+        unlabeled_weight: float = 1.0,
         ratio: float = 7.0,
     ) -> None:
         super().__init__(network, annotations)
-        self.threshold, self.unlabelled_weight = threshold, unlabelled_weight
+        self.threshold, self.unlabeled_weight = threshold, unlabeled_weight
         rest, own = targets.anchored(self.candidates, self.labels, ratio)
         self.register_buffer("rest", rest)
         self.register_buffer("own", own)
         self.register_buffer("last", torch.full_like(self.labels, -1))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the unlabelled images with labelled ones beside them, or the other way round."""
+        """One pass over the unlabeled images with labeled ones beside them, or the other way round."""
         self.figures = {"sure": float((self.last >= 0).sum())}
         if len(self.own) > len(self.rest):
             yield Pass(self.training_step, (self.own, self.rest), restart=False)
@@ -83,5 +83,5 @@ class FlexMatch(Learner):
             self.last[rest.index] = best.where(sure >= self.threshold, self.last[rest.index])
         return {
             "supervised": losses.partial_cross_entropy(logits[:n], self.candidates[own.index], full_sets=True),
-            "unlabelled": self.unlabelled_weight * losses.cross_entropy(logits[n + m :], goal),
+            "unlabeled": self.unlabeled_weight * losses.cross_entropy(logits[n + m :], goal),
         }

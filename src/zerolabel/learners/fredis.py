@@ -84,7 +84,7 @@ class FREDIS(Learner):
             epochs = round(epoch.number / epoch.progress)
             if epoch.number % max(1, min(self.interval, -(-epochs // 4))) == 0:
                 self.correct()
-        yield Pass(self.training_step, (self.labelled,))
+        yield Pass(self.training_step, (self.labeled,))
 
     @torch.no_grad()
     def correct(self) -> None:

@@ -4,7 +4,7 @@ NeurIPS 2018 (arXiv 1805.07836).
     L = (1 - p_y(x)^q) / q,   y = argmax_j score_j(x)
 
 An image that the network does not believe weighs p_y^q as much as in cross-entropy. The truncated loss of the
-same paper is the learner `truncated_gce`. Ours: an image that a person labelled has the plain cross-entropy (the
+same paper is the learner `truncated_gce`. Ours: an image that a person labeled has the plain cross-entropy (the
 limit q -> 0), for its label is not in doubt; an image without a vote is left out.
 
 Against the authors' code: not compared; ours by the formula, with hand-computed cases (test_gce).
@@ -48,15 +48,15 @@ class GCE(Learner):
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the labelled images."""
-        yield Pass(self.training_step, (self.labelled,))
+        """One pass over the labeled images."""
+        yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
-        """The generalised loss with the annotators' label, cross-entropy with a person's."""
+        """The generalized loss with the annotators' label, cross-entropy with a person's."""
         logits, target = self.network(batch.views[0]), self.target[batch.index]
         human = self.labels[batch.index] >= 0
         share = (~human).float().mean()
         return {
-            "supervised": share * losses.generalised_cross_entropy(logits[~human], target[~human], self.q),
+            "supervised": share * losses.generalized_cross_entropy(logits[~human], target[~human], self.q),
             "human": (1 - share) * losses.cross_entropy(logits[human], target[human]),
         }

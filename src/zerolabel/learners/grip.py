@@ -1,17 +1,17 @@
 """FPL, IFPL and GRIP. Menghini, Delworth, Bach. Enhancing CLIP with CLIP: Exploring Pseudolabeling for Limited-Label
 Prompt Tuning. NeurIPS 2023 (arXiv 2306.01669).
 
-    L = CE(labelled) + CE(pseudo-labelled),    pseudo-labelled: the K most probable images of each class
+    L = CE(labeled) + CE(pseudo-labeled),    pseudo-labeled: the K most probable images of each class
 
 FPL chooses K = 16 once, from the annotators' scores (``rounds=1, growing=false``); IFPL chooses anew in each of ten
 rounds, with the trained network (``growing=false``); GRIP lets K grow by rounds until all images are used.
 
-With classes of which a person labelled all images (transductive zero-shot learning), the others' pseudo-labels come
+With classes of which a person labeled all images (transductive zero-shot learning), the others' pseudo-labels come
 from the probabilities over their names alone: the columns of the seen classes are left out and rows are scaled to 1.
 
 Where the paper and its code are silent or at odds: an image is chosen for one class at most, unless ``boards=true``
 asks for the code's boards (`pseudo_labels.boards`); the first round takes the annotators' scores and the next ones the
-network's predictions; what was learnt goes on from round to round; both terms are means over a batch with weight 1,
+network's predictions; what was learned goes on from round to round; both terms are means over a batch with weight 1,
 where the code has two different ratios; a class's share of the images follows a prior, the paper's being uniform. No
 part of the pseudo-labels is set aside: the last epoch counts.
 
@@ -40,10 +40,10 @@ class GRIP(Learner):
         growing: off keeps the number: IFPL, and FPL with one round.
         prior: the class prior that decides how many images a class gets: "uniform", as in the paper, "estimated" from
             the scores, or one weight per class.
-        seen: ids of the classes whose images a person labelled, all of them: pseudo-labels are for the others alone
+        seen: ids of the classes whose images a person labeled, all of them: pseudo-labels are for the others alone
             (transductive zero-shot learning).
         boards: whether images are chosen as the code does it, which may give an image several pseudo-labels.
-        human_weight: of the cross-entropy on images that a person labelled.
+        human_weight: of the cross-entropy on images that a person labeled.
     """
 
     views = ("weak",)
@@ -76,7 +76,7 @@ class GRIP(Learner):
         self.register_buffer("round", torch.tensor(0))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the pseudo-labelled images, with those that a person labelled beside them."""
+        """One pass over the pseudo-labeled images, with those that a person labeled beside them."""
         now = int(epoch.progress * self.rounds + 1e-9) + 1
         if now > self.round:
             p = self.scores if self.round == 0 else epoch.predict(self.network)
@@ -84,7 +84,7 @@ class GRIP(Learner):
             self.round.fill_(now)
         human = self.labels >= 0
         pseudo = self.chosen.nonzero()[:, 0]  # an image on several boards comes once for each
-        self.figures = {"pseudo_labelled": float(len(pseudo))}
+        self.figures = {"pseudo_labeled": float(len(pseudo))}
         yield Pass(self.training_step, (pseudo, human.nonzero().squeeze(1)))
 
     def select(self, p: Float[Tensor, "N C"], now: int) -> Bool[Tensor, "N C"]:
@@ -93,14 +93,14 @@ class GRIP(Learner):
             return targets.one_hot(self.choose(p, now), p.shape[1]).bool()
         rows, unseen, counts = self.asked(p, now)
         chosen = torch.zeros_like(self.candidates)
-        chosen[rows[:, None], unseen] = pseudo_labels.boards(targets.normalise(p[rows][:, unseen]), counts)
+        chosen[rows[:, None], unseen] = pseudo_labels.boards(targets.normalize(p[rows][:, unseen]), counts)
         return chosen
 
     def choose(self, p: Float[Tensor, "N C"], now: int) -> Int[Tensor, " N"]:
         """Pseudo-labels for a round, -1 where there is none."""
         rows, unseen, counts = self.asked(p, now)
         chosen = torch.full_like(self.labels, -1)
-        found = pseudo_labels.top_per_class(targets.normalise(p[rows][:, unseen]), counts)
+        found = pseudo_labels.top_per_class(targets.normalize(p[rows][:, unseen]), counts)
         chosen[rows] = torch.where(found >= 0, unseen[found], -1)
         return chosen
 
@@ -126,7 +126,7 @@ class GRIP(Learner):
         logits = self.network(torch.cat([pseudo.views[0], human.views[0]]))
         n, n_classes = len(pseudo.index), logits.shape[1]
         return {
-            "pseudo": losses.cross_entropy(logits[:n], targets.normalise(self.chosen[pseudo.index].float())),
+            "pseudo": losses.cross_entropy(logits[:n], targets.normalize(self.chosen[pseudo.index].float())),
             "human": self.human_weight
             * losses.cross_entropy(logits[n:], targets.one_hot(self.labels[human.index], n_classes)),
         }

@@ -11,7 +11,7 @@ least r in the first view leaves S, and its c is 0. r has no temperature.
 Against the authors' code (commit 26728ee): confidence, correction and what follows from it are exact; the second view
 is compared with the prototypes after the step's update, as there. The code starts the correction when the accuracy on
 test images says so. That is not done here: it starts after a share of the training, which is ours. phi is one
-epoch ahead here, and the code's second view moves statistics of batch normalisation. The cross-entropy is the plain
+epoch ahead here, and the code's second view moves statistics of batch normalization. The cross-entropy is the plain
 one, where the code offers a symmetric one as well. A person's label is never corrected. An image without candidates
 is left out.
 """
@@ -83,10 +83,10 @@ class IRNet(Learner):
         if epoch.number == 0:
             self.contrast.start(self.network)
         inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
-        self.figures = {"mean_candidates": float(losses.mean(self.candidates[self.labelled].sum(1).float()))}
+        self.figures = {"mean_candidates": float(losses.mean(self.candidates[self.labeled].sum(1).float()))}
         started = epoch.number >= self.delay
         corrects = started and epoch.progress >= self.warm_up
-        yield Pass(partial(self.training_step, inertia, started, corrects), (self.labelled,))
+        yield Pass(partial(self.training_step, inertia, started, corrects), (self.labeled,))
 
     def training_step(self, inertia: float, started: bool, corrects: bool, batch: Batch) -> Losses:
         """The step of PiCO; then, for later steps, the correction."""
@@ -127,4 +127,4 @@ class IRNet(Learner):
             left = targets.one_hot(weakest.where(wins, -1), candidates.shape[1]).bool()
             candidates, confidence = candidates & ~left, confidence.masked_fill(left, 0)
         self.candidates[index] = candidates | joined
-        self.confidence[index] = torch.where(wins[:, None], targets.normalise(confidence), confidence)
+        self.confidence[index] = torch.where(wins[:, None], targets.normalize(confidence), confidence)

@@ -12,7 +12,7 @@ The authors tune lambda by data, noise and network, from 0.5 to 0.95. The defaul
 label has a tenth of the loss, and a short training of a convolutional network stays where it began.
 
 As in `coteaching`, the noise rate that the paper is told is estimated from what the annotators' agreement says unless
-it is given; the number of images kept is rounded up, one that a person labelled is always kept, beyond that share, and
+it is given; the number of images kept is rounded up, one that a person labeled is always kept, beyond that share, and
 one without a vote is left out.
 
 Against the authors' code: documented difference, the number of images kept is rounded up, theirs down; hand-computed
@@ -66,10 +66,10 @@ class JoCoR(Learner):
         return (self.network, self.peer)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the labelled images, both networks at once."""
+        """One pass over the labeled images, both networks at once."""
         share = targets.kept_share(self.noise_rate, epoch.number, self.ramp)
         self.figures = {"kept": share, "noise_rate": self.noise_rate}
-        yield Pass(partial(self.training_step, share), (self.labelled,))
+        yield Pass(partial(self.training_step, share), (self.labeled,))
 
     def training_step(self, share: float, batch: Batch) -> Losses:
         """The joint loss on the images where it is smallest."""

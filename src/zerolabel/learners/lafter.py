@@ -4,7 +4,7 @@ using Language and Unlabeled Image Collections. NeurIPS 2023 (arXiv 2305.18287).
     L = CE(smooth(argmax y_i), p(x_s)),   smooth(t) = (1 - s) t + s / C
 
 The labels y are those of a frozen model on the plain image. In the paper that is a classifier which was trained on
-texts, `text_classifier`, and what learns are 50 tokens beside the patches, the normalisations, and that classifier;
+texts, `text_classifier`, and what learns are 50 tokens beside the patches, the normalizations, and that classifier;
 ``zerolabel adapt --method lafter`` does so with 16 tokens. The authors report the best epoch on the test images; here
 it is the last. The paper's texts are descriptions by a language model; here they are the prompts of the annotation.
 
@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
-from zerolabel.blocks.lbfgs import minimised
+from zerolabel.blocks.lbfgs import minimized
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
 
@@ -35,7 +35,7 @@ class LaFTer(Learner):
 
     Args:
         smoothing: s.
-        view: what is learnt from.
+        view: what is learned from.
     """
 
     given: Int[Tensor, " N"]
@@ -94,4 +94,4 @@ def text_classifier(
     def loss(weights: Float[Tensor, "C D"]) -> Tensor:
         return functional.cross_entropy(moved @ weights.T, owners.repeat(copies), label_smoothing=smoothing)
 
-    return minimised(loss, scale * functional.normalize(target.T @ texts, dim=1), iterations)
+    return minimized(loss, scale * functional.normalize(target.T @ texts, dim=1), iterations)

@@ -44,7 +44,7 @@ class LWS(Learner):
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
-        yield Pass(self.training_step, (self.labelled,))
+        yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
         """The leveraged loss with the weights, which then follow the network."""

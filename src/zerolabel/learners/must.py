@@ -4,7 +4,7 @@
     L = mean_{i: max q_i > threshold} CE(argmax q_i, p(x_s,i)) - fairness sum_c prior_c log mean_i p_c(x_s,i)
     q = teacher(x_w)
 
-The teacher is a slow copy of the network. This is the self-training part of the method: its masked image modelling and
+The teacher is a slow copy of the network. This is the self-training part of the method: its masked image modeling and
 the alignment of masked patches need a decoder of pixels, which other networks than its own have not.
 
 Against the authors' code (salesforce/MUST @ 1e0f84e): exact in both terms (golden file must). Documented differences:
@@ -62,7 +62,7 @@ class MUST(Learner):
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labelled,))
+            yield Pass(self.warm_up_step, (self.labeled,))
             return
         if epoch.number == self.warm_up:
             self.teacher.reset(self.network)

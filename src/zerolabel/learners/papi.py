@@ -1,4 +1,4 @@
-"""PaPi. Xia, Lv, Xu, Niu, Geng. Towards Effective Visual Representations for Partial-Label Learning.
+"""PaPi. Xia, Lv, Xu, Niu, Geng. Toward Effective Visual Representations for Partial-Label Learning.
 CVPR 2023.
 
     L = CE(c, p(x_1)) + alpha(e) sum_v ( m KL(c || s(x_v m)) + (1 - m) KL(c' || s(x_v m)) )
@@ -79,7 +79,7 @@ class PaPi(Learner):
         self.prototypes.momentum = momentum + epoch.progress * (final - momentum)
         inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
         alpha = self.prototype_weight * (min(epoch.number / self.ramp, 1.0) if self.ramp else 1.0)
-        yield Pass(partial(self.training_step, inertia, alpha), (self.labelled,))
+        yield Pass(partial(self.training_step, inertia, alpha), (self.labeled,))
 
     def training_step(self, inertia: float, alpha: float, batch: Batch) -> Losses:
         """The confidence moves; then both terms with it and with the prototypes of the batches before."""
@@ -107,7 +107,7 @@ class PaPi(Learner):
         return len(batch.views) * mean
 
     def move(self, index: Tensor, features: Float[Tensor, "V D"], candidates: Tensor) -> None:
-        """Prototypes towards the embeddings of both views, each by the class that its own view is given."""
+        """Prototypes toward the embeddings of both views, each by the class that its own view is given."""
         p = self.network.head(features).float().softmax(1)
         pseudo = targets.restrict(p, candidates.repeat(2, 1)).argmax(1)
         self.prototypes.update(self.embed(features), pseudo, (self.labels[index] >= 0).repeat(2))

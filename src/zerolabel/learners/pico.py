@@ -75,7 +75,7 @@ class PiCO(Learner):
         if epoch.number == 0:
             self.contrast.start(self.network)
         inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
-        yield Pass(partial(self.training_step, inertia, epoch.number >= self.delay), (self.labelled,))
+        yield Pass(partial(self.training_step, inertia, epoch.number >= self.delay), (self.labeled,))
 
     def training_step(self, inertia: float, started: bool, batch: Batch) -> Losses:
         """Cross-entropy with the confidence, and contrast with the queue."""

@@ -39,7 +39,7 @@ class PiCOPlus(Learner):
         reliable_weight: of the cross-entropy on reliable images.
         unreliable_weight: of the one on the rest.
         guess_temperature: of the guess g.
-        neighbours: positives of an unreliable image.
+        neighbors: positives of an unreliable image.
         mixup: parameter of the Beta distribution; 0 does not mix.
         contrast_weight: of the contrastive term.
         delay: epochs before prototypes and pseudo-labels are used.
@@ -67,7 +67,7 @@ class PiCOPlus(Learner):
         reliable_weight: float = 2.0,
         unreliable_weight: float = 0.1,
         guess_temperature: float = 0.07,
-        neighbours: int = 16,
+        neighbors: int = 16,
         mixup: float = 4.0,
         contrast_weight: float = 1.0,
         delay: int = 1,
@@ -81,7 +81,7 @@ class PiCOPlus(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.noise_rate = noise.noise_rate(noise_rate, noise.candidate_noise, annotations)
-        self.warm_up, self.delay, self.neighbours, self.mixup = warm_up, delay, neighbours, mixup
+        self.warm_up, self.delay, self.neighbors, self.mixup = warm_up, delay, neighbors, mixup
         self.reliable_weight, self.unreliable_weight = reliable_weight, unreliable_weight
         self.contrast_weight, self.temperature = contrast_weight, temperature
         self.guess_temperature, self.inertia, self.final_inertia = guess_temperature, inertia, final_inertia
@@ -100,10 +100,10 @@ class PiCOPlus(Learner):
         self.figures = {"reliable": float(reliable.sum())}
         inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
         step = partial(self.training_step, inertia, epoch.number >= self.delay, split, reliable)
-        yield Pass(step, (self.labelled,))
+        yield Pass(step, (self.labeled,))
 
     def select(self) -> Bool[Tensor, " N"]:
-        """The share 1 - eta that is closest to its prototype, and what a person labelled."""
+        """The share 1 - eta that is closest to its prototype, and what a person labeled."""
         group = self.pseudo.clamp_max(0)
         count = group.new_tensor([int((1 - self.noise_rate) * int((group == 0).sum()))])
         return targets.smallest_per_class(-self.closeness, group, count) | (self.labels >= 0)
@@ -147,7 +147,7 @@ class PiCOPlus(Learner):
         """Entries of the same pseudo-label for reliable images, the nearest ones for others; and the ignored."""
         same, ignored = self.contrast.same_label(pseudo)
         near = torch.zeros_like(same)
-        order = cosine.masked_fill(ignored, -torch.inf).topk(min(self.neighbours, cosine.shape[1]), dim=1).indices
+        order = cosine.masked_fill(ignored, -torch.inf).topk(min(self.neighbors, cosine.shape[1]), dim=1).indices
         near = near.scatter_(1, order, True) & ~ignored
         both = same & torch.cat([trusted, trusted, self.contrast.queue.clean])
         return both.where(trusted[:, None], near) | self.contrast.own_key(len(pseudo))[0], ignored

@@ -66,18 +66,18 @@ class POP(Learner):
             self.recent.copy_(torch.cat([self.confidence[None], self.recent[:-1]]))
             if epoch.number >= self.warm_up:
                 self.purify()
-        yield Pass(self.training_step, (self.labelled,))
+        yield Pass(self.training_step, (self.labeled,))
 
     @torch.no_grad()
     def purify(self) -> None:
         """Drop the improbable candidates and take the mean confidence over the rest."""
-        mean = targets.normalise(self.recent.sum(0))
+        mean = targets.normalize(self.recent.sum(0))
         dropped = self.candidates & (mean < self.theta * mean.amax(1, keepdim=True))
         self.candidates &= ~dropped
         self.confidence.copy_(targets.restrict(mean, self.candidates))
         if dropped.sum() < FEW * dropped.numel() and self.theta < HIGHEST:
             self.theta *= 1 + self.growth
-        sets = self.candidates[self.labelled].sum(1).float()
+        sets = self.candidates[self.labeled].sum(1).float()
         self.figures = {"dropped": float(dropped.sum()), "mean_candidates": float(losses.mean(sets))}
 
     def training_step(self, batch: Batch) -> Losses:

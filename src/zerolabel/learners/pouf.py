@@ -27,13 +27,13 @@ from zerolabel.networks import Network
 
 
 class POUF(Learner):
-    """Move images and classes towards each other, and be sure of every image.
+    """Move images and classes toward each other, and be sure of every image.
 
     Args:
         weight: of the entropies.
         scale: of the network's cosines; CLIP's 100.
         prior: of the classes: "uniform", "estimated" from the scores, or one weight per class.
-        human_weight: of the cross-entropy on images that a person labelled.
+        human_weight: of the cross-entropy on images that a person labeled.
         warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
     """
 
@@ -56,9 +56,9 @@ class POUF(Learner):
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over all images, with those that a person labelled beside them."""
+        """One pass over all images, with those that a person labeled beside them."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labelled,))
+            yield Pass(self.warm_up_step, (self.labeled,))
             return
         yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
 

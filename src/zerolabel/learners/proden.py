@@ -35,7 +35,7 @@ class PRODEN(Learner):
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
-        yield Pass(self.training_step, (self.labelled,))
+        yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the confidence, which then follows the network."""

@@ -91,7 +91,7 @@ class ProMix(Learner):
         memory: k, of the running class means.
         mixup: parameter of the Beta distribution of MixUp; 0 does not mix.
         fmix: parameter of the Beta distribution of FMix.
-        unlabelled_weight: that beta rises to over twice the ramp, before it becomes zero.
+        unlabeled_weight: that beta rises to over twice the ramp, before it becomes zero.
     """
 
     views = ("weak", "strong")
@@ -114,13 +114,13 @@ class ProMix(Learner):
         memory: float = 0.9999,
         mixup: float = 4.0,
         fmix: float = 1.0,
-        unlabelled_weight: float = 0.1,
+        unlabeled_weight: float = 0.1,
     ) -> None:
         super().__init__(network, annotations)
         self.warm_up, self.share, self.final_share, self.ramp = warm_up, share, final_share, ramp
         self.confidence, self.late, self.fill, self.temperature = confidence, late, fill, temperature
         self.debias, self.memory, self.mixup, self.fmix = debias, memory, mixup, fmix
-        self.unlabelled_weight = unlabelled_weight
+        self.unlabeled_weight = unlabeled_weight
         self.peer = twin(network)
         n_classes = len(annotations.classes)
         self.side, self.peer_side = (Side(network.feature_dim, n_classes) for _ in range(2))
@@ -134,7 +134,7 @@ class ProMix(Learner):
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """Warm-up, then selection by each network and a pass over all images for both."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labelled,), views=("weak",))
+            yield Pass(self.warm_up_step, (self.labeled,), views=("weak",))
             return
         rho, w, beta = self.ramps(epoch.progress)
         chosen = [self.select(epoch.predict(network), rho, self.labels) >= 0 for network in self.networks]
@@ -145,7 +145,7 @@ class ProMix(Learner):
         """rho, w and beta at a share of the training."""
         w = targets.ramped(1.0, progress, self.ramp)
         rho = self.share + (self.final_share - self.share) * w
-        beta = targets.ramped(self.unlabelled_weight, progress, 2 * self.ramp)
+        beta = targets.ramped(self.unlabeled_weight, progress, 2 * self.ramp)
         return rho, w, beta if progress < 2 * self.ramp else 0.0
 
     def warm_up_step(self, batch: Batch) -> Losses:
@@ -213,10 +213,10 @@ class ProMix(Learner):
             late: whether agreement counts.
         """
         given = targets.one_hot(self.given[index], p.shape[1])
-        labelled = chosen[index] | ((given * p).sum(1) > self.confidence)
+        labeled = chosen[index] | ((given * p).sum(1) > self.confidence)
         best = targets.one_hot((logits - side.margins(self.debias)[0]).argmax(1), p.shape[1])
-        target = torch.where(labelled[:, None], given, best)
-        return (labelled | self.agreed(p, other, labelled)) if late else labelled, target
+        target = torch.where(labeled[:, None], given, best)
+        return (labeled | self.agreed(p, other, labeled)) if late else labeled, target
 
     def agreed(
         self, p: Float[Tensor, "B C"], other: Float[Tensor, "B C"], reliable: Bool[Tensor, " B"]

@@ -38,7 +38,7 @@ class RC(Learner):
         """New weights from the second epoch on; then one pass over the images that have candidates."""
         if epoch.number > 0:
             self.confidence.copy_(targets.restrict(epoch.predict(self.network), self.candidates))
-        yield Pass(self.training_step, (self.labelled,))
+        yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the weights."""

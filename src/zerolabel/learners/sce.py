@@ -51,8 +51,8 @@ class SCE(Learner):
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the labelled images."""
-        yield Pass(self.training_step, (self.labelled,))
+        """One pass over the labeled images."""
+        yield Pass(self.training_step, (self.labeled,))
 
     def training_step(self, batch: Batch) -> Losses:
         """Both terms with the annotators' label, cross-entropy with a person's."""

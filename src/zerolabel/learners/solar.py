@@ -94,11 +94,11 @@ class SoLar(Learner):
             self.move_prior(epoch.predict(self.network), self.fast if epoch.number <= self.warm_up else self.slow)
         rise = min(epoch.progress / self.ramp, 1.0) if self.ramp else 1.0
         rho = self.share + (self.final_share - self.share) * rise
-        yield Pass(partial(self.training_step, rho, self.chosen_weight * rise), (self.labelled,))
+        yield Pass(partial(self.training_step, rho, self.chosen_weight * rise), (self.labeled,))
 
     def move_prior(self, p: Float[Tensor, "N C"], pace: float) -> None:
-        """One step towards the shares of the classes that the candidates leave possible."""
-        rows = self.labelled
+        """One step toward the shares of the classes that the candidates leave possible."""
+        rows = self.labeled
         if len(rows):
             best = targets.best_candidate(p[rows], self.candidates[rows])[1]
             found = torch.bincount(best, minlength=p.shape[1]) / len(rows)

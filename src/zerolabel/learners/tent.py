@@ -1,12 +1,12 @@
-"""TENT and information maximisation. Wang, Shelhamer, Liu, Olshausen, Darrell. Tent: Fully Test-Time Adaptation by
+"""TENT and information maximization. Wang, Shelhamer, Liu, Olshausen, Darrell. Tent: Fully Test-Time Adaptation by
 Entropy Minimization. ICLR 2021 (arXiv 2006.10726); Krause, Perona, Gomes. Discriminative Clustering by Regularized
 Information Maximization. NIPS 2010.
 
     L = mean_i H(p_i) + spread KL(prior || mean_i p_i)
 
-TENT is the first term alone, on scales and shifts of normalisations, image batch by image batch as they come; here it
+TENT is the first term alone, on scales and shifts of normalizations, image batch by image batch as they come; here it
 is trained by epochs. With the second, which under a uniform prior keeps the mean prediction from one class, it is
-information maximisation in the form that takes a prior; the entropy of the mean is the other direction of it.
+information maximization in the form that takes a prior; the entropy of the mean is the other direction of it.
 
 Ours: a person's labels add their cross-entropy; a network that does not know the classes yet learns the scores first.
 
@@ -31,7 +31,7 @@ class Tent(Learner):
     Args:
         spread: weight of the second term; 0 is TENT.
         prior: of the classes: "uniform", "estimated" from the scores, or one weight per class.
-        human_weight: of the cross-entropy on images that a person labelled.
+        human_weight: of the cross-entropy on images that a person labeled.
         warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
     """
 
@@ -53,9 +53,9 @@ class Tent(Learner):
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over all images, with those that a person labelled beside them."""
+        """One pass over all images, with those that a person labeled beside them."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labelled,))
+            yield Pass(self.warm_up_step, (self.labeled,))
             return
         yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
 

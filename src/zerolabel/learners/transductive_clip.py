@@ -67,7 +67,7 @@ class TransductiveCLIP(Learner):
         self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
         given = self.scores * self.candidates.any(1, keepdim=True)
         human = targets.one_hot(self.labels, given.shape[1])
-        self.register_buffer("ensemble", human.where(self.labels[:, None] >= 0, targets.normalise(given)))
+        self.register_buffer("ensemble", human.where(self.labels[:, None] >= 0, targets.normalize(given)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images."""
@@ -101,12 +101,12 @@ class TransductiveCLIP(Learner):
         ignored = (others < 0).repeat(len(index), 1)
         ignored[:, : len(index)] = True
         alike = self.ensemble[index] @ self.ensemble[others.clamp_min(0)].T
-        return targets.normalise((own + alike).masked_fill(ignored, 0)), ignored
+        return targets.normalize((own + alike).masked_fill(ignored, 0)), ignored
 
     @torch.no_grad()
     def move(self, index: Int[Tensor, " B"], weak: Tensor) -> None:
-        """Ensemble labels of the batch towards the predictions, but for a person's and for those without any."""
+        """Ensemble labels of the batch toward the predictions, but for a person's and for those without any."""
         e = self.ensemble[index]
-        moved = targets.normalise(self.inertia * e + (1 - self.inertia) * self.network(weak).float().softmax(1))
+        moved = targets.normalize(self.inertia * e + (1 - self.inertia) * self.network(weak).float().softmax(1))
         fixed = (self.labels[index] >= 0) | ~e.any(1)
         self.ensemble[index] = e.where(fixed[:, None], moved)

@@ -7,7 +7,7 @@ Labels. NeurIPS 2018 (arXiv 1805.07836), its truncated loss.
 As in the authors' code, which images lie above k is not asked at every step: from time to time all images are
 predicted, and those below k are left out until the next time; a constant has no gradient, so that leaving out is
 the truncation. What the code does besides, going back to the epoch of the best validation accuracy, is left out.
-Ours: how often it is renewed; an image that a person labelled is never left out and has the
+Ours: how often it is renewed; an image that a person labeled is never left out and has the
 plain cross-entropy; a class of which no image lies above k keeps its images, for it could not come back.
 
 Against the authors' code: documented difference, a mean over the images that are kept, theirs over the batch;
@@ -28,7 +28,7 @@ from zerolabel.networks import Network
 
 
 class TruncatedGCE(Learner):
-    """Generalised cross-entropy on the images whose label the network believes.
+    """Generalized cross-entropy on the images whose label the network believes.
 
     Args:
         q: 0 is cross-entropy, 1 the absolute error.
@@ -69,17 +69,17 @@ class TruncatedGCE(Learner):
 
     def believed(self, p: Float[Tensor, "N C"]) -> Bool[Tensor, " N"]:
         """Images whose label has a probability above k, and those of a class that has none, and a person's."""
-        labelled, place = self.given >= 0, self.given.clamp_min(0)
-        above = labelled & (p.gather(1, place[:, None]).squeeze(1) > self.k)
+        labeled, place = self.given >= 0, self.given.clamp_min(0)
+        above = labeled & (p.gather(1, place[:, None]).squeeze(1) > self.k)
         there = torch.bincount(place[above], minlength=p.shape[1]) > 0
-        return labelled & (above | ~there[place] | (self.labels >= 0))
+        return labeled & (above | ~there[place] | (self.labels >= 0))
 
     def training_step(self, batch: Batch) -> Losses:
-        """The generalised loss with the annotators' label, cross-entropy with a person's."""
+        """The generalized loss with the annotators' label, cross-entropy with a person's."""
         logits = self.network(batch.views[0])
         target, human = targets.one_hot(self.given[batch.index], logits.shape[1]), self.labels[batch.index] >= 0
         share = (~human).float().mean()
         return {
-            "supervised": share * losses.generalised_cross_entropy(logits[~human], target[~human], self.q),
+            "supervised": share * losses.generalized_cross_entropy(logits[~human], target[~human], self.q),
             "human": (1 - share) * losses.cross_entropy(logits[human], target[human]),
         }

@@ -5,11 +5,11 @@ ICML 2024 (arXiv 2308.12919).
 
 Sure images become surer; the mean prediction, in which unsure images count more, is spread out. The weights w_i are the
 largest softmax of the cosines without the model's scale, from the model as it was, and never change; the scores p of
-annotators with the scale s give them as max_j norm(p^(1/s)). Scores spread over neighbours would bring the weights of
+annotators with the scale s give them as max_j norm(p^(1/s)). Scores spread over neighbors would bring the weights of
 sure and unsure images together, so this learner never gets them; `zerolabel adapt` gives it the model's own answers to
-the mean text feature of the templates. The paper trains a context of 4 words and the image encoder's normalisations.
+the mean text feature of the templates. The paper trains a context of 4 words and the image encoder's normalizations.
 
-Ours: images that a person labelled add their cross-entropy; a network that does not know the classes yet, unlike a
+Ours: images that a person labeled add their cross-entropy; a network that does not know the classes yet, unlike a
 prompted vision-language model, learns the scores in a warm-up first; an image on which nobody spoke is least sure.
 
 Against the authors' code: exact but for the 1e-5 inside its logarithms (golden/ueo).
@@ -34,7 +34,7 @@ class UEO(Learner):
         gamma: weight of the second term.
         scale: of the annotating model's cosines, which the weights leave out; CLIP's 100.
         image_rate: learning rate of the image side over that of the text side.
-        human_weight: of the cross-entropy on images that a person labelled.
+        human_weight: of the cross-entropy on images that a person labeled.
         warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
     """
 
@@ -65,9 +65,9 @@ class UEO(Learner):
         return [(1.0, rest), (self.image_rate, self.network.image_parameters())]
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over all images, with those that a person labelled beside them."""
+        """One pass over all images, with those that a person labeled beside them."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labelled,))
+            yield Pass(self.warm_up_step, (self.labeled,))
             return
         yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
 

@@ -47,7 +47,7 @@ class UNICON(Learner):
         strictness: divides the distance from the mean to the smallest divergence then; the paper's tau.
         temperature: T of the sharpening.
         mixup: parameter of the Beta distribution; 0 does not mix.
-        unlabelled_weight: final lambda_u, of the squared error's mean over classes.
+        unlabeled_weight: final lambda_u, of the squared error's mean over classes.
         ramp: epochs after warm-up over which lambda_u rises linearly from 0, step by step; 0 has it at once.
         penalty: weight of the divergence of the mean prediction from the prior.
         prior: "uniform", as the paper assumes, "estimated", or one weight per class.
@@ -70,7 +70,7 @@ class UNICON(Learner):
         strictness: float = 5.0,
         temperature: float = 0.5,
         mixup: float = 4.0,
-        unlabelled_weight: float = 30.0,
+        unlabeled_weight: float = 30.0,
         ramp: int = 16,
         penalty: float = 1.0,
         prior: str | tuple[float, ...] = "uniform",
@@ -81,7 +81,7 @@ class UNICON(Learner):
         super().__init__(network, annotations)
         self.warm_up, self.cutoff, self.strictness, self.ramp = warm_up, cutoff, strictness, ramp
         self.temperature, self.mixup, self.penalty = temperature, mixup, penalty
-        self.unlabelled_weight = unlabelled_weight / len(annotations.classes)
+        self.unlabeled_weight = unlabeled_weight / len(annotations.classes)
         self.contrast_weight, self.contrast_temperature = contrast_weight, contrast_temperature
         self.peer = twin(network)
         self.projector, self.peer_projector = (projector(network.feature_dim, embedding) for _ in range(2))
@@ -99,9 +99,9 @@ class UNICON(Learner):
         since = epoch.number - self.warm_up
         if since < 0:
             for network in self.networks:
-                yield Pass(partial(self.warm_up_step, network), (self.labelled,), views=("weak",))
+                yield Pass(partial(self.warm_up_step, network), (self.labeled,), views=("weak",))
             return
-        weight = targets.ramped(self.unlabelled_weight, since, self.ramp)
+        weight = targets.ramped(self.unlabeled_weight, since, self.ramp)
         p_b = epoch.predict(self.peer)
         for name, (own, head), (peer, _) in (("clean_a", a, b), ("clean_b", b, a)):
             p_a = epoch.predict(self.network)  # again before the second pass, after its own
@@ -127,7 +127,7 @@ class UNICON(Learner):
 
     def select(self, d: Float[Tensor, " N"]) -> Bool[Tensor, " N"]:
         """Equally many images of every class; the mean is taken over the images that have a label."""
-        n_classes, known = self.candidates.shape[1], d[self.labelled]
+        n_classes, known = self.candidates.shape[1], d[self.labeled]
         if len(known) == 0:
             return torch.zeros_like(d, dtype=torch.bool)
         cut = known.mean()
@@ -166,10 +166,10 @@ class UNICON(Learner):
         strong = [torch.cat(pair) for pair in zip(trusted.views[2:], rest.views[2:], strict=True)]
         mix = mixup.draw(len(clean), self.mixup, index.device)
         logits, mixed = own(mix(torch.cat(strong))).float(), mix(target.repeat(2, 1))
-        risen = weight + targets.ramped(self.unlabelled_weight, trusted.progress, self.ramp)
+        risen = weight + targets.ramped(self.unlabeled_weight, trusted.progress, self.ramp)
         return {
-            "labelled": losses.cross_entropy(logits[clean], mixed[clean]),
-            "unlabelled": min(risen, self.unlabelled_weight)
+            "labeled": losses.cross_entropy(logits[clean], mixed[clean]),
+            "unlabeled": min(risen, self.unlabeled_weight)
             * losses.squared_error(logits[~clean].softmax(1), mixed[~clean]),
             "penalty": self.penalty * losses.prior_divergence(logits, self.prior),
             "contrast": self.contrast_weight * self.contrast(z),

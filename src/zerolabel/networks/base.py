@@ -57,7 +57,7 @@ class Network(nn.Module):
     """A backbone and a linear head.
 
     An empty batch gives empty features and leaves running statistics alone. In training mode a batch of one is
-    shown to the backbone twice, so that batch normalisation has more than one value even where the last map is 1 x 1.
+    shown to the backbone twice, so that batch normalization has more than one value even where the last map is 1 x 1.
 
     Args:
         backbone: input -> features.

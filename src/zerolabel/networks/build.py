@@ -75,7 +75,7 @@ def rebuild(spec: NetworkSpec) -> Network:
 
 
 def twin(network: Network) -> Network:
-    """A network of the same architecture with an initialisation of its own.
+    """A network of the same architecture with an initialization of its own.
 
     Pretrained weights are shared at the start, as a copy; only the head differs then.
     """

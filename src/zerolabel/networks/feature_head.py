@@ -1,4 +1,4 @@
-"""What few-shot methods and learnt classes leave behind: features of an image in, logits out."""
+"""What few-shot methods and learned classes leave behind: features of an image in, logits out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ class FeatureHead(nn.Module):
     Args:
         weights: W.
         bias: b; zero where none is given.
-        keys: K, features of M labelled images, of length 1.
+        keys: K, features of M labeled images, of length 1.
         values: V, what each of them says.
         beta: how fast a key's weight falls with distance.
         layers: W_1 and the transpose of W_2, see `adapted`.

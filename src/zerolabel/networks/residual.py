@@ -55,7 +55,7 @@ def preact_resnet18(size: int) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with normalisation, added to their input."""
+    """Two 3x3 convolutions with normalization, added to their input."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -78,13 +78,13 @@ def light() -> nn.Sequential:
 
     A 5x5 stem that halves the image at once, then two residual blocks of 64 and 128 channels that halve it
     again: few, wide layers on small maps, because on a processor the time goes into reading and writing large
-    maps (normalisation most of all), not into multiplying. The last map is averaged over its four quarters, not
+    maps (normalization most of all), not into multiplying. The last map is averaged over its four quarters, not
     over the whole: where a stroke lies tells characters apart.
 
     Returns:
         Images -> 512 features.
     """
-    return _initialised(
+    return _initialized(
         nn.Sequential(
             nn.Conv2d(3, 32, 5, 2, 2, bias=False),
             nn.BatchNorm2d(32),
@@ -97,7 +97,7 @@ def light() -> nn.Sequential:
     )
 
 
-def _initialised(network: nn.Sequential) -> nn.Sequential:
+def _initialized(network: nn.Sequential) -> nn.Sequential:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -28,7 +28,7 @@ def build(run: Path) -> str:
     made = [section(loaded) for section in SECTIONS]
     created = str(loaded.config.get("created", ""))
     return page(
-        f"{plural(len(loaded.classes), 'class', 'classes')} from {plural(n_images(loaded), 'unlabelled image')}",
+        f"{plural(len(loaded.classes), 'class', 'classes')} from {plural(n_images(loaded), 'unlabeled image')}",
         request(loaded),
         [section for section in made if section is not None],
         brand="report",

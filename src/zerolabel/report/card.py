@@ -11,9 +11,9 @@ from zerolabel.annotations import names_of
 from zerolabel.diagnostics.inspection import vote_counts
 from zerolabel.report.formats import count, magnitude, percent, plural, short, size
 from zerolabel.report.intervals import wilson
-from zerolabel.report.licences import licence
+from zerolabel.report.licenses import license
 from zerolabel.report.run import Run
-from zerolabel.report.sections.artefact import files
+from zerolabel.report.sections.artifact import files
 from zerolabel.report.statement import PYTHON, SHELL, command, limits, measured_on, request, rule
 
 MOST = 100
@@ -139,7 +139,7 @@ def _annotators(run: Run) -> str:
         return ""
     models = dict.fromkeys((annotator.model, annotator.revision) for annotator in annotators)
     parameters = run.metrics.get("vlm_parameters")
-    who = [(model, revision or "–", licence(model)) for model, revision in models]
+    who = [(model, revision or "–", license(model)) for model, revision in models]
     per_template = (run.metrics.get("zero_shot_accuracy_per_template") or {}) if run.has_truth else {}
     means = (
         vote_counts.mean_agreement(vote_counts.vote_agreement(run.annotations.votes)).tolist()
@@ -157,7 +157,7 @@ def _annotators(run: Run) -> str:
         if parameters
         else ""
     )
-    return _table(("Annotator", "Revision", "Licence of its weights"), who) + weight + "\n\n" + _table(head, rows)
+    return _table(("Annotator", "Revision", "License of its weights"), who) + weight + "\n\n" + _table(head, rows)
 
 
 def _candidates(run: Run) -> str:
@@ -171,7 +171,7 @@ def _candidates(run: Run) -> str:
         ("Candidates per image, mean", f"{sizes.mean():.2f}"),
         ("Images with exactly one", percent(float((sizes == 1).float().mean()))),
         ("Images with none", percent(float((sizes == 0).float().mean()))),
-        ("Images labelled by a person", count(int(run.annotations.human.sum()))),
+        ("Images labeled by a person", count(int(run.annotations.human.sum()))),
     ]
     coverage = run.metrics.get("candidate_coverage")
     if run.has_truth and coverage is not None:
@@ -187,7 +187,7 @@ def _calibration(run: Run) -> str:
     if m.get("threshold") is not None:
         rows.append(("Threshold below which it may abstain", percent(m["threshold"])))
     if run.has_truth and run.evaluation.get("ece") is not None:
-        rows.append(("Expected calibration error, measured afterwards", percent(run.evaluation["ece"])))
+        rows.append(("Expected calibration error, measured afterward", percent(run.evaluation["ece"])))
     return _table(("", ""), rows) if rows else ""
 
 

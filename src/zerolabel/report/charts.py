@@ -1,4 +1,4 @@
-"""Charts as inline SVG: pure functions of numbers. Colours come from the page's style sheet."""
+"""Charts as inline SVG: pure functions of numbers. Colors come from the page's style sheet."""
 
 import math
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def lines(
         series: the curves; values that are not finite are left out.
         title: what the picture shows, for screen readers.
         x_name: name of the x axis, which has ticks at whole numbers.
-        x_range: its two ends, so that neighbouring pictures share it.
+        x_range: its two ends, so that neighboring pictures share it.
         from_zero: whether the y axis starts at zero.
     """
     kept = [Line(s.name, [p for p in s.points if math.isfinite(p[1])], s.tone) for s in series]

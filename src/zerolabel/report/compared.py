@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from zerolabel.diagnostics.model_selection import FAVOURITE, LEAD
+from zerolabel.diagnostics.model_selection import FAVORITE, LEAD
 from zerolabel.report.charts import Line, lines
 from zerolabel.report.formats import duration, percent, plural, size
 from zerolabel.report.markup import Html, Section, figure, grid, join, number, paragraph, table
@@ -50,7 +50,7 @@ def build_comparison(
 def _note(judged: bool) -> str:
     text = (
         f"Mean over seeds, ± standard deviation. Rows are in the order of choice without labels: by believed accuracy, "
-        f"but {FAVOURITE} comes first where no other is {100 * LEAD:.0f} points ahead of it, being most often best in "
+        f"but {FAVORITE} comes first where no other is {100 * LEAD:.0f} points ahead of it, being most often best in "
         "this project's benchmarks. Criteria read no label; none of them is an accuracy."
     )
     return (

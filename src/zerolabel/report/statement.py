@@ -46,7 +46,7 @@ def n_images(run: Run) -> int:
 def request(run: Run) -> str:
     """What was asked, in words."""
     config = run.config
-    parts = [f"Sort {plural(n_images(run), 'unlabelled image')} into {plural(len(run.classes), 'class', 'classes')}."]
+    parts = [f"Sort {plural(n_images(run), 'unlabeled image')} into {plural(len(run.classes), 'class', 'classes')}."]
     if config.get("adapt"):
         parts.append(_adapted(config["adapt"], run.metrics.get("adaptation", {})))
     if config.get("vlm"):
@@ -150,7 +150,7 @@ def _calibration(run: Run) -> str:
     error = run.evaluation.get("ece")
     if run.has_truth and error is not None:
         return (
-            f"Its confidence was scaled without true labels{scaled}; measured afterwards, it is off by "
+            f"Its confidence was scaled without true labels{scaled}; measured afterward, it is off by "
             f"{percent(error)} "
             "on average (expected calibration error)."
         )

@@ -26,7 +26,7 @@ class Config:
     """Everything that is needed to run it again; ``config.json``.
 
     Attributes:
-        images: folder or list of the unlabelled images.
+        images: folder or list of the unlabeled images.
         classes: class names.
         aliases: other names of each class.
         vlm: how each annotating model was named.
@@ -42,7 +42,7 @@ class Config:
         adapt: method by which the encoding model is adapted before it annotates, see `zerolabel.adaptation`; none
             leaves it as it is.
         via: "features" to learn on the model's frozen features first, else None.
-        propagate: whether scores spread over the images' neighbours in the model's feature space before training.
+        propagate: whether scores spread over the images' neighbors in the model's feature space before training.
         deploy: "one" network or "both".
         open_set: whether images may be of no class, so that the student learns a class "unknown" beside the others.
         flip: whether views may be mirrored.

@@ -66,7 +66,7 @@ def seconds_of(model: str, images: ImageSet) -> float | None:
     start, read = time.perf_counter(), []
     for i in range(min(32, len(images))):
         try:
-            read.append(encoder.normalise(encoder.pixels(images.read(i))[None])[0])
+            read.append(encoder.normalize(encoder.pixels(images.read(i))[None])[0])
         except Unreadable:
             continue
     if not read:

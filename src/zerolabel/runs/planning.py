@@ -226,7 +226,7 @@ def check_features(asked: dict[str, Any], *, on_features: bool, request: Request
 
 
 def choose_propagation(request: Request, n_images: int, *, on_features: bool) -> bool:
-    """Whether scores spread over neighbours before training: what was asked, else for a head on features.
+    """Whether scores spread over neighbors before training: what was asked, else for a head on features.
 
     Raises:
         InputError: it is asked, and the learner takes no such scores.

@@ -12,7 +12,7 @@ FEW = 100
 """Images per class from which on a network that starts from random weights is worth its training; with fewer, a head
 on the annotating model's frozen features is the default."""
 MOST_PROPAGATED = 200_000
-"""Images up to which scores are spread over neighbours by default: comparing all with all takes quadratic time."""
+"""Images up to which scores are spread over neighbors by default: comparing all with all takes quadratic time."""
 NAMES = ("auto", "small", "paper")
 """What ``--preset`` takes; "auto" is small with fewer than `SMALL` images, else the learners' own defaults."""
 
@@ -66,13 +66,13 @@ PAPER = Preset(
             "threshold": 0.5,
             "history": 5,
             "mixup": 4.0,
-            "unlabelled_weight": 1.0,
+            "unlabeled_weight": 1.0,
             "squared_error": "mean",
             "ramp": 16,
             "ramp_by": "batch",
             "restart": True,
             "repeats": False,
-            "labelling": "separate",
+            "labeling": "separate",
             "prototype_weight": 0.1,
             "contrast_weight": 0.1,
             "delay": 10,
@@ -89,7 +89,7 @@ PAPER = Preset(
             "align_batches": False,
             "co_pseudo_labels": True,
             "contrast": "noisy",
-            "unlabelled_split": True,
+            "unlabeled_split": True,
         }
     },
     choices={
@@ -138,7 +138,7 @@ def small(n_images: int, epochs: int | None = None) -> Preset:
     """The preset for small collections.
 
     It takes smaller batches, a larger learning rate, as many epochs as show the networks `DRAWN` images (30 to 300),
-    three fifths of them warm-up, each image of the unlabelled split once an epoch, and rare classes as often as
+    three fifths of them warm-up, each image of the unlabeled split once an epoch, and rare classes as often as
     frequent ones. Candidates weigh by their scores, so that the warm-up need not be held back by much entropy;
     pseudo-labels of batches are aligned as those of all images are, to a prior that is uniform unless the annotators
     see one class far more often than another. Squared errors are sums over classes, as the paper prints them.
@@ -146,7 +146,7 @@ def small(n_images: int, epochs: int | None = None) -> Preset:
     epochs = min(max(DRAWN // max(n_images, 1), 30), 300) if epochs is None else epochs
     steps = {"warm_up": round(0.6 * epochs), "delay": 0, "ramp": 4, "queue": 1024, "restart": False, "balance": 1.0}
     coreg = {**steps, "evidence": "scores", "entropy_weight": 0.1, "align_batches": True, "prior": "auto"}
-    coreg |= {"squared_error": "sum", "ramp_by": "epoch", "labelling": "joint", "alignment": "whole"}
+    coreg |= {"squared_error": "sum", "ramp_by": "epoch", "labeling": "joint", "alignment": "whole"}
     coreg |= {"full_sets": True, "floor": 0.0}
     settings = {"epochs": epochs, "batch_size": 64, "lr": 0.05}
     more = "fewer than" if n_images < SMALL else "not fewer than"

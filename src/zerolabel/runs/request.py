@@ -13,7 +13,7 @@ class Request:
     """What a user may say; none means that the tool chooses.
 
     Attributes:
-        images: folder or list of unlabelled images.
+        images: folder or list of unlabeled images.
         classes: file of class names, or names with commas between; none where annotations are given.
         vlm: the annotating model, or several; see `zerolabel.vlms.load`. Where annotations are given, the one of their
             models whose features are read.
@@ -27,7 +27,7 @@ class Request:
         pretrained: whether a timm student starts from pretrained weights.
         adapt: method by which the model is adapted before it annotates.
         via: "features" to learn on frozen features first.
-        propagate: whether scores spread over neighbours before training.
+        propagate: whether scores spread over neighbors before training.
         deploy: "one" network or "both"; by default one.
         open_set: whether images may be of no class.
         epochs: of training.

@@ -24,7 +24,7 @@ from zerolabel.training.settings import Settings
 MADE_FOR = 10_000
 """Images from which on the default settings, those of papers on large sets, are worth trying."""
 SETTLING = 10_000
-"""Images over which statistics of batch normalisation are recomputed."""
+"""Images over which statistics of batch normalization are recomputed."""
 
 
 @runtime_checkable
@@ -263,7 +263,7 @@ def survey(network: nn.Module, source: Source, fabric: Fabric, settings: Setting
 
 @torch.no_grad()
 def settle(network: nn.Module, source: Source, fabric: Fabric, batch_size: int) -> None:
-    """Recompute the running statistics of batch normalisation on weak views of at most 10,000 images.
+    """Recompute the running statistics of batch normalization on weak views of at most 10,000 images.
 
     While training they follow whatever passed last, mixed and distorted images among them, which is not what is
     predicted on (Wu, Johnson. Rethinking "Batch" in BatchNorm. arXiv 2105.07576, "precise" statistics).

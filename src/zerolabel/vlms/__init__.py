@@ -25,7 +25,7 @@ from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.names import ModelName
 
 DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
-"""For photographs: weights under the MIT licence, which may be used in products and passed on.
+"""For photographs: weights under the MIT license, which may be used in products and passed on.
 
 151 M parameters (about 600 MB), 64 patches per image. In open_clip's table of zero-shot accuracy it has 72.8 % on
 ImageNet and 96.5 % on CIFAR-10, where ViT-B-32/laion2b_s34b_b79k has 66.6 % and 93.6 % at nearly the same cost, and
@@ -48,7 +48,7 @@ def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
             - ``"open_clip:ARCH/PRETRAINED"``: a model of open_clip's list, downloaded once;
             - ``"open_clip:FOLDER"``: a folder with ``open_clip_config.json`` and weights, or the weights file in it;
             - ``"hf-hub:ORG/NAME"``: an open_clip model on the Hugging Face hub, downloaded once;
-            - ``"adapted:FOLDER"``: one of these with what `zerolabel adapt` learnt of it.
+            - ``"adapted:FOLDER"``: one of these with what `zerolabel adapt` learned of it.
         device: where to put it.
 
     Raises:

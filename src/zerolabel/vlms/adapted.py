@@ -1,4 +1,4 @@
-"""A vision-language model with what was learnt of it: ``adapted:FOLDER``."""
+"""A vision-language model with what was learned of it: ``adapted:FOLDER``."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from zerolabel.vlms.clip import DualEncoder
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"
 LAYOUT = 2
-"""How learnt tokens beside patches are meant: since 2 they pass the first normalisation of the image encoder."""
+"""How learned tokens beside patches are meant: since 2 they pass the first normalization of the image encoder."""
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -44,13 +44,13 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def templates(folder: Path) -> tuple[str, ...]:
-    """The prompts that the adapted model is asked with; the words before a name are learnt where the text is."""
+    """The prompts that the adapted model is asked with; the words before a name are learned where the text is."""
     data = record(folder)
     return tuple(data["templates"] if data["used"] else data["base_templates"])
 
 
 def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEncoder:
-    """The base model with the learnt parts put in; the base model alone where adapting it did not help.
+    """The base model with the learned parts put in; the base model alone where adapting it did not help.
 
     Args:
         spec: how it was named.
@@ -90,7 +90,7 @@ def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEnc
 def prompted(
     encoder: DualEncoder, classes: Classes, prompt: str, words: str, templates: Sequence[str]
 ) -> PromptedNetwork:
-    """The network that is trained: a model with the parts that are learnt.
+    """The network that is trained: a model with the parts that are learned.
 
     Raises:
         InputError: the model has no place for them.
@@ -100,7 +100,7 @@ def prompted(
 
 
 def fill(spec: str, folder: Path, network: PromptedNetwork) -> None:
-    """Put in what was learnt.
+    """Put in what was learned.
 
     Raises:
         InputError: the file is damaged, or of another network.
@@ -109,20 +109,20 @@ def fill(spec: str, folder: Path, network: PromptedNetwork) -> None:
         state = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise InputError(f"--vlm {spec}: {WEIGHTS} is damaged ({error}); adapt again.") from None
-    learnt = {name: p for name, p in network.named_parameters() if name in network.learnt}
-    if set(state) != set(learnt) or any(state[name].shape != p.shape for name, p in learnt.items()):
+    learned = {name: p for name, p in network.named_parameters() if name in network.learned}
+    if set(state) != set(learned) or any(state[name].shape != p.shape for name, p in learned.items()):
         raise InputError(f"--vlm {spec}: {WEIGHTS} does not fit {RECORD}; adapt again.")
     with torch.no_grad():
-        for name, p in learnt.items():
+        for name, p in learned.items():
             p.copy_(state[name])
 
 
-def without_texts(encoder: DualEncoder, learnt: Encoders, parts: set[str]) -> DualEncoder:
-    """A model with the learnt parts of its image side alone."""
+def without_texts(encoder: DualEncoder, learned: Encoders, parts: set[str]) -> DualEncoder:
+    """A model with the learned parts of its image side alone."""
     if not parts:
         return encoder
     encoders = Encoders(encoder.model, encoder.tokenizer, "+".join(sorted(parts)))
-    state = dict(learnt.named_parameters())
+    state = dict(learned.named_parameters())
     with torch.no_grad():
         for name, p in encoders.named_parameters():
             if p.requires_grad:

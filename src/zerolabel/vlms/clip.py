@@ -32,7 +32,7 @@ class DualEncoder:
         tokenizer: from M texts to token ids (M T).
         config: the architecture as open_clip stores it: ``embed_dim``, ``vision_cfg`` and so on.
         view: the preprocessing as tensor operations, for a student that keeps the image encoder.
-        head: from image features to logits, where an adapted model has learnt its classes in place of their texts.
+        head: from image features to logits, where an adapted model has learned its classes in place of their texts.
         classes: the names of these classes; empty where any class can be asked about.
     """
 
@@ -76,8 +76,8 @@ class DualEncoder:
     def revision(self) -> str:
         """Hash of the architecture and the weights, 16 hexadecimal digits."""
         digest = hashlib.sha256(repr(self.model).encode())
-        learnt = {} if self.head is None else self.head.state_dict()
-        for name, tensor in sorted({**self.model.state_dict(), **learnt}.items()):
+        learned = {} if self.head is None else self.head.state_dict()
+        for name, tensor in sorted({**self.model.state_dict(), **learned}.items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
@@ -101,7 +101,7 @@ class DualEncoder:
         return (self.preprocess,), ()
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """The part of the preprocessing that goes by the image; 8-bit values where `normalise` does the rest."""
+        """The part of the preprocessing that goes by the image; 8-bit values where `normalize` does the rest."""
         alone, together = self._steps
         done: Any = image
         if self.view.fit == "crop":
@@ -112,7 +112,7 @@ class DualEncoder:
             done = step(done)
         return torch.from_numpy(np.array(done)).permute(2, 0, 1) if together else cast(Tensor, done)
 
-    def normalise(self, pixels: Tensor) -> Float[Tensor, "B 3 H W"]:
+    def normalize(self, pixels: Tensor) -> Float[Tensor, "B 3 H W"]:
         """The rest of the preprocessing, for a batch of `pixels`; both give bit for bit what ``preprocess`` does."""
         together = self._steps[1]
         if not together:

@@ -15,7 +15,7 @@ from zerolabel.adaptation.few_shot.linear_probe import SINGLE, cross_validated
 from zerolabel.adaptation.few_shot.lp_plus_plus import fit
 from zerolabel.adaptation.few_shot.tip_adapter import ALPHAS, BETAS, chosen
 from zerolabel.adaptation.few_shot.tip_adapter_f import left_out_loss
-from zerolabel.blocks.lbfgs import minimised
+from zerolabel.blocks.lbfgs import minimized
 from zerolabel.errors import InputError
 from zerolabel.networks.feature_head import adapted
 
@@ -90,7 +90,7 @@ def test_tip_adapter_f_begins_as_tip_adapter_and_lowers_its_loss(made_up):
     def loss(keys):
         return left_out_loss(shots, labels, values, SCALE * shots @ t.T, torch.eye(12).bool(), 2.0, 4.0, 0.1, keys)
 
-    keys = minimised(loss, shots, 50)
+    keys = minimized(loss, shots, 50)
     assert float(loss(keys)) < float(loss(shots)) - 1e-3
     by_hand = 0.0
     for i in range(12):
@@ -153,9 +153,9 @@ def test_lp_plus_plus_leaves_a_class_without_shots_at_its_text(made_up):
 def test_linear_probe_is_at_the_minimum_of_its_objective(made_up):
     f, y, t, _ = made_up
     p = learn("linear-probe", f, y, t, SCALE, penalty=2.0)[:12]
-    centred = p.log() - p.log().mean(1, keepdim=True)
+    centered = p.log() - p.log().mean(1, keepdim=True)
     x = torch.cat([f[:12], torch.ones(12, 1, dtype=torch.float64)], 1)
-    w = torch.linalg.lstsq(x, centred).solution
+    w = torch.linalg.lstsq(x, centered).solution
     slope = 2.0 * x.T @ (p - F.one_hot(y[:12], 4)) + torch.cat([w[:6], torch.zeros(1, 4, dtype=torch.float64)])
     assert float(slope.abs().max()) < 0.01
 
@@ -167,14 +167,14 @@ def test_the_probe_s_penalty_needs_two_shots_of_each_class():
 
 
 @every_method
-def test_rows_are_posteriors_whatever_is_labelled(name, made_up):
+def test_rows_are_posteriors_whatever_is_labeled(name, made_up):
     f, y, t, truth = made_up
     cases = {
         "all": y,
         "one shot in all": torch.where(torch.arange(40) == 5, truth, -1),
         "one shot a class": torch.where(torch.arange(40) < 4, truth, -1),
         "a class without": torch.where(y == 2, -1, y),
-        "one class labelled": torch.where(y == 1, y, -1),
+        "one class labeled": torch.where(y == 1, y, -1),
     }
     for case, labels in cases.items():
         for dtype in (torch.float32, torch.float64):
@@ -223,18 +223,18 @@ def test_bad_input_is_named(made_up):
 
 @every_method
 def test_better_than_zero_shot_on_pixels_of_digits(name):
-    """Prompts are the classes' centres, turned a little; 8 shots of each class.
+    """Prompts are the classes' centers, turned a little; 8 shots of each class.
 
     The linear probe reads no prompt, and with so few shots it is worse than good ones; LP++ starts its blend at 250
-    times the shots' cosine with their text, which is made for CLIP's features. Both must only have learnt.
+    times the shots' cosine with their text, which is made for CLIP's features. Both must only have learned.
     """
     digits = load_digits()
     x = torch.from_numpy(digits.data).double()
     features, truth = F.normalize(x - x.mean(0), dim=1), torch.from_numpy(digits.target)
-    centres = torch.stack([features[truth == c].mean(0) for c in range(10)])
+    centers = torch.stack([features[truth == c].mean(0) for c in range(10)])
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(10, 64, generator=generator, dtype=torch.float64)
-    texts = F.normalize(F.normalize(centres, dim=1) + 0.12 * noise, dim=1)
+    texts = F.normalize(F.normalize(centers, dim=1) + 0.12 * noise, dim=1)
     places = torch.cat([(truth == c).nonzero()[:8, 0] for c in range(10)])
     labels = torch.full_like(truth, -1)
     labels[places] = truth[places]

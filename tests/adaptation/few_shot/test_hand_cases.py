@@ -104,4 +104,4 @@ def test_moon_s_parameters():
     lengths = (y * (f @ t.T)).sum(0) / y.sum(0)
     kappa = (3 * lengths - lengths**3) / (1 - lengths**2)
     evidence = y.log() + kappa * (f @ t.T) + kappa.log() - kappa.sinh().log() + 0.48 * y.flip(0)
-    assert_close(moon(f, t, 2.0, neighbours=1, iterations=1), evidence.softmax(1), rtol=1e-5, atol=1e-6)
+    assert_close(moon(f, t, 2.0, neighbors=1, iterations=1), evidence.softmax(1), rtol=1e-5, atol=1e-6)

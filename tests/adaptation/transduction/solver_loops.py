@@ -16,7 +16,7 @@ def answers(f, t, scale):
     return np.stack([softmax(np.array([scale * (x @ c) for c in t])) for x in f])
 
 
-def neighbours(f, k):
+def neighbors(f, k):
     """W: the cosine with the k nearest others."""
     w = np.zeros((len(f), len(f)))
     for i in range(len(f)):
@@ -34,7 +34,7 @@ def shares(z, prior):
 
 def transclip(f, t, scale, prior="uniform", weight=1.0, k=3, confident=8, tau=50.0, rounds=10, sweeps=5):
     (n, d), c = f.shape, len(t)
-    y, w = answers(f, t, scale), neighbours(f, k)
+    y, w = answers(f, t, scale), neighbors(f, k)
     z = y.copy()
     mu = np.stack([f[np.argsort(-y[:, j], kind="stable")[:confident]].mean(0) for j in range(c)])
     mu /= np.linalg.norm(mu, axis=1, keepdims=True)
@@ -56,7 +56,7 @@ def transclip(f, t, scale, prior="uniform", weight=1.0, k=3, confident=8, tau=50
 
 def stata(f, t, scale, prior="uniform", anchor=1.0, k=3, tau=50.0, rounds=10, sweeps=5):
     n, c = len(f), len(t)
-    y, w = answers(f, t, scale), neighbours(f, k)
+    y, w = answers(f, t, scale), neighbors(f, k)
     z = y.copy()
     first = sum(y[i, j] * (f[i] - t[j]) ** 2 for i in range(n) for j in range(c)) / n
     mu, var = t.copy(), np.stack([first] * c)
@@ -82,7 +82,7 @@ def stata(f, t, scale, prior="uniform", anchor=1.0, k=3, tau=50.0, rounds=10, sw
 
 def moon(f, t, scale, prior="uniform", k=3, rounds=10):
     (n, d), c = f.shape, len(t)
-    y, w = answers(f, t, scale), neighbours(f, k)
+    y, w = answers(f, t, scale), neighbors(f, k)
     z = y.copy()
     alpha = [1 / math.sqrt(y[:, j].mean() * y[:, j].max()) for j in range(c)]
     mu = t.copy()
@@ -109,7 +109,7 @@ def moon(f, t, scale, prior="uniform", k=3, rounds=10):
 def zlap(f, t, scale, prior="uniform", k=4, k_text=5, gamma=5.0, alpha=0.3):
     n, c = len(f), len(t)
     w = np.zeros((n + c, n + c))
-    w[:n, :n] = neighbours(f, k)
+    w[:n, :n] = neighbors(f, k)
     for i in range(n):
         for j in sorted(range(c), key=lambda j: -(f[i] @ t[j]))[:k_text]:
             w[i, n + j] = max(f[i] @ t[j], 0) ** gamma
@@ -129,7 +129,7 @@ def em_dirichlet(f, t, scale, hard=False, partition=None, sharpness=0.3, rounds=
         for j in range(c):
             mean = sum(u[i, j] * np.log(q[i] + 1e-15) for i in range(len(f))) / u[:, j].sum()
             for _ in range(steps):
-                alpha[j] = majorised(mean, alpha[j])
+                alpha[j] = majorized(mean, alpha[j])
         pi, new = u.mean(0), np.zeros_like(u)
         for i in range(len(f)):
             values = np.array([log_dirichlet(q[i], alpha[j]) + weight * math.log(pi[j] + 1e-15) for j in range(c)])
@@ -142,7 +142,7 @@ def log_dirichlet(q, alpha):
     return gammaln(alpha.sum()) - gammaln(alpha).sum() + ((alpha - 1) * np.log(q + 1e-15)).sum()
 
 
-def majorised(mean, beta):
+def majorized(mean, beta):
     """The least of the bound that touches the negative log-likelihood at beta, by bisection on its slope."""
     found = []
     for b, s in zip(beta, mean, strict=True):

@@ -75,12 +75,12 @@ def test_the_solver_is_its_equations(name, prior, made_up):
 
 OTHERS = [
     ("transclip", {"weight": 0.5, "k": 2, "confident": 5, "tau": 2.0, "rounds": 3, "sweeps": 2},
-     {"text_weight": 0.5, "neighbours": 2, "confident": 5, "temperature": 2.0, "iterations": 3, "sweeps": 2}),
+     {"text_weight": 0.5, "neighbors": 2, "confident": 5, "temperature": 2.0, "iterations": 3, "sweeps": 2}),
     ("stata", {"anchor": 5.0, "k": 4, "tau": 3.0, "rounds": 4, "sweeps": 1},
-     {"anchor": 5.0, "neighbours": 4, "temperature": 3.0, "iterations": 4, "sweeps": 1}),
-    ("moon", {"k": 5, "rounds": 3}, {"neighbours": 5, "iterations": 3}),
+     {"anchor": 5.0, "neighbors": 4, "temperature": 3.0, "iterations": 4, "sweeps": 1}),
+    ("moon", {"k": 5, "rounds": 3}, {"neighbors": 5, "iterations": 3}),
     ("zlap", {"k": 3, "k_text": 2, "gamma": 2.0, "alpha": 0.8},
-     {"neighbours": 3, "classes": 2, "gamma": 2.0, "alpha": 0.8, "tolerance": 1e-12}),
+     {"neighbors": 3, "classes": 2, "gamma": 2.0, "alpha": 0.8, "tolerance": 1e-12}),
 ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_em_dirichlet_is_its_equations(options, made_up):
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_each_majorising_step_makes_the_images_likelier():
+def test_each_majorizing_step_makes_the_images_likelier():
     means = torch.log(torch.distributions.Dirichlet(torch.tensor([8.0, 2.0, 0.5])).sample((50,)).double()).mean(0)
     alpha, before = torch.ones(1, 3, dtype=torch.float64), -float("inf")
     for _ in range(1000):
@@ -179,7 +179,7 @@ def test_the_refusal_on_real_clip():
 
 def test_knn_spreads_the_zero_shot_posterior(made_up):
     f, t = made_up
-    options = {"neighbours": 3, "alpha": 0.5, "temperature": 0.1, "steps": 7}
+    options = {"neighbors": 3, "alpha": 0.5, "temperature": 0.1, "steps": 7}
     given = torch.from_numpy(loops.answers(f.numpy(), t.numpy(), SCALE))
     torch.testing.assert_close(solve("knn", f, t, SCALE, **options), label_propagation.propagate(given, f, **options))
 
@@ -271,7 +271,7 @@ def test_the_input_is_left_alone(name, made_up):
 
 
 @every_solver
-def test_neighbours_are_sought_in_chunks(name, made_up, monkeypatch):
+def test_neighbors_are_sought_in_chunks(name, made_up, monkeypatch):
     whole = solve(name, *made_up, SCALE)
     monkeypatch.setattr("zerolabel.blocks.label_propagation.CHUNK", 7)
     monkeypatch.setattr(sys.modules["zerolabel.adaptation.transduction.stata"], "ROWS", 7)
@@ -284,8 +284,8 @@ def test_what_cannot_be(made_up):
         solve("stat", f, t, SCALE)
     with pytest.raises(InputError, match="did you mean 'anchor'"):
         solve("stata", f, t, SCALE, ancor=2.0)
-    with pytest.raises(InputError, match="neighbours=0: it is out of range; give a number from 1"):
-        solve("stata", f, t, SCALE, neighbours=0)
+    with pytest.raises(InputError, match="neighbors=0: it is out of range; give a number from 1"):
+        solve("stata", f, t, SCALE, neighbors=0)
     with pytest.raises(InputError, match="out of range"):
         check("zlap", {"alpha": float("nan")})
     with pytest.raises(InputError, match="prior needs 4 positive weights"):

@@ -135,12 +135,12 @@ def test_every_mode_becomes_rgb(mode):
     image = decode(encoded(source, form))
     assert (image.mode, image.size) == ("RGB", (64, 48))
     if mode != "1":
-        grey = lambda i: np.asarray(i.convert("L"), dtype=float)  # noqa: E731
-        assert abs(grey(image) - grey(PHOTO)).mean() < 12
+        gray = lambda i: np.asarray(i.convert("L"), dtype=float)  # noqa: E731
+        assert abs(gray(image) - gray(PHOTO)).mean() < 12
 
 
 def test_animation_gives_its_first_frame():
-    frames = [Image.new("RGB", (3, 3), colour) for colour in ("lime", "red")]
+    frames = [Image.new("RGB", (3, 3), color) for color in ("lime", "red")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert decode(data).getpixel((1, 1)) == (0, 255, 0)
 

@@ -29,7 +29,7 @@ def saved(values, form="TIFF", **options):
 
 
 def png_of_16_bits(values):
-    """A PNG with colours of 16 bits, which Pillow cannot write."""
+    """A PNG with colors of 16 bits, which Pillow cannot write."""
     height, width, channels = values.shape
     raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     kind = {3: 2, 4: 6}[channels]
@@ -53,10 +53,10 @@ WIDE = {
     "floats to 4095": saved((RAMP * 4095).astype(np.float32)),
     "floats from -1": saved((RAMP * 2 - 1).astype(np.float32)),
     "floats from -50": saved((RAMP * 100 - 50).astype(np.float32)),
-    "8 bits in colours of 16": png_of_16_bits(np.repeat((RAMP * 255).round()[..., None], 3, 2)),
-    "12 bits in colours of 16": png_of_16_bits(np.repeat((RAMP * 4095).round()[..., None], 3, 2)),
-    "colours of 16 bits": png_of_16_bits(np.repeat((RAMP * 65535).round()[..., None], 3, 2)),
-    "8 bits in opaque colours of 16": png_of_16_bits(
+    "8 bits in colors of 16": png_of_16_bits(np.repeat((RAMP * 255).round()[..., None], 3, 2)),
+    "12 bits in colors of 16": png_of_16_bits(np.repeat((RAMP * 4095).round()[..., None], 3, 2)),
+    "colors of 16 bits": png_of_16_bits(np.repeat((RAMP * 65535).round()[..., None], 3, 2)),
+    "8 bits in opaque colors of 16": png_of_16_bits(
         np.concatenate([np.repeat((RAMP * 255).round()[..., None], 3, 2), np.full((48, 32, 1), 255)], 2)
     ),
 }
@@ -87,12 +87,12 @@ def test_a_note_tells_that_it_was_guessed():
             decode(WIDE[kind])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for kind in ("16 bits", "floats to 1", "colours of 16 bits"):
+        for kind in ("16 bits", "floats to 1", "colors of 16 bits"):
             decode(WIDE[kind])
 
 
 @pytest.mark.parametrize("turn", [1, 3, 6, 8])
-@pytest.mark.parametrize("kind", ["8 bits in 16", "8 bits in colours of 16"])
+@pytest.mark.parametrize("kind", ["8 bits in 16", "8 bits in colors of 16"])
 def test_wide_values_are_turned_as_others(kind, turn, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = turn
@@ -138,7 +138,7 @@ def test_memory_is_bounded_for_every_shape():
     assert int(done.stdout) < 2_000, f"{done.stdout} MiB"
 
 
-def test_the_middle_of_a_thin_image_is_what_the_centre_is_taken_of():
+def test_the_middle_of_a_thin_image_is_what_the_center_is_taken_of():
     random = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (40, 40 * 61, 3), generator=random, dtype=torch.uint8)
     thin = Preprocess(24, (0.0,) * 3, (1.0,) * 3, "crop", "bicubic")

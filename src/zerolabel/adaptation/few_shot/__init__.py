@@ -1,4 +1,4 @@
-"""Few-shot methods on cached features: a few labelled images and the class names in, a head over features out.
+"""Few-shot methods on cached features: a few labeled images and the class names in, a head over features out.
 
 No option is ever chosen on test images: it is a fixed default, or chosen by leaving shots out, as each method says.
 """
@@ -78,7 +78,7 @@ def learn(
     scale: float,
     **options: Any,
 ) -> FeatureHead:
-    """A head over features, learnt on the images that a person labelled.
+    """A head over features, learned on the images that a person labeled.
 
     Args:
         name: of the method, see `FEW_SHOT`.
@@ -89,7 +89,7 @@ def learn(
         options: of the method, see `defaults`.
 
     Raises:
-        InputError: there is no such method or option, nothing is labelled, a label is no class, or the sizes differ.
+        InputError: there is no such method or option, nothing is labeled, a label is no class, or the sizes differ.
     """
     method = find(name)
     check(name, options)
@@ -100,7 +100,7 @@ def learn(
             "take both of one model."
         )
     if not bool(given.any()):
-        raise InputError(f"--method {name} learns from labelled images; give some by --few-shot.")
+        raise InputError(f"--method {name} learns from labeled images; give some by --few-shot.")
     if int(labels.max()) >= len(texts):
         raise InputError(f"a few-shot label is class {int(labels.max())}, but there are {len(texts)} classes.")
     return method(features[given], labels[given], texts, scale, **options)

@@ -6,7 +6,7 @@ Adapters. IJCV 2024, arXiv 2110.04544.
 W_1 has D / reduction rows, neither layer a bias. Ours: L-BFGS over all shots for a fixed number of iterations, with a
 pull of the weights to their random start, in place of mini-batches.
 
-Against the authors' code: documented difference in the optimiser; the adapter by the formula (hand case in the tests).
+Against the authors' code: documented difference in the optimizer; the adapter by the formula (hand case in the tests).
 """
 
 import math
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel.blocks.lbfgs import minimised
+from zerolabel.blocks.lbfgs import minimized
 from zerolabel.networks.feature_head import FeatureHead, adapted
 
 
@@ -35,7 +35,7 @@ def clip_adapter(
     """Two small layers change the image features a little.
 
     Args:
-        shots: features of the labelled images, of length 1.
+        shots: features of the labeled images, of length 1.
         labels: their class ids.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
@@ -52,7 +52,7 @@ def clip_adapter(
         logits = scale * adapted(shots, weights, ratio) @ texts.T
         return functional.cross_entropy(logits, labels) + decay * (weights - start).square().sum()
 
-    return FeatureHead(scale * texts, layers=minimised(loss, start, iterations), ratio=ratio)
+    return FeatureHead(scale * texts, layers=minimized(loss, start, iterations), ratio=ratio)
 
 
 def random_start(dimensions: int, width: int, seed: int) -> Float[Tensor, "2 H D"]:

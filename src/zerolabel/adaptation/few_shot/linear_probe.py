@@ -36,11 +36,11 @@ def linear_probe(
     """Logistic regression on the shots' features.
 
     Args:
-        shots: features of the labelled images, of length 1.
+        shots: features of the labeled images, of length 1.
         labels: their class ids.
         texts: of the C classes; only their number is used.
         scale: not used; as all methods take it.
-        penalty: inverse strength of the regularisation; by cross-validation on the shots where none is given.
+        penalty: inverse strength of the regularization; by cross-validation on the shots where none is given.
     """
     weights, bias = torch.zeros_like(texts), texts.new_full((len(texts),), NEVER)
     x, y = shots.double().numpy(), labels.numpy()

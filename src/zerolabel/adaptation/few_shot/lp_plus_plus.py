@@ -39,7 +39,7 @@ def lp_plus_plus(
     """A linear probe that blends a visual prototype and the text of each class.
 
     Args:
-        shots: features of the labelled images, of length 1.
+        shots: features of the labeled images, of length 1.
         labels: their class ids.
         texts: text features of length 1.
         scale: not used; as all methods take it.

@@ -37,7 +37,7 @@ def tip_adapter(
     """Zero-shot logits plus the labels of like shots; nothing is trained.
 
     Args:
-        shots: features of the labelled images, of length 1.
+        shots: features of the labeled images, of length 1.
         labels: their class ids.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.

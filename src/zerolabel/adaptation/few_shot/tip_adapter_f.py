@@ -7,7 +7,7 @@ K starts at the shots K_0. Ours: a shot does not see its own key where its class
 itself; the pull to the start and L-BFGS over all shots, in place of AdamW over augmented views; and the end of the
 fixed number of iterations, where the authors' code reports the best epoch on the test images.
 
-Against the authors' code: documented difference in the optimiser; the loss by the formula (hand case in the tests).
+Against the authors' code: documented difference in the optimizer; the loss by the formula (hand case in the tests).
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zerolabel.adaptation.few_shot.tip_adapter import chosen
-from zerolabel.blocks.lbfgs import minimised
+from zerolabel.blocks.lbfgs import minimized
 from zerolabel.networks.feature_head import FeatureHead
 
 
@@ -33,10 +33,10 @@ def tip_adapter_f(
     decay: float = 1.0,
     iterations: int = 20,
 ) -> FeatureHead:
-    """Tip-Adapter whose keys are learnt.
+    """Tip-Adapter whose keys are learned.
 
     Args:
-        shots: features of the labelled images, of length 1.
+        shots: features of the labeled images, of length 1.
         labels: their class ids.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
@@ -51,7 +51,7 @@ def tip_adapter_f(
     alone = values.sum(0)[labels] == 1
     hidden = torch.diag(~alone)
     loss = partial(left_out_loss, shots, labels, values, scale * shots @ texts.T, hidden, weight, sharpness, decay)
-    keys = minimised(loss, shots, iterations)
+    keys = minimized(loss, shots, iterations)
     return FeatureHead(scale * texts, keys=keys, values=weight * values, beta=sharpness)
 
 

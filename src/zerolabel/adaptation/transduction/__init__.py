@@ -37,7 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "confident": (1, 1e6),
     "gamma": (0, 100),
     "iterations": (1, 1e4),
-    "neighbours": (1, 1e3),
+    "neighbors": (1, 1e3),
     "partition": (0, 1e6),
     "present": (0, 1),
     "sharpness": (1e-3, 1e3),

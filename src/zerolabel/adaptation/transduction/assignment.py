@@ -11,16 +11,16 @@ from zerolabel.blocks.targets import class_prior
 Prior = str | tuple[float, ...]
 
 
-def like_images(features: Float[Tensor, "N D"], neighbours: int) -> sparse.csr_array:
+def like_images(features: Float[Tensor, "N D"], neighbors: int) -> sparse.csr_array:
     """W: the cosine with each of an image's nearest others, zero where it is negative; one row per image."""
-    index, cosine = nearest(features, neighbours)
+    index, cosine = nearest(features, neighbors)
     return linked(index, cosine.clamp_min(0), len(features))
 
 
-def smoothing(features: Float[Tensor, "N D"], neighbours: int) -> sparse.csr_array:
+def smoothing(features: Float[Tensor, "N D"], neighbors: int) -> sparse.csr_array:
     """``(W + W^T) / (2 m)`` with the m nearest others, which may be fewer in a small set."""
-    one_way = like_images(features, neighbours)
-    return ((one_way + one_way.T) / (2 * neighbours)).tocsr().astype(one_way.dtype)
+    one_way = like_images(features, neighbors)
+    return ((one_way + one_way.T) / (2 * neighbors)).tocsr().astype(one_way.dtype)
 
 
 def assign(

@@ -2,9 +2,9 @@
 
     q_i = softmax(T f_i . t),   cluster k ~ Dirichlet(alpha_k)
     pi_k = mean_i u_ik
-    minimise  - sum_ik u_ik log Dir(q_i; alpha_k) + sum_ik u_ik log u_ik - lambda sum_k pi_k log pi_k
+    minimize  - sum_ik u_ik log Dir(q_i; alpha_k) + sum_ik u_ik log u_ik - lambda sum_k pi_k log pi_k
     u_i <- softmax( log Dir(q_i; alpha) + (lambda / N) log pi );  hard: 1 for the largest, without the entropy of u
-    alpha_k <- majorise-minimise steps towards the maximum likelihood under the weights u_k
+    alpha_k <- majorize-minimize steps toward the maximum likelihood under the weights u_k
 
 A step, from beta: with s_kj = sum_i u_ik log q_ij / sum_i u_ik, log Gamma(a) = log Gamma(a + 1) - log a, the first term
 below its parabola at beta through (0, 0), of curvature c = 2 (beta psi(beta + 1) - log Gamma(beta + 1)) / beta^2, and
@@ -12,12 +12,12 @@ below its parabola at beta through (0, 0), of curvature c = 2 (beta psi(beta + 1
 
     c a^2 + b a - 1 = 0,   b = psi(beta + 1) - c beta - psi(sum beta) - s
 
-As the authors' code: lambda / N = int(C / 5), which favours few classes (with 1 this is a mixture whose class shares
+As the authors' code: lambda / N = int(C / 5), which favors few classes (with 1 this is a mixture whose class shares
 are estimated, with 0 one whose shares are equal); u starts at q, alpha at 1; 20 rounds of up to 1,000 steps, hard 10;
 every 50 steps all alpha are looked at together, and the steps end once the squared relative change is below `SETTLED`;
 a cluster of a mass of at most `TINY` keeps its alpha, takes part in that look with s = `ABSENT`, and `TINY` is added
 inside the logarithms. At the end each cluster that has images is named by the assignment of clusters to classes that
-maximises the sum of the clusters' mean q (``linear_sum_assignment``); the other clusters keep their order in the
+maximizes the sum of the clusters' mean q (``linear_sum_assignment``); the other clusters keep their order in the
 classes that are left.
 
 Ours: T is a share of the model's scale (30 of CLIP's 100 in the paper), and sums are in double precision.
@@ -67,7 +67,7 @@ def em_dirichlet(
             classes, rounded down; 1 estimates the shares, 0 takes them as equal.
         sharpness: T as a share of the model's scale.
         iterations: rounds of assignments and parameters; none means 20, and 10 where hard.
-        steps: most majorise-minimise steps in each round.
+        steps: most majorize-minimize steps in each round.
         matching: whether clusters are assigned to classes at the end.
         present: `solve` refuses where more than this share of the classes seems to be there;
             1 refuses nothing.
@@ -94,7 +94,7 @@ def log_density(log_q: Float[Tensor, "N C"], alpha: Float[Tensor, "K C"]) -> Flo
 
 
 def fit(alpha: Float[Tensor, "K C"], means: Float[Tensor, "K C"], steps: int) -> Float[Tensor, "K C"]:
-    """Parameters after at most so many steps towards the likeliest for a mean ``E log q``, fewer where they settle."""
+    """Parameters after at most so many steps toward the likeliest for a mean ``E log q``, fewer where they settle."""
     for step in range(steps):
         gradient = torch.digamma(alpha + 1)
         curvature = 2 * (alpha * gradient - torch.lgamma(alpha + 1)) / alpha.square()

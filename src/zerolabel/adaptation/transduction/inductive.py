@@ -1,4 +1,4 @@
-"""A classifier of single images from a posterior of many: TransCLIP's assignment without the neighbours.
+"""A classifier of single images from a posterior of many: TransCLIP's assignment without the neighbors.
 
     logits_k = scale f . t_k + ( f . Sigma^-1 mu_k - mu_k^T Sigma^-1 mu_k / 2 ) / tau
 

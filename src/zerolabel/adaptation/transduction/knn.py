@@ -1,7 +1,7 @@
 """k-NN label propagation. Zhou, Bousquet, Lal, Weston, Scholkopf. Learning with Local and Global Consistency.
 NeurIPS 2003.
 
-    F <- alpha S F + (1 - alpha) Y,   S = D^-1/2 A D^-1/2,   A_ij = exp((cos_ij - 1) / temperature) between neighbours
+    F <- alpha S F + (1 - alpha) Y,   S = D^-1/2 A D^-1/2,   A_ij = exp((cos_ij - 1) / temperature) between neighbors
 
 Y is the zero-shot posterior. The affinity is ours, see `zerolabel.blocks.label_propagation`.
 """
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.adaptation.transduction.zero_shot import zero_shot
-from zerolabel.blocks.label_propagation import ALPHA, NEIGHBOURS, STEPS, TEMPERATURE, propagate
+from zerolabel.blocks.label_propagation import ALPHA, NEIGHBORS, STEPS, TEMPERATURE, propagate
 
 
 def knn(
@@ -18,7 +18,7 @@ def knn(
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
-    neighbours: int = NEIGHBOURS,
+    neighbors: int = NEIGHBORS,
     alpha: float = ALPHA,
     temperature: float = TEMPERATURE,
     steps: int = STEPS,
@@ -29,10 +29,10 @@ def knn(
         features: image features of length 1.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
-        neighbours: of each image in the graph.
-        alpha: share that comes from the neighbours in each step.
-        temperature: of the affinity; a smaller one trusts near neighbours more.
+        neighbors: of each image in the graph.
+        alpha: share that comes from the neighbors in each step.
+        temperature: of the affinity; a smaller one trusts near neighbors more.
         steps: of the iteration.
     """
     given = zero_shot(features, texts, scale)
-    return propagate(given, features, neighbours=neighbours, alpha=alpha, temperature=temperature, steps=steps)
+    return propagate(given, features, neighbors=neighbors, alpha=alpha, temperature=temperature, steps=steps)

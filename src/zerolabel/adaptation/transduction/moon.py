@@ -38,7 +38,7 @@ def moon(
     scale: float,
     *,
     prior: Prior = "uniform",
-    neighbours: int = 3,
+    neighbors: int = 3,
     iterations: int = 10,
     present: float = 0.5,
 ) -> Float[Tensor, "N C"]:
@@ -49,14 +49,14 @@ def moon(
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
         prior: class shares: "uniform", "estimated" from the posteriors, or one weight per class.
-        neighbours: of each image in the graph.
+        neighbors: of each image in the graph.
         iterations: rounds of assignments and parameters.
         present: `solve` refuses where more than this share of the classes seems to be there;
             1 refuses nothing.
     """
     dimensions, classes = features.shape[1], len(texts)
     log_y = log_zero_shot(features, texts, scale)
-    graph = like_images(features, neighbours)
+    graph = like_images(features, neighbors)
     z = log_y.exp()
     anchor = 1 / (z.mean(0) * z.amax(0)).sqrt().clamp_min(1e-12)
     means, lengths = texts, (texts * (z.T @ features)).sum(1) / z.sum(0).clamp_min(1e-12)

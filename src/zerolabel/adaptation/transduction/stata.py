@@ -36,7 +36,7 @@ def stata(
     *,
     prior: Prior = "uniform",
     anchor: float = 1.0,
-    neighbours: int = 3,
+    neighbors: int = 3,
     temperature: float = 50.0,
     iterations: int = 10,
     sweeps: int = 5,
@@ -49,13 +49,13 @@ def stata(
         scale: the factor of the cosine in the model's softmax.
         prior: class shares: "uniform", "estimated" from the posteriors, or one weight per class.
         anchor: alpha, how many images the text weighs as.
-        neighbours: m, of each image in the graph.
+        neighbors: m, of each image in the graph.
         temperature: tau, by which the log-likelihood is divided.
         iterations: rounds of assignments, means and variances.
         sweeps: of the assignments in each round.
     """
     log_y = log_zero_shot(features, texts, scale)
-    graph = smoothing(features, neighbours)
+    graph = smoothing(features, neighbors)
     z = log_y.exp()
     counts, sums, squares = moments(features, z)
     spread = ((squares.sum(0) - (2 * texts * sums - counts * texts.square()).sum(0)) / len(features)).clamp_min(FLOOR)

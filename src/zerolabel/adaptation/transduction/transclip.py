@@ -31,13 +31,13 @@ def transclip(
     *,
     prior: Prior = "uniform",
     text_weight: float = 1.0,
-    neighbours: int = 3,
+    neighbors: int = 3,
     confident: int = 8,
     temperature: float = 50.0,
     iterations: int = 10,
     sweeps: int = 5,
 ) -> Float[Tensor, "N C"]:
-    """A Gaussian per class with one diagonal variance, held by the text and by each image's neighbours.
+    """A Gaussian per class with one diagonal variance, held by the text and by each image's neighbors.
 
     Args:
         features: image features of length 1.
@@ -45,14 +45,14 @@ def transclip(
         scale: the factor of the cosine in the model's softmax.
         prior: class shares: "uniform", "estimated" from the posteriors, or one weight per class.
         text_weight: lambda, the power of the zero-shot posterior.
-        neighbours: m, of each image in the graph.
+        neighbors: m, of each image in the graph.
         confident: images from which a class's mean starts.
         temperature: tau, by which the log-likelihood is divided.
         iterations: rounds of assignments, means and variance.
         sweeps: of the assignments in each round.
     """
     log_y = log_zero_shot(features, texts, scale)
-    graph = smoothing(features, neighbours)
+    graph = smoothing(features, neighbors)
     z = log_y.exp()
     means = _unit(first(z, confident).T @ features, texts)
     variance = features.new_full((features.shape[1],), 1 / features.shape[1])

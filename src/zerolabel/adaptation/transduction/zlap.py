@@ -7,7 +7,7 @@ CVPR 2024.
     L s_c = pi_c e_c for each class c, by conjugate gradients;   posterior of image i: norm(s_1i, ..., s_Ci)
 
 The authors' search for k = 5 images returns the image itself, too, and the edge to itself is dropped: 4 others remain.
-The paper takes the largest s_ci and gives no probabilities: normalised rows, which are flat, are ours. So are the class
+The paper takes the largest s_ci and gives no probabilities: normalized rows, which are flat, are ours. So are the class
 shares pi, uniform in the paper (its graph gives every class the same to spread, however many images it has), and that
 an image no class reaches keeps its zero-shot posterior.
 
@@ -23,8 +23,8 @@ from torch import Tensor
 
 from zerolabel.adaptation.transduction.assignment import Prior, like_images
 from zerolabel.adaptation.transduction.zero_shot import zero_shot
-from zerolabel.blocks.label_propagation import linked, normalised
-from zerolabel.blocks.targets import class_prior, normalise
+from zerolabel.blocks.label_propagation import linked, normalized
+from zerolabel.blocks.targets import class_prior, normalize
 
 
 def zlap(
@@ -33,7 +33,7 @@ def zlap(
     scale: float,
     *,
     prior: Prior = "uniform",
-    neighbours: int = 4,
+    neighbors: int = 4,
     classes: int = 5,
     gamma: float = 5.0,
     alpha: float = 0.3,
@@ -47,15 +47,15 @@ def zlap(
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
         prior: class shares: "uniform", "estimated" from the zero-shot posteriors, or one weight per class.
-        neighbours: other images that each image is joined to; the code's k = 5 counts the image itself.
+        neighbors: other images that each image is joined to; the code's k = 5 counts the image itself.
         classes: classes that each image is joined to.
         gamma: power of the cosine of image and text.
-        alpha: share that comes from the neighbours.
+        alpha: share that comes from the neighbors.
         iterations: most steps of conjugate gradients for a class.
         tolerance: of the residual, relative, at which they end.
     """
     n, n_classes = len(features), len(texts)
-    system = sparse.eye_array(n + n_classes) - alpha * normalised(_graph(features, texts, neighbours, classes, gamma))
+    system = sparse.eye_array(n + n_classes) - alpha * normalized(_graph(features, texts, neighbors, classes, gamma))
     given = zero_shot(features, texts, scale)
     shares = class_prior(given, prior)
     spread = torch.zeros_like(given)
@@ -64,14 +64,14 @@ def zlap(
         seed[n + c] = 1
         solution, _ = cg(system, seed, rtol=tolerance, atol=0, maxiter=iterations)
         spread[:, c] = torch.from_numpy(solution[:n].clip(min=0)) * shares[c]
-    return torch.where(spread.any(1, keepdim=True), normalise(spread), given)
+    return torch.where(spread.any(1, keepdim=True), normalize(spread), given)
 
 
 def _graph(
-    features: Float[Tensor, "N D"], texts: Float[Tensor, "C D"], neighbours: int, classes: int, gamma: float
+    features: Float[Tensor, "N D"], texts: Float[Tensor, "C D"], neighbors: int, classes: int, gamma: float
 ) -> sparse.csr_array:
     """A, over images and then classes."""
-    images = like_images(features, neighbours)
+    images = like_images(features, neighbors)
     cosine, index = (features @ texts.T).topk(min(classes, len(texts)), dim=1)
     names = linked(index, cosine.clamp_min(0) ** gamma, len(texts))
     return sparse.block_array([[images + images.T, names], [names.T, None]]).tocsr().astype(np.float64)

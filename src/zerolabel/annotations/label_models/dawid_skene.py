@@ -25,7 +25,7 @@ MOST_CELLS = 100_000_000
 
 @dataclass(frozen=True)
 class Fit:
-    """What expectation maximisation came to.
+    """What expectation maximization came to.
 
     Attributes:
         posterior: q, a row per image, which is zero where nobody voted.

@@ -64,7 +64,7 @@ def scale(low: float, high: float, *, floats: bool) -> tuple[float, float]:
 def loaded(image: Any, data: bytes, upright: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """An opened image with its pixels, turned.
 
-    Pillow keeps the higher byte of colours of 16 bits. Where that is nearly nothing everywhere, the lower byte is read
+    Pillow keeps the higher byte of colors of 16 bits. Where that is nearly nothing everywhere, the lower byte is read
     as well, and both go through `eight_bits`.
 
     Args:

@@ -54,7 +54,7 @@ class ImageSet:
         """Images that lie in memory, or in a mapped file.
 
         Args:
-            pixels: uint8 of N x height x width (grey), or with 1, 3 (RGB) or 4 (RGB and opacity) channels last.
+            pixels: uint8 of N x height x width (gray), or with 1, 3 (RGB) or 4 (RGB and opacity) channels last.
             names: of the N images; by default their numbers, of equal length.
 
         Raises:

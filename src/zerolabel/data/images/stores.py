@@ -77,7 +77,7 @@ class Arrays:
     """Pixels in memory.
 
     Attributes:
-        pixels: bytes, 0 to 255; grey, or with 1 (grey), 3 (RGB) or 4 (RGB and opacity) channels last.
+        pixels: bytes, 0 to 255; gray, or with 1 (gray), 3 (RGB) or 4 (RGB and opacity) channels last.
     """
 
     pixels: np.ndarray

@@ -89,15 +89,15 @@ def _distort(images: Images, order: Int[Tensor, " B"], strength: Strength, sizes
 
 
 def erase(images: Images, side: Float[Tensor, " B"]) -> Images:
-    """Cutout: set a square of each image to zero, which is the mean colour of normalised images.
+    """Cutout: set a square of each image to zero, which is the mean color of normalized images.
 
     Args:
-        images: normalised images; changed in place.
-        side: of the square, in pixels; its centre is uniform over the image, so that part of it may lie outside.
+        images: normalized images; changed in place.
+        side: of the square, in pixels; its center is uniform over the image, so that part of it may lie outside.
     """
     n, size = len(images), images.shape[-1]
-    centre = torch.rand(n, 2, 1) * size
-    inside = (torch.arange(size) + 0.5 - centre).abs() < side.view(n, 1, 1) / 2
+    center = torch.rand(n, 2, 1) * size
+    inside = (torch.arange(size) + 0.5 - center).abs() < side.view(n, 1, 1) / 2
     inside = inside.to(images.device, non_blocking=True)
     hole: Bool[Tensor, "B 1 S S"] = (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
     return images.masked_fill_(hole, 0.0)
@@ -173,12 +173,12 @@ def brightness(images: Images, strength: Strength) -> Images:
 
 
 def contrast(images: Images, strength: Strength) -> Images:
-    """Keep 5 to 95 % of the distance to the image's mean grey."""
+    """Keep 5 to 95 % of the distance to the image's mean gray."""
     return cast(Tensor, enhance.adjust_contrast_with_mean_subtraction(images, _factor(strength)))
 
 
 def color(images: Images, strength: Strength) -> Images:
-    """Keep 5 to 95 % of the distance to the pixel's grey."""
+    """Keep 5 to 95 % of the distance to the pixel's gray."""
     return cast(Tensor, enhance.adjust_saturation_with_gray_subtraction(images, _factor(strength)))
 
 

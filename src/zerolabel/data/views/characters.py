@@ -1,4 +1,4 @@
-"""How the built-in model of characters sees: grey, the whole range of it, light ink on a dark ground."""
+"""How the built-in model of characters sees: gray, the whole range of it, light ink on a dark ground."""
 
 import torch
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from torch import Tensor
 LUMA = (0.299, 0.587, 0.114)
 
 
-def grey(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+def gray(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
     """Rec. 601 luma, as Pillow's mode L."""
     weights = torch.tensor(LUMA, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
@@ -19,7 +19,7 @@ def border(images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B P"]:
 
 
 def stretch(images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-    """Use the whole range of grey in each image, within [0, 1]; a blank one becomes black."""
+    """Use the whole range of gray in each image, within [0, 1]; a blank one becomes black."""
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     return torch.where(high - low > 0.01, (images - low) / (high - low).clamp(min=0.01), 0.0)
 
@@ -32,5 +32,5 @@ def light_on_dark(images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
 
 
 def read(images: Float[Tensor, "B 3 H W"], mean: float, std: float) -> Float[Tensor, "B 3 H W"]:
-    """From colours in [0, 1] to the model's input."""
-    return ((light_on_dark(stretch(grey(images))) - mean) / std).expand(-1, 3, -1, -1)
+    """From colors in [0, 1] to the model's input."""
+    return ((light_on_dark(stretch(gray(images))) - mean) / std).expand(-1, 3, -1, -1)

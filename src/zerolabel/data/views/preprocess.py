@@ -15,8 +15,8 @@ from zerolabel.errors import InputError, nearest
 FITS = ("squash", "crop")
 INTERPOLATIONS = ("bilinear", "bicubic")
 LONGEST = 16
-"""How many times the shorter side the longer may be where the centre is taken; of a thinner image the ends are cut off
-first, which the centre does not reach. Memory is bounded whatever the proportions."""
+"""How many times the shorter side the longer may be where the center is taken; of a thinner image the ends are cut off
+first, which the center does not reach. Memory is bounded whatever the proportions."""
 RGB = tuple[float, float, float]
 
 
@@ -32,7 +32,7 @@ class Preprocess:
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
         fit: "squash" resizes both sides to S; "crop" resizes the shorter side to S, keeping the proportions,
-            and takes the centre, as torchvision does (a half is rounded to the even pixel).
+            and takes the center, as torchvision does (a half is rounded to the even pixel).
         interpolation: "bilinear" or "bicubic".
 
     Raises:
@@ -59,7 +59,7 @@ class Preprocess:
 
     def __call__(self, image: UInt8[Tensor, "H W 3"]) -> Float[Tensor, "3 S S"]:
         """The network's input for one image of any size."""
-        return self.normalise(self.resize(image))
+        return self.normalize(self.resize(image))
 
     def resize(self, image: UInt8[Tensor, "H W 3"]) -> Float[Tensor, "3 S S"]:
         """Pixels in [0, 255] at the network's size, not rounded."""
@@ -87,7 +87,7 @@ class Preprocess:
         short = min(height, width)
         return self.size * height // short, self.size * width // short
 
-    def normalise(self, pixels: Float[Tensor, "... 3 S S"] | UInt8[Tensor, "... 3 S S"]) -> Float[Tensor, "... 3 S S"]:
+    def normalize(self, pixels: Float[Tensor, "... 3 S S"] | UInt8[Tensor, "... 3 S S"]) -> Float[Tensor, "... 3 S S"]:
         """From pixels in [0, 255] to the network's input."""
         mean, std = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (self.mean, self.std))
         return (pixels.float() / 255 - mean) / std
@@ -111,7 +111,7 @@ class Preprocess:
 
 
 def middle(height: int, width: int) -> tuple[int, int, int, int]:
-    """The part of an image that is resized before its centre is taken: top, left, height and width."""
+    """The part of an image that is resized before its center is taken: top, left, height and width."""
     longest = LONGEST * min(height, width)
     rows, columns = min(height, longest), min(width, longest)
     return (height - rows) // 2, (width - columns) // 2, rows, columns

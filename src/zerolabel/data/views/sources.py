@@ -21,7 +21,7 @@ RESIDENT_BYTES = 4 * 2**30
 class Pixels:
     """Views of N images of S x S pixels; row i is image i.
 
-    - eval: as it is, normalised.
+    - eval: as it is, normalized.
     - weak: a crop out of the image extended by S/8 each side (4 at 32 pixels, 8 at 64), by reflection, and
       a horizontal flip where allowed ("padding"); or a window of half the area to all of it, stretched ("resized").
     - strong: weak, then one of RandAugment's 14 distortions with a random strength and a square of up to half
@@ -32,7 +32,7 @@ class Pixels:
 
     Args:
         pixels: unsigned bytes, in memory or mapped from a file.
-        preprocess: gives the size and the normalisation.
+        preprocess: gives the size and the normalization.
         flip: whether an image and its mirror image mean the same; not so for characters.
         strong: which strong view, "randaugment", "cutout" or "cutout:PIXELS".
         crop: which weak view, "padding" or "resized".
@@ -92,7 +92,7 @@ class Pixels:
 
     def _make(self, name: str, rows: UInt8[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
         if name == "eval":
-            return self.preprocess.normalise(rows)
+            return self.preprocess.normalize(rows)
         size = self.preprocess.size
         if self.crop == "resized":
             window = augment.resized_crop(rows.float(), LEAST, flip=self.flip)
@@ -100,13 +100,13 @@ class Pixels:
         else:
             rows = augment.crop(rows, (size + 4) // 8, flip=self.flip)
         if name == "weak":
-            return self.preprocess.normalise(rows)
+            return self.preprocess.normalize(rows)
         kind, _, side = self.strong.partition(":")
         if kind == "cutout":
             square = float(side) if side else size / 2
-            return augment.erase(self.preprocess.normalise(rows), torch.full((len(rows),), square))
+            return augment.erase(self.preprocess.normalize(rows), torch.full((len(rows),), square))
         distorted = augment.rand_augment(rows.float() / 255)
-        return augment.erase(self.preprocess.normalise(distorted * 255), torch.rand(len(rows)) * size / 2)
+        return augment.erase(self.preprocess.normalize(distorted * 255), torch.rand(len(rows)) * size / 2)
 
 
 class Features:

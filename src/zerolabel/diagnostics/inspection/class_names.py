@@ -38,7 +38,7 @@ OTHER_MEANINGS = {
     "monitor": "the screen or the lizard",
     "mouse": "the animal or the device",
     "nail": "of a finger or of a carpenter",
-    "orange": "the fruit or the colour",
+    "orange": "the fruit or the color",
     "palm": "the tree or the hand",
     "pitcher": "the jug or the player",
     "plane": "the aircraft, the tool or the tree",

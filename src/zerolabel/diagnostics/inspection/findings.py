@@ -61,7 +61,7 @@ def about_noise(coverage: Share, label_noise: Share) -> Iterator[Finding]:
 
 
 def about_candidates(annotations: Annotations) -> Iterator[Finding]:
-    """Sets that hold no choice, or too much of it, and images that nobody labelled."""
+    """Sets that hold no choice, or too much of it, and images that nobody labeled."""
     sizes = annotations.candidates.sum(1)
     made = sizes[(sizes > 0) & ~annotations.human]
     n_classes = len(annotations.classes)

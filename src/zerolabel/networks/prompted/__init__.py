@@ -1,4 +1,4 @@
-"""Vision-language models of which a small part is learnt: prompts, normalisations, low-rank changes, adapters."""
+"""Vision-language models of which a small part is learned: prompts, normalizations, low-rank changes, adapters."""
 
 from zerolabel.networks.prompted.encoders import KINDS, OF_CLASSES, TEXTS, Encoders, kinds
 from zerolabel.networks.prompted.network import PromptedNetwork, TextSide

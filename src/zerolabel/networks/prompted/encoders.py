@@ -1,4 +1,4 @@
-"""Two frozen encoders with the parts that are learnt put into them."""
+"""Two frozen encoders with the parts that are learned put into them."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -17,7 +17,7 @@ KINDS = ("text", "classwise", "conditional", "classifier", "visual", "deep", "bo
 TEXTS = frozenset(("text", "classwise", "conditional", "both"))
 """Kinds that put tokens before a text."""
 OF_CLASSES = frozenset(("classwise", "conditional", "classifier"))
-"""Kinds that know the classes they were learnt with, and no other."""
+"""Kinds that know the classes they were learned with, and no other."""
 N_VISUAL, N_COUPLED = 16, 4
 SPREAD = 0.02
 LARGE = 200_000_000
@@ -27,7 +27,7 @@ Tokenizer = Callable[[list[str]], Int[Tensor, "M T"]]
 
 
 def kinds(text: str) -> tuple[str, ...]:
-    """What is learnt, from words with a plus between, such as ``"text+norm"``.
+    """What is learned, from words with a plus between, such as ``"text+norm"``.
 
     Raises:
         InputError: a word is unknown or comes with one that holds it.
@@ -49,17 +49,17 @@ def copy_shared(module: nn.Module) -> Any:
 
 
 class Encoders(nn.Module):
-    """An open_clip model with learnt parts; encodes images and texts as the model itself does.
+    """An open_clip model with learned parts; encodes images and texts as the model itself does.
 
     Frozen and in eval mode but for those parts. The model that is given stays as it is; frozen weights are shared.
 
     Args:
         model: CLIP or CustomTextCLIP of open_clip.
         tokenizer: from M texts to token ids.
-        prompt: what is learnt, see `kinds`: ``text``, tokens before a text; ``classwise``, the same with tokens of each
-            class's own; ``conditional``, tokens that an image moves; ``classifier``, a weight of each class in place
+        prompt: what is learned, see `kinds`: ``text``, tokens before a text; ``classwise``, the same with tokens of
+            each class's own; ``conditional``, tokens that an image moves; ``classifier``, a weight of each class in place
             of its text; ``visual``, 16 tokens beside the patches; ``deep``, such tokens before every block; ``both``,
-            4 of each side, coupled; ``norm``, scales and shifts of the image encoder's normalisations; ``lora``,
+            4 of each side, coupled; ``norm``, scales and shifts of the image encoder's normalizations; ``lora``,
             low-rank changes of both encoders' attention; ``adapter``, two layers over the image features.
         words: the text whose embeddings the tokens before a text start from (CoOp); empty draws `context` at random.
         context: number of random tokens.
@@ -117,14 +117,14 @@ class Encoders(nn.Module):
 
     @property
     def visual(self) -> nn.Module:
-        """The image encoder with all that was learnt of it."""
+        """The image encoder with all that was learned of it."""
         if isinstance(self.adapter, nn.Identity):
             return cast(nn.Module, self.model.visual)
         return parts.AdaptedTower(self.model.visual, self.adapter)
 
     @torch.no_grad()
     def settle(self) -> dict[str, Any]:
-        """Make plain weights of what was learnt by way of others, when nothing is learnt any more.
+        """Make plain weights of what was learned by way of others, when nothing is learned any more.
 
         Returns:
             What the image encoder has beside its architecture: the number of ``tokens``, whether they are ``deep``,
@@ -173,7 +173,7 @@ class Encoders(nn.Module):
         return cast(Tensor, self.adapter(F.normalize(features.float(), dim=1)))
 
     def encode_text(self, ids: Int[Tensor, "M T"]) -> Float[Tensor, "M D"]:
-        """Features of texts, with the learnt tokens before them.
+        """Features of texts, with the learned tokens before them.
 
         Raises:
             InputError: a text is too long for the tokens before it.
@@ -195,7 +195,7 @@ class Encoders(nn.Module):
         return cast(Tensor, projection(x) if isinstance(projection, nn.Linear) else x @ projection)
 
     def prepare(self, ids: Int[Tensor, "M T"]) -> Int[Tensor, "M T"]:
-        """Make room for the learnt tokens; what falls off at the end must be padding.
+        """Make room for the learned tokens; what falls off at the end must be padding.
 
         Raises:
             InputError: it is not.
@@ -203,7 +203,7 @@ class Encoders(nn.Module):
         if not self.context:
             return ids
         if bool((ids[:, -self.context :] != self.pad).any()):
-            raise InputError(f"a class name is too long to follow {self.context} learnt tokens; shorten it.")
+            raise InputError(f"a class name is too long to follow {self.context} learned tokens; shorten it.")
         room = ids.new_ones(len(ids), self.context)
         return torch.cat([ids[:, : self.place], room, ids[:, self.place : -self.context]], 1)
 

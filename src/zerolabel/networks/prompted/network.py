@@ -1,4 +1,4 @@
-"""A vision-language model with learnt prompts, as a network that any learner can train."""
+"""A vision-language model with learned prompts, as a network that any learner can train."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -48,7 +48,7 @@ class TextSide(nn.Module):
     """Features of length 1 -> logits: the scaled cosines to the classes; of several templates the log of mean softmax.
 
     Text features are computed again only where a parameter that they rest on has changed since. In their place there
-    may be learnt weights of the classes (``classifier``); or an image moves the texts that it is compared with
+    may be learned weights of the classes (``classifier``); or an image moves the texts that it is compared with
     (``conditional``).
 
     Args:
@@ -74,8 +74,8 @@ class TextSide(nn.Module):
 
     def text_features(self) -> Float[Tensor, "A C D"]:
         """Of length 1, times the model's scale."""
-        learnt = [p for p in self.encoders.parameters() if p.requires_grad]
-        seen = tuple((id(p), p._version) for p in learnt) if self._moves else ((0, len(self.owners)),)
+        learned = [p for p in self.encoders.parameters() if p.requires_grad]
+        seen = tuple((id(p), p._version) for p in learned) if self._moves else ((0, len(self.owners)),)
         if torch.is_grad_enabled() and self._moves:
             return self._encode()
         if seen != self.seen or self.texts.device != self.ids.device:
@@ -84,7 +84,7 @@ class TextSide(nn.Module):
         return self.texts
 
     def blended(self) -> Float[Tensor, "C D"]:
-        """One row of each class: its learnt weights, or the mean direction of its texts times the model's scale."""
+        """One row of each class: its learned weights, or the mean direction of its texts times the model's scale."""
         if self.classifier is not None:
             return self.classifier.detach()
         texts = self.text_features().detach()
@@ -126,12 +126,12 @@ class TextSide(nn.Module):
 
 
 class PromptedNetwork(Network):
-    """Two frozen encoders with learnt parts; its head are the classes' text features.
+    """Two frozen encoders with learned parts; its head are the classes' text features.
 
-    Its state is what was learnt, and nothing of the frozen model; copies share the frozen weights.
+    Its state is what was learned, and nothing of the frozen model; copies share the frozen weights.
 
     Args:
-        encoders: with their learnt parts.
+        encoders: with their learned parts.
         ids: tokens of M words under A templates.
         owners: class that each word names.
         size: side of the input in pixels.
@@ -152,7 +152,7 @@ class PromptedNetwork(Network):
             width = head.text_features().shape[2]
         super().__init__(ImageSide(encoders, levels), width, NetworkSpec(NAME, head.n_classes, size), pretrained=True)
         self.head = head  # type: ignore[assignment]  # callers only call it
-        self.learnt = frozenset(name for name, p in self.named_parameters() if p.requires_grad)
+        self.learned = frozenset(name for name, p in self.named_parameters() if p.requires_grad)
 
     @classmethod
     def of(
@@ -171,7 +171,7 @@ class PromptedNetwork(Network):
         Args:
             model: of open_clip.
             tokenizer: from texts to token ids.
-            prompt: what is learnt, see `Encoders`.
+            prompt: what is learned, see `Encoders`.
             words: that its tokens before a text start from.
             classes: C names with aliases.
             templates: A prompts, without those words.
@@ -179,7 +179,7 @@ class PromptedNetwork(Network):
             levels: see `ImageSide`.
 
         Raises:
-            InputError: the model has no place for what is to be learnt, or a class name none for the tokens.
+            InputError: the model has no place for what is to be learned, or a class name none for the tokens.
         """
         owners = torch.tensor(classes.owners)
         encoders = Encoders(model, tokenizer, prompt, words, owners=owners.repeat(len(templates)))
@@ -188,7 +188,7 @@ class PromptedNetwork(Network):
 
     @property
     def encoders(self) -> Encoders:
-        """The model with what it has learnt."""
+        """The model with what it has learned."""
         return cast(ImageSide, self.backbone).encoders
 
     def features(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
@@ -199,21 +199,21 @@ class PromptedNetwork(Network):
 
     @torch.no_grad()
     def reset_head(self) -> None:
-        """Move what is learnt a little: by noise of a tenth of each part's own size, or of `LEAST` if that is more."""
+        """Move what is learned a little: by noise of a tenth of each part's own size, or of `LEAST` if that is more."""
         for name, p in self.named_parameters():
-            if name in getattr(self, "learnt", ()):
+            if name in getattr(self, "learned", ()):
                 p.add_(JITTER * (p.norm() / p.numel() ** 0.5).clamp_min(LEAST) * torch.randn_like(p))
 
     def image_parameters(self) -> list[nn.Parameter]:
-        """What is learnt of the image side: normalisations, tokens beside patches, low-rank changes, the adapter."""
+        """What is learned of the image side: normalizations, tokens beside patches, low-rank changes, the adapter."""
         named = self.encoders.named_parameters()
         return [p for name, p in named if p.requires_grad and name.startswith(("model.visual.", "adapter."))]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What was learnt."""
+        """What was learned."""
         prefix = kwargs.get("prefix", "")
         state = super().state_dict(*args, **kwargs)
-        for name in [name for name in state if name.startswith(prefix) and name[len(prefix) :] not in self.learnt]:
+        for name in [name for name in state if name.startswith(prefix) and name[len(prefix) :] not in self.learned]:
             del state[name]
         return cast(dict[str, Any], state)
 
@@ -224,7 +224,7 @@ class PromptedNetwork(Network):
         live = dict(self.named_parameters(remove_duplicate=False))
         for name, value in whole.items():
             p = live.get(name[len(prefix) :])
-            if name not in state_dict and name[len(prefix) :] not in self.learnt:
+            if name not in state_dict and name[len(prefix) :] not in self.learned:
                 state_dict[name] = known.get(id(p), value)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

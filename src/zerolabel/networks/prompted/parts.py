@@ -1,4 +1,4 @@
-"""What is learnt beside frozen encoders: prompts of the text and of the image, low-rank changes, a feature adapter."""
+"""What is learned beside frozen encoders: prompts of the text and of the image, low-rank changes, a feature adapter."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 
 class Prompts(nn.Module):
-    """Tokens in front of a text or beside the patches of an image, learnt.
+    """Tokens in front of a text or beside the patches of an image, learned.
 
     Args:
         start: their values at the start.
@@ -84,7 +84,7 @@ class ConditionalPrompts(nn.Module):
 class Coupled(nn.Module):
     """One side of prompts that a small transformer makes of both sides' tokens (UPT, Zang et al., arXiv 2210.07225).
 
-    Both are projected to a common width, pass one block of one head, CLIP's own (normalised before attention and MLP,
+    Both are projected to a common width, pass one block of one head, CLIP's own (normalized before attention and MLP,
     four times the width between, QuickGELU), and are projected back. Ours: the result is added to the tokens and the
     projections back start at zero, so that training starts from the tokens themselves; and every token sees all of
     both sides, where GRIP's code lets it see the one of the other side in the same place.
@@ -132,7 +132,7 @@ class PromptedEmbedding(nn.Module):
 
     Args:
         embedding: of the text encoder.
-        prompts: K tokens, learnt.
+        prompts: K tokens, learned.
         place: the first of the places.
     """
 
@@ -151,10 +151,10 @@ class PromptedPatches(nn.Module):
     """Embedded patches with prompts after the class token (VPT-shallow, Jia et al., ECCV 2022).
 
     Args:
-        before: the normalisation of patches and, until they are `settled`, of prompts.
-        prompts: K tokens, learnt.
+        before: the normalization of patches and, until they are `settled`, of prompts.
+        prompts: K tokens, learned.
         place: number of class tokens.
-        settled: whether the prompts are what the normalisation gives already.
+        settled: whether the prompts are what the normalization gives already.
     """
 
     def __init__(self, before: nn.Module, prompts: nn.Module, place: int, *, settled: bool = False) -> None:
@@ -167,7 +167,7 @@ class PromptedPatches(nn.Module):
         return torch.cat([x[:, : self.place], tokens.to(x).expand(x.shape[0], -1, -1), x[:, self.place :]], 1)
 
     def tokens(self) -> Float[Tensor, "K W"]:
-        """The prompts as they join the normalised patches."""
+        """The prompts as they join the normalized patches."""
         given = cast(Tensor, self.prompts())
         return given if self.settled else cast(Tensor, self.before(given))
 
@@ -177,7 +177,7 @@ class PromptedBlock(nn.Module):
 
     Args:
         block: of the transformer.
-        prompts: K tokens, learnt.
+        prompts: K tokens, learned.
         place: number of class tokens.
     """
 

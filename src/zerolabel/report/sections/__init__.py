@@ -1,7 +1,7 @@
 """The parts of the report, in the order of the page."""
 
 from zerolabel.report.sections import (
-    artefact,
+    artifact,
     audit,
     candidates,
     changes,
@@ -23,7 +23,7 @@ SECTIONS = (
     predictions.section,
     candidates.section,
     training.section,
-    artefact.section,
+    artifact.section,
     cost.section,
     cost.skipped,
     limits.section,

@@ -1,7 +1,7 @@
 """What was asked."""
 
 from zerolabel.report import statement
-from zerolabel.report.licences import licence
+from zerolabel.report.licenses import license
 from zerolabel.report.markup import TOP, Html, Section, bullets, code, details, figure, html, join, paragraph, table
 from zerolabel.report.run import Run
 
@@ -28,7 +28,7 @@ def _classes(names: tuple[str, ...]) -> Html:
 
 def _settings(run: Run) -> list[tuple[object, object]]:
     config = run.config
-    models = [f"{model}, licence: {licence(model)}" for model in config.get("vlm", ())]
+    models = [f"{model}, license: {license(model)}" for model in config.get("vlm", ())]
     known = (
         ("Images", config.get("images")),
         ("Held-out images", config.get("test_images")),
@@ -36,7 +36,7 @@ def _settings(run: Run) -> list[tuple[object, object]]:
         ("Candidate rule", statement.rule(run)),
         ("Learner", config.get("learner")),
         ("Student", statement.student(run)),
-        ("Scores spread over neighbours", "yes" if config.get("propagate") else "no"),
+        ("Scores spread over neighbors", "yes" if config.get("propagate") else "no"),
         ("Epochs", run.setting("epochs") or len(run.log) or None),
         ("Seed", run.setting("seed")),
         ("True labels, for measuring only", config.get("truth") or "none"),

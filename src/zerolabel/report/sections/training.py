@@ -20,7 +20,7 @@ def section(run: Run) -> Section | None:
         return None
     parts = [
         paragraph(
-            "None of these numbers reads a true label. Each loss is shown as it enters the sum that is minimised."
+            "None of these numbers reads a true label. Each loss is shown as it enters the sum that is minimized."
         ),
         *_alarms(run),
         _losses(run),

@@ -1,4 +1,4 @@
-"""The stage before annotation: the encoding model is adapted to the unlabelled images, where that is asked."""
+"""The stage before annotation: the encoding model is adapted to the unlabeled images, where that is asked."""
 
 from dataclasses import replace
 

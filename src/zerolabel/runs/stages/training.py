@@ -151,7 +151,7 @@ def make_room(file: Path, n_bytes: int) -> None:
 
 
 def spread(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
-    """The annotations with scores spread over neighbours in feature space, and the candidates that their rule makes."""
+    """The annotations with scores spread over neighbors in feature space, and the candidates that their rule makes."""
     human = targets.one_hot(annotations.labels, len(annotations.classes))
     given = torch.where(annotations.human[:, None], human, annotations.scores)
     scores = torch.where(annotations.human[:, None], human, propagate(given, features))

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from zerolabel.data.classes import Classes
-from zerolabel.vlms.chat.shapes import Said, normalise, said
+from zerolabel.vlms.chat.shapes import Said, normalize, said
 
 NONE = "none"
 CUT_OFF = "cut off"
@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The names that an answer may use: exact names before aliases, and these before normalised text.
+    """The names that an answer may use: exact names before aliases, and these before normalized text.
 
     Attributes:
         classes: names and aliases.
@@ -46,18 +46,18 @@ class Vocabulary:
         return {**aliases, **names}
 
     @cached_property
-    def normalised(self) -> dict[str, int]:
-        """The same by normalised text, for texts that mean one class alone."""
-        return _unique((normalise(word), c) for word, c in self.exact.items())
+    def normalized(self) -> dict[str, int]:
+        """The same by normalized text, for texts that mean one class alone."""
+        return _unique((normalize(word), c) for word, c in self.exact.items())
 
     def find(self, word: str) -> int | None:
         """The class that a word means; -1 for "none", None for an unknown one."""
         word = word.strip()
         if word in self.exact:
             return self.exact[word]
-        plain = normalise(word)
-        if plain in self.normalised:
-            return self.normalised[plain]
+        plain = normalize(word)
+        if plain in self.normalized:
+            return self.normalized[plain]
         return -1 if plain == NONE else None
 
     def read(self, text: str | None, choices: int) -> Answer:
@@ -100,4 +100,4 @@ def schema(names: Sequence[str], choices: int) -> dict[str, Any]:
     return {"type": "object", "properties": {"classes": items}, "required": ["classes"], "additionalProperties": False}
 
 
-__all__ = ["CUT_OFF", "FAILED", "NONE", "Answer", "Vocabulary", "normalise", "schema"]
+__all__ = ["CUT_OFF", "FAILED", "NONE", "Answer", "Vocabulary", "normalize", "schema"]

@@ -337,7 +337,7 @@ def _word(value: Any, known: Known) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """Case, width, underscores, hyphens, punctuation and further spaces do not make another name.
 
     What tells names apart stays: letters with their marks, digits, the point and the sign of a number, and the signs
@@ -356,4 +356,4 @@ def _tells(char: str) -> bool:
 
 _TELLING = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Sm", "Sc"}
 
-__all__ = ["Said", "normalise", "said", "unquoted"]
+__all__ = ["Said", "normalize", "said", "unquoted"]

@@ -80,14 +80,14 @@ def light_on_dark(pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"
     return torch.where(light, 1 - pictures, pictures)
 
 
-def standardise(pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
-    """Grey in 0..1 -> the model's input."""
+def standardize(pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """Gray in 0..1 -> the model's input."""
     mean: float = CONFIG["preprocess_cfg"]["mean"][0]
     deviation: float = CONFIG["preprocess_cfg"]["std"][0]
     return ((pictures - mean) / deviation).expand(-1, 3, -1, -1)
 
 
-def grey(image: Image.Image) -> Float[Tensor, "1 1 H W"]:
+def gray(image: Image.Image) -> Float[Tensor, "1 1 H W"]:
     """Any PIL image in 0..1; what is transparent becomes white, 16 bits become 8."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return torch.from_numpy(eight_bits(np.asarray(image)).astype(np.float32) / 255)[None, None]
@@ -104,9 +104,9 @@ def _within(height: int, width: int) -> tuple[int, int]:
 
 
 def preprocess(image: Image.Image) -> Float[Tensor, "3 H W"]:
-    """Grey, squared with its border's shade, resized, stretched, light ink on dark."""
+    """Gray, squared with its border's shade, resized, stretched, light ink on dark."""
     size: int = CONFIG["vision_cfg"]["image_size"]
-    picture = grey(image)
+    picture = gray(image)
     if max(picture.shape[-2:]) > LONGEST_SIDE:
         picture = F.interpolate(picture, _within(*picture.shape[-2:]), mode="bilinear", antialias=True)
     height, width = picture.shape[-2:]
@@ -114,7 +114,7 @@ def preprocess(image: Image.Image) -> Float[Tensor, "3 H W"]:
     left, top = (side - width) // 2, (side - height) // 2
     picture = F.pad(picture, (left, side - width - left, top, side - height - top), value=shade)
     picture = F.interpolate(picture, (size, size), mode="bicubic", antialias=True, align_corners=False)
-    return standardise(light_on_dark(stretch(picture.clamp(0, 1))))[0]
+    return standardize(light_on_dark(stretch(picture.clamp(0, 1))))[0]
 
 
 def build() -> open_clip.CLIP:

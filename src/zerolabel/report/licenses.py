@@ -1,4 +1,4 @@
-"""Licences of well-known annotators' weights, as their publishers state them."""
+"""Licenses of well-known annotators' weights, as their publishers state them."""
 
 UNKNOWN = "not known to zerolabel: see the model's own page"
 
@@ -14,14 +14,14 @@ _BY_PRETRAINED = (
 )
 
 
-def licence(model: str) -> str:
-    """The licence of a model's weights.
+def license(model: str) -> str:
+    """The license of a model's weights.
 
     Args:
         model: as `--vlm` names it, e.g. ``open_clip:ViT-B-32/laion2b_s34b_b79k``.
 
     Returns:
-        the licence's name, or `UNKNOWN`; a local folder or file is never guessed.
+        the license's name, or `UNKNOWN`; a local folder or file is never guessed.
     """
     for start, name in _BY_START:
         if model == start or model.startswith(start + ":"):

@@ -20,11 +20,11 @@ def section(run: Run) -> Section | None:
             ),
         ]
     )
-    return Section("artefact", "The classifier", body)
+    return Section("artifact", "The classifier", body)
 
 
 def files(run: Run) -> list[tuple[str, int]]:
-    """Name and size in bytes of the artefact's parts that exist."""
+    """Name and size in bytes of the artifact's parts that exist."""
     found = []
     for name in ("classifier.onnx", "classifier"):
         path = run.folder / name
