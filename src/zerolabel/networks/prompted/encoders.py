@@ -59,8 +59,8 @@ class Encoders(nn.Module):
         prompt: what is learned, see `kinds`: ``text``, tokens before a text; ``classwise``, the same with tokens of
             each class's own; ``conditional``, tokens that an image moves; ``classifier``, a weight of each class in
             place of its text; ``visual``, 16 tokens beside the patches; ``deep``, such tokens before every block;
-            ``both``, 4 of each side, coupled; ``norm``, scales and shifts of the image encoder's normalizations; ``lora``,
-            low-rank changes of both encoders' attention; ``adapter``, two layers over the image features.
+            ``both``, 4 of each side, coupled; ``norm``, scales and shifts of the image encoder's normalizations;
+            ``lora``, low-rank changes of both encoders' attention; ``adapter``, two layers over the image features.
         words: the text whose embeddings the tokens before a text start from (CoOp); empty draws `context` at random.
         context: number of random tokens.
         owners: class of each row of the texts that will be encoded, for ``classwise``.
