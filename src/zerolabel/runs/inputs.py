@@ -102,26 +102,25 @@ def check_unchanged(folder: Folder, config: Config) -> None:
 
 
 def check_labels(config: Config) -> None:
-    """See that the files that labels name are among the images, before anything is written.
+    """Read label files before anything is written; human labels must name images, the truth may name others.
 
     Raises:
-        InputError: they are not.
+        InputError: a file cannot be read, or human labels name images that are not there.
     """
-    sets = [ImageSet.open(config.images)]
+    if config.truth is not None:
+        unknown = (open_set.NAME,) if config.open_set else ()
+        Labels.read(config.truth, Classes((*config.classes, *unknown), (*config.aliases, *((),) * len(unknown))))
+    if config.few_shot is None:
+        return
+    images = ImageSet.open(config.images)
     more = () if config.append is None else open_annotations(config.append).file_names
-    held_out = [] if config.test_images is None else [ImageSet.open(config.test_images)]
-    unknown = (open_set.NAME,) if config.open_set else ()
-    for path, among, beside in ((config.few_shot, sets, ()), (config.truth, [*sets, *held_out], unknown)):
-        if path is None:
-            continue
-        classes = Classes((*config.classes, *beside), (*config.aliases, *((),) * len(beside)))
-        names = [*(name for images in among for name in images.file_names), *more]
-        labels = Labels.read(path, classes)
-        try:
-            labels.match(names, [""] * len(names))
-        except InputError:  # by their contents, which takes reading all images
-            hashes = [content_hash(images, i) for images in among for i in range(len(images))]
-            labels.match(names, hashes + [""] * len(more))
+    names = [*images.file_names, *more]
+    labels = Labels.read(config.few_shot, Classes(config.classes, config.aliases))
+    try:
+        labels.match(names, [""] * len(names))
+    except InputError:  # by their contents, which takes reading all images
+        hashes = [content_hash(images, i) for i in range(len(images))]
+        labels.match(names, hashes + [""] * len(more))
 
 
 def _count(folder: Folder, config: Config) -> str:
