@@ -78,7 +78,15 @@ RESULTS = {
     "adapt": ("adapted.safetensors",),
     "annotate": ("annotations.parquet",),
 }
-FIRST = ("config.json", "stages.json", "comparison.json", "request.json", "checkpoint", "run.json", "adapted.json")
+MARKS = {
+    "run": ("config.json", "stages.json", "train.safetensors", "model.safetensors", "metrics.json"),
+    "features": ("config.json", "annotations.parquet", "train-on-features", "predictions.parquet"),
+    "train": ("config.json", "annotations.parquet", "log.jsonl", "train.safetensors", "classifier.onnx"),
+    "compare": ("comparison.json", "log.jsonl", "train.safetensors", "probabilities", "run.json"),
+    "adapt": ("request.json", "pixels.npy", "checkpoint", "adapted.safetensors", "adapted.json"),
+    "annotate": ("config.json", "annotations.parts", "annotations.parquet", "stages.json", "skipped.csv"),
+}
+"""Files of which one is waited for before the kill."""
 
 
 def command(kind: str, change: str) -> list[str]:
@@ -152,18 +160,18 @@ class Outcome:
         return refused or (self.code == self.fresh_code == 0 and self.same is True)
 
 
-def kill(place: Path, process: subprocess.Popen[str], out: Path, pick: random.Random) -> str:
-    """End it and its workers at a random moment after a random one of its files is there, or let it end."""
-    mark, wait, until = pick.choice((*FIRST, "")), pick.random() * 0.3, time.monotonic() + 120
+def kill(kind: str, process: subprocess.Popen[str], out: Path, pick: random.Random) -> str:
+    """End it and its workers at a random moment after one of its files is there; it may have ended before."""
+    mark, wait, until = pick.choice(MARKS[kind]), pick.random() * 0.3, time.monotonic() + 120
     while process.poll() is None and time.monotonic() < until:
-        if mark and any(mark in str(path) for path in out.rglob("*")):
+        if any(mark in str(path) for path in out.rglob("*")):
             time.sleep(wait)
             break
-        time.sleep(0.01)
+        time.sleep(0.02)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    return f"{mark or 'the end'} + {wait:.2f} s"
+    return f"{mark} + {wait:.2f} s"
 
 
 def same_files(kind: str, a: Path, b: Path) -> bool:
@@ -179,7 +187,7 @@ def same_files(kind: str, a: Path, b: Path) -> bool:
 def kill_and_change(data: Path, place: Path, kind: str, change: str, pick: random.Random) -> Outcome:
     """Kill a command, change the data, go on, and do the same in a fresh folder."""
     shutil.copytree(data, place)
-    killed = kill(place, zerolabel(place, *COMMANDS[kind], "-o", "out"), place / "out", pick)
+    killed = kill(kind, zerolabel(place, *COMMANDS[kind], "-o", "out"), place / "out", pick)
     CHANGES[change](place, pick)
     again = [] if kind == "compare" else ["--resume"]
     code, told = here(place, *command(kind, change), "-o", "out", *again)
