@@ -143,6 +143,16 @@ def test_what_is_refused_replaces_nothing(bad, data, tmp_path):
     assert {path: path.read_bytes() for path in (place / "said").iterdir()} == before
 
 
+def test_a_finished_run_stays_where_annotations_of_other_pictures_would_overwrite_it(data, tmp_path):
+    place = shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(place / "said", place / "out")
+    rewrite(place, {20: 21, 21: 20})
+    before = {path: path.read_bytes() for path in (place / "out").iterdir()}
+    code, told = here(place, *COMMANDS["train"], "-o", "out", "--overwrite")
+    assert (code, "2 of 40 images in pics are not those" in told) == (2, True)
+    assert {path: path.read_bytes() for path in (place / "out").iterdir()} == before
+
+
 HOLDS = """
 import sys, time
 from pathlib import Path

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zerolabel.annotations import Annotations
+from zerolabel.annotations.agreement import unchanged
 from zerolabel.annotations.digest import Digest, content_hash, differing, of_annotations, of_data, of_images
 from zerolabel.annotations.files import open_annotations
 from zerolabel.data.classes import Classes
@@ -101,6 +102,17 @@ def check_unchanged(folder: Folder, config: Config) -> None:
     )
 
 
+def check_annotated(config: Config) -> None:
+    """See that annotations are of the images as they are, before a run that is there gives way to one on them.
+
+    Raises:
+        InputError: they are not.
+    """
+    if config.annotations is not None:
+        said, images = open_annotations(config.annotations), ImageSet.open(config.images)
+        unchanged(said, images, config.annotations, allow_changed=config.allow_changed)
+
+
 def check_labels(config: Config) -> None:
     """Read label files before anything is written; human labels must name images, the truth may name others.
 
@@ -142,4 +154,4 @@ def contents(path: str | os.PathLike[str]) -> dict[str, str]:
     return dict(zip(table["file_name"].to_pylist(), table["sha256"].to_pylist(), strict=True))
 
 
-__all__ = ["check_labels", "check_unchanged", "contents", "inputs", "record", "training_data"]
+__all__ = ["check_annotated", "check_labels", "check_unchanged", "contents", "inputs", "record", "training_data"]

@@ -9,7 +9,7 @@ from zerolabel import report
 from zerolabel.annotations.candidates import check_enough
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import seconds, write_json
-from zerolabel.runs.inputs import check_labels, check_unchanged
+from zerolabel.runs.inputs import check_annotated, check_labels, check_unchanged
 from zerolabel.runs.outcome import check_truth
 from zerolabel.runs.stages.adaptation import adapt_encoder
 from zerolabel.runs.stages.annotation import annotate_held_out, annotate_images
@@ -43,7 +43,9 @@ def begun(context: Context, *, resume: bool, overwrite: bool) -> Iterator[None]:
             cannot be loaded.
     """
     gives_way = context.folder.look(context.config, resume=resume, overwrite=overwrite)
-    if not gives_way:
+    if gives_way:
+        check_annotated(context.config)
+    else:
         check_unchanged(context.folder, context.config)
     check_labels(context.config)
     prepare(context)
