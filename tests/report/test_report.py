@@ -262,7 +262,9 @@ def test_two_classes_and_a_thousand(run_copy: Path, n_classes: int) -> None:
         votes=votes,
         scores=torch.full((n, n_classes), 1 / n_classes),
         candidates=candidates,
-        labels=torch.tensor([1] + [-1] * (n - 1)),
+        labels=torch.tensor(
+            [-1, 1] + [-1] * (n - 2)
+        ),  # a label is a candidate set of one, so another image than the first
         annotators=tuple(Annotator("open_clip:ViT-B-32/openai", "", f"view {i} of a {{}}") for i in range(a)),
         rule="union",
     ).save(run_copy / "annotations.parquet")

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zerolabel.annotations import Annotations
-from zerolabel.annotations.agreement import unchanged
 from zerolabel.annotations.digest import Digest, content_hash, differing, of_annotations, of_data, of_images
 from zerolabel.annotations.files import open_annotations
+from zerolabel.annotations.image_check import unchanged
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, sha256
 from zerolabel.data.label_files import Labels
