@@ -195,7 +195,7 @@ def run_tasks(plan: Plan, place: Place) -> dict[str, Any]:
     name, *texts_of = plan.options
     options = parse_solver(name, texts_of) if name != "zero_shot" else {}
     encoder, classes = vlms.load(place.vlm or plan.vlm, best_device(place.device)), load_classes(place.data.classes)
-    templates = vlms.templates(plan.vlm, plan.templates)
+    templates = vlms.templates(place.vlm or plan.vlm, plan.templates)
     images = ImageSet.open(str(place.data.images("test")))
     done = annotate(images, encoder, classes, templates, cache=place.cache)
     texts, features = text_features(encoder, classes, templates), done.features.clone()

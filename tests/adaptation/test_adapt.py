@@ -265,7 +265,7 @@ def test_a_truth_of_other_images_is_told_before_anything_is_learned(pool, call, 
     other = tmp_path / "other.csv"
     other.write_text("file_name,label\nnowhere.png,1\n")
     code, _, err = call("adapt", pool / "pool.txt", *CLASSES, "--truth", other, "-o", tmp_path / "adapted")
-    assert code == 2 and "nowhere.png" in err and not (tmp_path / "adapted").exists()
+    assert code == 2 and "the class of none of the images" in err and not (tmp_path / "adapted").exists()
 
 
 @pytest.mark.parametrize("method", SUPERVISED)
@@ -282,7 +282,7 @@ def test_few_labels_are_what_supervised_methods_learn_from(method, pool, call, t
     use = ["annotate", pool / "pool.txt", *CLASSES[:2], "--vlm", f"adapted:{out}", "-o", tmp_path / "again"]
     assert call(*use)[0] == 0
     annotations = Annotations.load(tmp_path / "again" / "annotations.parquet")
-    assert accuracy(annotations, pool / "pool.csv") > (0.75 if method == "linear-probe" else 0.93)
+    assert accuracy(annotations, pool / "pool.csv") > (0.75 if method == "linear-probe" else 0.9)
     if method == "cocoop":
         assert "too slow to deploy" in call("export", out, "-o", tmp_path / "c.onnx")[2]
         return

@@ -100,7 +100,7 @@ def test_scoring_in_chunks_changes_nothing(encoder, monkeypatch):
     features = functional.normalize(torch.randn(23, 16, generator=torch.Generator().manual_seed(0)), dim=1)
     texts = text_features(encoder, CLASSES, TEMPLATES)
     votes, scores = score(encoder, features, texts)
-    monkeypatch.setattr("zerolabel.annotate.text_features.ENTRIES", 5 * 4)
+    monkeypatch.setattr(sys.modules[text_features.__module__], "ENTRIES", 5 * 4)
     again = score(encoder, features, texts)
     assert torch.equal(again[0], votes)
     assert torch.allclose(again[1], scores, atol=1e-6)
@@ -237,7 +237,7 @@ KILLED = """
     from zerolabel import vlms
     from zerolabel.annotate import annotate
     from zerolabel.data.images import ImageSet
-    from zerolabel.vlms.prompts import Classes
+    from zerolabel.data.classes import Classes
     zerolabel.annotate.feature_cache.SHARD = 16
     def slowly(steps):
         for step in steps:

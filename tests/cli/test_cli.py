@@ -83,7 +83,7 @@ BAD = {
     f"{RUN} --test nowhere": "there is no folder or list of images nowhere",
     f"{RUN} --truth nothing.csv": "there are no labels nothing.csv",
     f"{RUN} --truth classless.csv": "unknown class 'zebra'",
-    f"{RUN} --truth strange.csv": "first none.png",
+    f"{RUN} --truth strange.csv": "the class of none of the images",
     f"{RUN} --truth unlabeled.csv": "the class of none of the images",
     f"{RUN} --few-shot strange.csv": "first none.png",
     f"{RUN} -o half": "half holds another run",

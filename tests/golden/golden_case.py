@@ -5,6 +5,9 @@ import torch
 from reference import reference
 from torch import Tensor
 
+BRITISH = {"labelled": "labeled", "neighbours": "neighbors"}
+"""How the files spell names that this project spells otherwise."""
+
 
 class Case:
     """The arrays of one case as tensors: ``case["start.enc.weight"]``, or ``case.logits``; single numbers as such."""
@@ -30,6 +33,12 @@ def load(name: str) -> dict[str, Case]:
     found: dict[str, dict[str, Tensor]] = {}
     with np.load(reference("golden", f"{name}.npz"), allow_pickle=False) as stored:
         for key in stored.files:
-            case, _, array = key.partition(".")
+            case, _, array = _american(key).partition(".")
             found.setdefault(case, {})[array] = torch.from_numpy(stored[key])
     return {case: Case(case, arrays) for case, arrays in found.items()}
+
+
+def _american(name: str) -> str:
+    for british, american in BRITISH.items():
+        name = name.replace(british, american)
+    return name

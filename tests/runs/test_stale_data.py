@@ -188,13 +188,6 @@ def test_two_commands_in_one_folder(kind, data, tmp_path):
     assert os.listdir(place / "out") == []
 
 
-@pytest.mark.parametrize("rule", ["union", "topk:5", "votes:9", "ratio:0.5", "mass:0.9"])
-def test_candidates_that_propagation_replaces_are_told(rule, data):
-    command = ["run", "pics", "-c", COMMANDS["run"][3], "--vlm", "glyphs", "--candidates", rule, "--dry-run", *SHORT]
-    assert f"note: --candidates {rule} does not reach the student" in here(data, *command, "-o", "new")[1]
-    assert "note:" not in here(data, *command, "-o", "new", "--no-propagate")[1]
-
-
 def test_hashes_of_images_see_names_order_and_content(data, tmp_path):
     images = ImageSet.open(data / "pics")
     whole = of_images(images)

@@ -86,8 +86,10 @@ def test_votes_are_what_the_model_says(annotate, tmp_path):
     assert len(annotations) == len(LEVELS)
 
 
-def test_random_weights_give_abstentions_with_reasons(annotate, tmp_path):
-    _, answers = annotate(tiny_llava.write(tmp_path / "random", trained=False), "--answer-tokens", 8)
-    assert len(answers) == len(LEVELS)
-    for row in answers:
-        assert row["reason"] or set(row["classes"].split(";")) <= {"dark", "bright"}
+def test_random_weights_end_with_the_reason(annotate, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        annotate(tiny_llava.write(tmp_path / "random", trained=False), "--answer-tokens", 8)
+    assert end.value.code == 2
+    assert "11 of 11 answers were cut off before their end: raise --answer-tokens" in " ".join(
+        capsys.readouterr().err.split()
+    )

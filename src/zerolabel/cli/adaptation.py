@@ -122,10 +122,13 @@ def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None",
     """Class ids that a person gave, -1 elsewhere; the truth is only seen to fit, before anything is learned.
 
     Raises:
-        InputError: the truth, or the few labels, name images that are not there.
+        InputError: the truth labels none of the images, or the few labels name images that are not there.
     """
+    from zerolabel.data.label_files import places_known
+
     if judges is not None:
-        judges.match(said.file_names, said.sha256, sorted(set(images.file_names) - set(said.file_names)), subset=True)
+        skipped = sorted(set(images.file_names) - set(said.file_names))
+        places_known(judges.match(said.file_names, said.sha256, skipped, subset=True), judges.path)
     return said.labels if human is None else human.match(said.file_names, said.sha256)
 
 

@@ -37,11 +37,11 @@ def simulate(
     from zerolabel.cli import tables
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet, pixels
-    from zerolabel.data.label_files import Labels
+    from zerolabel.data.label_files import Labels, places_known
     from zerolabel.diagnostics.agreement import mean_candidates
     from zerolabel.evaluation.metrics import accuracy as share_right
     from zerolabel.evaluation.metrics import candidate_coverage
-    from zerolabel.experiments.simulation import Images, Weak, check_kind, long_tailed, places_known, read_confusion
+    from zerolabel.experiments.simulation import Images, Weak, check_kind, long_tailed, read_confusion
     from zerolabel.experiments.simulation import simulate as make
     from zerolabel.runs.planning import choose_size
 

@@ -126,6 +126,23 @@ class Labels:
         return found
 
 
+def places_known(labels: Int[Tensor, " N"], source: object, which: str = "images") -> Int[Tensor, " K"]:
+    """Places of the images whose class is known, of N class ids that are -1 elsewhere.
+
+    Args:
+        labels: what `Labels.match` returned.
+        source: what messages call the file of labels.
+        which: what messages call the images.
+
+    Raises:
+        InputError: no class is known.
+    """
+    known = (labels >= 0).nonzero()[:, 0]
+    if not len(known):
+        raise InputError(f"the labels {source} give the class of none of the {which}; give their labels.")
+    return known
+
+
 class _Finder:
     """From the name of a labeled file to the images it means."""
 

@@ -14,7 +14,7 @@ from zerolabel.annotations.files import open_annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
-from zerolabel.data.label_files import Labels
+from zerolabel.data.label_files import Labels, places_known
 from zerolabel.errors import InputError
 from zerolabel.errors.redaction import redacted_data
 from zerolabel.files.plain_json import dumps
@@ -140,7 +140,7 @@ def true_labels(
     found = Labels.read(comparison.truth, Classes(annotations.classes)).match(names, digests, subset=True)
     pool = found[: len(annotations)]
     judged = pool if comparison.test is None else found[len(annotations) :]
-    if not bool((judged >= 0).any()):
-        whose = "images" if comparison.test is None else f"held-out images in {comparison.test}"
-        raise InputError(f"the labels {comparison.truth} give the class of none of the {whose}; give their labels.")
+    places_known(
+        judged, comparison.truth, "images" if comparison.test is None else f"held-out images in {comparison.test}"
+    )
     return pool, judged

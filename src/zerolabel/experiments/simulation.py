@@ -67,18 +67,6 @@ class Images:
         return made if not isinstance(candidates, str) else made.with_candidates(parse_rule(rule)(made), rule)
 
 
-def places_known(labels: Int[Tensor, " N"], truth: str) -> Int[Tensor, " K"]:
-    """Places of the images whose class is known; ``truth`` is what messages call its source.
-
-    Raises:
-        InputError: there are none.
-    """
-    known = (labels >= 0).nonzero()[:, 0]
-    if not len(known):
-        raise InputError(f"the labels {truth} give the class of none of the images; give their labels.")
-    return known
-
-
 def flip_uniformly(
     labels: Int[Tensor, " N"], n_classes: int, q: float, eta: float, generator: torch.Generator
 ) -> Bool[Tensor, "N C"]:

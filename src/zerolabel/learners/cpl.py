@@ -104,4 +104,4 @@ class CPL(Learner):
     def training_step(self, batch: Batch) -> Losses:
         """``-log sum_{j in S} w_j p_j``."""
         logits, sets = self.network(batch.views[0]), self.sets[batch.index]
-        return {"partial": losses.partial_cross_entropy(logits, sets, self.weight[batch.index])}
+        return {"partial": losses.partial_cross_entropy(logits, sets, self.weight[batch.index], full_sets=True)}

@@ -12,11 +12,10 @@ from torch import Tensor
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
 from zerolabel.data.classes import Classes
-from zerolabel.data.label_files import Labels
+from zerolabel.data.label_files import Labels, places_known
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics import alarms
 from zerolabel.diagnostics.agreement import mean_candidates
-from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
 from zerolabel.evaluation.equity import equity, estimated
 from zerolabel.runs.config import Config
@@ -204,9 +203,7 @@ def check_truth(config: Config, annotated: Annotated, held_out: Annotated | None
     """
     truth = true_labels(config, annotated, held_out)
     judged = truth if held_out is None else truth[len(annotated.annotations) :]
-    if not bool((judged >= 0).any()):
-        which = "images" if held_out is None else f"held-out images in {config.test_images}"
-        raise InputError(f"the labels {config.truth} give the class of none of the {which}; give their labels.")
+    places_known(judged, config.truth, "images" if held_out is None else f"held-out images in {config.test_images}")
 
 
 def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Float[Tensor, "N C"]:
