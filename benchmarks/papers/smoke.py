@@ -21,6 +21,7 @@ from benchmarks.papers.numpy_files import Raw
 from benchmarks.papers.plans import ONE, PHOTO, Options, Plan, Tasks
 from benchmarks.papers.protocols import plans
 from benchmarks.papers.tables import Cell
+from tools.tiny_clip import TINY
 from tools.tiny_clip import write as write_model
 from zerolabel import cli, networks, vlms
 from zerolabel.adaptation import Request
@@ -131,8 +132,8 @@ class Smoke:
 
     @cached_property
     def vlm(self) -> str:
-        """The model."""
-        return write_model(self.folder / "model")
+        """The model; as many tokens as CLIP's, so that the papers' learned prompts have room."""
+        return write_model(self.folder / "model", {**TINY, "text_cfg": {**TINY["text_cfg"], "context_length": 77}})
 
     def place(self) -> Place:
         """Where the next plan runs."""
