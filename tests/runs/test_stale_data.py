@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kill_and_change import COMMANDS, SHORT, here, picture, write_data
+from kill_and_change import COMMANDS, here, picture, write_data
 
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.digest import differing, of_annotations, of_images
