@@ -53,7 +53,7 @@ EPOCHS_OF_LARGE_SETS = {"BirdSong": 25, "Italian": 10}
 OPTIONS: dict[str, Any] = {"view": "weak", "queue": 1024}
 """Of the learners that know them: one view as in the papers, and a queue that is made for sets of this size."""
 IN_EPOCHS = ("warm_up", "ramp", "interval", "delay")
-"""Hyper-parameters that count epochs, where they are whole numbers."""
+"""Hyper-parameters that count epochs."""
 WORK = Path("build/benchmarks/realworld_partial")
 RESULTS = Path("benchmarks/results/realworld_partial.json")
 KEYS = ("data", "network", "learner", "split")

@@ -1,3 +1,4 @@
+from dataclasses import fields
 from typing import Literal
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS
-from zerolabel.options import convert, describe, keyword_types
+from zerolabel.options import convert, defaults, describe, keyword_types
 from zerolabel.training.settings import Settings, check_device, find_learner, make_settings, parse
 
 
@@ -50,6 +51,20 @@ def test_every_hyper_parameter_has_a_type_that_can_be_set():
         assert all(describe(kind) for kind in keyword_types(learner).values())
     with pytest.raises(InputError, match="did you mean 'coreg'"):
         find_learner("corge")
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_no_argument_of_a_learner_is_named_as_a_training_setting(name):
+    assert not set(defaults(LEARNERS[name])) & {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_each_kind_of_argument_has_one_unit(name):
+    for argument, default in defaults(LEARNERS[name]).items():
+        if argument in ("warm_up", "ramp", "delay", "interval"):
+            assert type(default) is int, f"{argument} is a number of epochs"
+        if argument.endswith("share"):
+            assert isinstance(default, float) and 0 <= default <= 1, f"{argument} is a share"
 
 
 def test_settings_stay_in_their_ranges():

@@ -32,7 +32,7 @@ from zerolabel.data.classes import load_classes
 from zerolabel.data.images import ImageSet, pixels
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.errors import InputError
-from zerolabel.options import keyword_types
+from zerolabel.options import defaults
 from zerolabel.training import predict, train
 from zerolabel.training.loop import launch
 from zerolabel.training.settings import find_learner, make_settings, parse
@@ -43,7 +43,7 @@ SHORT: dict[str, object] = {
     "warm_up": 1, "delay": 0, "ramp": 1, "queue": 16, "embedding": 8, "rounds": 2, "k": 2, "neighbors": 2,
     "batch_size": 6,
 }  # fmt: skip
-"""What is set smaller, where a method has it; a `warm_up` that is a share of the epochs stays."""
+"""What is set smaller, where a method has it as a whole number."""
 VIEWS = ("--no-flip", "--strong", "--size")
 """Options that do not decide which code of this package learns, beside the epochs."""
 
@@ -95,8 +95,8 @@ def shortened(plan: Plan) -> Plan:
     if name is None:
         return plan
     plain, chosen = pairs(plan.options)
-    own = keyword_types(find_learner(name))
-    fitting = {k: v for k, v in SHORT.items() if k == "batch_size" or own.get(k) in (int, int | float)}
+    own = defaults(find_learner(name))
+    fitting = {k: v for k, v in SHORT.items() if k == "batch_size" or type(own.get(k)) is int}
     chosen = {k: v for k, v in chosen.items() if k in own} | {k: str(v) for k, v in fitting.items()}
     plain = {k: v for k, v in plain.items() if k not in VIEWS} | {"--epochs": "2"}
     if plan.kind != "adapt":

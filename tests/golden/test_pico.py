@@ -15,7 +15,7 @@ def test_four_steps(size: str, phase: str, make_annotations) -> None:  # type: i
     n, n_classes = case.sets.shape
     annotations = make_annotations(torch.zeros(n, 0, dtype=torch.long), n_classes, candidates=case.sets.bool())
     (entries, dimension), network = case["start.queue"].shape, network_of(case, "start")
-    momenta = {"prototype_momentum": case.prototype_momentum, "momentum": case.key_momentum}
+    momenta = {"prototype_momentum": case.prototype_momentum, "ema_momentum": case.key_momentum}
     learner = PiCO(network, annotations, queue=entries, embedding=dimension, **momenta).train()
     start_contrast(learner.contrast, network, case)
     learner.prototypes.vectors.copy_(case["start.prototypes"])

@@ -62,11 +62,11 @@ def test_losses_and_weights_of_a_step(name: str, make_annotations, monkeypatch: 
     for k, (_, side) in enumerate(sides_of(learner)):
         logits = seen[k][0].detach()
         p, other = logits.softmax(1), seen[1 - k][0].detach().softmax(1)
-        late = case.epoch / 600 > learner.late
+        late = case.epoch / 600 > learner.late_share
         reliable, _ = learner.believe(chosen[k], batch.index, p, other, logits, side, late)
         assert torch.equal(reliable, case[f"reliable_{k + 1}"].bool())
         assert reliable.sum() == case.reliable_count[k]
-    terms = learner.train().co_step(chosen, w, beta, case.epoch / 600 > learner.late, batch)
+    terms = learner.train().co_step(chosen, w, beta, case.epoch / 600 > learner.late_share, batch)
     weights = {"weak": 1.0, "unreliable_weak": beta, "unreliable_strong": beta * w}
     for k, number in (("a", 1), ("b", 2)):
         for loss in LOSSES:

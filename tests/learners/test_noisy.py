@@ -108,7 +108,7 @@ def test_elr_moves_its_running_predictions_first_and_never_a_persons(world) -> N
 
 
 def test_elr_plus_takes_its_targets_from_the_copy_of_the_other_network(world) -> None:  # type: ignore[no-untyped-def]
-    options = {"mixup": 0.0, "momentum": 0.9, "momentum_ramp": 0, "memory": 0.6, "weight": 2.0}
+    options = {"mixup": 0.0, "ema_momentum": 0.9, "ema_ramp_steps": 0, "memory": 0.6, "weight": 2.0}
     learner = learner_of(ELRPlus, world, human_of(world, at1=3), **options)
     first = epoch_of(learner, 0)
     for copy, network in ((learner.copy, learner.network), (learner.peer_copy, learner.peer)):
@@ -131,7 +131,7 @@ def test_elr_plus_takes_its_targets_from_the_copy_of_the_other_network(world) ->
 
 
 def test_elr_plus_copies_follow_every_step(world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(ELRPlus, world, momentum=0.9, momentum_ramp=0)
+    learner = learner_of(ELRPlus, world, ema_momentum=0.9, ema_ramp_steps=0)
     passes = iter(learner.passes(Epoch(0, 0.0, lambda _: torch.zeros(0, 4))))
     one, before = next(passes), learner.copy.copy.head.weight.clone()
     for progress, kept in ((0.0, 1.0), (0.5, 0.9)):
@@ -174,7 +174,7 @@ def test_elr_plus_weighs_labels_of_a_hundred_classes_alone(make_annotations) -> 
 
 @pytest.mark.parametrize(("ramp", "progress", "expected"), [(0.0, 0.0, 1), (0.5, 0.25, exp(-1.25)), (0.5, 0.8, 1)])
 def test_elr_plus_ramp(ramp: float, progress: float, expected: float, world) -> None:  # type: ignore[no-untyped-def]
-    assert learner_of(ELRPlus, world, ramp=ramp).rise(progress) == pytest.approx(expected)
+    assert learner_of(ELRPlus, world, ramp_share=ramp).rise(progress) == pytest.approx(expected)
 
 
 # Co-teaching and JoCoR -------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def plain() -> dict[str, float]:
         (TruncatedGCE, {"warm_up": 10, "interval": 5}, 0.1),
         (SCE, {}, 0.0),
         (ELR, {}, 0.1),
-        (ELRPlus, {"momentum": 0.97, "momentum_ramp": 0}, 0.05),
+        (ELRPlus, {"ema_momentum": 0.97, "ema_ramp_steps": 0}, 0.05),
         (CoTeaching, {"noise_rate": 0.5}, 0.05),
         (JoCoR, {"noise_rate": 0.5}, 0.05),
         (DivideMix, {"warm_up": 12}, 0.1),

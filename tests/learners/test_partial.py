@@ -298,7 +298,7 @@ def test_some_moves_takes_whole_images() -> None:
 def test_dirk_learns_its_teachers_rectified_prediction(world) -> None:  # type: ignore[no-untyped-def]
     labels = torch.full((len(world.truth),), -1)
     labels[8] = 2
-    learner = learner_of(DIRK, world.annotations.with_labels(labels), momentum=0.5)
+    learner = learner_of(DIRK, world.annotations.with_labels(labels), ema_momentum=0.5)
     (one,) = epoch_of(learner, 0)
     with torch.no_grad():
         learner.network.head.weight.mul_(0.5)
@@ -500,7 +500,7 @@ def test_identifying_the_label_beats_averaging_where_sets_are_large(make_annotat
 def test_dirk_ref_trains_and_resumes(world, tmp_path) -> None:  # type: ignore[no-untyped-def]
     def make() -> DIRK:
         torch.manual_seed(0)
-        small = {"momentum": 0.9, "queue": 64, "embedding": 16}
+        small = {"ema_momentum": 0.9, "queue": 64, "embedding": 16}
         return DIRK(build("mlp", 4, 12), world.annotations, contrast_weight=1.0, **small)
 
     how = Settings(epochs=10, batch_size=64, lr=0.05, precision="float32", device="cpu")

@@ -67,7 +67,7 @@ def test_alim_onehot_leaves_the_set_where_mu_lets_it(annotated, monkeypatch) -> 
 
 
 def test_alim_mu_is_an_entry_of_the_sorted_ratios(annotated) -> None:  # type: ignore[no-untyped-def]
-    learner = ALIM(mirror(2), annotated([[1, 0]] * 5), noise_rate=0.5, warm_up=0.0, queue=4, embedding=2)
+    learner = ALIM(mirror(2), annotated([[1, 0]] * 5), noise_rate=0.5, warm_up_share=0.0, queue=4, embedding=2)
     learner.margin.copy_(torch.tensor([0.9, 0.1, 5.0, 0.4, 0.6]))
     for rate, mu in ((0.5, 0.6), (0.3, 0.4), (0.0, 0.0), (0.9, 1.0)):  # floor(5 rate) is 2, 1, none, 4: capped at 1
         learner.noise_rate = rate
@@ -215,7 +215,7 @@ def test_pop_drops_what_is_below_a_share_of_the_best(annotated) -> None:  # type
 def test_fredis_adds_the_best_and_drops_the_farthest(annotated) -> None:  # type: ignore[no-untyped-def]
     """Class 2 of image 0 is the best and no candidate; of its candidates both are farther away than any other's."""
     sets = [[1, 1, 0], [1, 1, 0], [1, 0, 1]] + [[1, 0, 0]] * 27
-    learner = FREDIS(mirror(3), annotated(sets), theta=0.01, change_size=2, ratio=2)
+    learner = FREDIS(mirror(3), annotated(sets), theta=0.01, change_size=2, dropped_per_added=2)
     assert learner.change_size == 2
     learner.posterior.copy_(torch.tensor([[0.1, 0.2, 0.7], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]] + [[0.8, 0.1, 0.1]] * 27))
     learner.correct()

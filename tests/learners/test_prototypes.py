@@ -113,7 +113,7 @@ def test_own_key_and_same_label_against_loops(world) -> None:  # type: ignore[no
 def test_alim_target_and_mu_against_the_loop(world, target: str) -> None:  # type: ignore[no-untyped-def]
     human = torch.full((len(world.truth),), -1)
     human[2] = 3
-    learner = learner_of(ALIM, world.annotations.with_labels(human), variant=target, noise_rate=0.3, warm_up=0.2)
+    learner = learner_of(ALIM, world.annotations.with_labels(human), variant=target, noise_rate=0.3, warm_up_share=0.2)
     learner.margin.copy_(torch.rand(len(learner.margin)) * 2)
     rows = [i for i in range(len(human)) if human[i] < 0]
     ordered = sorted(float(learner.margin[i]) for i in rows)
@@ -133,7 +133,10 @@ def test_alim_target_and_mu_against_the_loop(world, target: str) -> None:  # typ
 
 
 def test_alim_keeps_to_the_sets_in_warm_up_and_without_noise(world) -> None:  # type: ignore[no-untyped-def]
-    for given, number in (({"warm_up": 0.5, "noise_rate": 0.9}, 4), ({"warm_up": 0.1, "noise_rate": 0.0}, 4)):
+    for given, number in (
+        ({"warm_up_share": 0.5, "noise_rate": 0.9}, 4),
+        ({"warm_up_share": 0.1, "noise_rate": 0.0}, 4),
+    ):
         learner = learner_of(ALIM, world.annotations, variant="onehot", **given)
         learner.margin.copy_(torch.rand(len(learner.margin)))
         learner.margin[0] = 0.0  # the least: quantile 0
@@ -189,7 +192,7 @@ def test_irnet_reads_further_views_without_a_trace(world) -> None:  # type: igno
     statistics = []
     for warm_up in (0.0, 1.0):
         torch.manual_seed(3)
-        learner = IRNet(build("light", 4, 16), annotations, warm_up=warm_up, threshold=-2.0, **SMALL).train()
+        learner = IRNet(build("light", 4, 16), annotations, warm_up_share=warm_up, threshold=-2.0, **SMALL).train()
         learner.prototypes.vectors.copy_(torch.nn.functional.normalize(torch.randn(4, 8), dim=1))
         before = learner.candidates.clone()
         step_of(learner, 4)(Batch(torch.arange(8), tuple(x)))

@@ -79,7 +79,7 @@ PAPERS = {  # what the released code of Co-Reg has, by hand
     "warm_up": 50, "entropy_weight": 1, "evidence": "sets", "full_sets": False, "floor": 1e-5, "temperature": 0.5,
     "threshold": 0.5, "history": 5, "mixup": 4, "unlabeled_weight": 1, "squared_error": "mean", "ramp": 16,
     "ramp_by": "batch", "restart": True, "repeats": False, "labeling": "separate", "prototype_weight": 0.1,
-    "contrast_weight": 0.1, "delay": 10, "embedding": 128, "queue": 8192, "momentum": 0.999, "balance": 0,
+    "contrast_weight": 0.1, "delay": 10, "embedding": 128, "queue": 8192, "ema_momentum": 0.999, "balance": 0,
     "prototype_momentum": 0.999, "prototype_temperature": 0.3, "contrast_temperature": 0.07, "prior": "uniform",
     "alignment": "running", "alignment_batch": 256, "align_batches": False, "co_pseudo_labels": True,
     "contrast": "noisy", "unlabeled_split": True,

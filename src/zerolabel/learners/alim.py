@@ -44,7 +44,7 @@ class ALIM(Learner):
     Args:
         variant: "scale" for soft targets, "onehot" for one class.
         noise_rate: eta; none estimates it from the annotations.
-        warm_up: share of the training before the sets are softened.
+        warm_up_share: share of the training before the sets are softened.
         contrast_weight: of the contrastive term.
         mixup_weight: of the term on mixed images.
         mixup: parameter of the Beta distribution; 0 does not mix.
@@ -56,7 +56,7 @@ class ALIM(Learner):
         temperature: of the contrastive similarities.
         embedding: dimension of z.
         queue: entries of the contrastive queue.
-        momentum: of the momentum copy.
+        ema_momentum: of the momentum copy.
     """
 
     views = ("weak", "strong")
@@ -70,7 +70,7 @@ class ALIM(Learner):
         *,
         variant: Literal["scale", "onehot"] = "scale",
         noise_rate: float | None = None,
-        warm_up: float = 0.08,
+        warm_up_share: float = 0.08,
         contrast_weight: float = 0.5,
         mixup_weight: float = 1.0,
         mixup: float = 4.0,
@@ -82,16 +82,16 @@ class ALIM(Learner):
         temperature: float = 0.07,
         embedding: int = 128,
         queue: int = 8192,
-        momentum: float = 0.999,
+        ema_momentum: float = 0.999,
     ) -> None:
         super().__init__(network, annotations)
         if variant not in ("scale", "onehot"):
             raise InputError(f"variant '{variant}': ALIM has none of that name{nearest(variant, ('scale', 'onehot'))}")
-        self.variant, self.warm_up, self.delay, self.temperature = variant, warm_up, delay, temperature
+        self.variant, self.warm_up_share, self.delay, self.temperature = variant, warm_up_share, delay, temperature
         self.noise_rate = noise.noise_rate(noise_rate, noise.candidate_noise, annotations)
         self.contrast_weight, self.mixup_weight, self.mixup = contrast_weight, mixup_weight, mixup
         self.inertia, self.final_inertia, self.prototype_temperature = inertia, final_inertia, prototype_temperature
-        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
+        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=ema_momentum)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
         self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
         self.register_buffer("margin", torch.ones(len(annotations)))
@@ -100,7 +100,7 @@ class ALIM(Learner):
         """One pass over the images that have candidates, with the mu of the epoch before."""
         if epoch.number == 0:
             self.contrast.start(self.network)
-        softened = epoch.progress >= self.warm_up and epoch.number > self.delay
+        softened = epoch.progress >= self.warm_up_share and epoch.number > self.delay
         rows = self.candidates.any(1) & (self.labels < 0)
         mu = targets.lower_quantile(self.margin[rows], self.noise_rate, cap=1.0) if self.noise_rate > 0 else 0.0
         self.figures = {"mu": mu if softened else 0.0}

@@ -93,7 +93,7 @@ class CoReg(Learner):
         delay: epochs after warm-up before the last two losses join.
         embedding: dimension of z.
         queue: entries of the contrastive queue.
-        momentum: of the momentum copies.
+        ema_momentum: of the momentum copies.
         prototype_momentum: of the prototypes.
         prototype_temperature: of the prototype similarities.
         contrast_temperature: of the contrastive similarities.
@@ -140,7 +140,7 @@ class CoReg(Learner):
         delay: int = 10,
         embedding: int = 128,
         queue: int = 8192,
-        momentum: float = 0.999,
+        ema_momentum: float = 0.999,
         prototype_momentum: float = 0.999,
         prototype_temperature: float = 0.3,
         contrast_temperature: float = 0.07,
@@ -169,7 +169,7 @@ class CoReg(Learner):
         self.align_batches = align_batches and self.aligned
         self.register_buffer("prior", targets.class_prior(self.scores, prior if self.aligned else "uniform"))
         self.peer = twin(network)
-        side = partial(Side, history=history, embedding=embedding, queue=queue, momentum=momentum)
+        side = partial(Side, history=history, embedding=embedding, queue=queue, momentum=ema_momentum)
         shape = (len(annotations), len(annotations.classes))
         self.side, self.peer_side = (side(one, shape) for one in self.networks)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)

@@ -27,22 +27,22 @@ class CRDPLL(Learner):
 
     Args:
         consistency: lambda, the final weight of the second term.
-        ramp: share of the training over which lambda rises to it.
+        ramp_share: share of the training over which lambda rises to it.
     """
 
     views = ("weak", "strong", "strong")
     confidence: Float[Tensor, "N C"]
 
     def __init__(
-        self, network: Network, annotations: Annotations, *, consistency: float = 1.0, ramp: float = 0.5
+        self, network: Network, annotations: Annotations, *, consistency: float = 1.0, ramp_share: float = 0.5
     ) -> None:
         super().__init__(network, annotations)
-        self.consistency, self.ramp = consistency, ramp
+        self.consistency, self.ramp_share = consistency, ramp_share
         self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have candidates."""
-        weight = self.consistency * (min(epoch.progress / self.ramp, 1.0) if self.ramp else 1.0)
+        weight = self.consistency * (min(epoch.progress / self.ramp_share, 1.0) if self.ramp_share else 1.0)
         yield Pass(partial(self.training_step, weight), (self.labeled,))
 
     def training_step(self, weight: float, batch: Batch) -> Losses:

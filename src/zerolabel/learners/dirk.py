@@ -38,7 +38,7 @@ class DIRK(Learner):
     """A slow teacher gives targets in which no class outside the set exceeds a candidate.
 
     Args:
-        momentum: of the teacher.
+        ema_momentum: of the teacher.
         contrast_weight: of the contrastive term; 0 is DIRK, 1 is DIRK-REF.
         delay: epochs in which the contrast knows no labels.
         temperature: tau.
@@ -54,7 +54,7 @@ class DIRK(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        momentum: float = 0.99,
+        ema_momentum: float = 0.99,
         contrast_weight: float = 0.0,
         delay: int = 1,
         temperature: float = 0.07,
@@ -66,7 +66,7 @@ class DIRK(Learner):
         self.contrast_weight, self.delay = contrast_weight, delay
         self.temperature, self.likeness_temperature = temperature, likeness_temperature
         self.projector = projector(network.feature_dim, embedding)
-        self.teacher = Momentum(deepcopy(Embedder(network, self.projector)), momentum)
+        self.teacher = Momentum(deepcopy(Embedder(network, self.projector)), ema_momentum)
         self.queue = KeyQueue(queue, embedding)
         self.register_buffer("target", targets.uniform_over(annotations.candidates))
 

@@ -41,10 +41,10 @@ class ELRPlus(Learner):
     Args:
         memory: beta, of the running mean; the paper's is 0.7 for symmetric noise on CIFAR-10, else 0.9.
         weight: final lambda; the paper's is 3 for symmetric and 1 for asymmetric noise on CIFAR-10, 7 for CIFAR-100.
-        ramp: share of the training over which lambda rises as exp(-5 (1 - s)^2); 0 on CIFAR-10.
+        ramp_share: share of the training over which lambda rises as exp(-5 (1 - s)^2); 0 on CIFAR-10.
         mixup: parameter of the Beta distribution; 0 does not mix.
-        momentum: of the averaged copies, when it has risen.
-        momentum_ramp: steps of a network over which it rises; 0 has it at once.
+        ema_momentum: of the averaged copies, when it has risen.
+        ema_ramp_steps: steps of a network over which it rises; 0 has it at once.
         weigh_labels: whether the mixed label is multiplied by the mixed running prediction; none does so with exactly
             100 classes, as the code does.
     """
@@ -60,18 +60,18 @@ class ELRPlus(Learner):
         *,
         memory: float = 0.7,
         weight: float = 3.0,
-        ramp: float = 0.0,
+        ramp_share: float = 0.0,
         mixup: float = 1.0,
-        momentum: float = 0.997,
-        momentum_ramp: int = 40_000,
+        ema_momentum: float = 0.997,
+        ema_ramp_steps: int = 40_000,
         weigh_labels: bool | None = None,
     ) -> None:
         super().__init__(network, annotations)
-        self.memory, self.weight, self.ramp, self.mixup = memory, weight, ramp, mixup
+        self.memory, self.weight, self.ramp_share, self.mixup = memory, weight, ramp_share, mixup
         self.weigh_labels = len(annotations.classes) == 100 if weigh_labels is None else weigh_labels
         self.peer = twin(network)
         both = (network, self.peer)
-        self.copy, self.peer_copy = (RisingMomentum(deepcopy(one), momentum, momentum_ramp) for one in both)
+        self.copy, self.peer_copy = (RisingMomentum(deepcopy(one), ema_momentum, ema_ramp_steps) for one in both)
         chosen = targets.given(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
         self.register_buffer("running", targets.one_hot(self.labels, len(annotations.classes)).repeat(2, 1, 1))
@@ -95,7 +95,7 @@ class ELRPlus(Learner):
 
     def rise(self, progress: float) -> float:
         """The share of lambda that counts so far."""
-        return exp(-5 * max(0.0, 1 - progress / self.ramp) ** 2) if self.ramp else 1.0
+        return exp(-5 * max(0.0, 1 - progress / self.ramp_share) ** 2) if self.ramp_share else 1.0
 
     def training_step(
         self, own: int, network: Network, copy: Momentum, other: Momentum, weight: float, batch: Batch

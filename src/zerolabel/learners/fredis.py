@@ -4,7 +4,7 @@ Partial Label Learning. ICML 2023.
     L = consistency KL(c || p(x)) - complement sum_{j not in S} log(1 - p_j(x)),   c = norm(Y * p)
     every few epochs, with the gap d_j = max_k P_k - P_j and P the prediction of the last visit:
         refinement:      add j to S where d_j < theta
-        disambiguation:  drop j from S where d_j >= delta, after delta was lowered until that is `ratio` times as many
+        disambiguation:  drop j from S where d_j >= delta, after delta was lowered until that is b times as many
         c = norm(Y * P);  theta grows and delta shrinks where fewer than `change_size` entries changed
 
 Decided here: corrected sets replace S in both terms from then on. Delta is lowered to the gap that gives the number
@@ -38,7 +38,7 @@ class FREDIS(Learner):
         complement: alpha, weight of the classes outside the set.
         interval: epochs between two corrections.
         change_size: most entries that one correction adds.
-        ratio: how many entries are dropped for each that is added.
+        dropped_per_added: b, how many entries are dropped for each that is added.
         theta: first threshold on the gap below which a class is added.
         delta: first threshold on the gap from which a candidate is dropped.
         theta_step: by how much theta grows.
@@ -60,7 +60,7 @@ class FREDIS(Learner):
         complement: float = 1.0,
         interval: int = 20,
         change_size: int = 500,
-        ratio: int = 2,
+        dropped_per_added: int = 2,
         theta: float = 1e-6,
         delta: float = 1.0,
         theta_step: float = 1e-6,
@@ -69,7 +69,8 @@ class FREDIS(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.views = (view,)
-        self.consistency, self.complement, self.interval, self.ratio = consistency, complement, interval, ratio
+        self.consistency, self.complement, self.interval = consistency, complement, interval
+        self.dropped_per_added = dropped_per_added
         self.change_size = max(1, min(change_size, len(annotations) // 10))
         self.theta_step, self.delta_step = theta_step, delta_step
         self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
@@ -96,10 +97,10 @@ class FREDIS(Learner):
         best = gap.masked_fill(~self.candidates, torch.inf).amin(1, keepdim=True)
         droppable = free & self.candidates & (gap > best)
         gaps = gap[droppable].sort(descending=True).values
-        wanted = min(self.ratio * int(added.sum()), len(gaps))
+        wanted = min(self.dropped_per_added * int(added.sum()), len(gaps))
         if wanted:
             self.delta.copy_(torch.minimum(self.delta, gaps[wanted - 1]))
-        dropped = some(droppable & (gap >= self.delta), self.ratio * self.change_size)
+        dropped = some(droppable & (gap >= self.delta), self.dropped_per_added * self.change_size)
         self.candidates &= ~dropped
         self.confidence.copy_(targets.restrict(self.posterior, self.candidates))
         n_added, n_dropped = int(added.sum()), int(dropped.sum())

@@ -35,7 +35,7 @@ class IRNet(Learner):
     """A class that beats every candidate in both views joins the set.
 
     Args:
-        warm_up: share of the training before the first correction.
+        warm_up_share: share of the training before the first correction.
         threshold: by how much it must beat the best candidate.
         replace: whether the weakest candidate leaves the set for it.
         contrast_weight: of the contrastive term.
@@ -46,7 +46,7 @@ class IRNet(Learner):
         temperature: of the contrastive similarities.
         embedding: dimension of z.
         queue: entries of the contrastive queue.
-        momentum: of the momentum copy.
+        ema_momentum: of the momentum copy.
     """
 
     views = ("weak", "strong", "weak")
@@ -57,7 +57,7 @@ class IRNet(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: float = 0.08,
+        warm_up_share: float = 0.08,
         threshold: float = 0.008,
         replace: bool = False,
         contrast_weight: float = 0.5,
@@ -68,13 +68,13 @@ class IRNet(Learner):
         temperature: float = 0.07,
         embedding: int = 128,
         queue: int = 8192,
-        momentum: float = 0.999,
+        ema_momentum: float = 0.999,
     ) -> None:
         super().__init__(network, annotations)
-        self.warm_up, self.threshold, self.replace = warm_up, threshold, replace
+        self.warm_up_share, self.threshold, self.replace = warm_up_share, threshold, replace
         self.contrast_weight, self.delay, self.temperature = contrast_weight, delay, temperature
         self.inertia, self.final_inertia = inertia, final_inertia
-        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
+        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=ema_momentum)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
         self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 
@@ -85,7 +85,7 @@ class IRNet(Learner):
         inertia = self.inertia + epoch.progress * (self.final_inertia - self.inertia)
         self.figures = {"mean_candidates": float(losses.mean(self.candidates[self.labeled].sum(1).float()))}
         started = epoch.number >= self.delay
-        corrects = started and epoch.progress >= self.warm_up
+        corrects = started and epoch.progress >= self.warm_up_share
         yield Pass(partial(self.training_step, inertia, started, corrects), (self.labeled,))
 
     def training_step(self, inertia: float, started: bool, corrects: bool, batch: Batch) -> Losses:

@@ -34,7 +34,7 @@ class MUST(Learner):
 
     Args:
         threshold: confidence of the teacher above which it is believed.
-        momentum: of the teacher.
+        ema_momentum: of the teacher.
         fairness: weight of the second term.
         prior: of the classes: "uniform", "estimated" from the scores, or one weight per class.
         warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
@@ -49,14 +49,14 @@ class MUST(Learner):
         annotations: Annotations,
         *,
         threshold: float = 0.7,
-        momentum: float = 0.99,
+        ema_momentum: float = 0.99,
         fairness: float = 1.0,
         prior: str | tuple[float, ...] = "estimated",
         warm_up: int = 0,
     ) -> None:
         super().__init__(network, annotations)
         self.threshold, self.fairness, self.warm_up = threshold, fairness, warm_up
-        self.teacher = Momentum(deepcopy(network), momentum)
+        self.teacher = Momentum(deepcopy(network), ema_momentum)
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:

@@ -42,7 +42,7 @@ class PiCO(Learner):
         temperature: of the contrastive similarities.
         embedding: dimension of z.
         queue: entries of the contrastive queue.
-        momentum: of the momentum copy.
+        ema_momentum: of the momentum copy.
     """
 
     views = ("weak", "strong")
@@ -61,12 +61,12 @@ class PiCO(Learner):
         temperature: float = 0.07,
         embedding: int = 128,
         queue: int = 8192,
-        momentum: float = 0.999,
+        ema_momentum: float = 0.999,
     ) -> None:
         super().__init__(network, annotations)
         self.contrast_weight, self.delay, self.temperature = contrast_weight, delay, temperature
         self.inertia, self.final_inertia = inertia, final_inertia
-        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
+        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=ema_momentum)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
         self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
 

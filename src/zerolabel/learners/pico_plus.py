@@ -49,7 +49,7 @@ class PiCOPlus(Learner):
         temperature: of the contrastive similarities.
         embedding: dimension of z.
         queue: entries of the contrastive queue.
-        momentum: of the momentum copy.
+        ema_momentum: of the momentum copy.
     """
 
     views = ("weak", "strong")
@@ -77,7 +77,7 @@ class PiCOPlus(Learner):
         temperature: float = 0.07,
         embedding: int = 128,
         queue: int = 8192,
-        momentum: float = 0.999,
+        ema_momentum: float = 0.999,
     ) -> None:
         super().__init__(network, annotations)
         self.noise_rate = noise.noise_rate(noise_rate, noise.candidate_noise, annotations)
@@ -85,7 +85,7 @@ class PiCOPlus(Learner):
         self.reliable_weight, self.unreliable_weight = reliable_weight, unreliable_weight
         self.contrast_weight, self.temperature = contrast_weight, temperature
         self.guess_temperature, self.inertia, self.final_inertia = guess_temperature, inertia, final_inertia
-        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
+        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=ema_momentum)
         self.prototypes = Prototypes(len(annotations.classes), embedding, prototype_momentum)
         self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
         self.register_buffer("closeness", torch.zeros(len(annotations)))

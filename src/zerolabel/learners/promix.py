@@ -81,10 +81,10 @@ class ProMix(Learner):
         warm_up: epochs on the given labels.
         share: rho at first.
         final_share: rho at last.
-        ramp: r, share of the training over which rho and w rise; the code's 50 of 600 epochs.
+        ramp_share: r, share of the training over which rho and w rise; the code's 50 of 600 epochs.
         confidence: probability above which a label is believed, or a prediction sure.
-        late: share of the training after which images that both networks are sure of become reliable; the code's last
-            250 of 600 epochs.
+        late_share: share of the training after which images that both networks are sure of become reliable; the code's
+            last 250 of 600 epochs.
         fill: largest share of a batch that is reliable after that.
         temperature: T of the sharpening.
         debias: alpha, strength of the margins; 0 has none.
@@ -105,9 +105,9 @@ class ProMix(Learner):
         warm_up: int = 10,
         share: float = 0.2,
         final_share: float = 0.6,
-        ramp: float = 50 / 600,
+        ramp_share: float = 50 / 600,
         confidence: float = 0.99,
-        late: float = 350 / 600,
+        late_share: float = 350 / 600,
         fill: float = 0.9,
         temperature: float = 0.5,
         debias: float = 0.8,
@@ -117,8 +117,8 @@ class ProMix(Learner):
         unlabeled_weight: float = 0.1,
     ) -> None:
         super().__init__(network, annotations)
-        self.warm_up, self.share, self.final_share, self.ramp = warm_up, share, final_share, ramp
-        self.confidence, self.late, self.fill, self.temperature = confidence, late, fill, temperature
+        self.warm_up, self.share, self.final_share, self.ramp_share = warm_up, share, final_share, ramp_share
+        self.confidence, self.late_share, self.fill, self.temperature = confidence, late_share, fill, temperature
         self.debias, self.memory, self.mixup, self.fmix = debias, memory, mixup, fmix
         self.unlabeled_weight = unlabeled_weight
         self.peer = twin(network)
@@ -139,14 +139,14 @@ class ProMix(Learner):
         rho, w, beta = self.ramps(epoch.progress)
         chosen = [self.select(epoch.predict(network), rho, self.labels) >= 0 for network in self.networks]
         self.figures = {"chosen_a": float(chosen[0].sum()), "chosen_b": float(chosen[1].sum())}
-        yield Pass(partial(self.co_step, (chosen[0], chosen[1]), w, beta, epoch.progress > self.late))
+        yield Pass(partial(self.co_step, (chosen[0], chosen[1]), w, beta, epoch.progress > self.late_share))
 
     def ramps(self, progress: float) -> tuple[float, float, float]:
         """rho, w and beta at a share of the training."""
-        w = targets.ramped(1.0, progress, self.ramp)
+        w = targets.ramped(1.0, progress, self.ramp_share)
         rho = self.share + (self.final_share - self.share) * w
-        beta = targets.ramped(self.unlabeled_weight, progress, 2 * self.ramp)
-        return rho, w, beta if progress < 2 * self.ramp else 0.0
+        beta = targets.ramped(self.unlabeled_weight, progress, 2 * self.ramp_share)
+        return rho, w, beta if progress < 2 * self.ramp_share else 0.0
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the given label, for each network."""

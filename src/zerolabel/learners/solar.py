@@ -48,7 +48,7 @@ class SoLar(Learner):
         share: rho at first.
         final_share: rho at last.
         chosen_weight: final a.
-        ramp: share of the training over which rho and a rise.
+        ramp_share: share of the training over which rho and a rise.
         confidence: probability above which an image is chosen in any case.
         mixup: parameter of the Beta distribution; 0 does not mix.
         rest: which prediction is the target where none is chosen: "pass" for that of the step itself, "visit" for that
@@ -73,7 +73,7 @@ class SoLar(Learner):
         share: float = 0.2,
         final_share: float = 0.8,
         chosen_weight: float = 0.9,
-        ramp: float = 0.05,
+        ramp_share: float = 0.05,
         confidence: float = 0.99,
         mixup: float = 4.0,
         rest: Literal["pass", "visit"] = "pass",
@@ -83,7 +83,7 @@ class SoLar(Learner):
             raise InputError(f"rest '{rest}': SoLar has none of that name{nearest(rest, ('pass', 'visit'))}")
         self.warm_up, self.fast, self.slow, self.power = warm_up, fast, slow, power
         self.share, self.final_share, self.chosen_weight = share, final_share, chosen_weight
-        self.ramp, self.confidence, self.mixup, self.rest = ramp, confidence, mixup, rest
+        self.ramp_share, self.confidence, self.mixup, self.rest = ramp_share, confidence, mixup, rest
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
         self.register_buffer("seen", targets.uniform_over(annotations.candidates))
         self.queue = KeyQueue(queue, len(annotations.classes))
@@ -92,7 +92,7 @@ class SoLar(Learner):
         """The prior moves; then one pass over the images that have candidates."""
         if epoch.number:
             self.move_prior(epoch.predict(self.network), self.fast if epoch.number <= self.warm_up else self.slow)
-        rise = min(epoch.progress / self.ramp, 1.0) if self.ramp else 1.0
+        rise = min(epoch.progress / self.ramp_share, 1.0) if self.ramp_share else 1.0
         rho = self.share + (self.final_share - self.share) * rise
         yield Pass(partial(self.training_step, rho, self.chosen_weight * rise), (self.labeled,))
 

@@ -34,14 +34,14 @@ class TransductiveCLIP(Learner):
     """Running labels, and contrast between classes as far as the labels are sure.
 
     Args:
-        warm_up: share of the training in which the labels stay.
+        warm_up_share: share of the training in which the labels stay.
         inertia: a.
         contrast_weight: final weight of the contrast.
-        ramp: share of the training over which it rises.
+        ramp_share: share of the training over which it rises.
         temperature: tau.
         embedding: dimension of z.
         queue: entries of the contrastive queue.
-        momentum: of the momentum copy.
+        ema_momentum: of the momentum copy.
     """
 
     views = ("weak", "strong")
@@ -52,19 +52,19 @@ class TransductiveCLIP(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: float = 0.1,
+        warm_up_share: float = 0.1,
         inertia: float = 0.9,
         contrast_weight: float = 1.0,
-        ramp: float = 0.1,
+        ramp_share: float = 0.1,
         temperature: float = 0.07,
         embedding: int = 128,
         queue: int = 8192,
-        momentum: float = 0.999,
+        ema_momentum: float = 0.999,
     ) -> None:
         super().__init__(network, annotations)
-        self.warm_up, self.inertia, self.temperature = warm_up, inertia, temperature
-        self.contrast_weight, self.ramp = contrast_weight, ramp
-        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=momentum)
+        self.warm_up_share, self.inertia, self.temperature = warm_up_share, inertia, temperature
+        self.contrast_weight, self.ramp_share = contrast_weight, ramp_share
+        self.contrast = Contrast(network, embedding=embedding, queue=queue, momentum=ema_momentum)
         given = self.scores * self.candidates.any(1, keepdim=True)
         human = targets.one_hot(self.labels, given.shape[1])
         self.register_buffer("ensemble", human.where(self.labels[:, None] >= 0, targets.normalize(given)))
@@ -73,8 +73,8 @@ class TransductiveCLIP(Learner):
         """One pass over all images."""
         if epoch.number == 0:
             self.contrast.start(self.network)
-        weight = self.contrast_weight * (min(epoch.progress / self.ramp, 1.0) if self.ramp else 1.0)
-        yield Pass(partial(self.training_step, weight, epoch.progress >= self.warm_up))
+        weight = self.contrast_weight * (min(epoch.progress / self.ramp_share, 1.0) if self.ramp_share else 1.0)
+        yield Pass(partial(self.training_step, weight, epoch.progress >= self.warm_up_share))
 
     def training_step(self, weight: float, moving: bool, batch: Batch) -> Losses:
         """Cross-entropy and contrast with the ensemble labels, which then follow the network."""

@@ -26,7 +26,7 @@ def prepare(
         network: that is trained.
         annotations: of all images of the training.
         preset: gives what is not in the values: "auto" by the number of images, "small", "paper", or a `Preset`.
-        values: arguments of the learner and fields of `Settings`, by name; a name that both have is the learner's.
+        values: arguments of the learner and fields of `Settings`, by name.
 
     Raises:
         InputError: there is no such learner, preset or name, or a value cannot be.

@@ -78,7 +78,7 @@ PAPER = Preset(
             "delay": 10,
             "embedding": 128,
             "queue": 8192,
-            "momentum": 0.999,
+            "ema_momentum": 0.999,
             "prototype_momentum": 0.999,
             "prototype_temperature": 0.3,
             "contrast_temperature": 0.07,

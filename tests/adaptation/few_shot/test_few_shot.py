@@ -105,7 +105,7 @@ def test_tip_adapter_f_begins_as_tip_adapter_and_lowers_its_loss(made_up):
 
 def test_clip_adapter_is_two_layers_beside_the_feature(made_up):
     f, y, t, _ = made_up
-    torch.testing.assert_close(learn("clip-adapter", f, y, t, SCALE, ratio=0.0), zero_shot(f, t))
+    torch.testing.assert_close(learn("clip-adapter", f, y, t, SCALE, adapter_share=0.0), zero_shot(f, t))
     w = random_start(6, 2, 3).double()
     wanted = []
     for x in f.numpy():

@@ -54,7 +54,7 @@ def test_clip_adapter():
         module.layers[0].weight.copy_(layers[0])
         module.layers[2].weight.copy_(layers[1].T)
     assert_close(module(SHOTS[:1])[0], mixed)
-    start = clip_adapter(SHOTS, LABELS, TEXTS, 10.0, ratio=0.0)
+    start = clip_adapter(SHOTS, LABELS, TEXTS, 10.0, adapter_share=0.0)
     assert_close(start(SHOTS), 10 * SHOTS @ TEXTS.T)
 
 

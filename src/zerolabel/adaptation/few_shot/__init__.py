@@ -36,7 +36,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "decay": (0, 1e3),
     "iterations": (0, 1e4),
     "penalty": (1e-6, 1e6),
-    "ratio": (0, 1),
+    "adapter_share": (0, 1),
     "reduction": (1, 64),
     "seed": (0, 2**31),
 }

@@ -1,7 +1,7 @@
 """CLIP-Adapter. Gao, Geng, Zhang, Ma, Fang, Zhang, Li, Qiao. CLIP-Adapter: Better Vision-Language Models with Feature
 Adapters. IJCV 2024, arXiv 2110.04544.
 
-    g = ratio A(f) + (1 - ratio) f,   A(f) = relu(W_2 relu(W_1 f)),   logits = scale l2(g) . T
+    g = s A(f) + (1 - s) f,   A(f) = relu(W_2 relu(W_1 f)),   logits = scale l2(g) . T
 
 W_1 has D / reduction rows, neither layer a bias. Ours: L-BFGS over all shots for a fixed number of iterations, with a
 pull of the weights to their random start, in place of mini-batches.
@@ -26,7 +26,7 @@ def clip_adapter(
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
-    ratio: float = 0.2,
+    adapter_share: float = 0.2,
     reduction: int = 4,
     decay: float = 0.01,
     iterations: int = 50,
@@ -39,7 +39,7 @@ def clip_adapter(
         labels: their class ids.
         texts: text features of length 1.
         scale: the factor of the cosine in the model's softmax.
-        ratio: share of the layers' output; 0 is zero-shot.
+        adapter_share: s, share of the layers' output; 0 is zero-shot.
         reduction: how many times narrower the hidden layer is.
         decay: how strongly weights are held at their start.
         iterations: of L-BFGS.
@@ -49,10 +49,10 @@ def clip_adapter(
     start = random_start(shots.shape[1], width, seed).to(shots)
 
     def loss(weights: Float[Tensor, "2 H D"]) -> Tensor:
-        logits = scale * adapted(shots, weights, ratio) @ texts.T
+        logits = scale * adapted(shots, weights, adapter_share) @ texts.T
         return functional.cross_entropy(logits, labels) + decay * (weights - start).square().sum()
 
-    return FeatureHead(scale * texts, layers=minimized(loss, start, iterations), ratio=ratio)
+    return FeatureHead(scale * texts, layers=minimized(loss, start, iterations), ratio=adapter_share)
 
 
 def random_start(dimensions: int, width: int, seed: int) -> Float[Tensor, "2 H D"]:
