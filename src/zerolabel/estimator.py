@@ -54,7 +54,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         student: ``"light"``, ``"preact_resnet18"``, a timm model; or ``"features"``, ``"linear"``, ``"mlp"``.
         size: side of the student's input, in pixels.
         pretrained: whether a timm student starts from published weights.
-        adapt: adapts the annotating model first, by a method such as ``"grip"``, see `zerolabel.adaptation.METHODS`.
+        adapt: adapts the annotating model first, by a method such as ``"grip"``, see
+            `zerolabel.adaptation.methods.METHODS`.
         via: ``"features"`` learns on frozen features first, then trains a student that reads pixels.
         propagate: whether scores spread over neighbors in feature space before training; by default where features
             are read.

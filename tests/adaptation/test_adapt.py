@@ -15,10 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from zerolabel import vlms
-from zerolabel.adaptation import METHODS, Request, check, classifier
 from zerolabel.adaptation.adapt import adapt, wording
+from zerolabel.adaptation.checks import check
+from zerolabel.adaptation.deployment import classifier
 from zerolabel.adaptation.few_shot import FEW_SHOT
-from zerolabel.adaptation.methods import SUPERVISED
+from zerolabel.adaptation.methods import METHODS, SUPERVISED, Method, summary
+from zerolabel.adaptation.request import Request, find
 from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.adaptation.transduction import defaults as solver_defaults
 from zerolabel.annotate import annotate
@@ -29,6 +31,7 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
+from zerolabel.learners import LEARNERS, hyper_parameters
 
 CLASSES = ["--classes", ",".join("0123456789"), "--vlm", "glyphs"]
 N = 150
@@ -305,8 +308,21 @@ def test_learned_text_starts_from_the_words_of_the_first_template_that_has_any()
     assert wording(("{}", "a {}"), ("norm",)) == ("", ["{}", "a {}"])
 
 
-def test_methods_name_learners():
-    for method in METHODS:
-        assert Request("glyphs", method).learner
+def test_the_table_holds_every_method_once():
+    over_features = {name: row for name, row in METHODS.items() if row.learner is None}
+    assert [name for name, row in over_features.items() if row.needs_labels] == list(FEW_SHOT)
+    assert [name for name, row in over_features.items() if not row.needs_labels] == list(SOLVERS)
+    for name in SOLVERS:
+        assert ("prior" in solver_defaults(name)) == (METHODS[name].hyper_parameters.get("prior") == "estimated")
+    for row in METHODS.values():
+        assert row.learner is None or row.learner in LEARNERS
+        assert row.hyper_parameters.keys() <= hyper_parameters(LEARNERS[row.learner]).keys() if row.learner else True
+    assert all(name in summary() for name in METHODS)
+    assert find("proden") == Method("proden")
+
+
+def test_unknown_methods_and_methods_without_a_learner():
     with pytest.raises(InputError, match="did you mean 'ueo'"):
         _ = Request("glyphs", "ueoo").learner
+    with pytest.raises(InputError, match="trains no part of a model"):
+        _ = Request("glyphs", "stata").learner

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from zerolabel import vlms
-from zerolabel.adaptation import Request
 from zerolabel.adaptation.adapt import Training
+from zerolabel.adaptation.request import Request
 from zerolabel.annotate import annotate
 from zerolabel.cli.demo_data import write_digits
 from zerolabel.data.classes import Classes
@@ -45,7 +45,7 @@ def test_what_the_user_says_goes_over_the_preset():
     request = Request.parse("glyphs", "grip", ["lr=0.3", "rounds=4"], preset="paper", epochs=8, start="words")
     assert (request.training().lr, request.training().epochs, request.options()["rounds"]) == (0.3, 8, 4)
     assert request.start == "words"
-    with pytest.raises(InputError, match="--preset paper is there for ueo, grip, ifpl, fpl, not for --method tent"):
+    with pytest.raises(InputError, match="--preset paper is there for grip, fpl, ifpl, ueo, not for --method tent"):
         Request.parse("glyphs", "tent", preset="paper")
     with pytest.raises(InputError, match="--preset papr: there is no such choice; did you mean 'paper'"):
         Request.parse("glyphs", "grip", preset="papr")

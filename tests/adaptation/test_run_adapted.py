@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zerolabel.adaptation import classifier
+from zerolabel.adaptation.deployment import classifier
 from zerolabel.cli import main
 from zerolabel.cli.demo_data import write_digits
 from zerolabel.deployment.classifier import Classifier

@@ -7,8 +7,8 @@ import torch
 from scipy.stats import spearmanr
 
 from zerolabel import vlms
-from zerolabel.adaptation import Request
 from zerolabel.adaptation.adapt import Training
+from zerolabel.adaptation.request import Request
 from zerolabel.annotate import annotate, text_features
 from zerolabel.cli import main
 from zerolabel.cli.demo_data import write_digits

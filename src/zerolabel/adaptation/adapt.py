@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from zerolabel.adaptation import few_shot
 from zerolabel.adaptation.checks import Check, check
-from zerolabel.adaptation.methods import ON_FEATURES, SUPERVISED, Request
+from zerolabel.adaptation.request import Request
 from zerolabel.adaptation.transduction import SOLVERS, inductive, solve
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotate.run import Annotated
@@ -136,9 +136,9 @@ def adapt(
     done = annotate(images, encoder, classes, templates, cache=cache, progress=partial(progress, "annotate"))
     annotations = done.annotations if labels is None else done.annotations.with_labels(labels(done.annotations))
     done = replace(done, annotations=annotations)
-    if request.method not in (*ON_FEATURES, *SUPERVISED):
+    if not (request.row.needs_labels or request.row.learner is None):
         check_enough(annotations)
-    if request.method in ON_FEATURES:
+    if request.row.learner is None:
         learned: Learned | Training = fitted(request, done, encoder, classes, templates)
     else:
         learned = Training(request, done, encoder, classes, templates)
@@ -282,7 +282,7 @@ def lessons(
         InputError: the method learns from labels, and there is none.
     """
     annotations = done.annotations
-    if request.method in SUPERVISED:
+    if request.row.needs_labels:
         return only_labeled(annotations, request)
     if not LEARNERS[request.learner].takes_propagated_scores:
         texts = functional.normalize(text_features(encoder, classes, templates).mean(0), dim=1)

@@ -6,6 +6,7 @@ from typing import Annotated as Arg
 
 import typer
 
+from zerolabel.adaptation import methods
 from zerolabel.cli.arguments import (
     CacheOpt,
     ClassesOpt,
@@ -28,7 +29,7 @@ from zerolabel.errors import InputError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zerolabel.adaptation import Adapted
+    from zerolabel.adaptation.adapt import Adapted
     from zerolabel.annotations import Annotations
     from zerolabel.data.classes import Classes
     from zerolabel.data.images import ImageSet
@@ -37,11 +38,7 @@ if TYPE_CHECKING:
 
 MethodOpt = Arg[
     str,
-    typer.Option(
-        help="grip, fpl, ifpl, cpl, upl, ueo, tent, infomax, pouf, must, dpa, lafter, or any learner; without training "
-        "stata, moon, transclip, zlap, em_dirichlet, knn; of a few labels "
-        "coop, cocoop, clip-lora, clip-adapter, tip-adapter, tip-adapter-f, linear-probe, lp++."
-    ),
+    typer.Option(help=methods.summary()),
 ]
 PromptOpt = Arg[
     str | None,
@@ -50,7 +47,9 @@ PromptOpt = Arg[
         "plus; else the method's own."
     ),
 ]
-PresetOpt = Arg[str | None, typer.Option(help="paper: training values of the authors' code, for ueo, grip, ifpl, fpl.")]
+PresetOpt = Arg[
+    str | None, typer.Option(help=f"paper: training values of the authors' code, for {', '.join(methods.PUBLISHED)}.")
+]
 StartOpt = Arg[str | None, typer.Option(help="words (default) or random: where learned text tokens start.")]
 CropOpt = Arg[str | None, typer.Option(help="padding (default) or resized: random crops of the training views.")]
 
@@ -89,7 +88,8 @@ def adapt(
 ) -> None:
     """Learn a small part of a model on unlabeled images; `annotate --vlm adapted:OUTPUT` uses it."""
     from zerolabel import vlms
-    from zerolabel.adaptation import Request, adapt
+    from zerolabel.adaptation.adapt import adapt
+    from zerolabel.adaptation.request import Request
     from zerolabel.adaptation.transduce import save_skipped
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
@@ -192,9 +192,9 @@ def seen_ids(text: str, classes: "Classes", method: str, few_shot: str | None) -
     Raises:
         InputError: a class is unknown, the method knows no such classes, or there are no labels of them.
     """
-    from zerolabel.adaptation import METHODS
+    from zerolabel.adaptation.request import find
 
-    if METHODS.get(method, ("", {}))[0] != "grip":
+    if find(method).learner != "grip":
         raise InputError(f"--seen-classes goes with grip, ifpl and fpl, not with --method {method}; leave it out.")
     if few_shot is None:
         raise InputError("--seen-classes needs --few-shot, the labels of all images of these classes.")

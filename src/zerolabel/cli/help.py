@@ -15,9 +15,9 @@ def learners(
     as_json: JsonOpt = False,
 ) -> None:
     """The algorithms, or one with its paper, arguments and defaults."""
-    from zerolabel.cli import catalogue, tables
+    from zerolabel.cli import listing, tables
 
-    entries = catalogue.learners(name)
+    entries = listing.learners(name)
     show(tables.learners(entries, whole=name is not None), [entry.to_dict() for entry in entries], as_json)
 
 
@@ -26,9 +26,9 @@ def solvers(
     as_json: JsonOpt = False,
 ) -> None:
     """The methods of `transduce`, or one with its paper, arguments and defaults."""
-    from zerolabel.cli import catalogue, tables
+    from zerolabel.cli import listing, tables
 
-    entries = catalogue.solvers(name)
+    entries = listing.solvers(name)
     shown = tables.learners(entries, whole=name is not None, kind="method")
     show(shown, [entry.to_dict() for entry in entries], as_json)
 

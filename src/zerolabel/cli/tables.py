@@ -15,8 +15,8 @@ from zerolabel.adaptation.transduce import Transduced
 from zerolabel.annotate import Written
 from zerolabel.annotate.chat_progress import Preview
 from zerolabel.annotations import Annotations
-from zerolabel.cli.catalogue import Entry
 from zerolabel.cli.doctor import Finding
+from zerolabel.cli.listing import Entry
 from zerolabel.data.views import strong_in_words
 from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates

@@ -7,8 +7,7 @@ from pathlib import Path
 from jaxtyping import Int
 from torch import Tensor
 
-from zerolabel.adaptation import SUPERVISED
-from zerolabel.adaptation import Request as Adaptation
+from zerolabel.adaptation.request import Request as Adaptation
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
 from zerolabel.data.classes import Classes
@@ -117,7 +116,7 @@ def adapting_plan(request: Request, method: str, options: Sequence[str]) -> Conf
     if shared.encoder is None:
         raise InputError(f"{ADAPT}{method} adapts a model with image features, and the annotations have none of any.")
     asked = Adaptation.parse(shared.encoder, method, options, device=request.device, flip=shared.flip)
-    if method in SUPERVISED and not bool(open_annotations(str(request.annotations)).human.any()):
+    if asked.row.needs_labels and not bool(open_annotations(str(request.annotations)).human.any()):
         raise InputError(f"{ADAPT}{method} learns from labels of a person, and the annotations have none.")
     return replace(shared, adapt=method, hyper_parameters=asked.hyper_parameters, settings=asked.settings)
 

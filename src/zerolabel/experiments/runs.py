@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zerolabel import networks, vlms
-from zerolabel.adaptation import Request as Adaptation
-from zerolabel.adaptation import adapt
+from zerolabel.adaptation.adapt import adapt
+from zerolabel.adaptation.request import Request as Adaptation
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import check_enough

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zerolabel import adaptation
+from zerolabel.adaptation import deployment as adaptation
 from zerolabel.annotations.digest import content_hash
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet

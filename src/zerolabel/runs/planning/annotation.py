@@ -5,8 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from zerolabel import vlms
-from zerolabel.adaptation import SUPERVISED
-from zerolabel.adaptation import Request as Adaptation
+from zerolabel.adaptation.request import Request as Adaptation
 from zerolabel.annotations.candidates import parse_rule
 from zerolabel.annotations.files import open_annotations
 from zerolabel.errors import InputError, nearest
@@ -104,5 +103,5 @@ def check_adaptation(asked: dict[str, Any], request: Request) -> None:
     models = [name for name in asked["vlm"] if is_encoder(name)]
     if request.annotations is not None or len(models) != 1:
         raise InputError(f"--adapt {request.adapt} adapts one model with image features before it annotates; give one.")
-    if Adaptation.parse(models[0], request.adapt).method in SUPERVISED and request.few_shot is None:
+    if Adaptation.parse(models[0], request.adapt).row.needs_labels and request.few_shot is None:
         raise InputError(f"--adapt {request.adapt} learns from labels; give --few-shot a CSV of file_name,label.")

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from zerolabel.adaptation import Request, adapt
+from zerolabel.adaptation.adapt import adapt
+from zerolabel.adaptation.request import Request
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.runs.base_model import adapted_folder

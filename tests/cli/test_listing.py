@@ -2,13 +2,13 @@ import json
 
 import pytest
 
-from zerolabel.cli import catalogue
+from zerolabel.cli import listing
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, hyper_parameters
 
 
 def test_every_learner_says_what_it_does_and_where_it_is_from():
-    entries = catalogue.learners()
+    entries = listing.learners()
     assert [entry.name for entry in entries] == list(LEARNERS)
     for entry in entries:
         assert entry.summary.endswith(".")
@@ -18,7 +18,7 @@ def test_every_learner_says_what_it_does_and_where_it_is_from():
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_every_argument_has_its_default_kind_and_meaning(name):
-    (entry,) = catalogue.learners(name)
+    (entry,) = listing.learners(name)
     assert {one.name: one.default for one in entry.arguments} == hyper_parameters(LEARNERS[name])
     for one in entry.arguments:
         assert one.kind
@@ -28,4 +28,4 @@ def test_every_argument_has_its_default_kind_and_meaning(name):
 
 def test_an_unknown_learner():
     with pytest.raises(InputError, match="did you mean 'coreg'"):
-        catalogue.learners("core")
+        listing.learners("core")
