@@ -5,18 +5,21 @@ import inspect
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 
 from zerolabel import Classifier, InputError, ZeroLabel
 from zerolabel.cli import run
+from zerolabel.errors.python_words import python_words
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLASSES = tuple("0123456789")
@@ -112,6 +115,60 @@ def test_pictures_in_memory_are_answered_like_files(fitted: ZeroLabel, place: Pa
     assert np.array_equal(fitted.predict_proba([np.asarray(picture) for picture in pictures]), expected)
 
 
+def test_everything_that_holds_images_is_answered_alike(fitted: ZeroLabel, place: Path) -> None:
+    folder = place / "test"
+    paths = sorted(folder.iterdir())
+    expected = fitted.predict_proba(folder)
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    table = pd.DataFrame({"path": [str(path) for path in paths], "y": truth(place)}, index=range(100, 120))
+    several: tuple[Any, ...] = (
+        *(paths, tuple(map(str, paths)), np.array(table["path"]), table["path"], table[["path"]]),
+        *(pixels, pixels[..., None], np.repeat(pixels[..., None], 3, 3), list(pixels), torch.from_numpy(pixels)),
+        *([path.read_bytes() for path in paths], [paths[0], pixels[1], *map(Image.open, paths[2:])], iter(paths)),
+    )
+    for images in several:
+        assert np.array_equal(fitted.predict_proba(images), expected), type(images)
+    for one in (paths[3], str(paths[3]), Image.open(paths[3]), [paths[3]], np.repeat(pixels[3][..., None], 3, 2)):
+        assert fitted.predict(one).tolist() == [fitted.classes_[expected[3].argmax()]]
+        assert fitted.classifier_.predict(one) == [fitted.classes_[expected[3].argmax()]]
+    assert fitted.score(table["path"], table["y"]) == fitted.score(folder, place / "test.csv")
+    assert fitted.score(paths, [int(name) for name in truth(place)]) == fitted.score(folder, place / "test.csv")
+
+
+def test_fit_learns_the_same_from_paths_and_pixels(fitted: ZeroLabel, place: Path) -> None:
+    paths = sorted((place / "train").iterdir())
+    sources: tuple[Any, ...] = (paths, pd.Series(map(str, paths)), [np.asarray(Image.open(path)) for path in paths])
+    expected = fitted.predict_proba(place / "test")
+    for images in sources:
+        assert np.array_equal(estimator(place).fit(images).predict_proba(place / "test"), expected)
+    output = place / "of pixels"
+    estimator(place, output=output).fit(sources[2])
+    with pytest.raises(InputError, match="`resume=True` to finish it or `overwrite=True`"):
+        estimator(place, output=output).fit(sources[2])
+    assert estimator(place, output=output).fit(sources[2], resume=True).metrics_["n_images"] == 60
+    with pytest.raises(InputError, match="another `images`"):
+        estimator(place, output=output).fit(sources[2][1:], resume=True)
+
+
+@pytest.mark.filterwarnings("ignore:fit does not train on y")
+def test_cross_validation_and_grid_search(place: Path) -> None:
+    paths = np.array([str(path) for path in sorted((place / "train").iterdir())], dtype=object)
+    with (place / "train.csv").open() as file:
+        y = np.array([row["label"] for row in csv.DictReader(file)])
+    model = estimator(place, epochs=1)
+    scores = cross_val_score(model, paths, y, cv=KFold(2))
+    halves = [estimator(place, epochs=1).fit(paths[i]).score(paths[j], y[j]) for i, j in KFold(2).split(paths)]
+    assert scores.tolist() == halves
+    search = GridSearchCV(model, {"learner": ["cross_entropy", "gce"]}, cv=KFold(2), scoring="accuracy").fit(paths, y)
+    assert search.best_estimator_.learner in ("cross_entropy", "gce") and len(search.predict(paths[:3])) == 3
+
+
+def test_labels_given_to_fit_are_not_read(place: Path) -> None:
+    with pytest.warns(UserWarning, match="fit does not train on y"):
+        model = estimator(place, epochs=1).fit(place / "train", ["nonsense"])
+    assert int(model.annotations_.human.sum()) == 0
+
+
 def test_score_is_the_share_of_right_names(fitted: ZeroLabel, place: Path) -> None:
     names = truth(place)
     share = float((fitted.predict(place / "test") == np.array(names)).mean())
@@ -179,9 +236,13 @@ def test_options_are_typed_as_on_the_command_line(place: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "arguments", "sentence"),
     [
-        ({}, {"y": ["0"]}, "fit takes no labels"),
-        ({}, {"images": [np.zeros((8, 8), np.uint8)]}, "fit reads images from files"),
-        ({}, {"images": "no/such/folder"}, "there is no folder or list of images"),
+        ({}, {"images": np.zeros((5, 64))}, "reshape it to N x height x width"),
+        ({}, {"images": ["no.png", "nor/this.png"]}, "none of 2 files exists, such as no.png"),
+        ({"vlm": "chat:qwen"}, {}, "are asked by the command `zerolabel run`"),
+        ({"vlm": "ViT-B-32"}, {}, "`vlm` ViT-B-32: unknown model; did you mean open_clip:ViT-B-32/"),
+        ({"student": "linear", "via": "features"}, {}, "`via` features ends in a network that reads pixels"),
+        ({"adapt": "lp++"}, {}, "give `few_shot` a CSV"),
+        ({}, {"images": "no/such/folder"}, "there is no image, folder or list of images"),
         ({}, {"resume": True}, "needs the folder of the run"),
         ({"classes": ["one"]}, {}, "only the class"),
         ({"options": {"warmup": 1}, "learner": "coreg"}, {}, "did you mean 'warm_up'"),
@@ -195,7 +256,18 @@ def test_mistakes_are_one_sentence(
     given = {"images": place / "train", **arguments}
     with pytest.raises(InputError, match=re.escape(sentence)) as error:
         estimator(place, **changed).fit(**given)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and not re.search(r"(?<!\w)--?[a-z]", str(error.value))
+
+
+def test_every_option_of_the_command_is_an_argument_in_its_errors() -> None:
+    parameters = inspect.signature(run.run).parameters
+    arguments = {*inspect.signature(ZeroLabel).parameters, *inspect.signature(ZeroLabel.fit).parameters}
+    for name in set(parameters) & arguments:
+        options = [
+            word for kind in get_args(parameters[name].annotation) for word in getattr(kind, "param_decls", None) or ()
+        ]
+        for option in [word for word in options if word.startswith("--")] or [f"--{name.replace('_', '-')}"]:
+            assert re.match(rf"`{name}(=(True|False))?`", python_words(option)), option
 
 
 def test_mistakes_in_the_truth(fitted: ZeroLabel, place: Path) -> None:
@@ -203,7 +275,7 @@ def test_mistakes_in_the_truth(fitted: ZeroLabel, place: Path) -> None:
         fitted.score(place / "test", ["0"] * 19)
     with pytest.raises(InputError, match="unknown class 'cat'"):
         fitted.score(place / "test", ["cat"] * 20)
-    with pytest.raises(InputError, match="goes with images in files"):
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(InputError, match="of none of these images"):
         fitted.score([np.zeros((8, 8), np.uint8)], place / "test.csv")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +21,11 @@ from zerolabel.annotate.feature_cache import default_folder
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.digest import content_hash
 from zerolabel.data.classes import Classes
-from zerolabel.data.images import ImageSet
+from zerolabel.data.images import Images, ImageSet, as_image_set, as_list
 from zerolabel.data.label_files import Labels
-from zerolabel.deployment.classifier import Classifier, Images
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
+from zerolabel.errors.python_words import in_python
 from zerolabel.evaluation import metrics
 from zerolabel.runs import pipeline
 from zerolabel.runs.config import Config
@@ -34,8 +36,10 @@ from zerolabel.runs.presets import Preset
 from zerolabel.runs.progress import Display
 from zerolabel.runs.request import Request
 from zerolabel.training import best_device
+from zerolabel.vlms.names import is_chat
 
 PathLike = str | os.PathLike[str]
+Truth = PathLike | Iterable[object]
 
 
 class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -126,8 +130,11 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         """Annotate the images and train on the annotations.
 
         Args:
-            images: folder of unlabeled images, or a .txt, .csv, .tsv or .parquet list of them.
-            y: must be None: true labels take no part in training.
+            images: unlabeled ones: a folder, a .txt, .csv, .tsv or .parquet list, or another source of
+                `ImageSet.open`; or a list, array or DataFrame column of paths, PIL images or arrays, see
+                `zerolabel.data.images.as_image_set`.
+            y: is not read, since true labels take no part in training; a warning says so. scikit-learn's
+                cross-validation gives it, and to `score`.
             few_shot: CSV of ``file_name,label`` that a person gave, for training.
             resume: finish the run that lies in ``output``.
             overwrite: replace the run that lies in ``output``.
@@ -139,15 +146,17 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             InputError: something that was given cannot be; the sentence names it and the mend.
         """
         if y is not None:
-            raise InputError("fit takes no labels; give true ones to score, or a person's few ones as few_shot=CSV.")
-        if not isinstance(images, str | os.PathLike):
-            raise InputError("fit reads images from files; give a folder, or a .txt, .csv or .parquet list of them.")
+            warnings.warn(
+                "fit does not train on y: true labels are for score alone; human labels for training go in few_shot.",
+                stacklevel=2,
+            )
         if resume and self.output is None:
-            raise InputError("resume=True needs the folder of the run to finish; give ZeroLabel(output=FOLDER).")
-        config = self._plan(os.fspath(images), None if few_shot is None else os.fspath(few_shot))
+            raise InputError("`resume=True` needs the folder of the run to finish; give ZeroLabel(output=FOLDER).")
         cache = default_folder(None if self.cache is None else Path(self.cache))
         progress = Display(Console(stderr=True, emoji=False)) if self.verbose else _silent
-        with _place(self.output) as path:
+        with in_python(), _place(self.output) as path:
+            copies = path.parent if self.output is None else cache.parent
+            config = self._plan(_source(images, copies / "inputs"), None if few_shot is None else os.fspath(few_shot))
             folder = Folder(path)
             context = Context(config, folder, progress, cache)
             with pipeline.begun(context, resume=resume, overwrite=overwrite):
@@ -164,7 +173,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         """The most probable class name of each image; None for one that cannot be read.
 
         Args:
-            images: a folder or list, an `ImageSet`, PIL images, or uint8 arrays of height x width x 3.
+            images: as in `fit`; one image as well.
         """
         check_is_fitted(self, "classifier_")
         return np.array(self.classifier_.predict(images), dtype=object)
@@ -179,41 +188,43 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         p: np.ndarray = self.classifier_.predict_proba(images).numpy()
         return p
 
-    def score(self, images: Images, truth: PathLike | Sequence[str | None] | np.ndarray) -> float:
+    def score(self, images: Images, truth: Truth) -> float:
         """Accuracy on the images that can be read and whose true class is known.
 
         Args:
             images: as in `predict`.
-            truth: CSV or parquet of ``file_name,label``, or a folder per class; or a class name for each image, where
-                None or an empty one means unknown.
+            truth: CSV or parquet of ``file_name,label``, or a folder per class; or a class name for each image, as a
+                list, an array or a column of a DataFrame, where None, NaN or an empty one means unknown.
 
         Raises:
             InputError: the truth does not fit the images or the classes, or nothing can be compared.
         """
         check_is_fitted(self, "classifier_")
-        if isinstance(images, str | os.PathLike):
-            images = ImageSet.open(images)
-        labels = self._true_labels(images, truth)
-        p = self.classifier_.predict_proba(images)
+        with in_python():
+            found = as_image_set(images)
+            labels = self._true_labels(found, truth)
+        p = self.classifier_.predict_proba(found)
         labels = labels.where(~p.isnan().any(1), -1)
         if not bool((labels >= 0).any()):
             raise InputError("the truth gives the class of none of these images; give labels of some that can be read.")
         return metrics.accuracy(p.argmax(1), labels)
 
-    def _true_labels(self, images: Images, truth: PathLike | Sequence[str | None] | np.ndarray) -> Int[Tensor, " N"]:
+    def _true_labels(self, images: ImageSet, truth: Truth) -> Int[Tensor, " N"]:
         """Class ids, -1 unknown."""
         if isinstance(truth, str | os.PathLike):
-            if not isinstance(images, ImageSet):
-                raise InputError("truth in a file goes with images in files; give a class name for each image instead.")
             hashes = [content_hash(images, i) for i in range(len(images))]
             return Labels.read(truth, self._names).match(images.file_names, hashes, subset=True)
-        if len(truth) != len(images):  # type: ignore[arg-type]
-            raise InputError(f"there are {len(truth)} true labels for {len(images)} images; give one each.")  # type: ignore[arg-type]
-        told = Labels.of(Path("given"), self._names, (("", "" if name is None else str(name)) for name in truth))
+        names = ["" if name is None else str(name) for name in truth]
+        if len(names) != len(images):
+            raise InputError(f"there are {len(names)} true labels for {len(images)} images; give one each.")
+        told = Labels.of(Path("given"), self._names, (("", name) for name in names))
         return torch.tensor([told.ids.get(name, -1) for _, name in told.rows], dtype=torch.long)
 
     def _plan(self, images: str, few_shot: str | None) -> Config:
         """The complete configuration; lists of names and templates go by way of the files that the planner reads."""
+        models = (self.vlm,) if isinstance(self.vlm, str) else self.vlm or ()
+        if any(map(is_chat, models)):
+            raise InputError("models that answer in words are asked by the command `zerolabel run`; give another vlm.")
         with TemporaryDirectory() as folder:
             request = Request(
                 images,
@@ -242,6 +253,11 @@ def _place(output: PathLike | None) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="zerolabel-") as folder:
         yield Path(folder) / "run"
+
+
+def _source(images: Images, folder: Path) -> str:
+    """What a run reads: a source as it is, or a list of files, in a folder for what is no file."""
+    return os.fspath(images) if isinstance(images, str | os.PathLike) else str(as_list(as_image_set(images), folder))
 
 
 def _silent(stage: str, steps: Iterator[Any]) -> Iterable[Any]:

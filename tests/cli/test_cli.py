@@ -54,7 +54,7 @@ def world(tmp_path_factory):
 
 RUN = "run images -c 0,1,2,3,4,5,6,7,8,9 -o out --vlm glyphs --cache cache"
 BAD = {
-    "run nowhere -c 0,1 -o out": "there is no folder or list of images nowhere",
+    "run nowhere -c 0,1 -o out": "there is no image, folder or list of images nowhere",
     "run empty -c 0,1 -o out": "there is no image in the folder empty",
     "run images -c '' -o out": "no class",
     "run images -c 0 -o out": "only the class '0'",
@@ -80,7 +80,7 @@ BAD = {
     f"{RUN} --deploy bth": "did you mean 'both'?",
     f"{RUN} --via pixels": "known: features",
     f"{RUN} --via features --student linear": "--student linear reads features",
-    f"{RUN} --test nowhere": "there is no folder or list of images nowhere",
+    f"{RUN} --test nowhere": "there is no image, folder or list of images nowhere",
     f"{RUN} --truth nothing.csv": "there are no labels nothing.csv",
     f"{RUN} --truth classless.csv": "unknown class 'zebra'",
     f"{RUN} --truth strange.csv": "the class of none of the images",

@@ -191,10 +191,20 @@ def test_parts_that_do_not_fit_are_refused():
         classifier(threshold=1.5)
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize("image", [np.zeros(4), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8)])
 def test_an_array_that_is_no_image_is_refused(image):
-    with pytest.raises(InputError, match="uint8 of height x width x 3"):
+    with pytest.raises(InputError, match=r"image 0 is an array of .*; give height x width"):
         classifier().predict_proba([image])
+
+
+def test_a_folder_of_a_run_is_one_of_its_classifier(tmp_path, digits):
+    model = classifier()
+    model.save(tmp_path / "run" / "classifier")
+    assert torch.equal(Classifier.load(tmp_path / "run").predict_proba(digits), model.predict_proba(digits))
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "stages.json").write_text("{}")
+    with pytest.raises(InputError, match="has no classifier yet; resume it first"):
+        Classifier.load(tmp_path / "begun")
 
 
 def test_no_such_folder():

@@ -5,7 +5,7 @@ from typing import Annotated as Arg
 
 import typer
 
-ImagesArg = Arg[str, typer.Argument(help="Folder, list, tars, parquet file, hf:DATA_SET or URL of images.")]
+ImagesArg = Arg[str, typer.Argument(help="Folder, image, list, tars, parquet file, hf:DATA_SET or URL.")]
 ClassifierArg = Arg[Path, typer.Argument(help="Folder of a classifier, or of a run.")]
 ClassesOpt = Arg[str, typer.Option("--classes", "-c", help="File of class names, or names with commas between.")]
 OutOpt = Arg[Path, typer.Option("--output", "-o", help="Folder of the run.")]

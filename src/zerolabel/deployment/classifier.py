@@ -3,23 +3,21 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zerolabel.data.images import ImageSet, Unreadable, decode, enough_memory
+from zerolabel.data.images import Images, Unreadable, as_image_set, enough_memory
 from zerolabel.data.views import Preprocess
 from zerolabel.deployment import validation
 from zerolabel.errors import InputError
@@ -35,7 +33,6 @@ _DAMAGE = (
     *(MemoryError, RecursionError, OSError, SafetensorError),
 )
 """What damaged files of a classifier make the libraries raise that read them."""
-Images = ImageSet | str | os.PathLike[str] | Sequence[Image.Image | np.ndarray] | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +112,8 @@ class Classifier:
         """Mean logits of its networks, before the temperature, on the processor.
 
         Args:
-            images: an image set, a folder or a list of files; PIL images; or uint8 arrays, each of height x width x 3
-                or of height x width.
+            images: one image or several, as paths, PIL images or arrays, or a folder, a list of files or an image set;
+                see `zerolabel.data.images.as_image_set`.
             batch_size: images at a time; memory stays bounded by it.
 
         Returns:
@@ -124,18 +121,17 @@ class Classifier:
             warning says how many there were.
 
         Raises:
-            InputError: there is no such folder, or an array is no image.
+            InputError: there is no such folder or file, or an array is no image.
         """
-        if isinstance(images, str | os.PathLike):
-            images = ImageSet.open(images)
-        count, read = _source(images)
+        given = as_image_set(images)
+        count = len(given)
         rows = torch.full((count, len(self.classes)), torch.nan)
         failures: dict[int, str] = {}
 
         def view(index: int) -> Tensor | None:
             try:
                 with enough_memory():
-                    return self.preprocess(read(index))
+                    return self.preprocess(torch.from_numpy(np.array(given.read(index))))
             except Unreadable as error:
                 failures[index] = str(error)
                 return None
@@ -148,7 +144,7 @@ class Classifier:
                     rows[readable] = self._forward(torch.stack([one for one in views if one is not None]))
         if failures:
             first = min(failures)
-            name = images.file_names[first] if isinstance(images, ImageSet) else f"number {first}"
+            name = given.file_names[first]
             message = f"{len(failures)} of {count} images cannot be read, first {name} ({failures[first]})."
             warnings.warn(message, stacklevel=2)
         return rows
@@ -189,14 +185,19 @@ class Classifier:
 
         Everything is checked before a network is built, see `zerolabel.deployment.validation`.
 
+        Args:
+            folder: of the classifier, or of the run that made it.
+            device: where to compute.
+
         Raises:
             InputError: there is no classifier in the folder, or it is damaged.
         """
-        folder = Path(folder)
+        folder = _of_run(Path(folder))
         for name in (CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise InputError(
-                    f"there is no classifier in {folder}: it lacks {name}; give the folder that `save` wrote."
+                    f"there is no classifier in {folder}: it lacks {name}; give the folder of a finished run, "
+                    "or the one that `save` wrote."
                 )
         try:
             config = validation.read_config(folder / CONFIG)
@@ -240,36 +241,14 @@ class Classifier:
         }
 
 
-def _source(
-    images: ImageSet | Sequence[Image.Image | np.ndarray] | np.ndarray,
-) -> tuple[int, Callable[[int], UInt8[Tensor, "H W 3"]]]:
-    """How many images there are, and a way to read one."""
-    if isinstance(images, Image.Image):
-        raise InputError("give a list of images; for a single one, a list of one.")
-    if isinstance(images, ImageSet):
-        return len(images), lambda i: torch.from_numpy(np.array(images.read(i)))
-    return len(images), lambda i: as_pixels(images[i])
-
-
-def as_pixels(image: Image.Image | np.ndarray) -> UInt8[Tensor, "H W 3"]:
-    """The upright pixels of one image.
-
-    Raises:
-        InputError: an array that is no uint8 of height x width x 3, or of height x width.
-    """
-    if isinstance(image, Image.Image):
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode != "RGB" or upright.has_transparency_data:
-            stream = BytesIO()  # through a lossless file, so that every mode is read as it is from disk
-            upright.save(stream, "TIFF" if upright.mode[0] in "IFC" else "PNG")
-            upright = decode(stream.getvalue())
-        return torch.from_numpy(np.array(upright))
-    array = np.asarray(image)
-    if array.ndim == 2:
-        array = np.repeat(array[:, :, None], 3, axis=2)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise InputError(f"an image must be uint8 of height x width x 3, not {array.dtype} of {array.shape}.")
-    return torch.from_numpy(np.array(array))
+def _of_run(folder: Path) -> Path:
+    """The folder of the classifier, where that of a run is given."""
+    inner = folder / "classifier"
+    if inner.is_dir():
+        return inner
+    if (folder / "stages.json").is_file():
+        raise InputError(f"the run in {folder} has no classifier yet; resume it first.")
+    return folder
 
 
 @contextmanager
@@ -288,4 +267,4 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-__all__ = ["Classifier", "Images", "as_pixels"]
+__all__ = ["Classifier"]

@@ -23,13 +23,12 @@ import onnxruntime
 import torch
 from jaxtyping import Float
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 from torch import Tensor, nn
 
-from zerolabel.data.images import ImageSet, Unreadable
+from zerolabel.data.images import Images, Unreadable, as_image_set
 from zerolabel.data.views import Preprocess
 from zerolabel.data.views.preprocess import LONGEST
-from zerolabel.deployment.classifier import Classifier, as_pixels
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.files.leftovers import partial_of
 from zerolabel.files.plain_json import dumps
 from zerolabel.version import __version__
@@ -65,7 +64,7 @@ class Exported:
 def export(
     classifier: Classifier,
     path: str | os.PathLike[str],
-    images: ImageSet | Iterable[Image.Image | np.ndarray] | None = None,
+    images: Images | None = None,
     *,
     limit: int = 1000,
 ) -> Exported:
@@ -260,14 +259,12 @@ def _compare(classifier: Classifier, model: onnx.ModelProto, images: Iterable[np
     return float(np.max(differences)), float(np.mean(same)), len(same)
 
 
-def _arrays(images: ImageSet | Iterable[Image.Image | np.ndarray]) -> Iterator[np.ndarray]:
+def _arrays(images: Images) -> Iterator[np.ndarray]:
     """The pixels of each readable image."""
-    if not isinstance(images, ImageSet):
-        yield from (as_pixels(image).numpy() for image in images)
-        return
-    for index in range(len(images)):
+    given = as_image_set(images)
+    for index in range(len(given)):
         with suppress(Unreadable):
-            yield np.asarray(images.read(index))
+            yield np.asarray(given.read(index))
 
 
 def _drawn() -> list[np.ndarray]:

@@ -33,12 +33,7 @@ def open_classifier(folder: Path, device: str = "cpu") -> Classifier:
     check_device(device)
     if (folder / adapted.RECORD).is_file():
         return adaptation.classifier(folder, best_device(device))
-    inner = folder / "classifier"
-    if not inner.is_dir() and (folder / "stages.json").is_file():
-        raise InputError(f"the run in {folder} has no classifier yet; finish it with --resume.")
-    if not inner.is_dir() and not (folder / "model.safetensors").is_file():
-        raise InputError(f"there is no classifier in {folder}; give the folder of a finished run.")
-    return Classifier.load(inner if inner.is_dir() else folder, best_device(device))
+    return Classifier.load(folder, best_device(device))
 
 
 def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_bad_sources_are_one_sentence(folder, tmp_path):
         "empty": "no image in the folder .*empty",
         "empty/x.txt": "names no image",
         "gone.txt": "no file that .*gone.txt lists exists, such as nowhere.png",
-        "images/a.jpg": "neither a folder nor a list",
+        "images/a.jpg": "is no image, no folder and no list",
         "broken.parquet": "broken.parquet cannot be read",
         "latin.txt": "latin.txt cannot be read",
     }.items():

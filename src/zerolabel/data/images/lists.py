@@ -36,7 +36,7 @@ def find(place: str) -> Found:
         with opened(place) as file:
             column = _column(file, PurePath(place.partition("?")[0]).suffix.lower(), base)
     except FileNotFoundError:
-        raise InputError(f"there is no folder or list of images {place}; check the path.") from None
+        raise InputError(f"there is no image, folder or list of images {place}; check the path.") from None
     except InputError as error:
         raise InputError(f"the list of images {place}: {error}") from None
     except MemoryError:
@@ -53,6 +53,26 @@ def find(place: str) -> Found:
         raise InputError(f"no file that {place} lists exists, such as {first}; write paths relative to {base}.")
     shown = unique_redacted(names, base if is_url(base) else "")
     return Found(base, shown, Files(base) if shown == names else Listed(base, names))
+
+
+def single(place: str) -> Found:
+    """One image, whose name is that of its file.
+
+    Args:
+        place: path or URL.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if is_url(place):
+        base = place.partition("?")[0].rpartition("/")[0]
+        names = (place[len(base) + 1 :],)
+        shown = unique_redacted(names, base)
+        return Found(base, shown, Files(base) if shown == names else Listed(base, names))
+    path = Path(place)
+    if not path.is_file():
+        raise InputError(f"there is no image, folder or list of images {place}; check the path.")
+    return Found(str(path.parent), (path.name,), Files(str(path.parent)))
 
 
 def _column(file: Any, suffix: str, base: str) -> Sequence[str]:

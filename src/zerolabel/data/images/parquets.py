@@ -75,7 +75,7 @@ def image_column(place: str) -> str | None:
             others = (name for name in plain if _begins_with_an_image(parquet, name))
             return next(chain(structures, usual, others), None)
     except FileNotFoundError:
-        raise InputError(f"there is no folder or list of images {place}; check the path.") from None
+        raise InputError(f"there is no image, folder or list of images {place}; check the path.") from None
     except InputError:
         raise
     except Exception as error:  # damaged footers and drivers raise almost anything

@@ -1,12 +1,14 @@
 """From what a user names as a source to the images in it."""
 
 import re
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 from zerolabel.data.images import folders, hugging_face, lists, parquets, tars
+from zerolabel.data.images.decoding import Unreadable, extensions, is_image_content
 from zerolabel.data.images.stores import Found
-from zerolabel.data.images.urls import is_url
+from zerolabel.data.images.urls import content, is_url
 from zerolabel.errors import InputError
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -25,6 +27,7 @@ def find(source: str) -> Found:
               relative to the list's own folder, in the order of the list;
             - a tar, or several by a pattern such as ``shards-{000..009}.tar``, in the order of their members;
             - a .parquet file with a column of images, in the order of its rows;
+            - a file that is an image, alone;
             - ``hf:`` and the folder or name of a Hugging Face data set, with ``:split`` after it where it has several.
 
             Each may be a URL that fsspec knows, such as ``s3://bucket/photos``.
@@ -48,12 +51,17 @@ def find(source: str) -> Found:
         return parquets.find(places)
     if suffix in lists.SUFFIXES:
         return lists.find(source)
+    if suffix in extensions():
+        return lists.single(source)
     if is_url(source):
         return _folder(source)
     if not Path(source).is_file():
-        raise InputError(f"there is no folder or list of images {source}; check the path.")
+        raise InputError(f"there is no image, folder or list of images {source}; check the path.")
+    with suppress(Unreadable):
+        if is_image_content(content(source)):
+            return lists.single(source)
     kinds = ", ".join((*lists.SUFFIXES, ".tar"))
-    raise InputError(f"{source} is neither a folder nor a list of images ({kinds}); give one of these.")
+    raise InputError(f"{source} is no image, no folder and no list of images ({kinds}); give one of these.")
 
 
 def expand(pattern: str) -> list[str]:
