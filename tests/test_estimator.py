@@ -238,7 +238,7 @@ def test_options_are_typed_as_on_the_command_line(place: Path) -> None:
     [
         ({}, {"images": np.zeros((5, 64))}, "reshape it to N x height x width"),
         ({}, {"images": ["no.png", "nor/this.png"]}, "none of 2 files exists, such as no.png"),
-        ({"vlm": "chat:qwen"}, {}, "are asked by the command `zerolabel run`"),
+        ({"vlm": "chat:qwen"}, {}, "chat models are asked by the command `zerolabel run`"),
         ({"vlm": "ViT-B-32"}, {}, "`vlm` ViT-B-32: unknown model; did you mean open_clip:ViT-B-32/"),
         ({"student": "linear", "via": "features"}, {}, "`via` features ends in a network that reads pixels"),
         ({"adapt": "lp++"}, {}, "give `few_shot` a CSV"),

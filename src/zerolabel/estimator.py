@@ -224,7 +224,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         """The complete configuration; lists of names and templates go by way of the files that the planner reads."""
         models = (self.vlm,) if isinstance(self.vlm, str) else self.vlm or ()
         if any(map(is_chat, models)):
-            raise InputError("models that answer in words are asked by the command `zerolabel run`; give another vlm.")
+            raise InputError("chat models are asked by the command `zerolabel run`; give another vlm.")
         with TemporaryDirectory() as folder:
             request = Request(
                 images,
@@ -256,7 +256,7 @@ def _place(output: PathLike | None) -> Iterator[Path]:
 
 
 def _source(images: Images, folder: Path) -> str:
-    """What a run reads: a source as it is, or a list of files, in a folder for what is no file."""
+    """What a run reads: a source as it is, or a list of files, in a folder for what is not a file."""
     return os.fspath(images) if isinstance(images, str | os.PathLike) else str(as_list(as_image_set(images), folder))
 
 

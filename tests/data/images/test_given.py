@@ -65,7 +65,7 @@ def test_pictures_of_every_mode(mode: str) -> None:
         ([None], "image 0 is empty"),
         ([np.zeros((4, 4), np.uint8), float("nan")], "image 1 is empty"),
         ([np.zeros((4, 4), np.uint8), 7], "image 1 is of type int"),
-        (np.zeros((9, 64)), "an array of 9 x 64 values is no image"),
+        (np.zeros((9, 64)), "an array of 9 x 64 values is not an image"),
         (np.zeros((9, 3, 8, 8)), "image 0 is an array of float64 of 3 x 8 x 8"),
         ([np.zeros((4, 4), complex)], "image 0 is an array of complex128"),
         (["a.png", "b.png"], "none of 2 files exists, such as a.png"),

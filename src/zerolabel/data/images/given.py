@@ -79,7 +79,7 @@ def as_image_set(images: Images) -> ImageSet:
 
 
 def as_list(images: ImageSet, folder: Path) -> Path:
-    """Write a list of images that a run can read: of their files, and of copies of those that are no files.
+    """Write a list of images that a run can read: of their files, and of copies of those that are not files.
 
     Args:
         images: from anywhere.
@@ -137,7 +137,7 @@ def _of_array(array: np.ndarray) -> list[object]:
         return [array]
     if array.ndim < 3:
         raise InputError(
-            f"an array of {' x '.join(map(str, array.shape))} values is no image; reshape it to N x height x width, or "
+            f"an array of {' x '.join(map(str, array.shape))} values is not an image; reshape it to N x height x width, or "
             "give one gray image as a list of one."
         )
     return list(array)
