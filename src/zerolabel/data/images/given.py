@@ -137,8 +137,8 @@ def _of_array(array: np.ndarray) -> list[object]:
         return [array]
     if array.ndim < 3:
         raise InputError(
-            f"an array of {' x '.join(map(str, array.shape))} values is not an image; reshape it to N x height x width, "
-            "or give one gray image as a list of one."
+            f"an array of {' x '.join(map(str, array.shape))} values is not an image; "
+            "reshape it to N x height x width, or give one gray image as a list of one."
         )
     return list(array)
 
