@@ -144,7 +144,7 @@ def test_the_anytime_interval_holds_at_every_look_and_never_widens() -> None:
         (lambda: Counts(np.array([9]), np.array([3]), np.array([4])), "more correct images than drawn"),
         (lambda: Counts(np.array([2]), np.array([3]), np.array([1])), "each image counts once"),
         (lambda: draw(np.zeros(4, dtype=int), 5), "5 images cannot be drawn from 4"),
-        (lambda: stratify(np.empty(0)), "no image"),
+        (lambda: stratify(np.empty(0)), "at least one image"),
         (lambda: count(np.zeros(4, dtype=int), np.array([1, 1]), np.array([True, True])), "counted twice"),
     ],
 )

@@ -3,5 +3,17 @@
 from zerolabel.audit.accuracy import Interval, interval
 from zerolabel.audit.anytime import anytime
 from zerolabel.audit.strata import Counts, count, draw, stratify
+from zerolabel.audit.versus import Verdict, draw_differing, verdict
 
-__all__ = ["Counts", "Interval", "anytime", "count", "draw", "interval", "stratify"]
+__all__ = [
+    "Counts",
+    "Interval",
+    "Verdict",
+    "anytime",
+    "count",
+    "draw",
+    "draw_differing",
+    "interval",
+    "stratify",
+    "verdict",
+]

@@ -5,7 +5,7 @@ The interval inverts a test. For each number t of right predictions in the pool,
 independent hypergeometric counts, whose tails are summed exactly. The spread is a nuisance. Maximizing over all spreads
 (Wendell and Schmee. Exact inference for proportions from a stratified finite population. JASA 1996) forgets what the
 strata showed: the worst spread is the even one, and the interval is as wide as without strata. Here the spread is the
-likeliest one given t and the answers, drawn towards the even one by ``CAUTION`` answers a stratum. With one stratum
+likeliest one given t and the answers, drawn toward the even one by ``CAUTION`` answers a stratum. With one stratum
 there is no nuisance and the interval is exact; with several its coverage rests on simulation, `benchmarks.audits`.
 """
 
@@ -20,7 +20,7 @@ from zerolabel.audit.strata import Counts
 from zerolabel.errors import InputError
 
 CAUTION = 1.0
-"""Answers by which each stratum is drawn towards the common share."""
+"""Answers by which each stratum is drawn toward the common share."""
 _GRID = 4000
 
 
@@ -104,7 +104,7 @@ def _least(sizes: tuple[int, ...], drawn: tuple[int, ...], found: tuple[int, ...
 def likely_spread(
     total: int, sizes: Int[np.ndarray, " H"], drawn: Int[np.ndarray, " H"], found: Int[np.ndarray, " H"]
 ) -> Int[np.ndarray, " H"]:
-    """Marked images by stratum, ``total`` in all: the likeliest spread, drawn towards the same share in all strata.
+    """Marked images by stratum, ``total`` in all: the likeliest spread, drawn toward the same share in all strata.
 
     The shares p maximize ``sum_h (k_h + CAUTION pi) log p_h + (n_h - k_h + CAUTION (1 - pi)) log(1 - p_h)`` with
     ``sum_h N_h p_h = total`` and ``pi = total / N``; the root of a quadratic for each value of the multiplier.

@@ -72,11 +72,11 @@ def stratify(
         The stratum of each image, 0 to H - 1; the least certain images come first.
 
     Raises:
-        InputError: there is no image, the arrays differ in length, or ``strata`` is below 1.
+        InputError: no image is given, the arrays differ in length, or ``strata`` is below 1.
     """
     n = len(confidence)
     if not n:
-        raise InputError("there is no image to draw from.")
+        raise InputError("the sample needs at least one image to draw from.")
     if strata < 1:
         raise InputError(f"a sample has at least one stratum, not {strata}.")
     if agreement is not None and len(agreement) != n:
