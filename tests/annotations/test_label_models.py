@@ -16,6 +16,7 @@ from zerolabel.annotations.label_models import MODELS, annotator_accuracy, poste
 from zerolabel.annotations.label_models import dawid_skene as module
 from zerolabel.annotations.label_models.crowd import frame
 from zerolabel.annotations.label_models.dawid_skene import dawid_skene
+from zerolabel.annotations.label_models.shrunken import shrunken
 from zerolabel.annotations.noise import beliefs, candidate_noise, label_noise
 from zerolabel.errors import InputError
 from zerolabel.evaluation.metrics import accuracy, candidate_coverage, vote_accuracy
@@ -119,6 +120,36 @@ def test_permuting_classes_permutes_the_posterior(make_annotations: Make) -> Non
     order = torch.tensor([2, 0, 3, 1])
     q, permuted = posterior(make_annotations(votes, 4)), posterior(make_annotations(order[votes], 4))
     assert torch.allclose(permuted[:, order], q, atol=1e-4)
+
+
+def test_shrunken_rows_hold_where_most_images_are_of_one_class(make_annotations: Make) -> None:
+    n, n_classes = 900, 8
+    truth = torch.where(torch.rand(n) < 0.7, 0, torch.randint(1, n_classes, (n,)))
+    shared = torch.where(torch.rand(n) < 0.25, torch.randint(n_classes, (n,)), truth)  # errors that most have in common
+    votes = torch.stack([torch.where(torch.rand(n) < 0.8, shared, torch.randint(n_classes, (n,))) for _ in range(5)], 1)
+    right = {model: accuracy(posterior(make_annotations(votes, n_classes), model).argmax(1), truth) for model in MODELS
+             if model in ("majority", "dawid_skene", "shrunken")}  # fmt: skip
+    assert right["shrunken"] >= max(right["majority"], right["dawid_skene"])
+
+
+def test_without_shrinking_and_dependence_it_is_dawid_skene() -> None:
+    votes, _ = independent(2000, 3, [0.9, 0.7, 0.8, 0.6])
+    ours, plain = shrunken(votes, 3, shrink=0.0).posterior, dawid_skene(votes, 3, smoothing=0.0).posterior
+    assert float((ours.argmax(1) == plain.argmax(1)).float().mean()) > 0.99
+
+
+def test_two_that_disagree_are_believed_alike(make_annotations: Make) -> None:
+    votes = torch.arange(300)[:, None].repeat(1, 2) % 3
+    votes[::5, 1] = (votes[::5, 1] + 1) % 3
+    q = posterior(make_annotations(votes, 3))[votes[:, 0] != votes[:, 1]]
+    assert float(q.amax(1).max()) < 0.6
+
+
+def test_votes_of_one_voter_many_times_count_less(make_annotations: Make) -> None:
+    votes, _ = independent(400, 4, [0.7, 0.7, 0.7])
+    often = make_annotations(votes.repeat_interleave(6, dim=1), 4)
+    ours, independently = (float((1 - posterior(often, name).amax(1)).mean()) for name in ("shrunken", "one_coin"))
+    assert ours > 10 * independently
 
 
 def test_too_many_cells_give_way_to_one_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def glyphs(images, **more):
 
 def test_what_is_not_said_is_chosen(images):
     config = plan(glyphs(images))
-    preset = presets.choose(9)
+    preset = presets.for_head(presets.choose(9), 9, 3)
     assert (config.classes, config.rule, config.learner) == (("0", "1", "2"), "union", "coreg")
     assert (config.student, config.size, config.flip, config.pretrained) == ("mlp", 24, False, False)
     assert config.propagate
@@ -119,7 +119,11 @@ def test_presets_by_name_and_by_the_number_of_images(images):
     assert presets.find("auto", 9) == presets.find("small", 9) == presets.small(9)
     assert presets.find("auto", presets.SMALL).name == "large" and presets.find("small", 10**6).name == "small"
     assert presets.find("paper", 9) is presets.find("paper", 10**6) is presets.PAPER
-    assert plan(glyphs(images, preset="small")).hyper_parameters == presets.small(9).hyper_parameters["coreg"]
+    pixels = plan(glyphs(images, preset="small", student="light"))
+    assert pixels.hyper_parameters == presets.small(9).hyper_parameters["coreg"] and pixels.settings["lr"] == 0.05
+    head = plan(glyphs(images, preset="small")).settings  # nine images of three classes
+    assert head["epochs"] == presets.HEAD_EPOCHS and head["lr"] == 0.05 * (9 / (3 * presets.ENOUGH))
+    assert plan(glyphs(images, preset="small", epochs=90)).settings["epochs"] == 90
     with pytest.raises(InputError, match="--preset papr: there is no such preset; did you mean 'paper'"):
         plan(glyphs(images, preset="papr"))
 

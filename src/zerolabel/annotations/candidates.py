@@ -121,7 +121,7 @@ RULES: dict[str, str] = {
     "quantile": "quantile:A,B: the best classes up to the A-quantile of best scores, each only where it is above the "
     "B-quantile of its own, A = 0.75 and B = 0.8 if left out",
     "posterior": "posterior:M,MODEL: the fewest classes that hold the probability M under a label model, M = 0.9 and "
-    "MODEL = dawid_skene if left out",
+    "MODEL = shrunken if left out",
 }
 
 
@@ -161,7 +161,7 @@ def parse_rule(text: str, option: str = "--candidates") -> Rule:
             return _of_scores(partial(quantiles, alpha=alpha, beta=beta))
         case "posterior":
             share, _, model = value.partition(",")
-            return _of_posterior(_share(text, share or "0.9"), model or "dawid_skene", text)
+            return _of_posterior(_share(text, share or "0.9"), model or label_models.DEFAULT, text)
     raise InputError(f"{text}: there is no rule {name!r}{nearest(name, RULES)}")
 
 

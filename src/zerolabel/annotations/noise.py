@@ -27,6 +27,7 @@ from torch import Tensor
 from zerolabel.annotations.annotations import Annotations
 from zerolabel.annotations.candidates import parse_rule
 from zerolabel.annotations.label_models.dawid_skene import dawid_skene, shares
+from zerolabel.annotations.label_models.dependence import dependence
 from zerolabel.annotations.label_models.models import first_votes
 from zerolabel.errors import InputError
 
@@ -156,21 +157,6 @@ def best_class(annotations: Annotations, rows: Int[Tensor, " M"]) -> Int[Tensor,
     scores, labels = annotations.scores[rows], annotations.labels[rows]
     votes = shares(first_votes(annotations)[rows], len(annotations.classes))
     return torch.where(labels >= 0, labels, torch.where(scores.any(1, keepdim=True), scores, votes).argmax(1))
-
-
-def dependence(votes: Int[Tensor, "M A"], q: Float[Tensor, "M C"]) -> float:
-    """w: how much of the annotators' number their shared errors make void; all of it for one annotator."""
-    n_annotators = votes.shape[1]
-    if n_annotators < 2 or not len(votes):
-        return 1.0
-    right = torch.where(votes >= 0, q.gather(1, votes.clamp_min(0)), torch.nan)
-    centered = (right - right.nanmean(0)).nan_to_num(0.0)
-    covariance = centered.T @ centered
-    variance = float(covariance.trace()) / n_annotators
-    if variance <= 0:
-        return 0.0
-    shared = (float(covariance.sum()) / n_annotators - variance) / (n_annotators - 1)
-    return 1 - 1 / (1 + (n_annotators - 1) * min(max(shared / variance, 0.0), 1.0))
 
 
 def _joint(p: Float[Tensor, "M C"], s: Float[Tensor, "M C"], agreed: Float[Tensor, "M C"]) -> Float[Tensor, "M C"]:

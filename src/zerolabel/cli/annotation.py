@@ -159,7 +159,7 @@ def inspect(
     annotations: AnnotationsArg,
     truth: TruthOpt = None,
     label_model: Arg[
-        str, typer.Option(help="Judges the prompts: joint, or majority, dawid_skene, one_coin, glad, mace.")
+        str, typer.Option(help="Judges the prompts: joint, or majority, shrunken, dawid_skene, one_coin, glad, mace.")
     ] = "joint",
     html: Arg[Path | None, typer.Option(help="Write a page to this file as well.")] = None,
     as_json: JsonOpt = False,

@@ -85,6 +85,8 @@ def check_spec(spec: NetworkSpec, n_classes: int, side: int) -> None:
         raise ValueError(f"the network {spec.name!r:.80} has {spec.n_classes} classes, but {n_classes} are named")
     if not 1 <= spec.size <= LARGEST:
         raise ValueError(f"the size of a network is {spec.size}")
+    if spec.n_prompts is not None and (not is_whole(spec.n_prompts) or not 1 <= spec.n_prompts <= LARGEST):
+        raise ValueError(f"a network has {spec.n_prompts!r:.40} prompts")
     if spec.encoder is not None:
         _check_encoder(spec)
     elif spec.name not in NAMES:
@@ -134,8 +136,6 @@ def _check_encoder(spec: NetworkSpec) -> None:
     check_vision(encoder.get("vision_cfg"))
     if spec.name not in (*_HEADS, ZERO_SHOT, FEATURE_HEAD):
         raise ValueError(f"the head {spec.name!r:.80} of an image encoder is unknown")
-    if spec.n_prompts is not None and (not is_whole(spec.n_prompts) or not 1 <= spec.n_prompts <= LARGEST):
-        raise ValueError(f"a network has {spec.n_prompts!r:.40} prompts")
     if spec.head is not None:
         check_values(spec.head, "a head")
         if not isinstance(spec.head, dict) or not all(

@@ -22,7 +22,8 @@ class NetworkSpec:
         n_classes: C.
         size: side of the input in pixels, or number of features for "linear" and "mlp" without an encoder.
         encoder: configuration of the frozen `ImageEncoder` below the head; none where all is learned.
-        n_prompts: of a "zero_shot" network, whose head is its prompts; else none.
+        n_prompts: of a "zero_shot" network, whose head is its prompts, or of a head over features that starts there;
+            else none.
         head: shapes of the tensors of a "feature_head" network; else none.
     """
 

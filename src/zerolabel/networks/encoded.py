@@ -96,7 +96,7 @@ class EncodedNetwork(Network):
             raise InputError(
                 f"a head over {head.spec.size} features cannot follow an encoder of {encoder.feature_dim}."
             )
-        spec = NetworkSpec(head.spec.name, head.spec.n_classes, encoder.size, encoder.config)
+        spec = NetworkSpec(head.spec.name, head.spec.n_classes, encoder.size, encoder.config, head.spec.n_prompts)
         super().__init__(nn.Sequential(encoder, head.backbone), head.feature_dim, spec)
         self.head = head.head
 

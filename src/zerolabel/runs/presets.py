@@ -1,6 +1,6 @@
 """Presets: values for a run where the user says nothing, as plain data; the command line prints them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zerolabel.errors import InputError, nearest
@@ -11,6 +11,8 @@ DRAWN = 90_000
 FEW = 100
 """Images per class from which on a network that starts from random weights is worth its training; with fewer, a head
 on the annotating model's frozen features is the default."""
+HEAD_EPOCHS, ENOUGH = 60, 70
+"""Most epochs of a head, and images of a class from which on it learns at the full rate; see `for_head`."""
 MOST_PROPAGATED = 200_000
 """Images up to which scores are spread over neighbors by default: comparing all with all takes quadratic time."""
 NAMES = ("auto", "small", "paper")
@@ -151,6 +153,25 @@ def small(n_images: int, epochs: int | None = None) -> Preset:
     settings = {"epochs": epochs, "batch_size": 64, "lr": 0.05}
     more = "fewer than" if n_images < SMALL else "not fewer than"
     return Preset("small", f"{n_images} images are {more} {SMALL}", settings, {"coreg": coreg})
+
+
+def for_head(preset: Preset, n_images: int, n_classes: int, epochs: int | None = None) -> Preset:
+    """The preset for a head on frozen features, which starts at the zero-shot classifier.
+
+    There is less to learn than from random weights, and with few images a class there is less to learn it from: at
+    most `HEAD_EPOCHS` epochs, and a learning rate that falls with the images of a class below `ENOUGH`.
+
+    Args:
+        preset: that was chosen; another than "small" stays as it is.
+        n_images: to train on.
+        n_classes: C.
+        epochs: that the user gave.
+    """
+    if preset.name != "small":
+        return preset
+    found = small(n_images, min(preset.settings["epochs"], HEAD_EPOCHS) if epochs is None else epochs)
+    lr = found.settings["lr"] * min(1.0, n_images / (ENOUGH * max(n_classes, 1)))
+    return replace(found, why=preset.why, settings={**found.settings, "lr": lr})
 
 
 def features_settings(settings: dict[str, Any]) -> Settings:

@@ -37,11 +37,13 @@ def plan(request: Request) -> Config:
     asked = what_was_asked(request)
     check_open_set(asked, request)
     check_labels(asked, request)
+    student, size = choose_student(request, images, asked, preset.sizes or SIZES)
+    if student in HEADS:
+        preset = presets.for_head(preset, len(images), len(asked["classes"]), wanted.get("epochs"))
     settings = {**preset.settings, "seed": request.seed, "device": request.device, **wanted}
     epochs = make_settings(settings).epochs
     hyper = fit_to_epochs(preset.hyper_parameters.get(request.learner, {}), request.learner, epochs) | chosen.learner
     check_hyper_parameters(request.learner, hyper, asked["classes"])
-    student, size = choose_student(request, images, asked, preset.sizes or SIZES)
     on_features = student in HEADS or request.via == "features"
     check_features(asked, on_features=on_features, request=request)
     check_adaptation(asked, request)

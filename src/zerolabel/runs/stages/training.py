@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import networks
-from zerolabel.annotate import Annotated
+from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import check_enough, known_rule, parse_rule
 from zerolabel.annotations.digest import Digest
@@ -90,13 +90,24 @@ def on_features(
     config, encoder = context.config, context.encoder
     source = Features(annotated.features, launch(settings).device)
     torch.manual_seed(settings.seed)
-    network = networks.build(head, len(config.classes), annotated.features.shape[1])
+    network = networks.build(head, len(config.classes), annotated.features.shape[1], texts=start_texts(context))
     learner = LEARNERS[config.learner](network, annotated.annotations, **config.hyper_parameters)
     heads = fit_stage(
         context, "train on features", learner, annotated.annotations, source, settings, encoder.view, made_of
     )
     tower = ImageEncoder(encoder.model.visual, encoder.config)
     return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
+
+
+def start_texts(context: Context) -> Float[Tensor, "A C D"] | None:
+    """Text features times the scale, at which a head starts; none where the classes are not those of the texts."""
+    config, encoder = context.config, context.encoder
+    if encoder.head is not None or config.open_set:
+        return None
+    prompts = dict(zip(config.vlm, config.templates, strict=True)).get(str(config.encoder), ())
+    if not prompts:
+        return None
+    return encoder.logit_scale * text_features(encoder, context.classes, prompts)
 
 
 def on_pixels(
