@@ -60,7 +60,7 @@ def with_human_labels(annotations: Annotations, source: str, path: str | os.Path
     Raises:
         InputError: it cannot be read, or names an unknown image or class.
     """
-    labels = Labels.read(source, Classes(annotations.classes))
+    labels = Labels.read(source, Classes(annotations.classes), use="train")
     given = labels.match(annotations.file_names, annotations.sha256, _skipped(_file(Path(path))))
     return annotations.with_labels(given.where(given >= 0, annotations.labels))
 

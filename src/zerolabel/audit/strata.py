@@ -110,11 +110,20 @@ def _merged(groups: Int[np.ndarray, " N"], least: float) -> Int[np.ndarray, " N"
     return np.asarray(renamed[groups])
 
 
-def draw(strata: Int[np.ndarray, " N"], n: int, *, seed: int = 0) -> Int[np.ndarray, " n"]:
+def draw(
+    strata: Int[np.ndarray, " N"], n: int, *, seed: int = 0, shuffled: Int[np.ndarray, " N"] | None = None
+) -> Int[np.ndarray, " n"]:
     """Images to ask for, in the order in which to ask: every beginning of it is a stratified random sample.
 
     The next image comes from the stratum that is furthest behind its share, at random within it. The first images of a
     larger draw with the same seed are those of the smaller one, so a review can be continued.
+
+    Args:
+        strata: of all images of the pool.
+        n: images to ask for.
+        seed: of the order within the strata.
+        shuffled: all images in an order that is random and knows no answer, to take those of a stratum in; None
+            shuffles by the seed.
 
     Raises:
         InputError: more images are asked for than there are.
@@ -122,8 +131,8 @@ def draw(strata: Int[np.ndarray, " N"], n: int, *, seed: int = 0) -> Int[np.ndar
     if not 0 <= n <= len(strata):
         raise InputError(f"{n} images cannot be drawn from {len(strata)}.")
     sizes = np.bincount(strata)
-    random = np.random.default_rng(seed)
-    waiting = [random.permutation(np.flatnonzero(strata == group)) for group in range(len(sizes))]
+    everything = np.random.default_rng(seed).permutation(len(strata)) if shuffled is None else shuffled
+    waiting = [everything[strata[everything] == group] for group in range(len(sizes))]
     share = sizes / len(strata)
     taken = np.zeros(len(sizes), dtype=np.int64)
     chosen = np.empty(n, dtype=np.int64)

@@ -106,7 +106,7 @@ def adapt(
     )  # fmt: skip
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
-    found, human = ImageSet.open(images), Labels.read(few_shot, names) if few_shot else None
+    found, human = ImageSet.open(images), Labels.read(few_shot, names, use="train") if few_shot else None
     judges = Labels.read(truth, names) if truth else None
     encoder = vlms.load(model, best_device(device))
     done = adapt(

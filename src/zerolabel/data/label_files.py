@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from zerolabel.data.answers import Use, read_answers, usable
 from zerolabel.data.classes import Classes, plain
 from zerolabel.data.images import ImageSet
 from zerolabel.data.images import sha256 as hash_content
@@ -45,7 +46,7 @@ class Labels:
     ids: dict[str, int]
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], classes: Classes) -> "Labels":
+    def read(cls, path: str | os.PathLike[str], classes: Classes, *, use: Use = "measure") -> "Labels":
         """Read labels; what can be checked without the images is checked here.
 
         A label is a class name or alias, see `zerolabel.data.classes.plain`; else one of `NO_LABEL`; else a class id as
@@ -55,6 +56,8 @@ class Labels:
             path: a table of file names and labels, see `zerolabel.data.label_tables`; or a folder with one folder of
                 images per class.
             classes: names and aliases.
+            use: what for; of answers of reviewers, see `zerolabel.data.answers`, only those are read that have this
+                use, so that nothing is measured on what was learned from.
 
         Raises:
             InputError: there is no such file or folder, it lacks a column, or it names unknown classes.
@@ -63,7 +66,9 @@ class Labels:
         if path.is_dir():
             rows = [(file.relative_to(path).as_posix(), file.relative_to(path).parts[0]) for file in _images(path)]
         elif path.is_file():
-            rows = [(_plain_path(name), label) for name, label in read_rows(path)]
+            answers = read_answers(path)
+            found = read_rows(path) if answers is None else usable(answers, use, path)
+            rows = [(_plain_path(name), label) for name, label in found]
         else:
             raise InputError(
                 f"there are no labels {path}; give a CSV or parquet with file_name,label or a folder per class."

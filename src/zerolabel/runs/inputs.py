@@ -127,7 +127,7 @@ def check_labels(config: Config) -> None:
     images = ImageSet.open(config.images)
     more = () if config.append is None else open_annotations(config.append).file_names
     names = [*images.file_names, *more]
-    labels = Labels.read(config.few_shot, Classes(config.classes, config.aliases))
+    labels = Labels.read(config.few_shot, Classes(config.classes, config.aliases), use="train")
     try:
         labels.match(names, [""] * len(names))
     except InputError:  # by their contents, which takes reading all images

@@ -51,6 +51,7 @@ def check_labels(asked: dict[str, Any], request: Request) -> None:
         InputError: one does not.
     """
     more = (open_set.NAME,) if request.open_set else ()
-    for path, beside in ((request.truth, more), (request.few_shot, ())):
-        if path is not None:
-            Labels.read(path, Classes((*asked["classes"], *beside), (*asked["aliases"], *((),) * len(beside))))
+    if request.truth is not None:
+        Labels.read(request.truth, Classes((*asked["classes"], *more), (*asked["aliases"], *((),) * len(more))))
+    if request.few_shot is not None:
+        Labels.read(request.few_shot, Classes(asked["classes"], asked["aliases"]), use="train")

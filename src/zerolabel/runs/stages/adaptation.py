@@ -39,7 +39,7 @@ def _adapt(context: Context) -> None:
         name, str(config.adapt), seed=config.settings.get("seed", 0), device=config.settings.get("device", "auto"),
         flip=config.flip, open_set=config.open_set,
     )  # fmt: skip
-    human = Labels.read(config.few_shot, classes) if config.few_shot else None
+    human = Labels.read(config.few_shot, classes, use="train") if config.few_shot else None
     images = in_distribution(context) if config.open_set else ImageSet.open(config.images)
     with timed(context.folder, "adapt") as facts:
         done = adapt(

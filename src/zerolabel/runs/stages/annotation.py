@@ -41,7 +41,7 @@ def annotate_images(context: Context) -> Annotated:
         done = _given(context, images, open_annotations(context.config.annotations))
     if context.config.few_shot:
         skipped = [name for name, _ in done.skipped]
-        given = Labels.read(context.config.few_shot, context.classes)
+        given = Labels.read(context.config.few_shot, context.classes, use="train")
         labels = given.match(done.annotations.file_names, done.annotations.sha256, skipped)
         done = replace(done, annotations=done.annotations.with_labels(labels))
         done.annotations.save(context.folder / "annotations.parquet")

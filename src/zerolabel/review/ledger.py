@@ -1,0 +1,95 @@
+"""The file of answers: a line is on the disk before its reviewer sees the next image."""
+
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import astuple
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from zerolabel.data.answers import COLUMNS, Answer, head, line, read_answers, said
+from zerolabel.errors import InputError
+from zerolabel.files import writing
+
+
+class Ledger:
+    """Answers in the order in which they came, in memory and in a CSV that is only ever added to.
+
+    Several reviewers, and several processes, may write to one file: a line is one write.
+
+    Args:
+        path: of the CSV; it is made with the first answer.
+
+    Raises:
+        InputError: the file is no table of answers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        found = read_answers(path) if path.is_file() and path.stat().st_size else ()
+        if found is None:
+            raise InputError(f"{path} holds no answers of a review; move it elsewhere.")
+        self.answers: list[Answer] = list(found)
+
+    def add(self, answers: Iterable[Answer]) -> None:
+        """Write answers and wait until the disk has them.
+
+        Raises:
+            InputError: the disk is full, or the file cannot be written.
+        """
+        new = list(answers)
+        with self._lock, writing(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                _write(file, _start(file) + "".join(map(line, new)))
+                os.fsync(file)
+            finally:
+                os.close(file)
+            self.answers += new
+
+    def table(self) -> pd.DataFrame:
+        """All answers that stand, a row each, with the columns of `zerolabel.data.answers`."""
+        return pd.DataFrame([astuple(answer) for answer in said(self.answers).values()], columns=list(COLUMNS))
+
+    def take_in(self, path: Path) -> int:
+        """Add the answers of another table, such as one that the static page wrote; those that are there stay once.
+
+        Returns:
+            How many are new.
+
+        Raises:
+            InputError: it cannot be read, or holds no answers.
+        """
+        found = read_answers(path) if path.is_file() else None
+        if found is None:
+            raise InputError(
+                f"{path} holds no answers; give a table of file_name, label, reviewer, time and why shown."
+            )
+        known = set(self.answers)
+        new = [answer for answer in found if answer not in known]
+        if new:
+            self.add(new)
+        return len(new)
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _start(file: int) -> str:
+    """What comes before a new line: the head in an empty file, a line break after one that was cut off."""
+    size = os.fstat(file).st_size
+    if size == 0:
+        return head()
+    return "" if os.pread(file, 1, size - 1) == b"\n" else "\n"
+
+
+def _write(file: int, text: str) -> None:
+    data = text.encode()
+    while data:
+        data = data[os.write(file, data) :]

@@ -1,0 +1,344 @@
+"use strict";
+/* The page: one image at a time, or the images of one predicted class side by side. */
+(() => {
+  const MOST_BUTTONS = 26, MOST_MATCHES = 12;
+  const by = (id) => document.getElementById(id);
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const make = (tag, text, attributes = {}) => {
+    const node = document.createElement(tag);
+    node.textContent = text;
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    return node;
+  };
+
+  let about, keys, view = "measure", kind = "measure", items = [], answers = {}, shown = {}, at = 0, history = [];
+  let matches = [], chosen = 0, page = { items: [], left: 0 }, wrong = new Set();
+  let pending = Promise.resolve();
+
+  /* One thing after the other: a key that is pressed while an answer is saved waits for it. */
+  function queued(work) {
+    pending = pending.then(work).then(() => { by("trouble").hidden = true; }, (error) => {
+      by("trouble").textContent = `Not saved: ${error.message}.`;
+      by("trouble").hidden = false;
+    });
+  }
+
+  /* ---- keys of the classes ---- */
+  function keysOf(names) {
+    if (names.length > MOST_BUTTONS) return null;
+    const own = names.map((name) => name.toLowerCase());
+    if (own.every((name) => /^[a-z0-9]$/.test(name)) && new Set(own).size === own.length) return own;
+    if (names.length <= 10) return names.map((_, place) => String((place + 1) % 10));
+    return names.map((_, place) => String.fromCharCode(97 + place));
+  }
+
+  function word(choice) {
+    return choice === "none" ? "none of these" : choice === "unsure" ? "unsure" : about.classes[choice];
+  }
+
+  /* ---- one image ---- */
+  const place = () => items[at];
+  const answered = (one) => Object.hasOwn(answers, one);
+  const firstOpen = () => items.findIndex((one) => !answered(one));
+
+  async function open(name) {
+    view = name;
+    for (const button of document.querySelectorAll("[data-view]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.view === name));
+    }
+    if (name === "grid") return openGrid();
+    kind = name;
+    const queue = await backend.queue(kind);
+    [items, answers, shown, history] = [queue.items, queue.answers, queue.shown, []];
+    by("shown").textContent = "";
+    at = firstOpen();
+    draw();
+  }
+
+  function show(section) {
+    for (const id of ["ask", "grid", "done"]) by(id).hidden = id !== section;
+  }
+
+  function draw() {
+    if (at < 0 || at >= items.length) return drawDone();
+    show("ask");
+    const image = by("image");
+    image.alt = `Image ${at + 1} of ${items.length}`;
+    image.src = backend.image(kind, place(), "large");
+    for (const next of items.slice(at + 1, at + 3)) new Image().src = backend.image(kind, next, "large");
+    if (kind === "correct" && shown[place()]) tell(shown[place()]);
+    by("search").value = "";
+    drawChoices();
+    drawProgress();
+    if (keys === null) by("search").focus({ preventScroll: true });
+  }
+
+  function drawChoices() {
+    const box = by("choices"), given = answers[place()];
+    if (keys !== null) {
+      box.replaceChildren(...about.classes.map((name, id) => {
+        const button = make("button", name, { type: "button", "data-choice": id, "aria-keyshortcuts": keys[id] });
+        if (keys[id] !== name.toLowerCase()) button.append(" ", make("kbd", keys[id]));
+        button.setAttribute("aria-pressed", String(given === id));
+        return button;
+      }));
+    } else {
+      matches = search(by("search").value);
+      chosen = Math.min(chosen, Math.max(matches.length - 1, 0));
+      box.replaceChildren(...matches.map((id, row) => make("button", about.classes[id], {
+        type: "button", role: "option", id: `match${row}`, "data-choice": id, tabindex: "-1",
+        "aria-selected": String(row === chosen),
+      })));
+      if (!matches.length) box.replaceChildren(make("p", "No class has these letters.", { class: "soft" }));
+      by("search").setAttribute("aria-activedescendant", matches.length ? `match${chosen}` : "");
+    }
+    for (const button of document.querySelectorAll(".commands [data-choice]")) {
+      button.setAttribute("aria-pressed", String(given === button.dataset.choice));
+    }
+  }
+
+  /* Classes in which a word begins with the letters first, then those that hold them. */
+  function search(text) {
+    const wanted = text.trim().toLowerCase();
+    if (!wanted) {
+      const given = answers[place()], hinted = (shown[place()] || {}).candidates || [];
+      const first = [...new Set([...(typeof given === "number" ? [given] : []), ...hinted])];
+      return first.slice(0, MOST_MATCHES);
+    }
+    const starts = [], holds = [];
+    for (let id = 0; id < about.classes.length; id += 1) {
+      const name = about.classes[id].toLowerCase();
+      if (name === wanted) starts.unshift(id);
+      else if (name.startsWith(wanted)) starts.push(id);
+      else if (name.includes(wanted)) holds.push(id);
+    }
+    return [...starts, ...holds].slice(0, MOST_MATCHES);
+  }
+
+  function drawProgress() {
+    const measuring = kind === "measure", m = about.measured;
+    const done = measuring ? about.done : items.filter(answered).length, n = measuring ? about.n : items.length;
+    [by("bar").value, by("bar").max] = [done, Math.max(n, 1)];
+    let text = `${done} of ${n} ${measuring ? "checked" : "named"}`;
+    if (measuring && m) text += `, ${interval(m)}`;
+    by("status").textContent = text;
+    by("marked").textContent = about.marked ? `(${about.marked})` : "";
+  }
+
+  function interval(m) {
+    const share = m.accuracy === null ? "" : `${percent(m.accuracy)} right, `;
+    return `${share}${percent(m.level).replace(".0", "")} interval ${(100 * m.low).toFixed(1)} to ${percent(m.high)}`;
+  }
+
+  /* What was predicted: beside an image that was marked wrong, else only after its answer. */
+  function tell(said, outcome, choice) {
+    const line = by("shown");
+    if (said === null) {
+      line.className = "";
+      line.textContent = choice === undefined ? "" : `Last answer: ${word(choice)}.`;
+      return;
+    }
+    const predicted = said.predicted < 0 ? "no class" : about.classes[said.predicted];
+    if (choice === undefined) {
+      line.className = "";
+      line.textContent = `Predicted: ${predicted} (${percent(said.confidence)})`;
+      return;
+    }
+    line.className = outcome === null ? "" : outcome ? "good" : "bad";
+    line.textContent = `Last answer: ${word(choice)}. Predicted: ${predicted}${outcome === null ? "" : outcome ? ", right" : ", wrong"}.`;
+  }
+
+  async function answer(choice) {
+    if (view === "grid" || by("ask").hidden) return;
+    const one = place(), before = at;
+    const told = await backend.answer(kind, one, choice);
+    answers[one] = choice;
+    history.push(one);
+    Object.assign(about, told);
+    tell(told.about, told.right, choice);
+    for (const other of told.answered || []) if (!answered(other) && kind === "measure") answers[other] = undefined;
+    const next = items.findIndex((other, row) => row > before && !answered(other));
+    at = next < 0 ? firstOpen() : next;
+    chosen = 0;
+    draw();
+  }
+
+  async function undo() {
+    const one = history.at(-1);
+    if (one === undefined) return;
+    Object.assign(about, await backend.answer(kind, one, ""));
+    history.pop();
+    delete answers[one];
+    at = items.indexOf(one);
+    by("shown").textContent = "";
+    draw();
+  }
+
+  function move(step) {
+    const from = at < 0 ? items.length : at, to = from + step;
+    if (to < 0 || (step > 0 && !answered(items[from]))) return;
+    at = to >= items.length ? -1 : to;
+    by("shown").textContent = "";
+    draw();
+  }
+
+  function drawDone() {
+    show("done");
+    drawProgress();
+    const m = about.measured, measuring = kind === "measure";
+    by("result").textContent = measuring && m ? interval(m) : measuring ? "Every image is answered." : "No image is left here.";
+    by("finish").textContent = backend.finishing(about.report);
+    by("meaning").textContent = measuring && m ? meaning(m) : measuring ? "" : "Mark wrong ones under “Find wrong ones” to go on.";
+    by("done").focus({ preventScroll: true });
+  }
+
+  function meaning(m) {
+    const beside = [];
+    if (m.n_unsure) beside.push(`${m.n_unsure} were left unsure and count both ways`);
+    if (m.n_none) beside.push(`${m.n_none} are of none of the classes`);
+    return `${m.n_answers} of ${m.n_images} ${m.images} were drawn at random${beside.length ? `; ${beside.join("; ")}` : ""}. ${m.design[0].toUpperCase()}${m.design.slice(1)}.`;
+  }
+
+  async function finish() {
+    by("written").textContent = "Writing …";
+    by("written").textContent = await backend.finish();
+  }
+
+  /* ---- the grid ---- */
+  async function openGrid() {
+    show("grid");
+    const select = by("class");
+    if (!select.options.length) {
+      const ids = Object.keys(about.counts).map(Number);
+      select.replaceChildren(...ids.map((id) => make("option", `${about.classes[id]} (${about.counts[id]})`, { value: id })));
+    }
+    page = await backend.grid(Number(select.value));
+    drawGrid();
+  }
+
+  function drawGrid() {
+    wrong = new Set();
+    const name = about.classes[Number(by("class").value)];
+    by("tiles").replaceChildren(...page.items.map((one, row) => {
+      const tile = make("button", "", { type: "button", "data-tile": one, "aria-pressed": "false", "aria-label": `Image ${row + 1}, predicted ${name}` });
+      const image = make("img", "", { src: backend.image("grid", one, "small"), alt: "", loading: "lazy" });
+      tile.append(image);
+      return tile;
+    }));
+    by("left").textContent = `${page.left} not looked at`;
+    drawSave();
+    drawProgress();
+    const first = by("tiles").querySelector("button");
+    if (first) first.focus({ preventScroll: true });
+  }
+
+  function drawSave() {
+    by("save").disabled = !page.items.length;
+    by("save").textContent = page.items.length
+      ? `Save: ${page.items.length - wrong.size} right, ${wrong.size} wrong`
+      : "No image of this class is left";
+  }
+
+  function press(tile) {
+    const one = Number(tile.dataset.tile);
+    if (!wrong.delete(one)) wrong.add(one);
+    tile.setAttribute("aria-pressed", String(wrong.has(one)));
+    drawSave();
+  }
+
+  async function savePage() {
+    if (!page.items.length) return;
+    const told = await backend.mark(Number(by("class").value), page.items, [...wrong]);
+    page = { items: told.items, left: told.left };
+    Object.assign(about, told);
+    drawGrid();
+  }
+
+  function moveTile(key) {
+    const tiles = [...by("tiles").children], from = tiles.indexOf(document.activeElement);
+    if (from < 0) return false;
+    const columns = tiles.filter((tile) => tile.offsetTop === tiles[0].offsetTop).length;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const to = tiles[from + (steps[key] || 0)];
+    if (steps[key] && to) to.focus();
+    return Boolean(steps[key]);
+  }
+
+  /* ---- events ---- */
+  function typed(event) {
+    if (event.ctrlKey && event.key.toLowerCase() === "z") return undo;
+    if (event.ctrlKey || event.metaKey || event.altKey) return null;
+    const inSearch = event.target === by("search"), empty = by("search").value === "";
+    if (keys === null && inSearch) {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (step) {
+        chosen = Math.max(0, Math.min(matches.length - 1, chosen + step));
+        drawChoices();
+        return () => {};
+      }
+      if (event.key === "Enter" && matches.length) {
+        const id = matches[chosen];
+        return () => answer(id);
+      }
+      if (!empty) return null;
+    }
+    const commands = {
+      "-": () => answer("none"), "?": () => answer("unsure"), Backspace: undo,
+      ArrowLeft: () => move(-1), ArrowRight: () => move(1),
+    };
+    if (commands[event.key]) return commands[event.key];
+    const id = keys === null ? -1 : keys.indexOf(event.key.toLowerCase());
+    return id < 0 ? null : () => answer(id);
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (!about) return;
+    if (view === "grid") {
+      if (event.target === by("class")) return;
+      if (moveTile(event.key)) event.preventDefault();
+      else if (event.key === "Enter" && event.target.dataset.tile !== undefined) {
+        event.preventDefault();
+        queued(savePage);
+      }
+      return;
+    }
+    if (event.key === "Enter" && !by("done").hidden && event.target.tagName !== "BUTTON") {
+      event.preventDefault();
+      queued(finish);
+      return;
+    }
+    const work = typed(event);
+    if (work === null) return;
+    event.preventDefault();
+    queued(work);
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button || !about) return;
+    const { choice, view: wanted, tile } = button.dataset;
+    const doing = { undo, back: () => move(-1), forward: () => move(1) }[button.dataset.do];
+    if (choice !== undefined) queued(() => answer(/^\d+$/.test(choice) ? Number(choice) : choice));
+    else if (wanted) queued(() => open(wanted));
+    else if (tile !== undefined) press(button);
+    else if (doing) queued(doing);
+    else if (button.id === "save") queued(savePage);
+    else if (button.id === "finish") queued(finish);
+  });
+
+  by("search").addEventListener("input", () => { chosen = 0; drawChoices(); });
+  by("class").addEventListener("change", () => queued(openGrid));
+  by("image").addEventListener("load", (event) => {
+    event.target.className = Math.max(event.target.naturalWidth, event.target.naturalHeight) < 128 ? "tiny" : "";
+  });
+  by("image").addEventListener("error", (event) => { event.target.alt = "This image cannot be shown; answer “unsure”."; });
+
+  queued(async () => {
+    about = await backend.about();
+    keys = keysOf(about.classes);
+    by("typing").hidden = keys !== null;
+    if (keys === null) by("choices").setAttribute("role", "listbox");
+    by("who").textContent = `Reviewer: ${about.reviewer}. Answers stay on this machine.`;
+    await open("measure");
+  });
+})();

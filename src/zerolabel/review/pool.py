@@ -1,0 +1,65 @@
+"""What is reviewed: images with the answers of a classifier."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from zerolabel.data.images import ImageSet
+
+
+@dataclass(frozen=True)
+class Pool:
+    """N images and what was answered for them.
+
+    Attributes:
+        words: what the images are called in a sentence.
+        images: the images, in the order of the rows below.
+        predicted: class ids; -1 where nothing was answered.
+        confidence: of the answers.
+        compared: class ids of another answer, such as that of the prompts without training; none where there is none.
+        candidates: candidate sets; none where they are not known.
+        taught: which images a person labeled for training, so that they measure nothing.
+    """
+
+    words: str
+    images: ImageSet
+    predicted: Int[np.ndarray, " N"]
+    confidence: Float[np.ndarray, " N"]
+    compared: Int[np.ndarray, " N"] | None
+    candidates: Bool[np.ndarray, "N C"] | None
+    taught: Bool[np.ndarray, " N"]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def agreed(self) -> Bool[np.ndarray, " N"] | None:
+        """Whether the other answer, or every annotator, agrees with the prediction; none where there is no other."""
+        if self.compared is not None:
+            return np.asarray(self.compared == self.predicted)
+        return None if self.candidates is None else np.asarray(self.candidates.sum(1) == 1)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a review is about.
+
+    Attributes:
+        path: what was given.
+        place: folder that the answers go to.
+        title: a few words.
+        classes: class names.
+        measured: images that accuracy is about: held-out ones where there are any.
+        learned: images that training sees.
+        run: the run's folder, whose figures and report carry what is measured; none for anything else.
+    """
+
+    path: Path
+    place: Path
+    title: str
+    classes: tuple[str, ...]
+    measured: Pool
+    learned: Pool
+    run: Path | None

@@ -1,0 +1,214 @@
+"""A review under way: what is asked next, what was answered, and what it says of the accuracy."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from zerolabel.data.answers import CHOSEN, NONE, RANDOM, UNSURE, WITHDRAWN, Answer, said, settled
+from zerolabel.errors import InputError
+from zerolabel.review.ledger import Ledger, now
+from zerolabel.review.pool import Pool, Subject
+from zerolabel.review.sampling import Measured, Sample, planned
+
+Kind = Literal["measure", "correct"]
+"""A list of questions: images drawn at random, or those that were marked wrong."""
+CONFIRMED, MARKED, CORRECTED = f"{CHOSEN}: confirmed", f"{CHOSEN}: marked wrong", f"{CHOSEN}: corrected"
+"""Why shown: in the grid, where the prediction was right or wrong; and after it was marked wrong."""
+WORDS = {"none": NONE, "unsure": UNSURE}
+"""What may be answered beside a class."""
+PAGE = 24
+"""Images on one page of the grid."""
+
+
+class Review:
+    """One review: any number of reviewers, one file of answers.
+
+    Args:
+        subject: what it is about.
+        n: how many images measure the accuracy.
+        seed: of their order.
+
+    Raises:
+        InputError: the file of answers cannot be read, or a class is called like another answer.
+    """
+
+    def __init__(self, subject: Subject, *, n: int = 50, seed: int = 0) -> None:
+        taken = [name for name in subject.classes if name in (NONE, UNSURE)]
+        if taken:
+            raise InputError(f"the class {taken[0]!r} is called like another answer of the review; rename it.")
+        self.subject = subject
+        self.ledger = Ledger(subject.place / "answers.csv")
+        self.ids = {name: place for place, name in enumerate(subject.classes)}
+        self.places = {name: place for place, name in enumerate(subject.learned.images.file_names)}
+        self.sampled = Sample.of(subject.measured, seed)
+        self.n = min(n, len(self.sampled.places))
+        self.sample = frozenset(self.sampled.first(self.n))
+
+    @property
+    def measured(self) -> Measured | None:
+        """What the answers say so far; none where there are none."""
+        answers = [answer for answer in self.ledger.answers if answer.why == RANDOM]
+        if not answers:
+            return None
+        reviewers = tuple(sorted({reviewer for _, reviewer in said(answers)}))
+        return self.sampled.measure(settled(answers), self.ids, self._planned, reviewers)
+
+    @property
+    def remaining(self) -> int:
+        """How many of the images that measure nobody has answered."""
+        return self.n - len(self._answered)
+
+    def pool(self, kind: str) -> Pool:
+        """The images of a list of questions, or of the grid."""
+        return self.subject.measured if kind == "measure" else self.subject.learned
+
+    def queue(self, kind: Kind, turn: int = 0, of: int = 1) -> dict[str, Any]:
+        """A list of questions: places of images, what was answered, and what may be shown beside the image.
+
+        Args:
+            kind: which list.
+            turn: of a reviewer, from 0; each begins with other images, so that several do not meet.
+            of: number of reviewers.
+        """
+        if kind == "measure":
+            drawn = self.sampled.first(self.n)
+            items = [place for step in range(of) for place in drawn[(turn + step) % of :: of]]
+            return {"items": items, "answers": self._answered, "shown": {}}
+        items = self._marked
+        return {"items": items, "answers": {}, "shown": {place: self._about(self.pool(kind), place) for place in items}}
+
+    def answer(self, kind: Kind, place: int, choice: int | str, reviewer: str) -> dict[str, Any]:
+        """Save what a reviewer says of an image.
+
+        Args:
+            kind: the list that the image is from.
+            place: of the image.
+            choice: class id, or one of `WORDS`, or "" to take the answer back.
+            reviewer: who says it.
+
+        Returns:
+            What may be shown now: the prediction, and where the measurement stands.
+
+        Raises:
+            ValueError: the image was not asked about, or there is no such answer.
+        """
+        asked = self.sample if kind == "measure" else self._marked_once
+        if place not in asked:
+            raise ValueError("the image is not asked about")
+        label = self._label(choice)
+        why = RANDOM if kind == "measure" else CORRECTED if label else MARKED
+        pool = self.pool(kind)
+        _ = self._planned
+        self.ledger.add([Answer(pool.images.file_names[place], label or self._taken_back(kind), reviewer, now(), why)])
+        about = self._about(pool, place) if label else None
+        right = None if label in (UNSURE, WITHDRAWN) else self.ids.get(label) == int(pool.predicted[place])
+        return {"about": about, "right": right, **self.progress()}
+
+    def progress(self) -> dict[str, Any]:
+        """How many of the images that measure are answered, and the interval."""
+        measured, answered = self.measured, list(self._answered)
+        return {
+            "n": self.n,
+            "done": len(answered),
+            "answered": answered,
+            "measured": None if measured is None else measured.to_dict(),
+            "marked": len(self._marked),
+        }
+
+    def grid(self, class_id: int) -> dict[str, Any]:
+        """The next images that were predicted to be of a class, the least sure first, and how many are left."""
+        known = self._taught_names
+        left = [place for place in self._by_class.get(class_id, ()) if self._name(place) not in known]
+        open_ = [place for place in left if not self._measures(place)]
+        return {"items": open_[:PAGE], "left": len(open_)}
+
+    def mark(self, class_id: int, items: Sequence[int], wrong: Iterable[int], reviewer: str) -> None:
+        """Save a page of the grid: the marked images are wrong, the others right.
+
+        Raises:
+            ValueError: an image of the page was not predicted to be of the class.
+        """
+        marked = set(wrong)
+        allowed = {place for place in self._by_class.get(class_id, ()) if not self._measures(place)}
+        if not set(items) <= allowed or not marked <= set(items):
+            raise ValueError("the image is not on the page")
+        name = self.subject.classes[class_id]
+        self.ledger.add(
+            Answer(self._name(place), UNSURE, reviewer, now(), MARKED)
+            if place in marked
+            else Answer(self._name(place), name, reviewer, now(), CONFIRMED)
+            for place in items
+        )
+
+    @cached_property
+    def _planned(self) -> int:
+        """Number of answers that was fixed before the first of them."""
+        return planned(self.subject.place / "plan.json", self.sampled, self.n)
+
+    @cached_property
+    def _by_class(self) -> dict[int, list[int]]:
+        pool = self.subject.learned
+        found: dict[int, list[int]] = {}
+        for place in np.argsort(pool.confidence, kind="stable").tolist():
+            if not pool.taught[place]:
+                found.setdefault(int(pool.predicted[place]), []).append(place)
+        return found
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many images were predicted to be of each class."""
+        return {class_id: len(places) for class_id, places in self._by_class.items() if class_id >= 0}
+
+    @property
+    def _taught_names(self) -> set[str]:
+        return set(settled(answer for answer in self.ledger.answers if answer.why.startswith(CHOSEN)))
+
+    @property
+    def _marked(self) -> list[int]:
+        """Images that were marked wrong and have no class yet."""
+        last = {answer.file_name: answer.why for answer in self.ledger.answers if answer.why.startswith(CHOSEN)}
+        return [self.places[name] for name, why in last.items() if why == MARKED and name in self.places]
+
+    @property
+    def _marked_once(self) -> set[int]:
+        names = {answer.file_name for answer in self.ledger.answers if answer.why in (MARKED, CORRECTED)}
+        return {self.places[name] for name in names if name in self.places}
+
+    @property
+    def _answered(self) -> dict[int, Any]:
+        """The answer to each image that measures, by its place: a class id or a word."""
+        words = {text: word for word, text in WORDS.items()}
+        names = self.subject.measured.images.file_names
+        labels = settled(answer for answer in self.ledger.answers if answer.why == RANDOM)
+        known = {place: labels.get(names[place]) for place in self.sample}
+        return {place: self.ids.get(label, words.get(label)) for place, label in known.items() if label is not None}
+
+    def _about(self, pool: Pool, place: int) -> dict[str, Any]:
+        """What was predicted for an image, and its candidates."""
+        candidates = [] if pool.candidates is None else np.flatnonzero(pool.candidates[place]).tolist()
+        compared = None if pool.compared is None else int(pool.compared[place])
+        return {
+            "predicted": int(pool.predicted[place]),
+            "confidence": float(pool.confidence[place]),
+            "compared": compared,
+            "candidates": candidates,
+        }
+
+    def _label(self, choice: int | str) -> str:
+        if isinstance(choice, int) and 0 <= choice < len(self.subject.classes):
+            return self.subject.classes[choice]
+        if choice == "" or choice in WORDS:
+            return WORDS[choice] if isinstance(choice, str) and choice else WITHDRAWN
+        raise ValueError("there is no such answer")
+
+    def _taken_back(self, kind: Kind) -> str:
+        """What stands in the place of an answer that was taken back."""
+        return WITHDRAWN if kind == "measure" else UNSURE
+
+    def _measures(self, place: int) -> bool:
+        return self.subject.measured is self.subject.learned and place in self.sample
+
+    def _name(self, place: int) -> str:
+        return self.subject.learned.images.file_names[place]

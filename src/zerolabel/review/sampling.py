@@ -1,0 +1,188 @@
+"""Which images measure the accuracy, in which order, and what their answers say of it.
+
+Images are drawn in proportion from strata of confidence and agreement, see `zerolabel.audit`, and within a stratum in
+the order of their hashed names. That order depends on no answer, prediction or place: a larger sample continues a
+smaller one, and a classifier that was trained again is measured on many of the images that were looked at before.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from zerolabel.audit import anytime, count, draw, interval, stratify
+from zerolabel.data.answers import NONE, UNSURE
+from zerolabel.errors import InputError
+from zerolabel.files import write_text
+from zerolabel.files.plain_json import dumps
+from zerolabel.review.pool import Pool
+
+LEVEL = 0.95
+FIXED = "stratified random sample of a number that was fixed before, exact interval"
+LOOKED = "stratified random sample, interval that holds at every look"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What answers about randomly drawn images say of an accuracy.
+
+    Attributes:
+        accuracy: estimated share of right predictions, of the sure answers; none where there is no sure answer.
+        low: lower end of the interval; answers of reviewers who were not sure count as wrong.
+        high: upper end; they count as right.
+        level: coverage of the interval.
+        n_answers: images that were looked at.
+        n_right: whose prediction is right.
+        n_unsure: whose reviewer was not sure.
+        n_none: that are of no class.
+        n_images: of which they were drawn.
+        images: what these are called.
+        design: how the images were drawn and the interval computed.
+        reviewers: who answered.
+    """
+
+    accuracy: float | None
+    low: float
+    high: float
+    level: float
+    n_answers: int
+    n_right: int
+    n_unsure: int
+    n_none: int
+    n_images: int
+    images: str
+    design: str
+    reviewers: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {**asdict(self), "reviewers": list(self.reviewers)}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The images of a pool in the order in which they are asked about.
+
+    Attributes:
+        pool: the images.
+        places: those that may be asked about: no person labeled them for training.
+        strata: of each of them.
+        order: of them, as places in ``places``.
+    """
+
+    pool: Pool
+    places: Int[np.ndarray, " M"]
+    strata: Int[np.ndarray, " M"]
+    order: Int[np.ndarray, " M"]
+
+    @classmethod
+    def of(cls, pool: Pool, seed: int) -> "Sample":
+        """Order the images of a pool.
+
+        Raises:
+            InputError: every image was labeled for training.
+        """
+        places = np.flatnonzero(~pool.taught)
+        if not len(places):
+            raise InputError("every image was labeled for training; none is left to measure with.")
+        strata = stratify(pool.confidence[places], None if pool.agreed is None else pool.agreed[places])
+        keys = [hashlib.sha256(f"{seed}:{pool.images.file_names[place]}".encode()).digest() for place in places]
+        shuffled = np.array(sorted(range(len(places)), key=keys.__getitem__), int)
+        return cls(pool, places, strata, draw(strata, len(places), shuffled=shuffled))
+
+    def first(self, n: int) -> list[int]:
+        """Places in the pool of the first n images."""
+        return [int(place) for place in self.places[self.order[:n]]]
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes where another image may be asked about, or another class was predicted for one."""
+        told = [(self.pool.images.file_names[place], int(self.pool.predicted[place])) for place in self.places]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def measure(
+        self, labels: Mapping[str, str], ids: Mapping[str, int], planned: int, reviewers: tuple[str, ...]
+    ) -> Measured | None:
+        """The accuracy of the predictions, from one label of each image that was looked at.
+
+        Answers count up to the first image of the order that has none, so that what was looked at is a random sample
+        whoever goes ahead.
+
+        Args:
+            labels: by file name: a class, `NONE` or `UNSURE`.
+            ids: of the classes.
+            planned: number of answers that was fixed before the first of them; with exactly as many, the interval
+                need not allow for other looks.
+            reviewers: who gave the labels.
+
+        Returns:
+            None where no image was looked at.
+        """
+        given = self._given(labels)
+        n, unsure = len(given), np.array([label == UNSURE for label in given], bool)
+        if not n:
+            return None
+        predicted = self.pool.predicted[self.places[self.order[:n]]].tolist()
+        right = np.array([ids.get(label) == one for label, one in zip(given, predicted, strict=True)], bool)
+        drawn = self.order[:n]
+        sure = count(self.strata, drawn[~unsure], right[~unsure])
+        low, high = self._ends(drawn, right, unsure, n == planned)
+        return Measured(
+            sure.estimate if sure.drawn.sum() else None,
+            low,
+            high,
+            LEVEL,
+            n,
+            int(right.sum()),
+            int(unsure.sum()),
+            given.count(NONE),
+            len(self.places),
+            self.pool.words,
+            FIXED if n == planned else LOOKED,
+            reviewers,
+        )
+
+    def _given(self, labels: Mapping[str, str]) -> list[str]:
+        """Labels in the order of the images, up to the first that has none."""
+        given: list[str] = []
+        for place in self.order.tolist():
+            label = labels.get(self.pool.images.file_names[self.places[place]])
+            if label is None:
+                break
+            given.append(label)
+        return given
+
+    def _ends(
+        self, drawn: Int[np.ndarray, " n"], right: Bool[np.ndarray, " n"], unsure: Bool[np.ndarray, " n"], fixed: bool
+    ) -> tuple[float, float]:
+        """The interval; who is not sure is taken to be wrong for its lower end and right for its upper one."""
+        if fixed:
+            low, high = (interval(count(self.strata, drawn, one), level=LEVEL) for one in (right, right | unsure))
+        else:
+            low, high = (anytime(self.strata, drawn, one, level=LEVEL) for one in (right, right | unsure))
+        return low.low, high.high
+
+
+def planned(path: Path, sample: Sample, n: int) -> int:
+    """How many answers were planned before the first of them; notes it in a file where that is now.
+
+    Args:
+        path: of the file.
+        sample: of the classifier that is measured; another one is planned anew.
+        n: how many are asked for now.
+    """
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["digest"] == sample.digest:
+            return int(known["n"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, dumps({"digest": sample.digest, "n": n}, indent=1) + "\n")
+    return n

@@ -1,0 +1,167 @@
+"""The review as a local server: a page, images by their place, and answers."""
+
+import json
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from zerolabel.data.images import Unreadable
+from zerolabel.errors import InputError
+from zerolabel.review.guard import Guard
+from zerolabel.review.page import about, index
+from zerolabel.review.pictures import LARGE, SMALL, picture
+from zerolabel.review.review import Review
+
+HOST = "127.0.0.1"
+_MOST = 100_000
+"""Bytes of a request."""
+_KINDS = ("measure", "correct")
+_TYPES = {"review.css": "text/css", "review.js": "text/javascript", "server.js": "text/javascript"}
+NOTHING = Response(status_code=404)
+
+
+def application(review: Review, finish: Callable[[], str], reviewers: dict[str, str], port: int) -> ASGIApp:
+    """The server's application.
+
+    Args:
+        review: the review.
+        finish: writes what the review came to, and says where.
+        reviewers: names, by their tokens.
+        port: on which it listens.
+    """
+    pages = _Pages(review, finish, list(reviewers.values()))
+    routes = [
+        Route("/{token}/", pages.index),
+        Route("/{token}/about", pages.about),
+        Route("/{token}/queue/{kind}", pages.queue),
+        Route("/{token}/grid/{class_id:int}", pages.grid),
+        Route("/{token}/grid/{class_id:int}", pages.mark, methods=["POST"]),
+        Route("/{token}/image/{kind}/{place:int}/{size}", pages.image),
+        Route("/{token}/answer", pages.answer, methods=["POST"]),
+        Route("/{token}/finish", pages.finish, methods=["POST"]),
+        Route("/{token}/{name}", pages.file),
+    ]
+    app = Starlette(routes=routes, exception_handlers={404: _nothing, 405: _nothing})
+    return Guard(app, reviewers, frozenset((f"{HOST}:{port}", f"localhost:{port}")))
+
+
+async def _nothing(request: Request, error: Exception) -> Response:
+    return NOTHING
+
+
+class _Pages:
+    """What each address answers."""
+
+    def __init__(self, review: Review, finish: Callable[[], str], names: Sequence[str]) -> None:
+        self.review, self.written, self.names = review, finish, names
+
+    async def index(self, request: Request) -> Response:
+        return Response(index(self.review.subject.title), media_type="text/html")
+
+    async def file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _TYPES:
+            return NOTHING
+        return Response(files(__package__).joinpath("page", name).read_bytes(), media_type=_TYPES[name])
+
+    async def about(self, request: Request) -> Response:
+        return JSONResponse(about(self.review, request.state.reviewer))
+
+    async def queue(self, request: Request) -> Response:
+        kind = request.path_params["kind"]
+        turn = self.names.index(request.state.reviewer)
+        return JSONResponse(self.review.queue(kind, turn, len(self.names))) if kind in _KINDS else NOTHING
+
+    async def grid(self, request: Request) -> Response:
+        return JSONResponse(self.review.grid(request.path_params["class_id"]))
+
+    async def image(self, request: Request) -> Response:
+        kind, place = request.path_params["kind"], request.path_params["place"]
+        size = {"large": LARGE, "small": SMALL}.get(request.path_params["size"])
+        if kind not in (*_KINDS, "grid") or size is None or place >= len(self.review.pool(kind)):
+            return NOTHING
+        try:
+            data, media = await run_in_threadpool(picture, self.review.pool(kind).images, place, size)
+        except Unreadable:
+            return NOTHING
+        return Response(data, media_type=media)
+
+    async def answer(self, request: Request) -> Response:
+        def save(given: dict[str, Any]) -> Any:
+            if given["kind"] not in _KINDS:
+                raise ValueError
+            return self.review.answer(given["kind"], int(given["place"]), given["choice"], request.state.reviewer)
+
+        return await _saved(request, save)
+
+    async def mark(self, request: Request) -> Response:
+        def save(given: dict[str, Any]) -> Any:
+            class_id = request.path_params["class_id"]
+            self.review.mark(class_id, given["items"], given["wrong"], request.state.reviewer)
+            return {**self.review.grid(class_id), **self.review.progress()}
+
+        return await _saved(request, save)
+
+    async def finish(self, request: Request) -> Response:
+        return await _saved(request, lambda _: {"written": self.written()})
+
+
+async def _saved(request: Request, save: Callable[[dict[str, Any]], Any]) -> Response:
+    """What a function makes of the JSON of a request; nothing where that is not what the page sends."""
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > _MOST:
+            return NOTHING
+    try:
+        given = json.loads(data)
+        done = await run_in_threadpool(save, given)
+    except InputError as error:
+        return JSONResponse({"error": str(error)}, status_code=507)
+    except (ValueError, KeyError, TypeError):
+        return NOTHING
+    return JSONResponse(done)
+
+
+def listen(port: int = 0) -> socket.socket:
+    """A socket on the loopback interface.
+
+    Args:
+        port: 0 takes a free one.
+
+    Raises:
+        InputError: the port is taken.
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"--port {port} cannot be used ({error.strerror}); leave it out, and a free one is taken."
+        ) from None
+    return listening
+
+
+def addresses(names: Sequence[str], port: int) -> tuple[dict[str, str], list[str]]:
+    """A new token for each reviewer, and the address that each opens."""
+    reviewers = {secrets.token_urlsafe(24): name for name in names}
+    return reviewers, [f"http://{HOST}:{port}/{token}/" for token in reviewers]
+
+
+def serve(app: ASGIApp, listening: socket.socket) -> None:
+    """Answer requests until the process is interrupted."""
+    import uvicorn
+
+    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[listening])
