@@ -22,13 +22,13 @@ class Guard:
     """Answers with an empty 404 whatever does not come from a reviewer's own browser.
 
     The first path segment is a reviewer's token. The first browser that opens it gets a cookie, and from then on the
-    token is of no use without it. A request with another host (a name that was made to point here) or from the page of
+    token is useless without it. A request with another host (a name that was made to point here) or from the page of
     another origin gets nothing, and neither does one that writes without saying where it comes from.
 
     Args:
         app: what is guarded; finds the reviewer's name in the state of the request.
         reviewers: names, by their tokens.
-        hosts: what the Host header may be, ``127.0.0.1:PORT`` and the like.
+        hosts: what the Host header may be, such as ``127.0.0.1:PORT``.
     """
 
     def __init__(self, app: ASGIApp, reviewers: dict[str, str], hosts: frozenset[str]) -> None:

@@ -1,4 +1,4 @@
-"""An image as the page shows it: decoded here and written anew, so that nothing but pixels leaves the folder."""
+"""An image as the page shows it: decoded here and encoded again, so that nothing but pixels leaves the folder."""
 
 import io
 

@@ -20,7 +20,7 @@ class Pool:
         confidence: of the answers.
         compared: class ids of another answer, such as that of the prompts without training; none where there is none.
         candidates: candidate sets; none where they are not known.
-        taught: which images a person labeled for training, so that they measure nothing.
+        taught: images with a human label for training, which measure nothing.
     """
 
     words: str

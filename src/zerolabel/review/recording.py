@@ -49,7 +49,7 @@ def put(run: Path, measured: dict[str, Any]) -> None:
 
 
 def remember(run: Path) -> dict[str, Any] | None:
-    """Measure a run again, whose answers lie in its folder; ``metrics.json`` then says so.
+    """Measure a run again, whose answers are in its folder; ``metrics.json`` then says so.
 
     Returns:
         What ``metrics.json`` says under `KEY`; none where nobody answered, or the images are gone.

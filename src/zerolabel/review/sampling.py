@@ -174,7 +174,7 @@ def planned(path: Path, sample: Sample, n: int) -> int:
 
     Args:
         path: of the file.
-        sample: of the classifier that is measured; another one is planned anew.
+        sample: of the classifier that is measured; another one is planned again.
         n: how many are asked for now.
     """
     try:
