@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -22,14 +23,15 @@ def epoch(i, n):
 
 def test_steps_in_words():
     assert progress.note(steps()[0]) == "64/320 images · 128 images/s"
-    assert progress.note(Step(9, 10, 2, 4, 1.0)) == "9/10 images · 9 images/s · 4 from the cache · 2 unreadable"
-    assert progress.note(epoch(0, 4)) == "epoch 1 · supervised 1.235 · agreement 0.5 · 1000 images/s"
+    assert progress.note(Step(9, 10, 2, 4, 1.0)) == "9/10 images · 5 images/s · 4 from the cache · 2 unreadable"
+    assert progress.note(Step(9, 10, 0, 9, 0.1)) == "9/10 images · 9 from the cache", "a cache has no speed"
+    assert progress.note(epoch(0, 4)) == "epoch 1 · 1000 images/s · agreement 0.5 · supervised 1.235"
     assert (progress.share(steps()[0]), progress.share(epoch(0, 4)), progress.share(Step(0, 0, 0, 0, 0.0))) == (
         0.2,
         0.25,
         0,
     )
-    for describe in (progress.share, progress.note):
+    for describe in (progress.share, progress.parts):
         with pytest.raises(TypeError):
             describe("something else")
 
@@ -63,6 +65,18 @@ def test_a_bar_on_a_terminal():
     assert [log.epoch for log in passed] == [0, 1, 2]
     assert "epoch 3" in screen.file.getvalue()
     assert "supervised 1.235" in screen.file.getvalue()
+
+
+@pytest.mark.parametrize("stage", ["annotate", "train features", "annotate held-out images, open_clip:ViT-B-32/openai"])
+@pytest.mark.parametrize(("width", "terms"), [(80, False), (200, True)])
+def test_the_line_fits_and_keeps_name_share_and_times(stage, width, terms):
+    screen = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, legacy_windows=False)
+    list(progress.Display(screen)(stage, (epoch(i, 3) for i in range(3))))
+    line = next(line for line in reversed(screen.file.getvalue().split("\r")) if "elapsed" in line)
+    line = re.sub(r"\x1b\[[0-9?]*[A-Za-z]", "", line).rstrip()
+    assert len(line) <= width and stage[: progress.LONGEST_NAME - 1] in line
+    assert "100 % · 0:00 elapsed · 0:00 left" in line and "…" not in line.partition("100 %")[2]
+    assert ("supervised 1.235" in line) == terms
 
 
 def test_what_fails_inside_a_stage_comes_through():

@@ -108,6 +108,8 @@ def test_models_of_the_hub_come_from_the_local_cache(folders, tmp_path, monkeypa
     [
         ("glyph", "did you mean 'glyphs'"),
         ("open_clip:", "unknown model"),
+        ("open_clip:ViT-B-32", "did you mean open_clip:ViT-B-32/datacomp"),
+        ("open_clip:vit_b_32/openai", "did you mean open_clip:ViT-B-32/openai"),
         ("open_clip:ViT-B-33/openai", "did you mean 'ViT-B-32'"),
         ("open_clip:ViT-B-32", "open_clip has no model 'ViT-B-32'"),
         ("open_clip:qqq/www", "open_clip.list_pretrained"),
@@ -129,7 +131,9 @@ def test_unknown_models(spec, message):
 def test_without_a_network_the_choices_are_named(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match="network cannot be reached; choose --vlm glyphs"):
+    with pytest.raises(
+        InputError, match=r"network cannot be reached; where it can, .*`hf download .* --vlm open_clip:model"
+    ):
         vlms.load(spec)
 
 

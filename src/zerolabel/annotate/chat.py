@@ -220,8 +220,9 @@ def annotate_in_words(
     rows: dict[int, _Row] = {}
     skipped: list[tuple[str, str]] = []
     try:
-        for _ in progress(_steps(images, interview, rows, skipped)):
-            pass
+        known = 0
+        for step in progress(_steps(images, interview, rows, skipped)):
+            known = step.cached
     except (Spent, Gone) as error:
         raise InputError(_why_it_ended(error, chat, f"after {len(rows)} of {len(images)} images")) from None
     finally:
@@ -243,8 +244,9 @@ def annotate_in_words(
     if out is not None:
         annotations.save(out / "annotations.parquet")
     seconds = time.perf_counter() - start
+    speed = None if known else len(images) / max(seconds, 1e-9)
     readable, features = images.select(sorted(rows)), torch.zeros(len(rows), 0)
-    return Annotated(annotations, readable, features, tuple(skipped), seconds, len(images) / max(seconds, 1e-9))
+    return Annotated(annotations, readable, features, tuple(skipped), seconds, speed)
 
 
 def _why_it_ended(error: Spent | Gone, chat: Chat, when: str) -> str:

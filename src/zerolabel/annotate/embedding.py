@@ -45,14 +45,15 @@ class Step:
     seconds: float
 
     @property
-    def images_per_second(self) -> float:
-        """Mean speed so far."""
-        return self.done / max(self.seconds, 1e-9)
+    def images_per_second(self) -> float | None:
+        """Mean speed so far of what was not known from before; None where that is nothing."""
+        new = self.done - self.cached
+        return new / max(self.seconds, 1e-9) if new else None
 
     @property
     def seconds_left(self) -> float:
         """Estimate from the mean speed so far."""
-        return (self.total - self.done) / max(self.images_per_second, 1e-9)
+        return (self.total - self.done) * self.seconds / max(self.done, 1)
 
 
 @dataclass

@@ -28,7 +28,7 @@ class Annotated:
         features: image features of length 1, mapped from a file.
         skipped: name of each unreadable file, and the reason.
         seconds: duration of the pass over the images.
-        images_per_second: speed of that pass.
+        images_per_second: speed of that pass without what was known from before; None where that was all.
     """
 
     annotations: Annotations
@@ -36,7 +36,7 @@ class Annotated:
     features: Float[Tensor, "N D"]
     skipped: tuple[tuple[str, str], ...]
     seconds: float
-    images_per_second: float
+    images_per_second: float | None
 
 
 def annotate(

@@ -33,7 +33,7 @@ class Written:
         annotators: A provenances.
         skipped: name of each unreadable file, and the reason.
         seconds: duration of the pass over the images.
-        images_per_second: speed of that pass.
+        images_per_second: speed of that pass without what was known from before; None where that was all.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class Written:
     annotators: tuple[Annotator, ...]
     skipped: tuple[tuple[str, str], ...]
     seconds: float
-    images_per_second: float
+    images_per_second: float | None
 
 
 def write(
@@ -92,15 +92,15 @@ def write(
     question = Question(classes.names, tuple(templates), text_features(encoder, classes, templates), rule)
     cache = folder / "features" if cache is None else cache
     parts, start = folder / "annotations.parts", time.perf_counter()
-    for _ in progress(encode(images, encoder, question, parts, cache, size)):
-        pass
+    speed = None
+    for step in progress(encode(images, encoder, question, parts, cache, size)):
+        speed = step.images_per_second
     seconds = time.perf_counter() - start
     joined = _join(images, parts, folder)
     mean = joined.candidates / max(joined.labeled, 1)
     if not question.by_row:
         mean = _form_candidates(folder / "annotations.parquet", build, rule)
     annotators = tuple(Annotator(encoder.name, encoder.revision, template) for template in templates)
-    speed = len(images) / max(seconds, 1e-9)
     return Written(
         folder / "annotations.parquet", joined.n_images, mean, classes.names, annotators, joined.skipped, seconds, speed
     )

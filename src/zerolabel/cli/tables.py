@@ -149,7 +149,7 @@ def annotated(done: Written, folder: Path) -> tuple[Table, dict[str, Any]]:
         ("images", f"{facts['n_images']} annotated, {facts['n_skipped']} unreadable"),
         ("annotators", prompts_of(done)),
         ("candidates", f"{facts['mean_candidates']:.2f} per image"),
-        ("speed", f"{done.images_per_second:.0f} images/s"),
+        ("speed", f"{done.images_per_second:.0f} images/s" if done.images_per_second else "not measured: from a cache"),
         ("written", str(facts["annotations"])),
     ]
     if done.skipped:

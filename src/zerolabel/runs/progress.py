@@ -5,15 +5,22 @@ from collections.abc import Iterable, Iterator
 from functools import singledispatch
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from zerolabel.annotate import Step
 from zerolabel.annotate.chat_progress import Asked
+from zerolabel.errors.printable import cut
 from zerolabel.training import EpochLog
 
 LINES_EVERY = 10.0
 """Seconds between two plain lines of one stage."""
+BAR = 10
+LONGEST_NAME = 26
+"""Cells of the bar, and of the name of a stage beside it: with share and times they fit into 80."""
 
 
 @singledispatch
@@ -23,9 +30,14 @@ def share(step: Any) -> float:
 
 
 @singledispatch
-def note(step: Any) -> str:
-    """A step in words."""
+def parts(step: Any) -> list[str]:
+    """A step in words, what matters most first."""
     raise TypeError(step)
+
+
+def note(step: Any) -> str:
+    """All `parts` of a step."""
+    return " · ".join(parts(step))
 
 
 @share.register
@@ -33,11 +45,13 @@ def _(step: Step) -> float:
     return step.done / max(step.total, 1)
 
 
-@note.register
-def _(step: Step) -> str:
-    extra = [f"{step.cached} from the cache"] if step.cached else []
+@parts.register
+def _(step: Step) -> list[str]:
+    speed = step.images_per_second
+    extra = [] if speed is None else [f"{speed:.0f} images/s"]
+    extra += [f"{step.cached} from the cache"] if step.cached else []
     extra += [f"{step.skipped} unreadable"] if step.skipped else []
-    return " · ".join([f"{step.done}/{step.total} images", f"{step.images_per_second:.0f} images/s", *extra])
+    return [f"{step.done}/{step.total} images", *extra]
 
 
 @share.register
@@ -45,14 +59,14 @@ def _(step: Asked) -> float:
     return step.done / max(step.total, 1)
 
 
-@note.register
-def _(step: Asked) -> str:
-    extra = [f"{step.cached} answers known"] if step.cached else []
+@parts.register
+def _(step: Asked) -> list[str]:
+    extra = [] if step.cached else [f"{step.done / max(step.seconds, 1e-9):.1f} images/s"]
+    extra += [f"{step.cached} answers known"] if step.cached else []
     extra += [f"{step.skipped} unreadable"] if step.skipped else []
     extra += [f"no vote: {', '.join(f'{why} {n}' for why, n in step.abstained.items())}"] if step.abstained else []
     extra += [] if step.cost is None else [f"cost {step.cost:.4f}"]
-    speed = f"{step.done / max(step.seconds, 1e-9):.1f} images/s"
-    return " · ".join([f"{step.done}/{step.total} images", speed, *extra])
+    return [f"{step.done}/{step.total} images", *extra]
 
 
 @share.register
@@ -60,12 +74,43 @@ def _(step: EpochLog) -> float:
     return step.progress
 
 
-@note.register
-def _(step: EpochLog) -> str:
+@parts.register
+def _(step: EpochLog) -> list[str]:
     terms = " ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
     figures = " ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
-    parts = [f"epoch {step.epoch + 1}", terms, figures, f"{step.images_per_second:.0f} images/s"]
-    return " · ".join(part for part in parts if part)
+    said = [f"epoch {step.epoch + 1}", f"{step.images_per_second:.0f} images/s", figures, terms]
+    return [part for part in said if part]
+
+
+class Rest(ProgressColumn):
+    """Share, times, and as many parts of the last step as the line has room for.
+
+    Args:
+        console: whose width it is.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        """As text that fits beside the name and the bar."""
+        spent = task.elapsed or 0.0
+        left = spent * (1 - task.completed) / task.completed if task.completed else None
+        text = f"{100 * task.completed:3.0f} % · {_clock(spent)} elapsed · {_clock(left)} left"
+        room = self.console.width - cell_len(task.description) - BAR - 5
+        for part in task.fields["parts"]:
+            if cell_len(text) + cell_len(part) + 3 > room:
+                break
+            text += f" · {part}"
+        return Text(text, no_wrap=True)
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 class Display:
@@ -84,19 +129,12 @@ class Display:
 
     def bar(self, stage: str, steps: Iterator[Any]) -> Iterator[Any]:
         """One line that moves."""
-        columns = (
-            SpinnerColumn(),
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-        )
+        name = TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True))
+        columns = (SpinnerColumn(), name, BarColumn(bar_width=BAR), Rest(self.console))
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(stage, total=1.0, note="")
+            task = progress.add_task(cut(stage, LONGEST_NAME), total=1.0, parts=())
             for step in self.warned(steps):
-                progress.update(task, completed=share(step), note=note(step))
+                progress.update(task, completed=share(step), parts=parts(step))
                 yield step
 
     def lines(self, stage: str, steps: Iterator[Any]) -> Iterator[Any]:

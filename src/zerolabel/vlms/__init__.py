@@ -22,7 +22,7 @@ from zerolabel.errors import InputError, nearest
 from zerolabel.networks.architecture import check_vision
 from zerolabel.vlms import prompts
 from zerolabel.vlms.clip import DualEncoder
-from zerolabel.vlms.names import ModelName
+from zerolabel.vlms.names import ModelName, of_open_clip
 
 DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
 """For photographs: weights under the MIT license, which may be used in products and passed on.
@@ -33,7 +33,6 @@ ViT-B-16/datacomp_xl_s13b_b90k 73.5 % and 96.2 % at three times the time per ima
 much as the latter and needs the package transformers; the weights of MobileCLIP are licensed for research alone.
 """
 
-_OFFLINE = "choose --vlm glyphs, which is built in, or --vlm open_clip:FOLDER with a downloaded model"
 _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _TOKENIZER = ["tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model"]
 
@@ -136,7 +135,8 @@ def _open_clip(spec: str, rest: str, device: str | torch.device) -> DualEncoder:
     if architecture not in known:
         if rest.startswith((".", "/", "~")) or path.suffix:
             raise InputError(f"--vlm {spec}: there is no folder or file {path}; check the path.")
-        hint = nearest(architecture or rest, known)
+        like = of_open_clip(rest)
+        hint = nearest(architecture or rest, known) if like is None else f"; did you mean {like}?"
         hint = hint if "did you mean" in hint else "; open_clip.list_pretrained() in Python lists them."
         raise InputError(f"--vlm {spec}: open_clip has no model {architecture or rest!r}{hint}")
     tags = open_clip.list_pretrained_tags_by_model(architecture)
@@ -162,18 +162,30 @@ def _download(repository: str, spec: str) -> Path:
     except ValueError:
         raise InputError(f"--vlm {spec}: {repository!r} is not a repository name; write hf-hub:ORG/NAME.") from None
     if not _reachable():
-        raise InputError(f"--vlm {spec} is not on this machine and the network cannot be reached; {_OFFLINE}.")
+        raise InputError(
+            f"--vlm {spec} is not on this machine and the network cannot be reached; {_carried(repository)}."
+        )
     try:
         folder = Path(snapshot_download(repository, allow_patterns=patterns))
     except HfHubHTTPError as error:
         status = error.response.status_code
         raise InputError(f"--vlm {spec}: the hub refuses {repository} (HTTP {status}); check its name.") from None
     except OSError as error:
-        raise InputError(f"--vlm {spec} could not be downloaded ({str(error).splitlines()[0]}); {_OFFLINE}.") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--vlm {spec} could not be downloaded ({reason}); {_carried(repository)}.") from None
     for name in (_CONFIG, _WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(f"--vlm {spec}: {repository} has no {name}, and no pickle is ever loaded; choose another.")
     return folder
+
+
+def _carried(repository: str) -> str:
+    """How to bring a model from a machine that reaches the hub."""
+    return (
+        f"where it can, run `pip install huggingface_hub` and `hf download {repository} --exclude '*.bin' --local-dir "
+        f"model`, copy the folder model ({_CONFIG}, {_WEIGHTS}, the tokenizer's files) to this machine, and give --vlm "
+        "open_clip:model, the path of the copy"
+    )
 
 
 def _reachable() -> bool:

@@ -1,5 +1,6 @@
 """What the text after ``--vlm`` means: the one parser of model names."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,9 +20,13 @@ _HUB_TWINS = {
     "openai/clip-vit-base-patch32": "open_clip:ViT-B-32/openai",
     "openai/clip-vit-base-patch16": "open_clip:ViT-B-16/openai",
     "openai/clip-vit-large-patch14": "open_clip:ViT-L-14/openai",
+    "openai/clip-vit-large-patch14-336": "open_clip:ViT-L-14-336/openai",
+    "clip": "open_clip:ViT-B-32-256/datacomp_s34b_b86k",
+    "siglip": "open_clip:ViT-B-16-SigLIP/webli",
     "google/siglip-base-patch16-224": "open_clip:ViT-B-16-SigLIP/webli",
 }
-"""Weights that users name as transformers does, and what open_clip calls them."""
+"""Weights that users name as transformers does, or by their family, and what open_clip calls them."""
+_PREFIX = re.compile(r"(open_?clip|openai|clip|hf)[:/ ]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -83,22 +88,37 @@ def _parse(text: str) -> ModelName | None:
 
 def _suggestion(text: str) -> str:
     """The end of a sentence: the name that was probably meant, or the forms there are."""
-    if text in _HUB_TWINS:
-        return f"; did you mean {_HUB_TWINS[text]}?"
+    if text.lower() in _HUB_TWINS:
+        return f"; did you mean {_HUB_TWINS[text.lower()]}?"
     if text and Path(text).expanduser().exists():
         return f"; for a model on this machine write open_clip:{text}"
-    import open_clip
-
-    architecture, _, weights = text.replace("open_clip/", "").partition("/")
-    by_lower = {name.lower(): name for name in open_clip.list_models()}
-    known = by_lower.get(architecture.lower().replace("_", "-"))
-    if known is not None:
-        tags = open_clip.list_pretrained_tags_by_model(known)
-        tag = weights if weights in tags else next(iter(_preferred(tags)), "PRETRAINED")
-        return f"; did you mean open_clip:{known}/{tag}?"
-    if text.count("/") == 1 and ":" not in text:
+    bare = _PREFIX.sub("", text)
+    like = of_open_clip(bare)
+    if like is not None:
+        return f"; did you mean {like}?"
+    if bare.count("/") == 1 and ":" not in bare:
+        text = bare
         return f"; did you mean hf-hub:{text}? It has to be a repository of open_clip weights."
     return nearest(text, tuple(FORMS.values()))
+
+
+def of_open_clip(text: str) -> str | None:
+    """The name of a model of open_clip that is written otherwise: without weights, in another case, as ``ViT-B/32``."""
+    import open_clip
+
+    by_letters = {_letters(name): name for name in open_clip.list_models()}
+    head, _, tail = text.rpartition("/")
+    for architecture, weights in ((text, ""), (head, tail)):
+        known = by_letters.get(_letters(architecture))
+        if known is not None:
+            tags = open_clip.list_pretrained_tags_by_model(known)
+            tag = weights if weights in tags else next(iter(_preferred(tags)), "PRETRAINED")
+            return f"open_clip:{known}/{tag}"
+    return None
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _preferred(tags: list[str]) -> list[str]:

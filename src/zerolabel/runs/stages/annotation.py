@@ -100,7 +100,7 @@ def _given(context: Context, images: ImageSet, annotations: Annotations) -> Anno
             annotations, images, features = without(annotations, images, features, skipped)
             left_out += skipped
     annotations.save(context.folder / "annotations.parquet")
-    return Annotated(annotations, images, features, left_out, 0.0, 0.0)
+    return Annotated(annotations, images, features, left_out, 0.0, None)
 
 
 def annotate_held_out(context: Context) -> Annotated | None:
@@ -219,7 +219,9 @@ def _merged(context: Context, parts: dict[str, Annotated], images: ImageSet, out
                 save_skipped(out, skipped)
     else:
         images, features = reader.images, reader.features
-    return Annotated(together, images, features, skipped, seconds, len(together) / max(seconds, 1e-9))
+    measured = all(part.images_per_second is not None for part in parts.values())
+    speed = len(together) / max(seconds, 1e-9) if measured else None
+    return Annotated(together, images, features, skipped, seconds, speed)
 
 
 def without(
