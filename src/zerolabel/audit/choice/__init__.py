@@ -1,0 +1,53 @@
+"""Which of K models is best? Designs that ask for the images that tell it, behind one interface.
+
+A design has two functions. ``ask(models, asked, random)`` gives the next image and the chance with which it was drawn;
+``estimate(models, asked)`` a score of each model, the largest of which is chosen. The answers are chosen to compare, so
+they are no sample of the pool: the accuracy of the chosen model needs answers of its own.
+"""
+
+from types import ModuleType
+
+import numpy as np
+from jaxtyping import Int
+
+from zerolabel.audit.choice import at_random, coda, model_picker, weighted
+from zerolabel.audit.choice.asked import NONE, Asked, Models
+from zerolabel.errors import InputError, nearest
+
+DESIGNS: dict[str, ModuleType] = {
+    "weighted": weighted,
+    "model_picker": model_picker,
+    "coda": coda,
+    "random": at_random,
+}
+"""By name, the default first."""
+
+__all__ = ["DESIGNS", "NONE", "Asked", "Models", "ask", "ranking"]
+
+
+def _design(name: str) -> ModuleType:
+    if name not in DESIGNS:
+        raise InputError(f"there is no design '{name}'{nearest(name, DESIGNS)}")
+    return DESIGNS[name]
+
+
+def ask(
+    models: Models, asked: Asked, random: np.random.Generator, *, design: str = "weighted"
+) -> tuple[int, float] | None:
+    """Image to ask next and the chance of its draw, for `Asked.and_then`; None if no image can tell more.
+
+    Raises:
+        InputError: there is no such design.
+    """
+    used = _design(design)
+    pool = models.scores.shape[1] if design == "random" else len(models.differing)
+    return None if len(asked.images) >= pool else used.ask(models, asked, random)
+
+
+def ranking(models: Models, asked: Asked, *, design: str = "weighted") -> Int[np.ndarray, " K"]:
+    """Models from the best to the worst by the answers so far.
+
+    Raises:
+        InputError: there is no such design.
+    """
+    return np.asarray(np.argsort(-_design(design).estimate(models, asked), kind="stable"))
