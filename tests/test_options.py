@@ -4,10 +4,15 @@ from typing import Literal
 import pytest
 import torch
 
+from zerolabel.adaptation.few_shot import FEW_SHOT
+from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS
-from zerolabel.options import convert, defaults, describe, keyword_types
+from zerolabel.networks import build
+from zerolabel.options import Epochs, Positive, Range, Share, convert, defaults, describe, fits, keyword_types
 from zerolabel.training.settings import Settings, check_device, find_learner, make_settings, parse
+
+METHODS = {**LEARNERS, **SOLVERS, **FEW_SHOT}
 
 
 def test_options_are_told_apart_and_typed():
@@ -29,7 +34,7 @@ def test_options_are_told_apart_and_typed():
         ("lr=fast", "lr is a number"),
         ("co_pseudo_labels=maybe", "true or false"),
         ("optimizer=adam", "'sgd' or 'adamw'"),
-        ("period=", "a whole number or none"),
+        ("period=", "a whole number from 1 to 100,000 or none"),
     ],
 )
 def test_mistakes_are_named(text, message):
@@ -53,6 +58,38 @@ def test_every_hyper_parameter_has_a_type_that_can_be_set():
         find_learner("corge")
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_every_number_has_a_range_that_holds_its_default(name):
+    for argument, kind in keyword_types(METHODS[name]).items():
+        assert fits(defaults(METHODS[name])[argument], kind), argument
+        beyond = [value for value in (-2, 1e12) if fits(value, kind)]
+        assert not beyond, f"{argument} takes {beyond}"
+
+
+def test_ranges_in_words():
+    assert str(Range(0, 1)) == "from 0 to 1" and str(Range(1e-3, 2**20)) == "from 0.001 to 1,048,576"
+    assert describe(tuple[Positive, ...]) == "numbers above 0 and at most 1,000,000,000 separated by commas"
+    assert describe(Share | None) == "a number from 0 to 1 or none"
+
+
+def test_values_out_of_range_are_named():
+    for text in ("1.5", "-0.1", "nan", "inf"):
+        with pytest.raises(InputError, match=f"--set x={text} is out of range; give a number from 0 to 1"):
+            convert("x", text, Share)
+    with pytest.raises(InputError, match="--set x=1,0 is out of range; give numbers above 0"):
+        convert("x", "1,0", tuple[Positive, ...])
+    assert fits((1, 2.5), tuple[Positive, ...]) and not fits((1, 0), tuple[Positive, ...])
+    assert not fits(True, Share) and not fits(0.5, Epochs) and fits(5, Epochs)
+
+
+def test_learners_refuse_values_out_of_range(make_annotations):
+    annotations = make_annotations(torch.zeros(4, 1, dtype=torch.long), 2)
+    with pytest.raises(InputError, match=r"temperature=0 is out of range; give a number from 0\.001"):
+        LEARNERS["coreg"](build("linear", 2, 3), annotations, temperature=0)
+    with pytest.raises(InputError, match=r"warm_up=0\.5 is out of range; give a whole number from 0"):
+        LEARNERS["coreg"](build("linear", 2, 3), annotations, warm_up=0.5)
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 def test_no_argument_of_a_learner_is_named_as_a_training_setting(name):
     assert not set(defaults(LEARNERS[name])) & {field.name for field in fields(Settings)}
@@ -70,7 +107,7 @@ def test_each_kind_of_argument_has_one_unit(name):
 def test_settings_stay_in_their_ranges():
     assert make_settings({"epochs": 1, "batch_size": 1, "period": None}) == Settings(epochs=1, batch_size=1)
     for name, value in {"epochs": 0, "batch_size": -1, "lr": float("nan"), "momentum": 1.0, "seed": -1}.items():
-        with pytest.raises(InputError, match=f"{name} .* is out of range"):
+        with pytest.raises(InputError, match=f"{name}=.* is out of range"):
             make_settings({name: value})
 
 

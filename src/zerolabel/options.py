@@ -1,39 +1,107 @@
-"""``--set NAME=VALUE``: text to typed keyword-only arguments of any function or class, with ranges from its owner."""
+"""``--set NAME=VALUE``: typed keyword-only arguments of any function or class, with ranges in their annotations.
+
+A number is annotated as ``Annotated[float, Range(0, 1)]``, mostly by one of the names below, which say the unit:
+
+>>> def method(*, warm_up: Epochs = 5, floor: Share = 0.1) -> None: ...
+>>> parse_keywords("method", method, ["warm_up=3", "floor=0.5"])
+{'warm_up': 3, 'floor': 0.5}
+>>> describe(keyword_types(method)["floor"])
+'a number from 0 to 1'
+"""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zerolabel.errors import InputError, nearest
 
-Ranges = Mapping[str, tuple[int | float, int | float]]
-"""Least and largest value of options."""
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a number may have.
+
+    Attributes:
+        low: the least of them.
+        high: the largest of them.
+        above: whether the number must be larger than `low`.
+    """
+
+    low: int | float
+    high: int | float
+    above: bool = False
+
+    def __contains__(self, value: int | float) -> bool:
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        low, high = (f"{end:,.0f}" if end == round(end) else f"{end:g}" for end in (self.low, self.high))
+        return f"above {low} and at most {high}" if self.above else f"from {low} to {high}"
+
+
+Epochs = Annotated[int, Range(0, 100_000)]
+"""Epochs of the training; 0 is at once."""
+Steps = Annotated[int, Range(0, 1_000_000)]
+"""Steps of an optimizer; 0 is none."""
+Rounds = Annotated[int, Range(1, 100_000)]
+"""Rounds of an iteration, or epochs between two events."""
+Count = Annotated[int, Range(1, 1_000_000)]
+"""Images, entries, dimensions: at least one."""
+Neighbors = Annotated[int, Range(1, 1000)]
+"""Of each image in a graph."""
+Share = Annotated[float, Range(0, 1)]
+"""Shares, probabilities, thresholds on them, and the momentum of running means."""
+BelowOne = Annotated[float, Range(0, 0.9999)]
+"""Shares that must not be all."""
+Weight = Annotated[float, Range(0, 1000)]
+"""Of a term of the loss, or of evidence; 0 leaves it out."""
+Positive = Annotated[float, Range(0, 1e9, above=True)]
+"""Scales, ratios and powers."""
+Temperature = Annotated[float, Range(1e-3, 1e6)]
+"""What logits or similarities are divided by."""
+Concentration = Annotated[float, Range(0, 1e3)]
+"""Parameter of the Beta distribution that images are mixed by; 0 does not mix."""
+Prior = Literal["uniform", "estimated", "auto"] | tuple[Positive, ...]
+"""The class prior: see `zerolabel.blocks.targets.class_prior`."""
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", NoneType: "none"}
 
 
 def parse_keywords(method: str, function: Callable[..., Any], assignments: Iterable[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` texts for the keyword-only arguments of a function.
 
     Raises:
-        InputError: a text has no ``=``, a name is unknown, or a value is of another type.
+        InputError: a text has no ``=``, a name is unknown, or a value is of another type or out of its range.
     """
     types, values = keyword_types(function), {}
     for text in assignments:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        if not equals:
-            raise InputError(f"--set {text}: write it as NAME=VALUE.")
+        name, value = split(text)
         if name not in types:
             raise InputError(f"--set {name}: {method} has no such option{nearest(name, types)}")
-        values[name] = convert(name, value.strip(), types[name])
+        values[name] = convert(name, value, types[name])
     return values
 
 
+def split(assignment: str) -> tuple[str, str]:
+    """Name and value of a ``NAME=VALUE`` text.
+
+    Raises:
+        InputError: it has no ``=``.
+    """
+    name, equals, value = assignment.partition("=")
+    if not equals:
+        raise InputError(f"--set {assignment}: write it as NAME=VALUE.")
+    return name.strip(), value.strip()
+
+
+@cache
 def keyword_types(chosen: Callable[..., Any]) -> dict[str, Any]:
-    """Type of each keyword-only argument of a learner's constructor, or of a function."""
-    hints = get_type_hints(chosen.__init__ if isinstance(chosen, type) else chosen)  # type: ignore[misc]
+    """Type of each keyword-only argument of a learner's constructor, or of a function, with its range."""
+    hints = get_type_hints(chosen.__init__ if isinstance(chosen, type) else chosen, include_extras=True)  # type: ignore[misc]
     parameters = inspect.signature(chosen).parameters.values()
     return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
 
@@ -42,18 +110,48 @@ def convert(name: str, text: str, kind: Any) -> Any:
     """A value of the wanted type, the first that fits of a union.
 
     Raises:
-        InputError: no type of the union takes the text.
+        InputError: no type of the union takes the text, or the number is out of its range.
     """
-    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    for one in sorted(kinds, key=lambda k: k is str):
+    out_of_range = False
+    for one in sorted(_kinds(kind), key=lambda k: k is str):
         try:
-            return _convert(text, one)
+            value = _convert(text, one)
         except ValueError:
             continue
-    raise InputError(f"--set {name}={text}: {name} is {describe(kind)}.")
+        if fits(value, one):
+            return value
+        out_of_range = True
+    raise InputError(f"--set {name}={text}{_remedy(name, kind, out_of_range)}")
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type, and within its range.
+
+    >>> fits(0.5, Share), fits(2, Share), fits(True, Epochs), fits(None, Share | None)
+    (True, False, False, True)
+    """
+    if get_origin(kind) in (Union, UnionType):
+        return any(fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is Annotated:
+        base, *limits = get_args(kind)
+        return fits(value, base) and all(value in limit for limit in limits)
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple | list) and all(fits(part, get_args(kind)[0]) for part in value)
+    if kind in (int, float):
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def _convert(text: str, kind: Any) -> Any:
+    if get_origin(kind) is Annotated:
+        return _convert(text, get_args(kind)[0])
     if kind is bool:
         if text.lower() not in _TRUE + _FALSE:
             raise ValueError(text)
@@ -72,15 +170,17 @@ def _convert(text: str, kind: Any) -> Any:
 
 
 def describe(kind: Any) -> str:
-    """A type in words."""
+    """A type and its range in words."""
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(describe(one) for one in get_args(kind))
+    if get_origin(kind) is Annotated:
+        base, *limits = get_args(kind)
+        return " ".join([_WORDS[base], *map(str, limits)])
     if get_origin(kind) is Literal:
         return " or ".join(repr(word) for word in get_args(kind))
     if get_origin(kind) is tuple:
-        return f"{describe(get_args(kind)[0]).removeprefix('a ')}s separated by commas"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", NoneType: "none"}
-    return words[kind]
+        return f"{describe(get_args(kind)[0]).removeprefix('a ').replace('number', 'numbers')} separated by commas"
+    return _WORDS[kind]
 
 
 def defaults(method: Callable[..., Any]) -> dict[str, Any]:
@@ -89,22 +189,43 @@ def defaults(method: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def check_values(name: str, method: Callable[..., Any], options: Mapping[str, Any], ranges: Ranges) -> None:
-    """See that a method takes these options.
+def check_values(name: str, method: Callable[..., Any], values: Mapping[str, Any]) -> None:
+    """See that a method takes these values of its keyword-only arguments.
 
     Args:
         name: of the method, for messages.
-        method: that has them as keyword-only arguments.
-        options: by name.
-        ranges: of those that are numbers; from 0 to 1 where an option is not among them.
+        method: that has them.
+        values: by name.
 
     Raises:
-        InputError: it has none of a name, or a number is out of its range.
+        InputError: it has none of a name, or a value is of another type or out of its range.
     """
-    known = defaults(method)
-    for option, value in options.items():
-        if option not in known:
-            raise InputError(f"--set {option}: {name} has no such option{nearest(option, known)}")
-        low, high = ranges.get(option, (0, 1))
-        if isinstance(value, int | float) and not low <= value <= high:
-            raise InputError(f"--set {option}={value}: it is out of range; give a number from {low:g} to {high:g}.")
+    types = keyword_types(method)
+    for argument, value in values.items():
+        if argument not in types:
+            raise InputError(f"{argument}: {name} has no such option{nearest(argument, types)}")
+        check_value(argument, value, types[argument])
+
+
+def check_value(name: str, value: object, kind: Any) -> None:
+    """See that a value is of a type, and within its range.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not fits(value, kind):
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        raise InputError(f"{name}={value}{_remedy(name, kind, is_number)}")
+
+
+def _remedy(name: str, kind: Any, out_of_range: bool) -> str:
+    """The end of a sentence that begins with a name and a value which is wrong."""
+    return f" is out of range; give {describe(kind)}." if out_of_range else f": {name} is {describe(kind)}."
+
+
+__all__ = [
+    *("BelowOne", "Concentration", "Count", "Epochs", "Neighbors", "Positive", "Prior", "Range", "Rounds", "Share"),
+    *("Steps", "Temperature", "Weight"),
+    *("check_value", "check_values", "convert", "defaults", "describe", "fits", "keyword_types", "parse_keywords"),
+    "split",
+]

@@ -186,7 +186,7 @@ WRONG = {
     "--method coop": "--method coop learns from labels; give --few-shot",
     "--method tip-adapter": "--method tip-adapter learns from labeled images; give some by --few-shot",
     "--method lp++ --epochs 3": "learns no prompt by epochs",
-    "--method tip-adapter --set beta=0": "--set beta=0.0: it is out of range",
+    "--method tip-adapter --set beta=0": "--set beta=0 is out of range",
     "--method tip-adaptor": "there is no such method; did you mean 'tip-adapter'",
     "--prompt deep+visual": "a part is named twice",
 }

@@ -64,6 +64,6 @@ def test_a_few_images(name: str, make_annotations) -> None:  # type: ignore[no-u
     close(targets.sinkhorn(p.double() ** 3, flat), case.rows, TOLERANCE)
     votes, everything = torch.zeros(n, 0, dtype=torch.long), torch.ones(n, n_classes, dtype=torch.bool)
     annotations = make_annotations(votes, n_classes, candidates=everything)
-    learner = SoLar(mirror(n_classes), annotations, queue=8, mixup=0.0, confidence=2.0).train()
+    learner = SoLar(mirror(n_classes), annotations, queue=8, mixup=0.0, confidence=1.0).train()
     x = p.float().log()
     close(learner.training_step(1.0, 1.0, whole(x, x))["chosen"], case.chosen_loss, TOLERANCE)

@@ -218,7 +218,7 @@ def test_pop_drops_what_has_long_been_improbable(world) -> None:  # type: ignore
 
 
 def test_pop_needs_a_window(world) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(InputError, match="window is at least 1 epoch, not 0"):
+    with pytest.raises(InputError, match="window=0 is out of range; give a whole number from 1"):
         learner_of(POP, world.annotations, window=0)
 
 

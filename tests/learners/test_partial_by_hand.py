@@ -142,7 +142,7 @@ def test_papi_confidence_moves_before_the_loss(annotated) -> None:  # type: igno
 )
 def test_solar_learns_the_soft_row(p, rows, loss, annotated) -> None:  # type: ignore[no-untyped-def]
     rows_are(targets.sinkhorn(torch.tensor(p, dtype=torch.double) ** 3, torch.tensor([0.5, 0.5])).float(), *rows)
-    learner = SoLar(mirror(2), annotated([[1, 1]] * len(p)), queue=8, mixup=0.0, confidence=2.0).train()
+    learner = SoLar(mirror(2), annotated([[1, 1]] * len(p)), queue=8, mixup=0.0, confidence=1.0).train()
     terms = learner.training_step(1.0, 1.0, shown(*p, views=2))
     assert terms["chosen"].item() == pytest.approx(loss, abs=1e-5)
 

@@ -84,7 +84,7 @@ def batch_norm_learner(world, human: Tensor, **options: float) -> ProMix:  # typ
 
 def test_a_step_with_batch_norm_mixup_and_fmix(world, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     human = human_of(world, at6=2)
-    learner = batch_norm_learner(world, human, debias=0.5, memory=0.9, confidence=2.0, temperature=0.25)
+    learner = batch_norm_learner(world, human, debias=0.5, memory=0.9, confidence=1.0, temperature=0.25)
     batch = batch_of(world, 0, 1, 4, 5, 6, 7, views=2)
     chosen = torch.zeros(2, len(human), dtype=torch.bool)
     chosen[0, [0, 4, 6]], chosen[1, [1, 4, 5, 6]] = True, True
@@ -152,7 +152,7 @@ def test_what_makes_an_image_reliable_and_its_target(world) -> None:  # type: ig
 
 
 def test_pseudo_labels_do_not_reach_the_primary_head(world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(ProMix, world, confidence=2.0)
+    learner = learner_of(ProMix, world, confidence=1.0)
     nobody = torch.zeros(len(world.truth), dtype=torch.bool)
     terms = learner.co_step((nobody, nobody), 1.0, 1.0, True, batch_of(world, 0, 1, 2, views=2))
     sum(terms.values()).backward()

@@ -123,6 +123,5 @@ def test_the_rest_learns_this_prediction_or_that_of_the_last_visit(world) -> Non
         terms = learner.training_step(0.2, 0.0, batch)
         assert terms["rest"].item() == pytest.approx(-float((target * log_p).sum()) / 8, rel=1e-4)
         target = targets.restrict(log_p.exp(), learner.candidates[index])
-    unchecked = SoLar.__init__.__wrapped__  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="did you mean 'visit'"):
-        unchecked(SoLar.__new__(SoLar), build("mlp", 4, 12), world.annotations, rest="visits")
+    with pytest.raises(InputError, match="rest=visits: rest is 'pass' or 'visit'"):
+        SoLar(build("mlp", 4, 12), world.annotations, rest="visits")

@@ -36,7 +36,7 @@ def test_what_is_said_counts_and_a_momentum_is_that_of_the_training(world) -> No
     for wrong, message in (
         ({"epoch": 3}, "coreg has no such option as 'epoch'; did you mean 'epochs'"),
         ({"preset": "papers"}, "did you mean 'paper'"),
-        ({"lr": -1.0}, "lr -1.0 is out of range"),
+        ({"lr": -1.0}, "lr=-1.0 is out of range"),
     ):
         with pytest.raises(InputError, match=message):
             prepare("coreg", network(world), world.annotations, **wrong)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, projector
+from zerolabel.options import Count, Temperature, Weight
 
 
 class ABLE(Learner):
@@ -40,9 +41,9 @@ class ABLE(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        contrast_weight: float = 1.0,
-        temperature: float = 0.07,
-        embedding: int = 128,
+        contrast_weight: Weight = 1.0,
+        temperature: Temperature = 0.07,
+        embedding: Count = 128,
     ) -> None:
         super().__init__(network, annotations)
         self.contrast_weight, self.temperature = contrast_weight, temperature

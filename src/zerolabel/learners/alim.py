@@ -33,9 +33,9 @@ from zerolabel.annotations import Annotations, noise
 from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.contrastive import Contrast
 from zerolabel.blocks.memory import Prototypes
-from zerolabel.errors import InputError, nearest
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Concentration, Count, Epochs, Share, Temperature, Weight
 
 
 class ALIM(Learner):
@@ -69,24 +69,22 @@ class ALIM(Learner):
         annotations: Annotations,
         *,
         variant: Literal["scale", "onehot"] = "scale",
-        noise_rate: float | None = None,
-        warm_up_share: float = 0.08,
-        contrast_weight: float = 0.5,
-        mixup_weight: float = 1.0,
-        mixup: float = 4.0,
-        delay: int = 1,
-        inertia: float = 0.95,
-        final_inertia: float = 0.8,
-        prototype_momentum: float = 0.99,
-        prototype_temperature: float = 0.07,
-        temperature: float = 0.07,
-        embedding: int = 128,
-        queue: int = 8192,
-        ema_momentum: float = 0.999,
+        noise_rate: Share | None = None,
+        warm_up_share: Share = 0.08,
+        contrast_weight: Weight = 0.5,
+        mixup_weight: Weight = 1.0,
+        mixup: Concentration = 4.0,
+        delay: Epochs = 1,
+        inertia: Share = 0.95,
+        final_inertia: Share = 0.8,
+        prototype_momentum: Share = 0.99,
+        prototype_temperature: Temperature = 0.07,
+        temperature: Temperature = 0.07,
+        embedding: Count = 128,
+        queue: Count = 8192,
+        ema_momentum: Share = 0.999,
     ) -> None:
         super().__init__(network, annotations)
-        if variant not in ("scale", "onehot"):
-            raise InputError(f"variant '{variant}': ALIM has none of that name{nearest(variant, ('scale', 'onehot'))}")
         self.variant, self.warm_up_share, self.delay, self.temperature = variant, warm_up_share, delay, temperature
         self.noise_rate = noise.noise_rate(noise_rate, noise.candidate_noise, annotations)
         self.contrast_weight, self.mixup_weight, self.mixup = contrast_weight, mixup_weight, mixup

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zerolabel.annotations import Annotations
 from zerolabel.networks import Network
-from zerolabel.options import defaults
+from zerolabel.options import check_value, defaults, keyword_types
 
 Losses = dict[str, Tensor]
 View = Literal["weak", "strong"]
@@ -95,7 +95,14 @@ class Learner(nn.Module, ABC):
     labels: Int[Tensor, " N"]
 
     def __new__(cls, *_: object, **given: object) -> "Learner":
-        """A learner that knows what it is made with, since defaults are no choice."""
+        """A learner that knows what it is made with, since defaults are no choice.
+
+        Raises:
+            InputError: a hyper-parameter is of another type or out of its range.
+        """
+        kinds = keyword_types(cls)
+        for name in given.keys() & kinds.keys():
+            check_value(name, given[name], kinds[name])
         made = super().__new__(cls)
         object.__setattr__(made, "options_given", frozenset(given) - {"network", "annotations"})
         return made

@@ -40,9 +40,9 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.contrastive import Contrast
 from zerolabel.blocks.memory import LossHistory, Prototypes
-from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
+from zerolabel.options import Concentration, Count, Epochs, Prior, Share, Temperature, Weight
 
 
 class Side(Contrast):
@@ -119,35 +119,35 @@ class CoReg(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: int = 50,
-        entropy_weight: float = 1.0,
+        warm_up: Epochs = 50,
+        entropy_weight: Weight = 1.0,
         evidence: Literal["sets", "scores"] = "sets",
         full_sets: bool = False,
-        floor: float = 1e-5,
-        temperature: float = 0.5,
-        threshold: float = 0.5,
-        history: int = 5,
-        mixup: float = 4.0,
-        unlabeled_weight: float = 1.0,
+        floor: Share = 1e-5,
+        temperature: Temperature = 0.5,
+        threshold: Share = 0.5,
+        history: Count = 5,
+        mixup: Concentration = 4.0,
+        unlabeled_weight: Weight = 1.0,
         squared_error: Literal["mean", "sum"] = "mean",
-        ramp: int = 16,
+        ramp: Epochs = 16,
         ramp_by: Literal["batch", "epoch"] = "batch",
         restart: bool = True,
         repeats: bool = False,
         labeling: Literal["separate", "joint"] = "separate",
-        prototype_weight: float = 0.1,
-        contrast_weight: float = 0.1,
-        delay: int = 10,
-        embedding: int = 128,
-        queue: int = 8192,
-        ema_momentum: float = 0.999,
-        prototype_momentum: float = 0.999,
-        prototype_temperature: float = 0.3,
-        contrast_temperature: float = 0.07,
-        balance: float = 0.0,
-        prior: str | tuple[float, ...] = "uniform",
+        prototype_weight: Weight = 0.1,
+        contrast_weight: Weight = 0.1,
+        delay: Epochs = 10,
+        embedding: Count = 128,
+        queue: Count = 8192,
+        ema_momentum: Share = 0.999,
+        prototype_momentum: Share = 0.999,
+        prototype_temperature: Temperature = 0.3,
+        contrast_temperature: Temperature = 0.07,
+        balance: Share = 0.0,
+        prior: Prior | Literal["none"] = "uniform",
         alignment: Literal["running", "whole"] = "running",
-        alignment_batch: int = 256,
+        alignment_batch: Count = 256,
         align_batches: bool = False,
         co_pseudo_labels: bool = True,
         contrast: Literal["noisy", "supervised"] = "noisy",
@@ -160,8 +160,6 @@ class CoReg(Learner):
         self.contrast_weight = contrast_weight
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
         self.co_pseudo_labels, self.contrast, self.unlabeled_split = co_pseudo_labels, contrast, unlabeled_split
-        if alignment_batch < 1:
-            raise InputError(f"alignment_batch is how many images are looked at together, not {alignment_batch}.")
         self.restart, self.repeats, self.labeling, self.balance = restart, repeats, labeling, balance
         self.evidence, self.full_sets, self.floor, self.aligned = evidence, full_sets, floor, prior != "none"
         self.square_scale, self.ramp_by = (1 / len(annotations.classes) if squared_error == "mean" else 1.0), ramp_by

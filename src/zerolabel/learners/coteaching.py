@@ -24,6 +24,7 @@ from zerolabel.annotations import Annotations, noise
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network, twin
+from zerolabel.options import Epochs, Share
 
 
 class CoTeaching(Learner):
@@ -42,8 +43,8 @@ class CoTeaching(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        noise_rate: float | None = None,
-        ramp: int = 10,
+        noise_rate: Share | None = None,
+        ramp: Epochs = 10,
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)

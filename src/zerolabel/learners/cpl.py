@@ -24,9 +24,9 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations, candidates
 from zerolabel.blocks import losses, pseudo_labels, targets
-from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Prior, Rounds, Share
 
 
 class CPL(Learner):
@@ -52,14 +52,12 @@ class CPL(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        rounds: int = 10,
-        alpha: float = 0.75,
-        beta: float = 0.8,
-        prior: str | tuple[float, ...] = "uniform",
+        rounds: Rounds = 10,
+        alpha: Share = 0.75,
+        beta: Share = 0.8,
+        prior: Prior = "uniform",
     ) -> None:
         super().__init__(network, annotations)
-        if rounds < 1:
-            raise InputError(f"rounds is at least 1, not {rounds}.")
         self.rounds, self.alpha, self.beta = rounds, alpha, beta
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
         self.register_buffer("sets", torch.zeros_like(self.candidates))

@@ -20,6 +20,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Share, Weight
 
 
 class CRDPLL(Learner):
@@ -34,7 +35,7 @@ class CRDPLL(Learner):
     confidence: Float[Tensor, "N C"]
 
     def __init__(
-        self, network: Network, annotations: Annotations, *, consistency: float = 1.0, ramp_share: float = 0.5
+        self, network: Network, annotations: Annotations, *, consistency: Weight = 1.0, ramp_share: Share = 0.5
     ) -> None:
         super().__init__(network, annotations)
         self.consistency, self.ramp_share = consistency, ramp_share

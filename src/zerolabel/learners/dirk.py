@@ -32,6 +32,7 @@ from zerolabel.blocks import losses, targets
 from zerolabel.blocks.memory import KeyQueue, Momentum
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Embedder, Network, projector
+from zerolabel.options import Count, Epochs, Share, Temperature, Weight
 
 
 class DIRK(Learner):
@@ -54,13 +55,13 @@ class DIRK(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        ema_momentum: float = 0.99,
-        contrast_weight: float = 0.0,
-        delay: int = 1,
-        temperature: float = 0.07,
-        likeness_temperature: float = 0.4,
-        embedding: int = 128,
-        queue: int = 8192,
+        ema_momentum: Share = 0.99,
+        contrast_weight: Weight = 0.0,
+        delay: Epochs = 1,
+        temperature: Temperature = 0.07,
+        likeness_temperature: Temperature = 0.4,
+        embedding: Count = 128,
+        queue: Count = 8192,
     ) -> None:
         super().__init__(network, annotations)
         self.contrast_weight, self.delay = contrast_weight, delay

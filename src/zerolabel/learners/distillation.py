@@ -13,6 +13,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import Temperature
 
 
 class Distillation(Learner):
@@ -28,7 +29,7 @@ class Distillation(Learner):
     target: Float[Tensor, "N C"]
 
     def __init__(
-        self, network: Network, annotations: Annotations, *, temperature: float = 1.0, view: View = "strong"
+        self, network: Network, annotations: Annotations, *, temperature: Temperature = 1.0, view: View = "strong"
     ) -> None:
         super().__init__(network, annotations)
         self.views = (view,)

@@ -33,6 +33,7 @@ from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.memory import LossHistory
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, mean_probabilities, twin
+from zerolabel.options import Concentration, Count, Epochs, Prior, Share, Temperature, Weight
 
 
 class DivideMix(Learner):
@@ -60,16 +61,16 @@ class DivideMix(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: int = 10,
-        entropy_weight: float = 1.0,
-        history: int = 1,
-        threshold: float = 0.5,
-        temperature: float = 0.5,
-        mixup: float = 4.0,
-        unlabeled_weight: float = 25.0,
-        ramp: int = 16,
-        penalty: float = 1.0,
-        prior: str | tuple[float, ...] = "uniform",
+        warm_up: Epochs = 10,
+        entropy_weight: Weight = 1.0,
+        history: Count = 1,
+        threshold: Share = 0.5,
+        temperature: Temperature = 0.5,
+        mixup: Concentration = 4.0,
+        unlabeled_weight: Weight = 25.0,
+        ramp: Epochs = 16,
+        penalty: Weight = 1.0,
+        prior: Prior = "uniform",
     ) -> None:
         super().__init__(network, annotations)
         self.warm_up, self.entropy_weight, self.ramp, self.penalty = warm_up, entropy_weight, ramp, penalty

@@ -28,6 +28,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Epochs, Positive, Prior, Share, Weight
 
 MEAN_MOMENTUM = 0.99
 
@@ -55,12 +56,12 @@ class DPA(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        share: float = 0.2,
-        scale: float = 100.0,
-        align: float = 0.1,
-        spread: float = 1.0,
-        prior: str | tuple[float, ...] = "estimated",
-        warm_up: int = 0,
+        share: Share = 0.2,
+        scale: Positive = 100.0,
+        align: Weight = 0.1,
+        spread: Weight = 1.0,
+        prior: Prior = "estimated",
+        warm_up: Epochs = 0,
     ) -> None:
         super().__init__(network, annotations)
         self.share, self.scale, self.align, self.spread, self.warm_up = share, scale, align, spread, warm_up

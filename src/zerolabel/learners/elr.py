@@ -21,6 +21,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import Share, Weight
 
 
 class ELR(Learner):
@@ -40,8 +41,8 @@ class ELR(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        memory: float = 0.7,
-        weight: float = 3.0,
+        memory: Share = 0.7,
+        weight: Weight = 3.0,
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)

@@ -33,6 +33,7 @@ from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.memory import Momentum, RisingMomentum
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
+from zerolabel.options import Concentration, Share, Steps, Weight
 
 
 class ELRPlus(Learner):
@@ -58,12 +59,12 @@ class ELRPlus(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        memory: float = 0.7,
-        weight: float = 3.0,
-        ramp_share: float = 0.0,
-        mixup: float = 1.0,
-        ema_momentum: float = 0.997,
-        ema_ramp_steps: int = 40_000,
+        memory: Share = 0.7,
+        weight: Weight = 3.0,
+        ramp_share: Share = 0.0,
+        mixup: Concentration = 1.0,
+        ema_momentum: Share = 0.997,
+        ema_ramp_steps: Steps = 40_000,
         weigh_labels: bool | None = None,
     ) -> None:
         super().__init__(network, annotations)

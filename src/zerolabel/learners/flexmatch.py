@@ -26,6 +26,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Positive, Share, Weight
 
 
 class FlexMatch(Learner):
@@ -47,9 +48,9 @@ class FlexMatch(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        threshold: float = 0.95,
-        unlabeled_weight: float = 1.0,
-        ratio: float = 7.0,
+        threshold: Share = 0.95,
+        unlabeled_weight: Weight = 1.0,
+        ratio: Positive = 7.0,
     ) -> None:
         super().__init__(network, annotations)
         self.threshold, self.unlabeled_weight = threshold, unlabeled_weight

@@ -24,6 +24,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import Count, Rounds, Share, Weight
 
 HIGHEST, LOWEST = 0.9, 0.1
 
@@ -56,15 +57,15 @@ class FREDIS(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        consistency: float = 1.0,
-        complement: float = 1.0,
-        interval: int = 20,
-        change_size: int = 500,
-        dropped_per_added: int = 2,
-        theta: float = 1e-6,
-        delta: float = 1.0,
-        theta_step: float = 1e-6,
-        delta_step: float = 1e-6,
+        consistency: Weight = 1.0,
+        complement: Weight = 1.0,
+        interval: Rounds = 20,
+        change_size: Count = 500,
+        dropped_per_added: Count = 2,
+        theta: Share = 1e-6,
+        delta: Share = 1.0,
+        theta_step: Share = 1e-6,
+        delta_step: Share = 1e-6,
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)

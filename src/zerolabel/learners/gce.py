@@ -11,15 +11,16 @@ Against the authors' code: not compared; ours by the formula, with hand-computed
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
 from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
-from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import Range
 
 
 class GCE(Learner):
@@ -37,12 +38,10 @@ class GCE(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        q: float = 0.7,
+        q: Annotated[float, Range(0, 1, above=True)] = 0.7,
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
-        if not 0 < q <= 1:
-            raise InputError(f"q is above 0 and at most 1, not {q}.")
         self.q, self.views = q, (view,)
         chosen = targets.given(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))

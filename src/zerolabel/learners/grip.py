@@ -8,6 +8,7 @@ rounds, with the trained network (``growing=false``); GRIP lets K grow by rounds
 
 With classes of which a person labeled all images (transductive zero-shot learning), the others' pseudo-labels come
 from the probabilities over their names alone: the columns of the seen classes are left out and rows are scaled to 1.
+from typing import Annotated
 
 Where the paper and its code are silent or at odds: an image is chosen for one class at most, unless ``boards=true``
 asks for the code's boards (`pseudo_labels.boards`); the first round takes the annotators' scores and the next ones the
@@ -19,6 +20,7 @@ Against the authors' code: number of pseudo-labels exact, selection exact with `
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -29,6 +31,7 @@ from zerolabel.blocks import losses, pseudo_labels, targets
 from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Count, Prior, Range, Rounds, Weight
 
 
 class GRIP(Learner):
@@ -56,19 +59,17 @@ class GRIP(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        rounds: int = 10,
-        k: int = 16,
+        rounds: Rounds = 10,
+        k: Count = 16,
         growing: bool = True,
-        prior: str | tuple[float, ...] = "uniform",
-        seen: tuple[int, ...] = (),
+        prior: Prior = "uniform",
+        seen: tuple[Annotated[int, Range(0, 1_000_000)], ...] = (),
         boards: bool = False,
-        human_weight: float = 1.0,
+        human_weight: Weight = 1.0,
     ) -> None:
         super().__init__(network, annotations)
         if not set(seen) < set(range(len(annotations.classes))):
             raise InputError(f"seen holds some, not all, of the ids 0 to {len(annotations.classes) - 1}, not {seen}.")
-        if rounds < 1 or k < 1:
-            raise InputError(f"rounds and k are at least 1, not {rounds} and {k}.")
         self.seen = list(seen)
         self.rounds, self.k, self.growing, self.boards, self.human_weight = rounds, k, growing, boards, human_weight
         self.register_buffer("prior", targets.class_prior(self.scores, prior))

@@ -18,6 +18,7 @@ is left out.
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -29,6 +30,7 @@ from zerolabel.blocks.contrastive import Contrast
 from zerolabel.blocks.memory import Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Count, Epochs, Range, Share, Temperature, Weight
 
 
 class IRNet(Learner):
@@ -57,18 +59,18 @@ class IRNet(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up_share: float = 0.08,
-        threshold: float = 0.008,
+        warm_up_share: Share = 0.08,
+        threshold: Annotated[float, Range(-1, 1)] = 0.008,
         replace: bool = False,
-        contrast_weight: float = 0.5,
-        delay: int = 1,
-        inertia: float = 0.95,
-        final_inertia: float = 0.8,
-        prototype_momentum: float = 0.99,
-        temperature: float = 0.07,
-        embedding: int = 128,
-        queue: int = 8192,
-        ema_momentum: float = 0.999,
+        contrast_weight: Weight = 0.5,
+        delay: Epochs = 1,
+        inertia: Share = 0.95,
+        final_inertia: Share = 0.8,
+        prototype_momentum: Share = 0.99,
+        temperature: Temperature = 0.07,
+        embedding: Count = 128,
+        queue: Count = 8192,
+        ema_momentum: Share = 0.999,
     ) -> None:
         super().__init__(network, annotations)
         self.warm_up_share, self.threshold, self.replace = warm_up_share, threshold, replace

@@ -29,6 +29,7 @@ from zerolabel.annotations import Annotations, noise
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network, twin
+from zerolabel.options import Epochs, Share
 
 
 class JoCoR(Learner):
@@ -48,9 +49,9 @@ class JoCoR(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        agreement_weight: float = 0.5,
-        noise_rate: float | None = None,
-        ramp: int = 10,
+        agreement_weight: Share = 0.5,
+        noise_rate: Share | None = None,
+        ramp: Epochs = 10,
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)

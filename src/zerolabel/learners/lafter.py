@@ -25,6 +25,7 @@ from zerolabel.blocks import losses, targets
 from zerolabel.blocks.lbfgs import minimized
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import Share
 
 COPIES, ROWS = 32, 50_000
 """Noisy copies of each text at most, and of all texts together."""
@@ -41,7 +42,7 @@ class LaFTer(Learner):
     given: Int[Tensor, " N"]
 
     def __init__(
-        self, network: Network, annotations: Annotations, *, smoothing: float = 0.1, view: View = "strong"
+        self, network: Network, annotations: Annotations, *, smoothing: Share = 0.1, view: View = "strong"
     ) -> None:
         super().__init__(network, annotations)
         self.views, self.smoothing = (view,), smoothing

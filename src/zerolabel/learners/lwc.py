@@ -19,6 +19,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import Weight
 
 
 class LWC(Learner):
@@ -33,7 +34,9 @@ class LWC(Learner):
 
     weight: Float[Tensor, "N C"]
 
-    def __init__(self, network: Network, annotations: Annotations, *, beta: float = 1.0, view: View = "strong") -> None:
+    def __init__(
+        self, network: Network, annotations: Annotations, *, beta: Weight = 1.0, view: View = "strong"
+    ) -> None:
         super().__init__(network, annotations)
         self.views = (view,)
         self.beta = beta

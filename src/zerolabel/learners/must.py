@@ -27,6 +27,7 @@ from zerolabel.blocks import losses, targets
 from zerolabel.blocks.memory import Momentum
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Epochs, Prior, Share, Weight
 
 
 class MUST(Learner):
@@ -48,11 +49,11 @@ class MUST(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        threshold: float = 0.7,
-        ema_momentum: float = 0.99,
-        fairness: float = 1.0,
-        prior: str | tuple[float, ...] = "estimated",
-        warm_up: int = 0,
+        threshold: Share = 0.7,
+        ema_momentum: Share = 0.99,
+        fairness: Weight = 1.0,
+        prior: Prior = "estimated",
+        warm_up: Epochs = 0,
     ) -> None:
         super().__init__(network, annotations)
         self.threshold, self.fairness, self.warm_up = threshold, fairness, warm_up

@@ -29,6 +29,7 @@ from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.memory import Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, projector
+from zerolabel.options import Concentration, Count, Epochs, Share, Temperature, Weight
 
 
 class PaPi(Learner):
@@ -54,15 +55,15 @@ class PaPi(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        prototype_weight: float = 1.0,
-        ramp: int = 10,
-        inertia: float = 0.95,
-        final_inertia: float = 0.8,
-        prototype_momentum: float = 0.9,
-        final_prototype_momentum: float = 0.5,
-        temperature: float = 0.3,
-        mixup: float = 8.0,
-        embedding: int = 128,
+        prototype_weight: Weight = 1.0,
+        ramp: Epochs = 10,
+        inertia: Share = 0.95,
+        final_inertia: Share = 0.8,
+        prototype_momentum: Share = 0.9,
+        final_prototype_momentum: Share = 0.5,
+        temperature: Temperature = 0.3,
+        mixup: Concentration = 8.0,
+        embedding: Count = 128,
     ) -> None:
         super().__init__(network, annotations)
         self.prototype_weight, self.ramp = prototype_weight, ramp

@@ -28,6 +28,7 @@ from zerolabel.blocks.contrastive import Contrast
 from zerolabel.blocks.memory import Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Count, Epochs, Share, Temperature, Weight
 
 
 class PiCO(Learner):
@@ -53,15 +54,15 @@ class PiCO(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        contrast_weight: float = 0.5,
-        delay: int = 1,
-        inertia: float = 0.95,
-        final_inertia: float = 0.8,
-        prototype_momentum: float = 0.99,
-        temperature: float = 0.07,
-        embedding: int = 128,
-        queue: int = 8192,
-        ema_momentum: float = 0.999,
+        contrast_weight: Weight = 0.5,
+        delay: Epochs = 1,
+        inertia: Share = 0.95,
+        final_inertia: Share = 0.8,
+        prototype_momentum: Share = 0.99,
+        temperature: Temperature = 0.07,
+        embedding: Count = 128,
+        queue: Count = 8192,
+        ema_momentum: Share = 0.999,
     ) -> None:
         super().__init__(network, annotations)
         self.contrast_weight, self.delay, self.temperature = contrast_weight, delay, temperature

@@ -28,6 +28,7 @@ from zerolabel.blocks.contrastive import Contrast, Pairs
 from zerolabel.blocks.memory import Prototypes
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Concentration, Count, Epochs, Neighbors, Share, Temperature, Weight
 
 
 class PiCOPlus(Learner):
@@ -62,22 +63,22 @@ class PiCOPlus(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        noise_rate: float | None = None,
-        warm_up: int = 5,
-        reliable_weight: float = 2.0,
-        unreliable_weight: float = 0.1,
-        guess_temperature: float = 0.07,
-        neighbors: int = 16,
-        mixup: float = 4.0,
-        contrast_weight: float = 1.0,
-        delay: int = 1,
-        inertia: float = 0.95,
-        final_inertia: float = 0.8,
-        prototype_momentum: float = 0.99,
-        temperature: float = 0.07,
-        embedding: int = 128,
-        queue: int = 8192,
-        ema_momentum: float = 0.999,
+        noise_rate: Share | None = None,
+        warm_up: Epochs = 5,
+        reliable_weight: Weight = 2.0,
+        unreliable_weight: Weight = 0.1,
+        guess_temperature: Temperature = 0.07,
+        neighbors: Neighbors = 16,
+        mixup: Concentration = 4.0,
+        contrast_weight: Weight = 1.0,
+        delay: Epochs = 1,
+        inertia: Share = 0.95,
+        final_inertia: Share = 0.8,
+        prototype_momentum: Share = 0.99,
+        temperature: Temperature = 0.07,
+        embedding: Count = 128,
+        queue: Count = 8192,
+        ema_momentum: Share = 0.999,
     ) -> None:
         super().__init__(network, annotations)
         self.noise_rate = noise.noise_rate(noise_rate, noise.candidate_noise, annotations)

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
-from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import Count, Epochs, Share, Weight
 
 HIGHEST, FEW = 0.4, 1e-4
 
@@ -45,16 +45,14 @@ class POP(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: int = 20,
-        window: int = 5,
-        theta: float = 1e-3,
-        growth: float = 1e-3,
+        warm_up: Epochs = 20,
+        window: Count = 5,
+        theta: Share = 1e-3,
+        growth: Weight = 1e-3,
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
         self.views = (view,)
-        if window < 1:
-            raise InputError(f"window is at least 1 epoch, not {window}.")
         self.warm_up, self.growth = warm_up, growth
         self.register_buffer("confidence", targets.uniform_over(annotations.candidates))
         self.register_buffer("recent", torch.zeros(window, *self.confidence.shape))

@@ -24,6 +24,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Epochs, Positive, Prior, Weight
 
 
 class POUF(Learner):
@@ -45,11 +46,11 @@ class POUF(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        weight: float = 0.3,
-        scale: float = 100.0,
-        prior: str | tuple[float, ...] = "estimated",
-        human_weight: float = 1.0,
-        warm_up: int = 0,
+        weight: Weight = 0.3,
+        scale: Positive = 100.0,
+        prior: Prior = "estimated",
+        human_weight: Weight = 1.0,
+        warm_up: Epochs = 0,
     ) -> None:
         super().__init__(network, annotations)
         self.weight, self.scale, self.human_weight, self.warm_up = weight, scale, human_weight, warm_up

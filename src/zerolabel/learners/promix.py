@@ -36,6 +36,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, mixup, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
+from zerolabel.options import Concentration, Epochs, Positive, Share, Temperature, Weight
 
 Heads = tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]
 """Logits of the primary and of the pseudo head."""
@@ -102,19 +103,19 @@ class ProMix(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: int = 10,
-        share: float = 0.2,
-        final_share: float = 0.6,
-        ramp_share: float = 50 / 600,
-        confidence: float = 0.99,
-        late_share: float = 350 / 600,
-        fill: float = 0.9,
-        temperature: float = 0.5,
-        debias: float = 0.8,
-        memory: float = 0.9999,
-        mixup: float = 4.0,
-        fmix: float = 1.0,
-        unlabeled_weight: float = 0.1,
+        warm_up: Epochs = 10,
+        share: Share = 0.2,
+        final_share: Share = 0.6,
+        ramp_share: Share = 50 / 600,
+        confidence: Share = 0.99,
+        late_share: Share = 350 / 600,
+        fill: Share = 0.9,
+        temperature: Temperature = 0.5,
+        debias: Weight = 0.8,
+        memory: Share = 0.9999,
+        mixup: Concentration = 4.0,
+        fmix: Positive = 1.0,
+        unlabeled_weight: Weight = 0.1,
     ) -> None:
         super().__init__(network, annotations)
         self.warm_up, self.share, self.final_share, self.ramp_share = warm_up, share, final_share, ramp_share

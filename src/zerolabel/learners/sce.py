@@ -10,15 +10,16 @@ Against the authors' code: not compared; ours by the formula, with hand-computed
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
 from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
-from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import Range, Weight
 
 
 class SCE(Learner):
@@ -38,14 +39,12 @@ class SCE(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        alpha: float = 0.1,
-        beta: float = 1.0,
-        least: float = 1e-4,
+        alpha: Weight = 0.1,
+        beta: Weight = 1.0,
+        least: Annotated[float, Range(0, 0.99, above=True)] = 1e-4,
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
-        if not 0 < least < 1:
-            raise InputError(f"least is above 0 and below 1, not {least}.")
         self.alpha, self.beta, self.least, self.views = alpha, beta, least, (view,)
         chosen = targets.given(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))

@@ -27,9 +27,9 @@ from torch import Tensor
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.memory import KeyQueue
-from zerolabel.errors import InputError, nearest
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Concentration, Count, Epochs, Positive, Prior, Share
 
 ABSENT = 1e-5
 """What a prediction of zero counts as where a class or an image has zeros alone (code)."""
@@ -64,23 +64,21 @@ class SoLar(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: int = 20,
-        fast: float = 0.1,
-        slow: float = 0.01,
-        prior: str | tuple[float, ...] = "uniform",
-        power: float = 3.0,
-        queue: int = 16384,
-        share: float = 0.2,
-        final_share: float = 0.8,
-        chosen_weight: float = 0.9,
-        ramp_share: float = 0.05,
-        confidence: float = 0.99,
-        mixup: float = 4.0,
+        warm_up: Epochs = 20,
+        fast: Share = 0.1,
+        slow: Share = 0.01,
+        prior: Prior = "uniform",
+        power: Positive = 3.0,
+        queue: Count = 16384,
+        share: Share = 0.2,
+        final_share: Share = 0.8,
+        chosen_weight: Share = 0.9,
+        ramp_share: Share = 0.05,
+        confidence: Share = 0.99,
+        mixup: Concentration = 4.0,
         rest: Literal["pass", "visit"] = "pass",
     ) -> None:
         super().__init__(network, annotations)
-        if rest not in ("pass", "visit"):
-            raise InputError(f"rest '{rest}': SoLar has none of that name{nearest(rest, ('pass', 'visit'))}")
         self.warm_up, self.fast, self.slow, self.power = warm_up, fast, slow, power
         self.share, self.final_share, self.chosen_weight = share, final_share, chosen_weight
         self.ramp_share, self.confidence, self.mixup, self.rest = ramp_share, confidence, mixup, rest

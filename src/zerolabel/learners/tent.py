@@ -23,6 +23,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Epochs, Prior, Weight
 
 
 class Tent(Learner):
@@ -43,10 +44,10 @@ class Tent(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        spread: float = 0.0,
-        prior: str | tuple[float, ...] = "estimated",
-        human_weight: float = 1.0,
-        warm_up: int = 0,
+        spread: Weight = 0.0,
+        prior: Prior = "estimated",
+        human_weight: Weight = 1.0,
+        warm_up: Epochs = 0,
     ) -> None:
         super().__init__(network, annotations)
         self.spread, self.human_weight, self.warm_up = spread, human_weight, warm_up

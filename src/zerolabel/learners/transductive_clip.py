@@ -28,6 +28,7 @@ from zerolabel.blocks import losses, targets
 from zerolabel.blocks.contrastive import Contrast
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Count, Share, Temperature, Weight
 
 
 class TransductiveCLIP(Learner):
@@ -52,14 +53,14 @@ class TransductiveCLIP(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up_share: float = 0.1,
-        inertia: float = 0.9,
-        contrast_weight: float = 1.0,
-        ramp_share: float = 0.1,
-        temperature: float = 0.07,
-        embedding: int = 128,
-        queue: int = 8192,
-        ema_momentum: float = 0.999,
+        warm_up_share: Share = 0.1,
+        inertia: Share = 0.9,
+        contrast_weight: Weight = 1.0,
+        ramp_share: Share = 0.1,
+        temperature: Temperature = 0.07,
+        embedding: Count = 128,
+        queue: Count = 8192,
+        ema_momentum: Share = 0.999,
     ) -> None:
         super().__init__(network, annotations)
         self.warm_up_share, self.inertia, self.temperature = warm_up_share, inertia, temperature

@@ -15,6 +15,7 @@ hand-computed cases (test_truncated_gce).
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,9 +23,9 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
-from zerolabel.errors import InputError
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass, View
 from zerolabel.networks import Network
+from zerolabel.options import BelowOne, Epochs, Range, Rounds
 
 
 class TruncatedGCE(Learner):
@@ -46,15 +47,13 @@ class TruncatedGCE(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        q: float = 0.7,
-        k: float = 0.5,
-        warm_up: int = 40,
-        interval: int = 10,
+        q: Annotated[float, Range(0, 1, above=True)] = 0.7,
+        k: BelowOne = 0.5,
+        warm_up: Epochs = 40,
+        interval: Rounds = 10,
         view: View = "strong",
     ) -> None:
         super().__init__(network, annotations)
-        if not 0 < q <= 1 or not 0 <= k < 1 or interval < 1:
-            raise InputError(f"q is in (0, 1], k in [0, 1) and interval at least 1, not {q}, {k} and {interval}.")
         self.q, self.k, self.warm_up, self.interval, self.views = q, k, warm_up, interval, (view,)
         self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
         self.register_buffer("kept", self.given >= 0)

@@ -25,6 +25,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Epochs, Positive, Weight
 
 
 class UEO(Learner):
@@ -47,11 +48,11 @@ class UEO(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        gamma: float = 1.0,
-        scale: float = 100.0,
-        image_rate: float = 1.0,
-        human_weight: float = 1.0,
-        warm_up: int = 0,
+        gamma: Weight = 1.0,
+        scale: Positive = 100.0,
+        image_rate: Weight = 1.0,
+        human_weight: Weight = 1.0,
+        warm_up: Epochs = 0,
     ) -> None:
         super().__init__(network, annotations)
         self.gamma, self.image_rate, self.human_weight, self.warm_up = gamma, image_rate, human_weight, warm_up

@@ -36,6 +36,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, mixup, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, mean_probabilities, projector, twin
+from zerolabel.options import Concentration, Count, Epochs, Positive, Prior, Temperature, Weight
 
 
 class UNICON(Learner):
@@ -65,18 +66,18 @@ class UNICON(Learner):
         network: Network,
         annotations: Annotations,
         *,
-        warm_up: int = 10,
-        cutoff: float = 0.7,
-        strictness: float = 5.0,
-        temperature: float = 0.5,
-        mixup: float = 4.0,
-        unlabeled_weight: float = 30.0,
-        ramp: int = 16,
-        penalty: float = 1.0,
-        prior: str | tuple[float, ...] = "uniform",
-        contrast_weight: float = 0.025,
-        contrast_temperature: float = 0.05,
-        embedding: int = 128,
+        warm_up: Epochs = 10,
+        cutoff: Weight = 0.7,
+        strictness: Positive = 5.0,
+        temperature: Temperature = 0.5,
+        mixup: Concentration = 4.0,
+        unlabeled_weight: Weight = 30.0,
+        ramp: Epochs = 16,
+        penalty: Weight = 1.0,
+        prior: Prior = "uniform",
+        contrast_weight: Weight = 0.025,
+        contrast_temperature: Temperature = 0.05,
+        embedding: Count = 128,
     ) -> None:
         super().__init__(network, annotations)
         self.warm_up, self.cutoff, self.strictness, self.ramp = warm_up, cutoff, strictness, ramp

@@ -18,6 +18,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, pseudo_labels, targets
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network
+from zerolabel.options import Count
 
 
 class UPL(Learner):
@@ -30,7 +31,7 @@ class UPL(Learner):
     views = ("weak",)
     chosen: Int[Tensor, " N"]
 
-    def __init__(self, network: Network, annotations: Annotations, *, k: int = 16) -> None:
+    def __init__(self, network: Network, annotations: Annotations, *, k: Count = 16) -> None:
         super().__init__(network, annotations)
         counts = torch.full((len(annotations.classes),), k)
         spoken = self.scores.any(1) & (self.labels < 0)

@@ -2,14 +2,27 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_type_hints
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, get_type_hints
 
 import torch
 
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners import LEARNERS, Learner
-from zerolabel.options import convert, keyword_types
+from zerolabel.options import (
+    BelowOne,
+    Count,
+    Epochs,
+    Range,
+    Rounds,
+    Share,
+    Weight,
+    check_value,
+    convert,
+    keyword_types,
+    split,
+)
 
 
 @dataclass(frozen=True)
@@ -35,20 +48,20 @@ class Settings:
             or "running", as training left them, which is what authors' code usually does.
     """
 
-    epochs: int = 100
-    batch_size: int = 256
+    epochs: Rounds = 100
+    batch_size: Count = 256
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.01
-    final_lr: float = 1e-3
-    period: int | None = None
-    cycles: int = 1
-    lr_warm_up: int = 0
+    lr: Annotated[float, Range(1e-12, 1e3)] = 0.01
+    final_lr: Share = 1e-3
+    period: Rounds | None = None
+    cycles: Annotated[int, Range(1, 1000)] = 1
+    lr_warm_up: Epochs = 0
     lr_per_step: bool = False
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    momentum: BelowOne = 0.9
+    weight_decay: Weight = 5e-4
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**40)] = 0
     statistics: Literal["recomputed", "running"] = "recomputed"
 
     def lr_at(self, epoch: int | float) -> float:
@@ -74,6 +87,12 @@ class Options:
     settings: dict[str, Any]
 
 
+@cache
+def setting_types() -> dict[str, Any]:
+    """Type of each field of `Settings`, with its range."""
+    return get_type_hints(Settings, include_extras=True)
+
+
 def find_learner(name: str) -> type[Learner]:
     """The learner of that name.
 
@@ -89,37 +108,19 @@ def parse(learner: str, assignments: Iterable[str]) -> Options:
     """Read ``NAME=VALUE`` texts.
 
     Raises:
-        InputError: a text without ``=``, an unknown name, or a value of another type.
+        InputError: a text without ``=``, an unknown name, or a value of another type or out of its range.
     """
-    own = keyword_types(find_learner(learner))
-    common = {f.name: hint for f, hint in zip(fields(Settings), get_type_hints(Settings).values(), strict=True)}
+    own, common = keyword_types(find_learner(learner)), setting_types()
     options = Options({}, {})
     for text in assignments:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        if not equals:
-            raise InputError(f"--set {text}: write it as NAME=VALUE.")
+        name, value = split(text)
         if name in own:
-            options.learner[name] = convert(name, value.strip(), own[name])
+            options.learner[name] = convert(name, value, own[name])
         elif name in common:
-            options.settings[name] = convert(name, value.strip(), common[name])
+            options.settings[name] = convert(name, value, common[name])
         else:
             raise InputError(f"--set {name}: {learner} has no such option{nearest(name, own | common)}")
     return options
-
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "epochs": (1, 100_000),
-    "batch_size": (1, 100_000),
-    "lr": (1e-12, 1e3),
-    "final_lr": (0, 1),
-    "period": (1, 100_000),
-    "cycles": (1, 1000),
-    "lr_warm_up": (0, 100_000),
-    "momentum": (0, 0.9999),
-    "weight_decay": (0, 1e3),
-    "seed": (0, 2**40),
-}
 
 
 def make_settings(values: dict[str, Any]) -> Settings:
@@ -128,10 +129,9 @@ def make_settings(values: dict[str, Any]) -> Settings:
     Raises:
         InputError: a number is out of its range, or the device is unknown or not in this machine.
     """
-    for name, (low, high) in _RANGES.items():
-        value = values.get(name)
-        if value is not None and not low <= value <= high:
-            raise InputError(f"{name} {value} is out of range; give a number from {low:g} to {high:g}.")
+    kinds = setting_types()
+    for name, value in values.items():
+        check_value(name, value, kinds[name])
     check_device(values.get("device", "auto"))
     return Settings(**values)
 

@@ -284,7 +284,7 @@ def test_what_cannot_be(made_up):
         solve("stat", f, t, SCALE)
     with pytest.raises(InputError, match="did you mean 'anchor'"):
         solve("stata", f, t, SCALE, ancor=2.0)
-    with pytest.raises(InputError, match="neighbors=0: it is out of range; give a number from 1"):
+    with pytest.raises(InputError, match="neighbors=0 is out of range; give a whole number from 1 to 1,000"):
         solve("stata", f, t, SCALE, neighbors=0)
     with pytest.raises(InputError, match="out of range"):
         check("zlap", {"alpha": float("nan")})

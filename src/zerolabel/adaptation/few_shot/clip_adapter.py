@@ -10,6 +10,7 @@ Against the authors' code: documented difference in the optimizer; the adapter b
 """
 
 import math
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from torch.nn import functional
 
 from zerolabel.blocks.lbfgs import minimized
 from zerolabel.networks.feature_head import FeatureHead, adapted
+from zerolabel.options import Range, Share, Steps, Weight
 
 
 def clip_adapter(
@@ -26,11 +28,11 @@ def clip_adapter(
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
-    adapter_share: float = 0.2,
-    reduction: int = 4,
-    decay: float = 0.01,
-    iterations: int = 50,
-    seed: int = 0,
+    adapter_share: Share = 0.2,
+    reduction: Annotated[int, Range(1, 64)] = 4,
+    decay: Weight = 0.01,
+    iterations: Steps = 50,
+    seed: Annotated[int, Range(0, 2**31)] = 0,
 ) -> FeatureHead:
     """Two small layers change the image features a little.
 

@@ -7,6 +7,8 @@ the shots, 5 parts or as many as the rarest class has shots; where a class has a
 for CLIP's features of a length of about 10. A class without shots gets no probability.
 """
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +17,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from torch import Tensor
 
 from zerolabel.networks.feature_head import FeatureHead
+from zerolabel.options import Range
 
 PENALTIES = (0.316, 3.16, 31.6, 316.0)
 SINGLE = 31.6
@@ -31,7 +34,7 @@ def linear_probe(
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
-    penalty: float | None = None,
+    penalty: Annotated[float, Range(1e-6, 1e6)] | None = None,
 ) -> FeatureHead:
     """Logistic regression on the shots' features.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zerolabel.networks.feature_head import FeatureHead
+from zerolabel.options import Steps
 
 MOMENTUM = 0.9
 EVERY = 10
@@ -34,7 +35,7 @@ def lp_plus_plus(
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
-    iterations: int = 300,
+    iterations: Steps = 300,
 ) -> FeatureHead:
     """A linear probe that blends a visual prototype and the text of each class.
 

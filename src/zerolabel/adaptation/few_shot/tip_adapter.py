@@ -11,6 +11,7 @@ Against the authors' code: logits exact (golden/tip_adapter).
 """
 
 import itertools
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zerolabel.networks.feature_head import FeatureHead
+from zerolabel.options import Range, Weight
 
 ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 BETAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -31,8 +33,8 @@ def tip_adapter(
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
-    alpha: float | None = None,
-    beta: float | None = None,
+    alpha: Weight | None = None,
+    beta: Annotated[float, Range(1e-3, 1e3)] | None = None,
 ) -> FeatureHead:
     """Zero-shot logits plus the labels of like shots; nothing is trained.
 

@@ -11,6 +11,7 @@ Against the authors' code: documented difference in the optimizer; the loss by t
 """
 
 from functools import partial
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +21,7 @@ from torch.nn import functional
 from zerolabel.adaptation.few_shot.tip_adapter import chosen
 from zerolabel.blocks.lbfgs import minimized
 from zerolabel.networks.feature_head import FeatureHead
+from zerolabel.options import Range, Steps, Weight
 
 
 def tip_adapter_f(
@@ -28,10 +30,10 @@ def tip_adapter_f(
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
-    alpha: float | None = None,
-    beta: float | None = None,
-    decay: float = 1.0,
-    iterations: int = 20,
+    alpha: Weight | None = None,
+    beta: Annotated[float, Range(1e-3, 1e3)] | None = None,
+    decay: Weight = 1.0,
+    iterations: Steps = 20,
 ) -> FeatureHead:
     """Tip-Adapter whose keys are learned.
 

@@ -30,30 +30,10 @@ SOLVERS: dict[str, Solver] = {
     "knn": knn,
 }
 
-RANGES: dict[str, tuple[float, float]] = {
-    "alpha": (0, 0.9999),
-    "anchor": (1e-6, 1e9),
-    "classes": (1, 1e6),
-    "confident": (1, 1e6),
-    "gamma": (0, 100),
-    "iterations": (1, 1e4),
-    "neighbors": (1, 1e3),
-    "partition": (0, 1e6),
-    "present": (0, 1),
-    "sharpness": (1e-3, 1e3),
-    "steps": (1, 1e5),
-    "sweeps": (1, 1e3),
-    "temperature": (1e-3, 1e6),
-    "text_weight": (0, 1e3),
-    "tolerance": (1e-14, 0.1),
-}
-"""Least and largest value of each option that is a number."""
-
 RARE = 4
 """A class is present that has at least this part of an even share of the images, and at least one image."""
 
 __all__ = [
-    "RANGES",
     "SOLVERS",
     "Solver",
     "check",
@@ -89,7 +69,7 @@ def check(name: str, options: dict[str, Any]) -> None:
     Raises:
         InputError: it has none of a name, or a number is out of its range.
     """
-    check_values(name, find_solver(name), options, RANGES)
+    check_values(name, find_solver(name), options)
 
 
 def solve(

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from zerolabel.blocks.label_propagation import linked, nearest
 from zerolabel.blocks.targets import class_prior
-
-Prior = str | tuple[float, ...]
+from zerolabel.options import Prior
 
 
 def like_images(features: Float[Tensor, "N D"], neighbors: int) -> sparse.csr_array:

@@ -26,6 +26,7 @@ Against the authors' code: exact (golden/em_dirichlet).
 """
 
 import math
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
@@ -34,6 +35,7 @@ from torch import Tensor
 
 from zerolabel.adaptation.transduction.zero_shot import log_zero_shot
 from zerolabel.blocks.targets import one_hot
+from zerolabel.options import Range, Rounds, Share, Weight
 
 TINY = 1e-15
 """Added inside logarithms; a cluster of no larger mass is empty."""
@@ -49,12 +51,12 @@ def em_dirichlet(
     scale: float,
     *,
     hard: bool = False,
-    partition: float | None = None,
-    sharpness: float = 0.3,
-    iterations: int | None = None,
-    steps: int = 1000,
+    partition: Weight | None = None,
+    sharpness: Annotated[float, Range(1e-3, 1e3)] = 0.3,
+    iterations: Rounds | None = None,
+    steps: Rounds = 1000,
     matching: bool = True,
-    present: float = 0.5,
+    present: Share = 0.5,
 ) -> Float[Tensor, "N C"]:
     """A Dirichlet distribution of the zero-shot answers per class; for batches that hold few of the classes.
 

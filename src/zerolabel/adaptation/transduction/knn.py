@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zerolabel.adaptation.transduction.zero_shot import zero_shot
 from zerolabel.blocks.label_propagation import ALPHA, NEIGHBORS, STEPS, TEMPERATURE, propagate
+from zerolabel.options import BelowOne, Neighbors, Rounds, Temperature
 
 
 def knn(
@@ -18,10 +19,10 @@ def knn(
     texts: Float[Tensor, "C D"],
     scale: float,
     *,
-    neighbors: int = NEIGHBORS,
-    alpha: float = ALPHA,
-    temperature: float = TEMPERATURE,
-    steps: int = STEPS,
+    neighbors: Neighbors = NEIGHBORS,
+    alpha: BelowOne = ALPHA,
+    temperature: Temperature = TEMPERATURE,
+    steps: Rounds = STEPS,
 ) -> Float[Tensor, "N C"]:
     """Zero-shot posteriors that spread over the graph of like images.
 

@@ -25,8 +25,9 @@ from scipy.special import ive
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel.adaptation.transduction.assignment import Prior, assign, like_images, log_prior
+from zerolabel.adaptation.transduction.assignment import assign, like_images, log_prior
 from zerolabel.adaptation.transduction.zero_shot import log_zero_shot
+from zerolabel.options import Neighbors, Prior, Rounds, Share
 
 LEAST, MOST = 1e-3, 0.999
 """Mean resultant lengths: 0 has no direction, and 1 an infinite concentration."""
@@ -38,9 +39,9 @@ def moon(
     scale: float,
     *,
     prior: Prior = "uniform",
-    neighbors: int = 3,
-    iterations: int = 10,
-    present: float = 0.5,
+    neighbors: Neighbors = 3,
+    iterations: Rounds = 10,
+    present: Share = 0.5,
 ) -> Float[Tensor, "N C"]:
     """A von Mises-Fisher distribution per class, shrunk to the text by how sure the zero-shot answers are.
 

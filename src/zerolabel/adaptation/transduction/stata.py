@@ -15,13 +15,16 @@ code; the class shares pi and the floor of the variances are ours.
 Against the authors' code: exact (golden/stata).
 """
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel.adaptation.transduction.assignment import Prior, assign, log_prior, smoothing
+from zerolabel.adaptation.transduction.assignment import assign, log_prior, smoothing
 from zerolabel.adaptation.transduction.zero_shot import log_zero_shot
+from zerolabel.options import Neighbors, Prior, Range, Rounds, Temperature
 
 FLOOR = 1e-6
 """Least variance."""
@@ -35,11 +38,11 @@ def stata(
     scale: float,
     *,
     prior: Prior = "uniform",
-    anchor: float = 1.0,
-    neighbors: int = 3,
-    temperature: float = 50.0,
-    iterations: int = 10,
-    sweeps: int = 5,
+    anchor: Annotated[float, Range(1e-6, 1e9)] = 1.0,
+    neighbors: Neighbors = 3,
+    temperature: Temperature = 50.0,
+    iterations: Rounds = 10,
+    sweeps: Rounds = 5,
 ) -> Float[Tensor, "N C"]:
     """A Gaussian per class that stays at the text where few images speak for the class.
 

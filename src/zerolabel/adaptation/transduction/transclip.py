@@ -17,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from zerolabel.adaptation.transduction.assignment import Prior, assign, log_prior, smoothing
+from zerolabel.adaptation.transduction.assignment import assign, log_prior, smoothing
 from zerolabel.adaptation.transduction.zero_shot import log_zero_shot
+from zerolabel.options import Count, Neighbors, Prior, Rounds, Temperature, Weight
 
 FLOOR = 1e-6
 """Least variance."""
@@ -30,12 +31,12 @@ def transclip(
     scale: float,
     *,
     prior: Prior = "uniform",
-    text_weight: float = 1.0,
-    neighbors: int = 3,
-    confident: int = 8,
-    temperature: float = 50.0,
-    iterations: int = 10,
-    sweeps: int = 5,
+    text_weight: Weight = 1.0,
+    neighbors: Neighbors = 3,
+    confident: Count = 8,
+    temperature: Temperature = 50.0,
+    iterations: Rounds = 10,
+    sweeps: Rounds = 5,
 ) -> Float[Tensor, "N C"]:
     """A Gaussian per class with one diagonal variance, held by the text and by each image's neighbors.
 

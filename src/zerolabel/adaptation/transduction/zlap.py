@@ -14,6 +14,8 @@ an image no class reaches keeps its zero-shot posterior.
 Against the authors' code: exact (golden/zlap).
 """
 
+from typing import Annotated
+
 import numpy as np
 import scipy.sparse as sparse
 import torch
@@ -21,10 +23,11 @@ from jaxtyping import Float
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
-from zerolabel.adaptation.transduction.assignment import Prior, like_images
+from zerolabel.adaptation.transduction.assignment import like_images
 from zerolabel.adaptation.transduction.zero_shot import zero_shot
 from zerolabel.blocks.label_propagation import linked, normalized
 from zerolabel.blocks.targets import class_prior, normalize
+from zerolabel.options import BelowOne, Count, Neighbors, Prior, Range, Rounds
 
 
 def zlap(
@@ -33,12 +36,12 @@ def zlap(
     scale: float,
     *,
     prior: Prior = "uniform",
-    neighbors: int = 4,
-    classes: int = 5,
-    gamma: float = 5.0,
-    alpha: float = 0.3,
-    iterations: int = 50,
-    tolerance: float = 1e-6,
+    neighbors: Neighbors = 4,
+    classes: Count = 5,
+    gamma: Annotated[float, Range(0, 100)] = 5.0,
+    alpha: BelowOne = 0.3,
+    iterations: Rounds = 50,
+    tolerance: Annotated[float, Range(1e-14, 0.1)] = 1e-6,
 ) -> Float[Tensor, "N C"]:
     """Labels that spread from the class names over one graph of images and names.
 
