@@ -179,7 +179,7 @@ WRONG = {
     "--method grib": "--method grib: there is no such method; did you mean 'grip'?",
     "--prompt txt": "--prompt txt: there is no prompt 'txt'; did you mean 'text'?",
     "--prompt both+text": "a part is named twice",
-    "--set rounds=0": "rounds and k are at least 1",
+    "--set rounds=0": "--set rounds=0 is out of range; give a whole number from 1",
     "--set speed=2": "--set speed: grip has no such option",
     "--seen-classes 0,1": "--seen-classes needs --few-shot",
     "--method ueo --seen-classes 0": "--seen-classes goes with grip, ifpl and fpl",
