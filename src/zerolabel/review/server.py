@@ -145,6 +145,7 @@ def listen(port: int = 0) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
+        listening.listen(128)  # so that who opens the address at once waits for the server
     except OSError as error:
         listening.close()
         raise InputError(

@@ -1,0 +1,262 @@
+"""The page in a real browser, driven by its keyboard."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zerolabel.data.answers import read_answers
+from zerolabel.data.images import ImageSet
+from zerolabel.review import Pool, Review, Subject, finish, open_subject
+from zerolabel.review.static import write_static
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
+ASKED = "#ask:not([hidden])"
+DONE = "#done:not([hidden])"
+Truth = Callable[[str], int]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    pytest.importorskip("uvicorn", reason="needs zerolabel[review]")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    context = chromium.new_context(viewport={"width": 900, "height": 800})
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.wrong = []
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.asked = []
+    page.on("request", lambda request: page.asked.append(request.url))
+    yield page
+    assert page.wrong == []
+    context.close()
+
+
+@contextmanager
+def served(review: Review, names: tuple[str, ...] = ("anna",)) -> Iterator[list[str]]:
+    """The page of a review, in a thread; gives its addresses."""
+    import uvicorn
+
+    from zerolabel.review.server import addresses, application, listen
+
+    listening = listen()
+    reviewers, urls = addresses(names, listening.getsockname()[1])
+    app = application(review, lambda: finish(review), reviewers, listening.getsockname()[1])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield urls
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def started(run: Path, n: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command in a process of its own, and the address that it prints."""
+    command = [sys.executable, "-m", "zerolabel", "review", str(run), "-n", str(n), "--reviewer", "anna"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().split()[-1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(page: Any, text: str) -> None:
+    page.wait_for_selector(f'#status:has-text("{text}")')
+
+
+def test_fifty_answers_by_keyboard_outlive_a_killed_server_and_end_in_the_report(
+    run: Path, truth: Truth, page: Any
+) -> None:
+    review = Review(open_subject(run), n=50)
+    names = [review.subject.measured.images.file_names[place] for place in review.sampled.first(50)]
+    keys = [str(truth(name)) for name in names]
+    with started(run, 50) as (process, url):
+        page.goto(url)
+        page.wait_for_selector(ASKED)
+        for key in keys[:20]:
+            page.keyboard.press(key)
+        wait_for(page, "20 of 50")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        page.keyboard.press(keys[20])
+        page.wait_for_selector("#trouble:not([hidden])")
+        assert "what was saved is there" in page.inner_text("#trouble")
+        assert page.inner_text("#status").startswith("20 of 50")
+    assert [one.file_name for one in read_answers(review.ledger.path) or ()] == names[:20]
+    with started(run, 50) as (process, url):
+        page.goto(url)
+        wait_for(page, "20 of 50")
+        for key in keys[20:]:
+            page.keyboard.press(key)
+        page.wait_for_selector(DONE)
+        page.keyboard.press("Enter")
+        page.wait_for_selector('#written:has-text("report.html")')
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+    found = json.loads((run / "metrics.json").read_text())["review"]
+    right = sum(int(name[:3]) % 7 != 0 for name in names)
+    assert (found["n_answers"], found["n_right"]) == (50, right)
+    assert f"{100 * found['low']:.1f} to {100 * found['high']:.1f} %" in page.inner_text("#result")
+    assert (run / "report.html").is_file() and (run / "README.md").is_file()
+    assert all(address.startswith(("http://127.0.0.1:", "data:")) for address in page.asked)
+
+
+def test_undo_back_none_and_unsure(run: Path, page: Any) -> None:
+    review = Review(open_subject(run), n=20)
+    first = review.sampled.first(4)
+    with served(review) as urls:
+        page.goto(urls[0])
+        page.wait_for_selector(ASKED)
+        assert page.inner_text("#shown") == "" and page.get_attribute("#image", "alt") == "Image 1 of 20"
+        for key in ("3", "-", "?"):
+            page.keyboard.press(key)
+        wait_for(page, "3 of 20")
+        page.keyboard.press("Backspace")
+        wait_for(page, "2 of 20")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector('#choices [data-choice="3"][aria-pressed="true"]')
+        page.keyboard.press("4")
+        page.wait_for_selector('#shown:has-text("Last answer: 4.")')
+        page.keyboard.press("?")
+        wait_for(page, "3 of 20")
+    answers = review.queue("measure")["answers"]
+    assert answers == {first[0]: 4, first[1]: "none", first[2]: "unsure"}
+
+
+def test_the_grid_and_the_naming_of_wrong_ones(run: Path, truth: Truth, page: Any) -> None:
+    review = Review(open_subject(run), n=20)
+    names = review.subject.learned.images.file_names
+    items = review.grid(2)["items"]
+    wrong = [place for place in items if truth(names[place]) != 2]
+    with served(review) as urls:
+        page.goto(urls[0])
+        page.get_by_role("button", name="Find wrong ones").click()
+        page.get_by_label("Predicted to be").select_option("2")
+        page.wait_for_selector(f'#tiles [data-tile="{items[0]}"]:focus')
+        for place in items:
+            if place in wrong:
+                page.keyboard.press("Space")
+            page.keyboard.press("ArrowRight")
+        assert f"{len(items) - len(wrong)} right, {len(wrong)} wrong" in page.inner_text("#save")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#save:disabled")
+        page.get_by_role("button", name=f"Name wrong ones ({len(wrong)})").click()
+        page.wait_for_selector('#shown:has-text("Predicted: 2")')
+        for place in wrong:
+            page.keyboard.press(str(truth(names[place])))
+        page.wait_for_selector(DONE)
+    answers = {one.file_name: one.label for one in review.ledger.answers}
+    assert {name: int(label) for name, label in answers.items()} == {names[p]: truth(names[p]) for p in items}
+
+
+def test_a_thousand_classes_by_their_first_letters(run: Path, page: Any) -> None:
+    images = ImageSet.open(run.parent / "train")
+    n, classes = len(images), tuple(f"{kind} {i}" for i in range(500) for kind in ("cat", "wild dog"))
+    pool = Pool("images", images, np.arange(n), np.linspace(0, 1, n), None, None, np.zeros(n, bool))
+    review = Review(Subject(run, run / "review", "many", classes, pool, pool, None), n=10)
+    with served(review) as urls:
+        page.goto(urls[0])
+        page.wait_for_selector("#search:focus")
+        page.keyboard.type("cat 123")
+        page.keyboard.press("Enter")
+        wait_for(page, "1 of 10")
+        page.keyboard.type("dog 49")
+        page.keyboard.press("ArrowDown")
+        assert page.inner_text('#choices [aria-selected="true"]') == "wild dog 490"
+        page.keyboard.press("Enter")
+        wait_for(page, "2 of 10")
+        page.keyboard.press("-")
+        wait_for(page, "3 of 10")
+    said = [one.label for one in review.ledger.answers]
+    assert said == ["cat 123", "wild dog 490", "none of these"]
+
+
+def test_a_second_browser_and_a_wrong_token_get_nothing_and_two_reviewers_share(
+    run: Path, page: Any, chromium: Any
+) -> None:
+    review = Review(open_subject(run), n=10)
+    with served(review, ("anna", "ben")) as urls:
+        page.goto(urls[0])
+        page.wait_for_selector(ASKED)
+        context = chromium.new_context()
+        for address in (urls[0], urls[0][:-2] + "/", urls[0] + "about"):
+            other = context.new_page()
+            with pytest.raises(Exception, match="ERR_HTTP_RESPONSE_CODE_FAILURE"):  # an empty page
+                other.goto(address)
+        other = context.new_page()
+        other.goto(urls[1])
+        other.wait_for_selector(ASKED)
+        for _ in range(5):
+            page.keyboard.press("1")
+            other.keyboard.press("2")
+        other.wait_for_selector(DONE)
+        context.close()
+    labels = [one.label for one in review.ledger.answers]
+    assert review.remaining == 0 and labels.count("1") == labels.count("2") == 5
+
+
+def test_the_static_page_keeps_and_downloads_its_answers(run: Path, truth: Truth, page: Any, tmp_path: Path) -> None:
+    review = Review(open_subject(run), n=12)
+    names = [review.subject.measured.images.file_names[place] for place in review.sampled.first(12)]
+    write_static(review, tmp_path / "review.html", "ben")
+    page.goto((tmp_path / "review.html").as_uri())
+    page.wait_for_selector(ASKED)
+    for name in names[:5]:
+        page.keyboard.press(str(truth(name)))
+    wait_for(page, "5 of 12")
+    page.reload()
+    wait_for(page, "5 of 12")
+    for name in names[5:]:
+        page.keyboard.press(str(truth(name)))
+    page.wait_for_selector(DONE)
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    download.value.save_as(tmp_path / "down.csv")
+    assert review.ledger.take_in(tmp_path / "down.csv") == 12 and review.remaining == 0
+    assert review.measured is not None and review.measured.reviewers == ("ben",)
+    assert all(address.startswith(("file:", "data:", "blob:")) for address in page.asked)
+
+
+def test_nothing_sticks_out_at_400_pixels_and_both_colors_are_drawn(run: Path, page: Any) -> None:
+    review = Review(open_subject(run), n=10)
+    means = []
+    with served(review) as urls:
+        page.goto(urls[0])
+        page.wait_for_selector(ASKED)
+        for width, scheme in ((400, "light"), (1600, "dark")):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            means.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        for button in page.get_by_role("button").all():
+            assert button.inner_text() or button.get_attribute("aria-label")
+        assert page.get_by_role("status").first.get_attribute("aria-live") == "polite"
+    assert means == ["rgb(247, 247, 245)", "rgb(18, 20, 24)"]
