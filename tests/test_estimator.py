@@ -228,9 +228,12 @@ def test_without_output_no_file_stays(
 def test_options_are_typed_as_on_the_command_line(place: Path) -> None:
     options = {"warm_up": 1, "prior": (1.0,) * 10, "co_pseudo_labels": False, "batch_size": 16, "period": None}
     config = estimator(place, learner="coreg", options=options)._plan(str(place / "train"), None)
-    assert config.hyper_parameters["prior"] == (1.0,) * 10
-    assert config.hyper_parameters["co_pseudo_labels"] is False and config.hyper_parameters["warm_up"] == 1
-    assert config.settings["batch_size"] == 16 and config.settings["period"] is None
+    assert config.training.hyper_parameters["prior"] == (1.0,) * 10
+    assert (
+        config.training.hyper_parameters["co_pseudo_labels"] is False
+        and config.training.hyper_parameters["warm_up"] == 1
+    )
+    assert config.training.settings["batch_size"] == 16 and config.training.settings["period"] is None
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             self.classifier_ = Classifier.load(folder / "classifier", best_device(self.device))
             self.log_ = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         self.classes_ = np.array(self.classifier_.classes)
-        more = ((),) * (len(self.classifier_.classes) - len(config.classes))
-        self._names = Classes(self.classifier_.classes, (*config.aliases, *more))
+        more = ((),) * (len(self.classifier_.classes) - len(config.data.classes))
+        self._names = Classes(self.classifier_.classes, (*config.data.aliases, *more))
         return self
 
     def predict(self, images: Images) -> Shaped[np.ndarray, " N"]:

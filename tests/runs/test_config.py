@@ -1,27 +1,29 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
-from zerolabel.runs.config import Config
+from zerolabel.runs.config import AnnotatingModel, AnnotationConfig, Config, DataConfig, TrainingConfig
 from zerolabel.runs.folder import OWN, Folder
 
 CONFIG = Config(
-    images="photos",
-    classes=("cat", "dog"),
-    aliases=((), ("hound",)),
-    vlm=("glyphs",),
-    templates=(("a {}",),),
-    rule="union",
-    learner="coreg",
-    hyper_parameters={"prior": [0.5, 0.5]},
-    settings={"epochs": 3, "lr": 0.1},
-    student="light",
-    size=32,
+    data=DataConfig("photos", ("cat", "dog"), ((), ("hound",))),
+    annotation=AnnotationConfig((AnnotatingModel("glyphs", ("a {}",)),), "union"),
+    training=TrainingConfig("coreg", {"prior": [0.5, 0.5]}, {"epochs": 3, "lr": 0.1}, "light", 32),
     created="2026-01-01",
 )
+
+
+def changed(**values):
+    """The configuration with other values of its parts."""
+    parts = {}
+    for name in ("data", "annotation", "training"):
+        part = getattr(CONFIG, name)
+        own = {f.name: values.pop(f.name) for f in fields(part) if f.name in values}
+        parts[name] = replace(part, **own)
+    return replace(CONFIG, **parts, **values)
 
 
 def enter(path, config=CONFIG, *, resume=False, overwrite=False):
@@ -41,12 +43,12 @@ def test_a_config_is_the_same_after_json():
 
 
 def test_differences_are_named_as_options():
-    other = replace(CONFIG, rule="topk:2", settings={"epochs": 4, "lr": 0.1, "momentum": 0.8}, test_images="held-out")
-    assert CONFIG.differences(other) == ["--candidates", "--epochs", "--set momentum", "--test"]
-    assert replace(CONFIG, hyper_parameters={"queue": 2}).differences(CONFIG) == ["--set prior", "--set queue"]
-    same = replace(CONFIG, created="", zerolabel="9", command=["x"], preset="y", truth="truth.csv")
+    other = changed(rule="topk:2", settings={"epochs": 4, "lr": 0.1, "momentum": 0.8}, test_images="held-out")
+    assert CONFIG.differences(other) == ["--test", "--candidates", "--epochs", "--set momentum"]
+    assert changed(hyper_parameters={"queue": 2}).differences(CONFIG) == ["--set prior", "--set queue"]
+    same = changed(created="", zerolabel="9", command=["x"], preset="y", truth="truth.csv")
     assert CONFIG.differences(same) == []
-    assert replace(CONFIG, hyper_parameters={"prior": (0.5, 0.5)}).differences(CONFIG) == []
+    assert changed(hyper_parameters={"prior": (0.5, 0.5)}).differences(CONFIG) == []
 
 
 def test_a_new_folder_gets_the_config(tmp_path):
@@ -60,14 +62,15 @@ def test_a_begun_run_is_neither_replaced_nor_mixed(tmp_path):
     with pytest.raises(InputError, match="--resume to finish it or --overwrite"):
         enter(tmp_path / "run")
     with pytest.raises(InputError, match="another --size; repeat"):
-        enter(tmp_path / "run", replace(CONFIG, size=64), resume=True)
-    assert enter(tmp_path / "run", replace(CONFIG, truth="t.csv"), resume=True).config().truth == "t.csv"
+        enter(tmp_path / "run", changed(size=64), resume=True)
+    assert enter(tmp_path / "run", changed(truth="t.csv"), resume=True).config().data.truth == "t.csv"
     assert enter(tmp_path / "run", resume=True).finished() == {"annotate": {"seconds": 1.0}}
 
 
 def test_a_run_in_which_nothing_was_done_gives_way(tmp_path):
     enter(tmp_path / "run")
-    assert enter(tmp_path / "run", replace(CONFIG, vlm=("hf-hub:a/b",))).config().vlm == ("hf-hub:a/b",)
+    other = changed(models=(AnnotatingModel("hf-hub:a/b", ("a {}",)),))
+    assert enter(tmp_path / "run", other).config().annotation.names == ("hf-hub:a/b",)
 
 
 def test_overwriting_spares_what_is_not_the_runs(tmp_path):
@@ -77,10 +80,10 @@ def test_overwriting_spares_what_is_not_the_runs(tmp_path):
             (folder / name).mkdir(exist_ok=True) if "." not in name else (folder / name).write_text("x")
     (folder / "mine").mkdir()
     (folder / "mine" / "photo.png").write_text("x")
-    enter(tmp_path / "run", replace(CONFIG, size=64), overwrite=True)
+    enter(tmp_path / "run", changed(size=64), overwrite=True)
     assert {path.name for path in folder.path.iterdir()} == {"mine", "config.json"}
     assert (folder / "mine" / "photo.png").is_file()
-    assert folder.config().size == 64
+    assert folder.config().training.size == 64
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

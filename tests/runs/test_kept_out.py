@@ -17,7 +17,7 @@ from zerolabel.errors import InputError
 from zerolabel.errors.redaction import redacted, secrets, unique_redacted, without
 from zerolabel.files.leftovers import partial_before, partial_of, sweep
 from zerolabel.files.plain_json import dumps
-from zerolabel.runs.config import Config
+from zerolabel.runs.config import AnnotatingModel, AnnotationConfig, Config, DataConfig, TrainingConfig
 
 URLS = {
     "http://user:hunter2@host/v1": "http://***@host/v1",
@@ -48,10 +48,10 @@ def test_other_text_stays(text):
     assert redacted(text) == text
 
 
-def config(**places):
-    plain = {"images": "x", "classes": ("a", "b"), "aliases": ((), ()), "vlm": ("glyphs",), "templates": (("{}",),)}
-    more = {"rule": "union", "learner": "coreg", "hyper_parameters": {}, "settings": {}, "student": "light", "size": 8}
-    return Config(**{**plain, **more, **places})
+def config(chat=None, command=(), **places):
+    data = DataConfig(**{"images": "x", "classes": ("a", "b"), "aliases": ((), ()), **places})
+    annotation = AnnotationConfig((AnnotatingModel("glyphs", ("{}",)),), "union", chat=chat or {})
+    return Config(data, annotation, TrainingConfig("coreg", {}, {}, "light", 8), command=list(command))
 
 
 @pytest.mark.parametrize(

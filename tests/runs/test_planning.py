@@ -40,35 +40,43 @@ def glyphs(images, **more):
 def test_what_is_not_said_is_chosen(images):
     config = plan(glyphs(images))
     preset = presets.for_head(presets.choose(9), 9, 3)
-    assert (config.classes, config.rule, config.learner) == (("0", "1", "2"), "union", "coreg")
-    assert (config.student, config.size, config.flip, config.pretrained) == ("mlp", 24, False, False)
-    assert config.propagate
-    assert config.settings.items() >= preset.settings.items()
-    assert config.hyper_parameters == preset.hyper_parameters["coreg"]
+    assert (config.data.classes, config.annotation.rule, config.training.learner) == (("0", "1", "2"), "union", "coreg")
+    chosen = config.training
+    assert (chosen.student, chosen.size, chosen.flip, chosen.pretrained) == ("mlp", 24, False, False)
+    assert chosen.propagate
+    assert chosen.settings.items() >= preset.settings.items()
+    assert chosen.hyper_parameters == preset.hyper_parameters["coreg"]
     assert config.preset.startswith("small: 9 images")
 
 
 def test_few_images_of_a_class_are_not_enough_for_a_network_from_scratch(images, monkeypatch):
     assert "fewer than 100 a class" in plan(glyphs(images)).preset
-    assert plan(glyphs(images, student="light")).student == "light"
-    assert plan(glyphs(images, via="features")).student == "light"
-    assert plan(glyphs(images, student="mlp", propagate=False)).propagate is False
-    assert plan(glyphs(images, size=128)).student == "resnet18"  # starts from pretrained weights
+    assert plan(glyphs(images, student="light")).training.student == "light"
+    assert plan(glyphs(images, via="features")).training.student == "light"
+    assert plan(glyphs(images, student="mlp", propagate=False)).training.propagate is False
+    assert plan(glyphs(images, size=128)).training.student == "resnet18"  # starts from pretrained weights
     monkeypatch.setattr(presets, "FEW", 3)
     config = plan(glyphs(images))
-    assert (config.student, config.propagate) == ("light", False) and "a class" not in config.preset
-    assert plan(glyphs(images, propagate=True)).propagate
+    assert (config.training.student, config.training.propagate) == ("light", False) and "a class" not in config.preset
+    assert plan(glyphs(images, propagate=True)).training.propagate
 
 
 def test_what_is_said_counts(images):
     config = plan(glyphs(images, options=["lr=0.5", "queue=64"], epochs=7, seed=5, size=16, flip=True, learner="coreg"))
-    assert (config.settings["lr"], config.settings["epochs"], config.settings["seed"]) == (0.5, 7, 5)
-    assert (config.hyper_parameters["queue"], config.size, config.flip) == (64, 16, True)
-    assert plan(glyphs(images, student="features")).student == "mlp"
-    assert plan(glyphs(images, student="resnet10t", size=32)).pretrained
-    assert not plan(glyphs(images, student="resnet10t", size=32, pretrained=False)).pretrained
-    assert plan(glyphs(images, templates="a {}")).templates == (("a {}",),)
-    assert (plan(glyphs(images)).strong, plan(glyphs(images, strong="cutout")).strong) == ("randaugment", "cutout")
+    assert (config.training.settings["lr"], config.training.settings["epochs"], config.training.settings["seed"]) == (
+        0.5,
+        7,
+        5,
+    )
+    assert (config.training.hyper_parameters["queue"], config.training.size, config.training.flip) == (64, 16, True)
+    assert plan(glyphs(images, student="features")).training.student == "mlp"
+    assert plan(glyphs(images, student="resnet10t", size=32)).training.pretrained
+    assert not plan(glyphs(images, student="resnet10t", size=32, pretrained=False)).training.pretrained
+    assert plan(glyphs(images, templates="a {}")).annotation.templates == {"glyphs": ("a {}",)}
+    assert (plan(glyphs(images)).training.strong, plan(glyphs(images, strong="cutout")).training.strong) == (
+        "randaugment",
+        "cutout",
+    )
     with pytest.raises(InputError, match="--strong cutouts: there is no such choice"):
         plan(glyphs(images, strong="cutouts"))
     with pytest.raises(InputError, match="--strong cutout:x: x is no number of pixels; write for example cutout:16"):
@@ -88,14 +96,23 @@ PAPERS = {  # what the released code of Co-Reg has, by hand
 
 def test_the_preset_of_the_paper_is_the_released_code(images):
     config = plan(Request(images, "0,1,2", preset="paper", strong="cutout"))
-    assert config.hyper_parameters == PAPERS == hyper_parameters(CoReg)
-    assert config.vlm == ("open_clip:ViT-B-32/openai",) and len(config.templates[0]) == 27
-    assert config.templates == (prompts.TEMPLATES["small"],) and config.rule == "union"
-    assert (config.student, config.pretrained, config.size) == ("preact_resnet18", False, 28)
-    assert (config.deploy, config.propagate, config.via, config.strong) == ("both", False, None, "cutout:16")
+    assert config.training.hyper_parameters == PAPERS == hyper_parameters(CoReg)
+    assert (
+        config.annotation.names == ("open_clip:ViT-B-32/openai",) and len(config.annotation.models[0].templates) == 27
+    )
+    assert [one.templates for one in config.annotation.models] == [
+        prompts.TEMPLATES["small"]
+    ] and config.annotation.rule == "union"
+    assert (config.training.student, config.training.pretrained, config.training.size) == ("preact_resnet18", False, 28)
+    assert (config.deployment.deploy, config.training.propagate, config.training.via, config.training.strong) == (
+        "both",
+        False,
+        None,
+        "cutout:16",
+    )
     settings = {"epochs": 800, "batch_size": 256, "optimizer": "sgd", "lr": 0.01, "final_lr": 1e-3, "period": 800}
-    assert config.settings.items() >= (settings | {"momentum": 0.9, "weight_decay": 5e-4}).items()
-    assert (config.settings["precision"], config.settings["statistics"]) == ("float32", "running")
+    assert config.training.settings.items() >= (settings | {"momentum": 0.9, "weight_decay": 5e-4}).items()
+    assert (config.training.settings["precision"], config.training.settings["statistics"]) == ("float32", "running")
     assert config.preset.startswith("paper: ") and "both networks deployed" in student(config)
     assert "cutout of 16 pixels alone" in student(config)
 
@@ -103,34 +120,47 @@ def test_the_preset_of_the_paper_is_the_released_code(images):
 def test_what_is_said_counts_beside_a_preset(images, tmp_path, make_annotations):
     said = {"templates": "a {}", "student": "light", "deploy": "one", "size": 32, "candidates": "topk:2", "epochs": 100}
     config = plan(glyphs(images, preset="paper", options=["warm_up=7", "lr=0.5"], strong="cutout:9", **said))
-    assert (config.vlm, config.templates, config.rule) == (("glyphs",), (("a {}",),), "topk:2")
-    assert (config.student, config.deploy, config.size, config.strong) == ("light", "one", 32, "cutout:9")
-    assert config.settings.items() >= {"epochs": 100, "period": 800, "lr": 0.5}.items()
-    assert config.hyper_parameters == PAPERS | {"warm_up": 7}
+    assert (config.annotation.templates, config.annotation.rule) == ({"glyphs": ("a {}",)}, "topk:2")
+    assert (config.training.student, config.deployment.deploy, config.training.size, config.training.strong) == (
+        "light",
+        "one",
+        32,
+        "cutout:9",
+    )
+    assert config.training.settings.items() >= {"epochs": 100, "period": 800, "lr": 0.5}.items()
+    assert config.training.hyper_parameters == PAPERS | {"warm_up": 7}
     make_annotations(torch.tensor([[0, 1], [1, 1]]), 2).save(tmp_path / "annotations.parquet")
     config = plan(Request(images, annotations=str(tmp_path), preset="paper"))
-    assert (config.vlm, config.rule, config.student) == (("synthetic",), "union", "preact_resnet18")
+    assert (config.annotation.names, config.annotation.rule, config.training.student) == (
+        ("synthetic",),
+        "union",
+        "preact_resnet18",
+    )
     own = presets.Preset("mine", "I say so", {"epochs": 3}, {}, choices={"student": "linear"})
     config = plan(glyphs(images, preset=own))
-    assert (config.student, config.settings["epochs"], config.preset) == ("linear", 3, "mine: I say so")
+    assert (config.training.student, config.training.settings["epochs"], config.preset) == (
+        "linear",
+        3,
+        "mine: I say so",
+    )
 
 
 def test_presets_by_name_and_by_the_number_of_images(images):
     assert presets.find("auto", 9) == presets.find("small", 9) == presets.small(9)
     assert presets.find("auto", presets.SMALL).name == "large" and presets.find("small", 10**6).name == "small"
     assert presets.find("paper", 9) is presets.find("paper", 10**6) is presets.PAPER
-    pixels = plan(glyphs(images, preset="small", student="light"))
+    pixels = plan(glyphs(images, preset="small", student="light")).training
     assert pixels.hyper_parameters == presets.small(9).hyper_parameters["coreg"] and pixels.settings["lr"] == 0.05
-    head = plan(glyphs(images, preset="small")).settings  # nine images of three classes
+    head = plan(glyphs(images, preset="small")).training.settings  # nine images of three classes
     assert head["epochs"] == presets.HEAD_EPOCHS and head["lr"] == 0.05 * (9 / (3 * presets.ENOUGH))
-    assert plan(glyphs(images, preset="small", epochs=90)).settings["epochs"] == 90
+    assert plan(glyphs(images, preset="small", epochs=90)).training.settings["epochs"] == 90
     with pytest.raises(InputError, match="--preset papr: there is no such preset; did you mean 'paper'"):
         plan(glyphs(images, preset="papr"))
 
 
 @pytest.mark.parametrize(("sides", "size"), [((28, 28), 28), ((32, 32), 32), ((48, 48), 64), ((300, 400), 64)])
 def test_the_paper_has_three_sizes(tmp_path, sides, size):
-    assert plan(glyphs(write(tmp_path / "images", [sides] * 3), preset="paper")).size == size
+    assert plan(glyphs(write(tmp_path / "images", [sides] * 3), preset="paper")).training.size == size
 
 
 def test_a_warm_up_leaves_room_for_training(images):
@@ -139,7 +169,7 @@ def test_a_warm_up_leaves_room_for_training(images):
     assert fit_to_epochs({}, "coreg", default) == {"warm_up": default // 4}
     assert fit_to_epochs({"warm_up": 3}, "coreg", 2) == {"warm_up": 1}
     assert fit_to_epochs({}, "cross_entropy", 2) == {}
-    assert plan(glyphs(images, epochs=2, options=["warm_up=5"])).hyper_parameters["warm_up"] == 5
+    assert plan(glyphs(images, epochs=2, options=["warm_up=5"])).training.hyper_parameters["warm_up"] == 5
 
 
 @pytest.mark.parametrize(("sides", "size"), [((8, 8), 24), ((32, 90), 32), ((33, 33), 64), ((900, 800), SIZES[-1])])
@@ -181,9 +211,16 @@ def test_annotations_bring_their_own_classes_and_prompts(images, tmp_path, make_
     annotations.save(tmp_path / "annotations.parquet")
     for path in (tmp_path / "annotations.parquet", tmp_path):
         config = plan(Request(images, annotations=str(path)))
-        assert (config.classes, config.vlm, config.encoder) == (annotations.classes, ("synthetic",), None)
-        assert config.templates == (("template 0 of {}", "template 1 of {}"),)
-        assert (config.student, config.propagate) == ("light", False)  # nobody's features could be read
+        assert (config.data.classes, config.annotation.names, config.annotation.encoder) == (
+            annotations.classes,
+            ("synthetic",),
+            None,
+        )
+        assert config.annotation.templates == {"synthetic": ("template 0 of {}", "template 1 of {}")}
+        assert (config.training.student, config.training.propagate) == (
+            "light",
+            False,
+        )  # nobody's features could be read
 
 
 def save_models(annotations, path, *models):
@@ -199,12 +236,12 @@ def test_training_on_several_models_reads_the_features_of_one(images, tmp_path, 
     path = save_models(annotations, tmp_path / "a.parquet", "chat:x", "open_clip:a", "glyphs")
     request = Request(images, annotations=path, student="features")
     config = plan(request)
-    assert config.vlm == ("chat:x", "open_clip:a", "glyphs")
-    assert config.templates == (("chat:x {}",), ("open_clip:a {}",), ("glyphs {}",))
-    assert (config.encoder, config.flip) == ("open_clip:a", False)
+    assert config.annotation.names == ("chat:x", "open_clip:a", "glyphs")
+    assert all(one.templates == (f"{one.name} {{}}",) for one in config.annotation.models)
+    assert (config.annotation.encoder, config.training.flip) == ("open_clip:a", False)
     assert "mlp on frozen features of open_clip:a" in student(config)
-    assert plan(replace(request, vlm="glyphs")).encoder == "glyphs"
-    assert plan(replace(request, student="light", vlm=["glyphs"], propagate=True)).propagate
+    assert plan(replace(request, vlm="glyphs")).annotation.encoder == "glyphs"
+    assert plan(replace(request, student="light", vlm=["glyphs"], propagate=True)).training.propagate
     assert "by features of open_clip:a" in student(plan(replace(request, student="light", propagate=True)))
     assert "features" not in student(plan(replace(request, student="light")))
     for wanted, message in (
@@ -223,7 +260,7 @@ def test_without_a_model_of_features_a_pixel_student_trains_all_the_same(images,
         with pytest.raises(InputError, match=f"{option} reads the image features of an annotating model"):
             plan(Request(images, annotations=path, **more))
     people = save_models(annotations.with_labels(torch.tensor([0, 1])), tmp_path / "b.parquet")
-    assert plan(Request(images, annotations=people)).vlm == ()
+    assert plan(Request(images, annotations=people)).annotation.names == ()
     with pytest.raises(InputError, match="which names none; leave --test out"):
         plan(Request(images, annotations=people, test_images=images))
 
@@ -231,12 +268,12 @@ def test_without_a_model_of_features_a_pixel_student_trains_all_the_same(images,
 def test_several_models_annotate_each_with_its_own_prompts(images):
     models = ["open_clip:a/b", "glyphs", "glyphs"]
     config = plan(Request(images, "0,1", vlm=models))
-    assert config.vlm == ("open_clip:a/b", "glyphs")
-    assert config.templates == (prompts.TEMPLATES["generic"], GLYPHS_TEMPLATES)
-    assert (config.encoder, config.flip) == ("open_clip:a/b", False)
-    assert plan(Request(images, "0,1", vlm=models, templates="a {}")).templates == (("a {}",),) * 2
+    assert config.annotation.names == ("open_clip:a/b", "glyphs")
+    assert list(config.annotation.templates.values()) == [prompts.TEMPLATES["generic"], GLYPHS_TEMPLATES]
+    assert (config.annotation.encoder, config.training.flip) == ("open_clip:a/b", False)
+    assert set(plan(Request(images, "0,1", vlm=models, templates="a {}")).annotation.templates.values()) == {("a {}",)}
     assert Config.from_json(config.to_json()) == config
-    assert "open_clip:a/b x 8 prompts + glyphs x 8 prompts" in annotators(config)
+    assert "open_clip:a/b x 8 prompts + glyphs x 8 prompts" in annotators(config.annotation)
     assert "--vlm" in config.differences(plan(Request(images, "0,1", vlm=models[:1])))
 
 
@@ -244,9 +281,9 @@ def test_classes_and_rule_of_annotations_that_are_appended_to(images, tmp_path, 
     before = make_annotations(torch.tensor([[0, 1], [1, 1]]), 2)
     replace(before, rule="topk:1").save(tmp_path / "annotations.parquet")
     config = plan(Request(images, vlm="glyphs", append=str(tmp_path)))
-    assert (config.classes, config.rule) == (before.classes, "topk:1")
+    assert (config.data.classes, config.annotation.rule) == (before.classes, "topk:1")
     request = Request(images, "class 1,class 0", vlm="glyphs", append=str(tmp_path), candidates="union")
-    assert (plan(request).classes, plan(request).rule) == (("class 1", "class 0"), "union")
+    assert (plan(request).data.classes, plan(request).annotation.rule) == (("class 1", "class 0"), "union")
     with pytest.raises(InputError, match=f"--classes has the class 'cat', {tmp_path} does not"):
         plan(replace(request, classes="class 0,class 1,cat"))
 

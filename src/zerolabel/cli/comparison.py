@@ -73,9 +73,9 @@ def compare(
     runs = comparing.table(comparison, output)
     means = comparing.summary(runs)
     comparing.save(runs, output / "results.parquet")
-    first = next(iter(comparison.configs.values()))
+    training = next(iter(comparison.configs.values())).training
     lead = (
-        f"{len(comparison.configs)} learners x {seeds} seeds, student {first.student} at {first.size} pixels, "
+        f"{len(comparison.configs)} learners x {seeds} seeds, student {training.student} at {training.size} pixels, "
         "the same training settings for all; each learner draws its own views."
     )
     write_text(

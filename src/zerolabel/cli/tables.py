@@ -22,7 +22,7 @@ from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.errors.printable import cell as escape
 from zerolabel.errors.redaction import redacted
-from zerolabel.runs.config import Config
+from zerolabel.runs.config import AnnotationConfig, Config
 from zerolabel.runs.cost import Estimate
 
 
@@ -39,39 +39,40 @@ def pairs(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
 def plan(config: Config, cost: Estimate | None = None) -> Table:
     """What will be done."""
     rows = [
-        ("images", redacted(config.images)),
-        ("classes", f"{len(config.classes)}: {some(config.classes)}"),
-        ("annotators", f"{annotators(config)}, candidates by {config.rule}"),
-        ("learner", f"{config.learner} {listed(config.hyper_parameters)}"),
+        ("images", redacted(config.data.images)),
+        ("classes", f"{len(config.data.classes)}: {some(config.data.classes)}"),
+        ("annotators", f"{annotators(config.annotation)}, candidates by {config.annotation.rule}"),
+        ("learner", f"{config.training.learner} {listed(config.training.hyper_parameters)}"),
         ("student", student(config)),
-        ("training", listed(config.settings)),
+        ("training", listed(config.training.settings)),
         ("preset", config.preset),
     ]
     more = [] if cost is None else [("images found", str(cost.n_images)), ("cost, about", cost.text)]
     return pairs([*rows, *more])
 
 
-def annotators(config: Config) -> str:
+def annotators(annotation: AnnotationConfig) -> str:
     """The models and their numbers of prompts."""
-    adapted = f", adapted by {config.adapt} first" if config.adapt else ""
+    adapted = f", adapted by {annotation.adapt} first" if annotation.adapt else ""
     each = [
-        f"{model} x {len(asked)} prompts{adapted if model == config.encoder else ''}"
-        for model, asked in zip(config.vlm, config.templates, strict=True)
+        f"{model.name} x {len(model.templates)} prompts{adapted if model.name == annotation.encoder else ''}"
+        for model in annotation.models
     ]
     return " + ".join(each) or "none, human labels alone"
 
 
 def student(config: Config) -> str:
     """The network in words, and where there are several models the one whose features are read."""
-    whose = f" of {config.encoder}" if len(config.vlm) > 1 else ""
-    by = f" by features{whose}" if whose and not config.via and config.student not in ("linear", "mlp") else ""
-    spread = f", scores spread over neighbors{by} first" if config.propagate else ""
-    spread += ", both networks deployed" if config.deploy == "both" else ""
-    if config.student in ("linear", "mlp"):
-        return f"{config.student} on frozen features{whose}{spread}"
-    way = f" by way of frozen features{whose}" if config.via else ""
-    way += ("" if config.flip else ", never mirrored") + strong_in_words(config.strong)
-    return f"{config.student} at {config.size} pixels{way}{spread}"
+    annotation, training = config.annotation, config.training
+    whose = f" of {annotation.encoder}" if len(annotation.names) > 1 else ""
+    by = f" by features{whose}" if whose and not training.via and training.student not in ("linear", "mlp") else ""
+    spread = f", scores spread over neighbors{by} first" if training.propagate else ""
+    spread += ", both networks deployed" if config.deployment.deploy == "both" else ""
+    if training.student in ("linear", "mlp"):
+        return f"{training.student} on frozen features{whose}{spread}"
+    way = f" by way of frozen features{whose}" if training.via else ""
+    way += ("" if training.flip else ", never mirrored") + strong_in_words(training.strong)
+    return f"{training.student} at {training.size} pixels{way}{spread}"
 
 
 def outcome(metrics: dict[str, Any], folder: Path) -> Group:
@@ -126,7 +127,7 @@ def accuracies(metrics: dict[str, Any]) -> Table:
 
 def previewed(config: Config, previews: dict[str, Preview]) -> tuple[Table, dict[str, Any]]:
     """What annotation would take."""
-    rows = [("images", redacted(config.images)), ("annotators", annotators(config))]
+    rows = [("images", redacted(config.data.images)), ("annotators", annotators(config.annotation))]
     for name, one in previews.items():
         cost = "" if one.cost is None else f", at most {one.cost:.2f} in all"
         tokens = f"about {one.tokens_in:,} tokens sent and at most {one.tokens_out:,} received"

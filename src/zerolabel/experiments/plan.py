@@ -1,7 +1,7 @@
 """What is compared: one configuration for each row, from what is asked."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxtyping import Int
@@ -47,7 +47,7 @@ class Comparison:
 
     def to_json(self) -> str:
         """What must be the same where runs are taken up again; truth may come later."""
-        data = {name: {k: v for k, v in asdict(c).items() if k not in _FREE} for name, c in self.configs.items()}
+        data = {name: {k: v for k, v in c.to_dict().items() if k not in _FREE} for name, c in self.configs.items()}
         beside = {"test": self.test, "test_annotations": self.test_annotations}
         return dumps(redacted_data({"learners": data, **beside}), indent=1)
 
@@ -95,14 +95,16 @@ def compare_plan(
         else:
             configs[name] = plan(replace(request, learner=name, options=mine))
     first = next(iter(configs.values()))
-    if first.student in HEADS:
-        raise InputError(f"--student {first.student} reads features; compare takes one that reads pixels, as light.")
+    if first.training.student in HEADS:
+        raise InputError(
+            f"--student {first.training.student} reads features; compare takes one that reads pixels, as light."
+        )
     return Comparison(configs, seeds, request.truth, test, test_annotations)
 
 
 def annotations_of(comparison: Comparison, folder: Path) -> Annotations:
     """The annotations that the runs in a folder learn from."""
-    given = next(iter(comparison.configs.values())).annotations
+    given = next(iter(comparison.configs.values())).annotation.annotations
     return open_annotations(folder / KEPT if (folder / KEPT).is_file() else str(given))
 
 
@@ -113,12 +115,14 @@ def adapting_plan(request: Request, method: str, options: Sequence[str]) -> Conf
         InputError: there is no such method or option, no model that gives features, or no label where it wants some.
     """
     shared = plan(replace(request, learner="cross_entropy", options=()))
-    if shared.encoder is None:
+    encoder = shared.annotation.encoder
+    if encoder is None:
         raise InputError(f"{ADAPT}{method} adapts a model with image features, and the annotations have none of any.")
-    asked = Adaptation.parse(shared.encoder, method, options, device=request.device, flip=shared.flip)
+    asked = Adaptation.parse(encoder, method, options, device=request.device, flip=shared.training.flip)
     if asked.row.needs_labels and not bool(open_annotations(str(request.annotations)).human.any()):
         raise InputError(f"{ADAPT}{method} learns from labels of a person, and the annotations have none.")
-    return replace(shared, adapt=method, hyper_parameters=asked.hyper_parameters, settings=asked.settings)
+    training = replace(shared.training, hyper_parameters=asked.hyper_parameters, settings=asked.settings)
+    return replace(shared, annotation=replace(shared.annotation, adapt=method), training=training)
 
 
 def true_labels(

@@ -36,7 +36,7 @@ def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
     pool, truth = true_labels(comparison, annotations)
     rows = [
         label_free(judges.scores, judges)
-        | accuracies(judges.scores if on_test or comparison.test is None else None, truth, config.classes)
+        | accuracies(judges.scores if on_test or comparison.test is None else None, truth, config.data.classes)
         | on_pool(annotations.scores, pool)
     ]
     rows[0] |= {"learner": ANNOTATOR, "seed": 0, **coverage(annotations, pool)}
@@ -62,7 +62,7 @@ def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
                 {"learner": name, "seed": seed, **label_free(mine, judges), "average_confidence": confidence}
                 | {key: facts[key] for key in ("network_agreement", "seconds", "peak_memory", "parameters")}
                 | {"views": ",".join(facts["views"])}
-                | accuracies(judged, truth, config.classes)
+                | accuracies(judged, truth, config.data.classes)
                 | on_pool(p["train"], pool)
             )
     found = pd.DataFrame(rows)
@@ -140,7 +140,11 @@ def shown(means: pd.DataFrame) -> Table:
 
 def first_logs(comparison: Comparison, folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The epochs of each learner's first run."""
-    files = {name: run_folder(folder, name, 0) / "log.jsonl" for name, c in comparison.configs.items() if not c.adapt}
+    files = {
+        name: run_folder(folder, name, 0) / "log.jsonl"
+        for name, c in comparison.configs.items()
+        if not c.annotation.adapt
+    }
     return {
         name: [json.loads(line) for line in f.read_text(encoding="utf-8").splitlines()] for name, f in files.items()
     }

@@ -27,7 +27,6 @@ from zerolabel.annotations.candidates import check_enough
 from zerolabel.annotations.digest import Digest, differing, in_words, of_annotations, of_data, of_images
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.image_check import unchanged
-from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, pixels
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.data.views.preprocess import statistics
@@ -53,8 +52,9 @@ def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[s
             the annotations or the truth do not fit the images.
     """
     config = next(iter(comparison.configs.values()))
-    given, path = open_annotations(str(config.annotations)), str(config.annotations)
-    annotations = unchanged(given, ImageSet.open(config.images), path, allow_changed=config.allow_changed)
+    path, allow_changed = str(config.annotation.annotations), config.annotation.allow_changed
+    given = open_annotations(path)
+    annotations = unchanged(given, ImageSet.open(config.data.images), path, allow_changed=allow_changed)
     true_labels(comparison, annotations)
     made_of = data(comparison, annotations)
     look(comparison, folder, made_of)
@@ -106,7 +106,8 @@ def data(comparison: Comparison, annotations: Annotations) -> Digest:
         found |= {f"held-out {name}": value for name, value in of_images(ImageSet.open(comparison.test)).items()}
     if comparison.test_annotations is not None:
         found["annotations of held-out images"] = of_data(of_annotations(open_annotations(comparison.test_annotations)))
-    for name in sorted({str(config.encoder) for config in comparison.configs.values() if config.adapt is not None}):
+    asked = [config.annotation for config in comparison.configs.values()]
+    for name in sorted({str(one.encoder) for one in asked if one.adapt is not None}):
         found[f"model {name}"] = vlms.load(name).revision
     return found
 
@@ -155,31 +156,32 @@ def run_folder(folder: Path, learner: str, seed: int) -> Path:
 def decode(comparison: Comparison, folder: Path) -> None:
     """Decode all images once; runs map the files."""
     config = next(iter(comparison.configs.values()))
-    images = ImageSet.open(config.images).named(annotations_of(comparison, folder).file_names)
-    pixels(images, config.size, folder / "cache" / "train.npy")
+    images = ImageSet.open(config.data.images).named(annotations_of(comparison, folder).file_names)
+    pixels(images, config.training.size, folder / "cache" / "train.npy")
     if comparison.test is not None:
-        pixels(ImageSet.open(comparison.test), config.size, folder / "cache" / "test.npy")
+        pixels(ImageSet.open(comparison.test), config.training.size, folder / "cache" / "test.npy")
 
 
 def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads: int, device: int) -> None:
     """One run, from its last whole epoch: ``log.jsonl``, ``probabilities.safetensors`` and, last, ``run.json``."""
-    if comparison.configs[name].adapt is not None:
+    if comparison.configs[name].annotation.adapt is not None:
         return adapt_one(comparison, folder, name, seed, threads)
     torch.set_num_threads(threads)
     config, start = comparison.configs[name], time.perf_counter()
+    training = config.training
     chosen = {"device": f"cuda:{device}"} if torch.cuda.device_count() > 1 else {}
-    settings = make_settings({**config.settings, **chosen, "seed": seed})
+    settings = make_settings({**training.settings, **chosen, "seed": seed})
     rows = np.load(folder / "cache" / "train.npy", mmap_mode="r")
     annotations = annotations_of(comparison, folder)
     check_enough(annotations)
     torch.manual_seed(seed)
-    network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
-    preprocess = Preprocess(config.size, *statistics(rows))
+    network = networks.build(training.student, len(config.data.classes), training.size, pretrained=training.pretrained)
+    preprocess = Preprocess(training.size, *statistics(rows))
     where = launch(settings).device
-    source = Pixels(rows, preprocess, flip=config.flip, strong=config.strong, device=where)
+    source = Pixels(rows, preprocess, flip=training.flip, strong=training.strong, device=where)
     place = run_folder(folder, name, seed)
     place.mkdir(parents=True, exist_ok=True)
-    learner = LEARNERS[name](network, annotations, **config.hyper_parameters)
+    learner = LEARNERS[name](network, annotations, **training.hyper_parameters)
     log, checkpoint = LogFile(place / "log.jsonl", "train"), place / "checkpoints" / "train.safetensors"
     trained = fit(learner, annotations, source, settings, preprocess, log, checkpoint)
     kept = {"train": trained.log_probabilities[0].exp()}
@@ -187,7 +189,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
         kept["second"] = trained.log_probabilities[1].exp()
     if comparison.test is not None:
         held_out = Pixels(
-            np.load(folder / "cache" / "test.npy", mmap_mode="r"), preprocess, flip=config.flip, device=where
+            np.load(folder / "cache" / "test.npy", mmap_mode="r"), preprocess, flip=training.flip, device=where
         )
         kept["test"] = predict(trained.networks[0].to(where), held_out, launch(settings), settings.batch_size * 4).cpu()
     spent = sum(json.loads(line)["seconds"] for line in (place / "log.jsonl").read_text().splitlines())
@@ -205,15 +207,21 @@ def adapt_one(comparison: Comparison, folder: Path, name: str, seed: int, thread
     """One run of a row that adapts the annotating model: the same files."""
     torch.set_num_threads(threads)
     config, start, place = comparison.configs[name], time.perf_counter(), run_folder(folder, name, seed)
-    model = str(config.encoder)
-    asked = dict(zip(config.vlm, config.templates, strict=True))[model]
+    training = config.training
+    model = str(config.annotation.encoder)
+    asked = config.annotation.templates[model]
     request = Adaptation(
-        model, str(config.adapt), None, config.hyper_parameters, {**config.settings, "seed": seed}, config.flip
+        model,
+        str(config.annotation.adapt),
+        None,
+        training.hyper_parameters,
+        {**training.settings, "seed": seed},
+        training.flip,
     )
-    annotations, names = annotations_of(comparison, folder), Classes(config.classes, config.aliases)
+    annotations, names = annotations_of(comparison, folder), config.data.names
     human = dict(zip(annotations.sha256, annotations.labels.tolist(), strict=True))
-    images = ImageSet.open(config.images).named(annotations.file_names)
-    cache, device = folder / "cache" / "features", best_device(config.settings.get("device", "auto"))
+    images = ImageSet.open(config.data.images).named(annotations.file_names)
+    cache, device = folder / "cache" / "features", best_device(training.settings.get("device", "auto"))
     done = adapt(
         images, vlms.load(model, device), names, asked, request, place / "adapted", cache=cache, resume=True,
         labels=lambda a: torch.tensor([human.get(digest, -1) for digest in a.sha256]),

@@ -1,9 +1,10 @@
-"""A run's folder: what was asked, what is done, and where each result lies."""
+"""What a run was asked, complete: one frozen part for each of its stages."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from zerolabel.data.classes import Classes
 from zerolabel.errors.redaction import redacted_data
 from zerolabel.files.plain_json import dumps
 
@@ -22,80 +23,155 @@ _OPTIONS = {
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that is needed to run it again; ``config.json``.
+class DataConfig:
+    """Which images, classes and labels given by people a run reads.
 
     Attributes:
         images: folder or list of the unlabeled images.
         classes: class names.
         aliases: other names of each class.
-        vlm: how each annotating model was named.
-        templates: the prompts of each of them.
-        rule: how votes become candidates.
-        learner: name of the algorithm.
-        hyper_parameters: what was set of the learner's, over its defaults.
-        settings: what was set of `training.Settings`, over its defaults.
-        student: name of the network.
-        size: side of the student's input in pixels.
-        pretrained: whether a timm student starts from pretrained weights.
-        encoder: which of the models gives the frozen features where training reads them; none where none can.
-        adapt: method by which the encoding model is adapted before it annotates, see `zerolabel.adaptation`; none
-            leaves it as it is.
-        via: "features" to learn on the model's frozen features first, else None.
-        propagate: whether scores spread over the images' neighbors in the model's feature space before training.
-        deploy: "one" network or "both".
-        open_set: whether images may be of no class, so that the student learns a class "unknown" beside the others.
-        flip: whether views may be mirrored.
-        strong: which strong view learners get.
         truth: true labels for evaluation alone.
         test_images: images held out of training.
-        few_shot: labels given by a person, for training.
-        annotations: file of annotations that were there already; none makes them.
-        allow_changed: whether images are left out whose content is not the one that was annotated.
-        append: annotations that further annotators, and images, are added to.
-        chat: how a model that answers in words is asked, without its key; empty where there is none.
-        preset: which preset chose the defaults.
-        command: the command line.
-        zerolabel: version.
-        created: ISO date and time.
+        few_shot: human labels, for training.
+        open_set: True if images may be of no class, so that the student learns a class "unknown" beside the others.
     """
 
     images: str
     classes: tuple[str, ...]
     aliases: tuple[tuple[str, ...], ...]
-    vlm: tuple[str, ...]
-    templates: tuple[tuple[str, ...], ...]
+    truth: str | None = None
+    test_images: str | None = None
+    few_shot: str | None = None
+    open_set: bool = False
+
+    @property
+    def names(self) -> Classes:
+        """Class names with their aliases."""
+        return Classes(self.classes, self.aliases)
+
+
+@dataclass(frozen=True)
+class AnnotatingModel:
+    """A model that annotates.
+
+    Attributes:
+        name: as after ``--vlm``, see `zerolabel.vlms.names`.
+        templates: its prompts.
+    """
+
+    name: str
+    templates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AnnotationConfig:
+    """How annotations are made, or which ones are read.
+
+    Attributes:
+        models: the annotating models, each with its prompts.
+        rule: how votes become candidate sets.
+        encoder: name of the model whose frozen features are read; None if no model has any.
+        adapt: method by which the encoder is adapted before it annotates, see `zerolabel.adaptation.methods`; None
+            leaves it as it is.
+        annotations: file of finished annotations to train on; None makes them.
+        allow_changed: True to leave out images whose content is not the one that was annotated.
+        append: annotations to which further annotators and images are added.
+        chat: how chat models are called, without the key; empty if there are none.
+    """
+
+    models: tuple[AnnotatingModel, ...]
     rule: str
+    encoder: str | None = None
+    adapt: str | None = None
+    annotations: str | None = None
+    allow_changed: bool = False
+    append: str | None = None
+    chat: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the annotating models."""
+        return tuple(model.name for model in self.models)
+
+    @property
+    def templates(self) -> dict[str, tuple[str, ...]]:
+        """Prompts of each annotating model, by its name."""
+        return {model.name: model.templates for model in self.models}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Which student is trained, by which learner, on what.
+
+    Attributes:
+        learner: name of the algorithm.
+        hyper_parameters: of the learner, over its defaults.
+        settings: of `zerolabel.training.settings.Settings`, over its defaults.
+        student: name of the network.
+        size: side of the student's input in pixels.
+        pretrained: True if a timm student starts from pretrained weights.
+        via: "features" to learn on frozen features first, else None.
+        propagate: True if scores spread over the images' neighbors in feature space before training.
+        flip: True if views may be mirrored.
+        strong: which strong view learners get.
+    """
+
     learner: str
     hyper_parameters: dict[str, Any]
     settings: dict[str, Any]
     student: str
     size: int
     pretrained: bool = False
-    encoder: str | None = None
-    adapt: str | None = None
     via: str | None = None
     propagate: bool = False
-    deploy: str = "one"
-    open_set: bool = False
     flip: bool = True
     strong: str = "randaugment"
-    truth: str | None = None
-    test_images: str | None = None
-    few_shot: str | None = None
-    annotations: str | None = None
-    allow_changed: bool = False
-    append: str | None = None
-    chat: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DeploymentConfig:
+    """What is deployed.
+
+    Attributes:
+        deploy: "one" network or "both".
+    """
+
+    deploy: str = "one"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that is needed to repeat a run; ``config.json``.
+
+    Attributes:
+        data: images, classes and human labels.
+        annotation: models, prompts and rule.
+        training: student, learner and settings.
+        deployment: what is deployed.
+        preset: which preset chose the defaults.
+        command: the command line.
+        zerolabel: version.
+        created: ISO date and time.
+    """
+
+    data: DataConfig
+    annotation: AnnotationConfig
+    training: TrainingConfig
+    deployment: DeploymentConfig = DeploymentConfig()
     preset: str = ""
     command: list[str] = field(default_factory=list)
     zerolabel: str = ""
     created: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; passwords and tokens in URLs are not in it."""
-        data = asdict(self)
-        return data | {name: redacted_data(data[name]) for name in _PLACES}
+        """Plain data for JSON, by the names of the options; passwords and tokens in URLs are not in it."""
+        nested = asdict(self)
+        flat: dict[str, Any] = {}
+        for part in _PARTS:
+            flat |= nested.pop(part)
+        models = flat.pop("models")
+        flat |= {"vlm": [one["name"] for one in models], "templates": [one["templates"] for one in models], **nested}
+        return flat | {name: redacted_data(flat[name]) for name in _PLACES}
 
     def to_json(self) -> str:
         """As the text of a file."""
@@ -105,10 +181,14 @@ class Config:
     def from_json(cls, text: str) -> "Config":
         """Read what `to_json` wrote."""
         raw = json.loads(text)
-        raw["classes"], raw["vlm"] = tuple(raw["classes"]), tuple(raw["vlm"])
-        raw["templates"] = tuple(tuple(prompts) for prompts in raw["templates"])
-        raw["aliases"] = tuple(tuple(names) for names in raw["aliases"])
-        return cls(**raw)
+        models = zip(raw.pop("vlm"), raw.pop("templates"), strict=True)
+        raw["models"] = tuple(AnnotatingModel(name, tuple(templates)) for name, templates in models)
+        raw["classes"], raw["aliases"] = tuple(raw["classes"]), tuple(tuple(names) for names in raw["aliases"])
+        parts = {
+            name: part(**{f.name: raw.pop(f.name) for f in fields(part) if f.name in raw})
+            for name, part in _PARTS.items()
+        }
+        return cls(**parts, **raw)
 
     def differences(self, other: "Config") -> list[str]:
         """What two runs do not share, as options of the command line; what is in `FRESH` may differ."""
@@ -118,6 +198,14 @@ class Config:
             if name not in FRESH and own[name] != its[name]:
                 found += _differing(name, own[name], its[name])
         return list(dict.fromkeys(found))
+
+
+_PARTS: dict[str, Any] = {
+    "data": DataConfig,
+    "annotation": AnnotationConfig,
+    "training": TrainingConfig,
+    "deployment": DeploymentConfig,
+}
 
 
 def _differing(name: str, now: Any, then: Any) -> list[str]:

@@ -41,11 +41,11 @@ class Context:
     @property
     def classes(self) -> Classes:
         """Class names with their aliases."""
-        return Classes(self.config.classes, self.config.aliases)
+        return self.config.data.names
 
     def templates(self, name: str) -> tuple[str, ...]:
         """The prompt templates of an annotating model."""
-        return dict(zip(self.config.vlm, self.config.templates, strict=True))[name]
+        return self.config.annotation.templates[name]
 
     def model(self, name: str) -> DualEncoder:
         """A vision-language model by its name, loaded once.
@@ -54,7 +54,7 @@ class Context:
             InputError: there is no such model, or it cannot be downloaded.
         """
         if name not in self._loaded:
-            self._loaded[name] = vlms.load(name, best_device(self.config.settings.get("device", "auto")))
+            self._loaded[name] = vlms.load(name, best_device(self.config.training.settings.get("device", "auto")))
         return self._loaded[name]
 
     def is_loaded(self, name: str) -> bool:
@@ -68,6 +68,6 @@ class Context:
         Raises:
             InputError: no annotating model has image features.
         """
-        if self.config.encoder is None:
+        if self.config.annotation.encoder is None:
             raise InputError("no annotating model has features to read; train a student that reads pixels.")
-        return self.model(self.config.encoder)
+        return self.model(self.config.annotation.encoder)

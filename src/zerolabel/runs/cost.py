@@ -12,7 +12,7 @@ from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.learners import LEARNERS
 from zerolabel.networks.base import HEADS
-from zerolabel.runs.config import Config
+from zerolabel.runs.config import AnnotationConfig, Config, TrainingConfig
 from zerolabel.training import Source, rehearse
 from zerolabel.training.settings import Settings
 
@@ -46,16 +46,20 @@ class Estimate:
 
 def estimate(config: Config) -> Estimate:
     """Encode a few images and train a late epoch on random ones, and scale up."""
-    images = ImageSet.open(config.images)
-    return Estimate(len(images), annotation_seconds(config, images), training_seconds(config, len(images)))
+    images = ImageSet.open(config.data.images)
+    return Estimate(
+        len(images),
+        annotation_seconds(config.annotation, images),
+        training_seconds(config.training, config.data.classes, len(images)),
+    )
 
 
-def annotation_seconds(config: Config, images: ImageSet) -> float | None:
+def annotation_seconds(annotation: AnnotationConfig, images: ImageSet) -> float | None:
     """For all images and models, from the first images."""
-    if config.annotations is not None:
+    if annotation.annotations is not None:
         return 0.0
-    here = [vlms.at_hand(model) for model in config.vlm]
-    each = [seconds_of(model, images) if known else None for model, known in zip(config.vlm, here, strict=True)]
+    here = [vlms.at_hand(model) for model in annotation.names]
+    each = [seconds_of(model, images) if known else None for model, known in zip(annotation.names, here, strict=True)]
     known = [seconds for seconds in each if seconds is not None]
     return sum(known) if len(known) == len(each) else None
 
@@ -75,22 +79,21 @@ def seconds_of(model: str, images: ImageSet) -> float | None:
     return (time.perf_counter() - start) / len(read) * len(images)
 
 
-def training_seconds(config: Config, n_images: int) -> float:
+def training_seconds(training: TrainingConfig, classes: tuple[str, ...], n_images: int) -> float:
     """For all epochs, from one late epoch on a sample of noise."""
-    quick = config.student in (*HEADS, "light")
-    settings, count = Settings(**config.settings), min(_SAMPLE if quick else _FEW, n_images)
-    classes = len(config.classes)
-    annotations = blank(config.classes, count)
-    if config.student in HEADS:
+    quick = training.student in (*HEADS, "light")
+    settings, count = Settings(**training.settings), min(_SAMPLE if quick else _FEW, n_images)
+    annotations = blank(classes, count)
+    if training.student in HEADS:
         size = 512
         source: Source = Features(torch.nn.functional.normalize(torch.randn(count, 512), dim=1))
     else:
-        size = config.size
+        size = training.size
         noise = torch.randint(256, (count, 3, size, size), dtype=torch.uint8).numpy()
-        source = Pixels(noise, Preprocess(size, (0.5,) * 3, (0.25,) * 3), flip=config.flip, strong=config.strong)
-    hyper = {} if config.via else config.hyper_parameters
-    kind = LEARNERS["distillation" if config.via else config.learner]
-    learner = kind(networks.build(config.student, classes, size), annotations, **hyper)
+        source = Pixels(noise, Preprocess(size, (0.5,) * 3, (0.25,) * 3), flip=training.flip, strong=training.strong)
+    hyper = {} if training.via else training.hyper_parameters
+    kind = LEARNERS["distillation" if training.via else training.learner]
+    learner = kind(networks.build(training.student, len(classes), size), annotations, **hyper)
     one_epoch = rehearse(learner, source, replace(settings, batch_size=min(settings.batch_size, count)))
     return one_epoch / count * n_images * settings.epochs
 

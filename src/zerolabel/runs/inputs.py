@@ -17,7 +17,7 @@ from zerolabel.data.images import ImageSet, sha256
 from zerolabel.data.label_files import Labels
 from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError
-from zerolabel.runs.config import FRESH, Config
+from zerolabel.runs.config import AnnotationConfig, Config, DataConfig
 from zerolabel.runs.folder import INPUTS, Folder
 
 
@@ -30,16 +30,14 @@ def inputs(config: Config, known: Mapping[str, str] | None = None) -> Digest:
         config: of the run.
         known: content hashes of images that were read already, by name.
     """
-    known = None if config.append is not None or config.annotations is not None else known
-    found = {f"images {name}": value for name, value in of_images(ImageSet.open(config.images), known).items()}
-    if config.few_shot is not None:
-        found["--few-shot labels"] = of_labels(config.few_shot)
-    for name in ("annotations", "append"):
-        path = getattr(config, name)
+    data, annotation = config.data, config.annotation
+    known = None if annotation.append is not None or annotation.annotations is not None else known
+    found = {f"images {name}": value for name, value in of_images(ImageSet.open(data.images), known).items()}
+    if data.few_shot is not None:
+        found["--few-shot labels"] = of_labels(data.few_shot)
+    for name, path in (("annotations", annotation.annotations), ("--append annotations", annotation.append)):
         if path is not None:
-            found[name if name == "annotations" else "--append annotations"] = of_data(
-                of_annotations(open_annotations(path))
-            )
+            found[name] = of_data(of_annotations(open_annotations(path)))
     return found
 
 
@@ -63,22 +61,9 @@ def training_data(config: Config, annotations: Annotations, encoder: str) -> Dig
         annotations: of its images, as annotators and a person gave them.
         encoder: revision of the model whose features are read; empty where none is.
     """
-    free = (
-        *FRESH,
-        "test_images",
-        "images",
-        "few_shot",
-        "annotations",
-        "append",
-        "deploy",
-        "settings",
-        "classes",
-        "aliases",
-        "vlm",
-        "templates",
-        "encoder",
-    )
-    options = {name: value for name, value in asdict(config).items() if name not in free}
+    options = {name: value for name, value in asdict(config.training).items() if name != "settings"}
+    options |= {"rule": config.annotation.rule, "adapt": config.annotation.adapt}
+    options |= {"allow_changed": config.annotation.allow_changed, "open_set": config.data.open_set}
     return {**of_annotations(annotations), "model": encoder, "options": of_data(options)}
 
 
@@ -95,39 +80,42 @@ def check_unchanged(folder: Folder, config: Config) -> None:
     if not changed:
         return
     what = dict.fromkeys(name.partition(" file")[0].partition(" images")[0] for name in changed)
-    told = [f"images in {config.images} ({_count(folder, config)})" if name == "images" else name for name in what]
+    told = [
+        f"images in {config.data.images} ({_count(folder, config.data.images)})" if name == "images" else name
+        for name in what
+    ]
     raise InputError(
         f"the {' and the '.join(told)} have changed since the run in {folder.path} began; put back what it was made "
         "of, or give --overwrite to start again, or -o another folder."
     )
 
 
-def check_annotated(config: Config) -> None:
+def check_annotated(data: DataConfig, annotation: AnnotationConfig) -> None:
     """See that annotations are of the images as they are, before a run that is there gives way to one on them.
 
     Raises:
         InputError: they are not.
     """
-    if config.annotations is not None:
-        said, images = open_annotations(config.annotations), ImageSet.open(config.images)
-        unchanged(said, images, config.annotations, allow_changed=config.allow_changed)
+    if annotation.annotations is not None:
+        said, images = open_annotations(annotation.annotations), ImageSet.open(data.images)
+        unchanged(said, images, annotation.annotations, allow_changed=annotation.allow_changed)
 
 
-def check_labels(config: Config) -> None:
+def check_labels(data: DataConfig, append: str | None) -> None:
     """Read label files before anything is written; human labels must name images, the truth may name others.
 
     Raises:
         InputError: a file cannot be read, or human labels name images that are not there.
     """
-    if config.truth is not None:
-        unknown = (open_set.NAME,) if config.open_set else ()
-        Labels.read(config.truth, Classes((*config.classes, *unknown), (*config.aliases, *((),) * len(unknown))))
-    if config.few_shot is None:
+    if data.truth is not None:
+        unknown = (open_set.NAME,) if data.open_set else ()
+        Labels.read(data.truth, Classes((*data.classes, *unknown), (*data.aliases, *((),) * len(unknown))))
+    if data.few_shot is None:
         return
-    images = ImageSet.open(config.images)
-    more = () if config.append is None else open_annotations(config.append).file_names
+    images = ImageSet.open(data.images)
+    more = () if append is None else open_annotations(append).file_names
     names = [*images.file_names, *more]
-    labels = Labels.read(config.few_shot, Classes(config.classes, config.aliases), use="train")
+    labels = Labels.read(data.few_shot, data.names, use="train")
     try:
         labels.match(names, [""] * len(names))
     except InputError:  # by their contents, which takes reading all images
@@ -135,10 +123,10 @@ def check_labels(config: Config) -> None:
         labels.match(names, hashes + [""] * len(more))
 
 
-def _count(folder: Folder, config: Config) -> str:
+def _count(folder: Folder, place: str) -> str:
     """How many images came, went and changed, as far as the annotations in the folder tell."""
     before = contents(folder / "annotations.parquet")
-    images = ImageSet.open(config.images)
+    images = ImageSet.open(place)
     now = {name: content_hash(images, i) for i, name in enumerate(images.file_names)}
     added, gone = len(now.keys() - before.keys()), len(before.keys() - now.keys())
     other = sum(before[name] != now[name] for name in before.keys() & now.keys())

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
-from zerolabel.data.classes import Classes
 from zerolabel.data.label_files import Labels, places_known
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics import alarms
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.evaluation import metrics
 from zerolabel.evaluation.equity import equity, estimated
-from zerolabel.runs.config import Config
+from zerolabel.runs.config import DataConfig
 from zerolabel.training.fitting import Trained
 
 
@@ -52,11 +51,16 @@ class Outcome:
 
     @classmethod
     def of(
-        cls, config: Config, annotated: Annotated, held_out: Annotated | None, trained: Trained, classifier: Classifier
+        cls,
+        data: DataConfig,
+        annotated: Annotated,
+        held_out: Annotated | None,
+        trained: Trained,
+        classifier: Classifier,
     ) -> "Outcome":
         """Predict all images and read the truth: the only place of a run that does."""
         train, test = annotated.annotations, held_out.annotations if held_out else None
-        truth = None if config.truth is None else true_labels(config, annotated, held_out).tensor_split([len(train)])
+        truth = None if data.truth is None else true_labels(data, annotated, held_out).tensor_split([len(train)])
         log_p, log_p_test = trained.log_probabilities, None
         if held_out is not None:
             alone = [replace(classifier, networks=(network,)) for network in trained.networks]
@@ -183,10 +187,10 @@ class Outcome:
         return pd.concat(parts, ignore_index=True)
 
 
-def true_labels(config: Config, annotated: Annotated, held_out: Annotated | None) -> Int[Tensor, " K"]:
+def true_labels(data: DataConfig, annotated: Annotated, held_out: Annotated | None) -> Int[Tensor, " K"]:
     """Class ids of the training images and then of the held-out ones, -1 unknown."""
     parts = [part for part in (annotated, held_out) if part is not None]
-    labels = Labels.read(str(config.truth), Classes(config.classes, config.aliases))
+    labels = Labels.read(str(data.truth), data.names)
     return labels.match(
         [name for part in parts for name in part.annotations.file_names],
         [digest for part in parts for digest in part.annotations.sha256],
@@ -195,15 +199,15 @@ def true_labels(config: Config, annotated: Annotated, held_out: Annotated | None
     )
 
 
-def check_truth(config: Config, annotated: Annotated, held_out: Annotated | None) -> None:
+def check_truth(data: DataConfig, annotated: Annotated, held_out: Annotated | None) -> None:
     """See that the truth fits the images, before hours of training; nothing of it is kept.
 
     Raises:
         InputError: it names unknown files, or no image that accuracies are about.
     """
-    truth = true_labels(config, annotated, held_out)
+    truth = true_labels(data, annotated, held_out)
     judged = truth if held_out is None else truth[len(annotated.annotations) :]
-    places_known(judged, config.truth, "images" if held_out is None else f"held-out images in {config.test_images}")
+    places_known(judged, data.truth, "images" if held_out is None else f"held-out images in {data.test_images}")
 
 
 def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Float[Tensor, "N C"]:

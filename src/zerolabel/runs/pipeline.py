@@ -27,10 +27,10 @@ def prepare(context: Context) -> None:
         InputError: there is no such model, or it cannot be downloaded.
     """
     config = context.config
-    if config.annotations is None or config.test_images:
-        for name in filter(is_encoder, config.vlm):
+    if config.annotation.annotations is None or config.data.test_images:
+        for name in filter(is_encoder, config.annotation.names):
             context.model(name)
-    elif needs_features(config):
+    elif needs_features(config.training):
         _ = context.encoder
 
 
@@ -44,10 +44,10 @@ def begun(context: Context, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """
     gives_way = context.folder.look(context.config, resume=resume, overwrite=overwrite)
     if gives_way:
-        check_annotated(context.config)
+        check_annotated(context.config.data, context.config.annotation)
     else:
         check_unchanged(context.folder, context.config)
-    check_labels(context.config)
+    check_labels(context.config.data, context.config.annotation.append)
     prepare(context)
     with context.folder.begun(context.config, resume=resume, overwrite=overwrite):
         yield
@@ -67,8 +67,8 @@ def run(context: Context) -> dict[str, Any]:
     check_enough(annotated.annotations)
     held_out = annotate_held_out(context)
     context, annotated, held_out = split_unknown(context, annotated, held_out)
-    if context.config.truth is not None:
-        check_truth(context.config, annotated, held_out)
+    if context.config.data.truth is not None:
+        check_truth(context.config.data, annotated, held_out)
     trained, student = train_classifier(context, annotated)
     metrics = evaluate(context, annotated, held_out, trained, student)
     classifier = choose_deployed(context, annotated, student, metrics)

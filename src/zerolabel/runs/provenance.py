@@ -10,11 +10,11 @@ def provenance(config: Config, annotated: Annotated) -> dict[str, Any]:
     """How a classifier came to be, for its files."""
     return {
         "annotators": sorted({f"{one.model}@{one.revision}" for one in annotated.annotations.annotators}),
-        "templates": dict(zip(config.vlm, map(list, config.templates), strict=True)),
-        "rule": config.rule,
-        "learner": config.learner,
-        "hyper_parameters": config.hyper_parameters,
-        "settings": config.settings,
+        "templates": {model.name: list(model.templates) for model in config.annotation.models},
+        "rule": config.annotation.rule,
+        "learner": config.training.learner,
+        "hyper_parameters": config.training.hyper_parameters,
+        "settings": config.training.settings,
         "n_images": len(annotated.annotations),
         "created": config.created,
         "command": config.command,

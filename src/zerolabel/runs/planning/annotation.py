@@ -6,53 +6,63 @@ from typing import Any
 
 from zerolabel import vlms
 from zerolabel.adaptation.request import Request as Adaptation
-from zerolabel.annotations.candidates import parse_rule
+from zerolabel.annotations.candidates import known_rule, parse_rule
 from zerolabel.annotations.files import open_annotations
+from zerolabel.annotations.merging import with_classes
+from zerolabel.data.classes import Classes, load_classes
 from zerolabel.errors import InputError, nearest
-from zerolabel.runs.planning.data import classes_and_rule
+from zerolabel.runs.config import AnnotatingModel, AnnotationConfig
 from zerolabel.runs.request import Request
 from zerolabel.vlms.chat import Chat
 from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
 
-def what_was_asked(request: Request) -> dict[str, Any]:
-    """Classes, models, prompts and rule: from the options, or from annotations that are there already.
+def resolve_annotation(request: Request) -> tuple[Classes, AnnotationConfig]:
+    """The classes, and how they are annotated: from the options, or from annotations that are there already.
 
     Raises:
         InputError: an option is wrong.
     """
     wanted = () if request.vlm is None else (request.vlm,) if isinstance(request.vlm, str) else tuple(request.vlm)
-    if request.annotations is not None:
-        return what_was_annotated(request.annotations, wanted)
+    found = new_annotations(request, wanted) if request.annotations is None else given_annotations(request, wanted)
+    check_adaptation(found[1], request)
+    return found
+
+
+def new_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, AnnotationConfig]:
+    """Classes, models, prompts and rule of annotations that the run makes.
+
+    Raises:
+        InputError: an option is wrong.
+    """
     names, rule = classes_and_rule(request)
     parse_rule(rule)
     models = tuple(dict.fromkeys(wanted or (vlms.DEFAULT_PHOTO_VLM,)))
     for model in models:
         ModelName.parse(model)
-    return {
-        "classes": names.names,
-        "aliases": names.aliases,
-        "vlm": models,
-        "templates": tuple(
-            vlms.templates(model, request.chat.get("questions") if is_chat(model) else request.templates)
-            for model in models
-        ),
-        "rule": rule,
-        "encoder": next(filter(is_encoder, models), None),
-        "chat": check_chat(models, {name: value for name, value in request.chat.items() if name != "questions"}),
-    }
+    asked = [request.chat.get("questions") if is_chat(model) else request.templates for model in models]
+    return names, AnnotationConfig(
+        models=tuple(AnnotatingModel(m, vlms.templates(m, own)) for m, own in zip(models, asked, strict=True)),
+        rule=rule,
+        encoder=next(filter(is_encoder, models), None),
+        adapt=request.adapt,
+        allow_changed=request.allow_changed,
+        append=request.append,
+        chat=check_chat(models, {name: value for name, value in request.chat.items() if name != "questions"}),
+    )
 
 
-def what_was_annotated(path: str, wanted: Sequence[str]) -> dict[str, Any]:
-    """The same of annotations.
+def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, AnnotationConfig]:
+    """The same of annotations that are there already.
 
     Args:
-        path: where they lie.
+        request: names the file.
         wanted: the one of their models whose features are to be read, or none where it does not matter.
 
     Raises:
         InputError: there are none, or the model is none of theirs.
     """
+    path = str(request.annotations)
     annotations = open_annotations(path)
     prompts_of: dict[str, dict[str, None]] = {}
     for annotator in annotations.annotators:
@@ -63,18 +73,37 @@ def what_was_annotated(path: str, wanted: Sequence[str]) -> dict[str, Any]:
         if model not in prompts_of or not is_encoder(model):
             known = [model for model in prompts_of if is_encoder(model)]
             raise InputError(f"--vlm {model}: {path} has no votes of such a model{nearest(model, known)}")
-    return {
-        "classes": annotations.classes,
-        "aliases": ((),) * len(annotations.classes),
-        "vlm": tuple(prompts_of),
-        "templates": tuple(tuple(templates) for templates in prompts_of.values()),
-        "rule": annotations.rule,
-        "encoder": next(filter(is_encoder, wanted or prompts_of), None),
-    }
+    if request.test_images is not None and not prompts_of:
+        raise InputError(f"--test images are annotated by the models of {path}, which names none; leave --test out.")
+    return Classes(annotations.classes, ((),) * len(annotations.classes)), AnnotationConfig(
+        models=tuple(AnnotatingModel(model, tuple(templates)) for model, templates in prompts_of.items()),
+        rule=annotations.rule,
+        encoder=next(filter(is_encoder, wanted or prompts_of), None),
+        adapt=request.adapt,
+        annotations=request.annotations,
+        allow_changed=request.allow_changed,
+        append=request.append,
+    )
+
+
+def classes_and_rule(request: Request) -> tuple[Classes, str]:
+    """What the options say, or else the annotations that are appended to.
+
+    Raises:
+        InputError: neither says it, or they name different classes.
+    """
+    if request.append is None:
+        if request.classes is None:
+            raise InputError("give --classes: a file of class names, or names with commas between.")
+        return load_classes(request.classes), request.candidates or "union"
+    before = open_annotations(request.append)
+    names = Classes(before.classes) if request.classes is None else load_classes(request.classes)
+    with_classes(before, names.names, ("--classes", request.append))
+    return names, request.candidates or known_rule(before.rule)
 
 
 def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
-    """How the models that answer in words are asked, complete; empty where there is none.
+    """How the chat models are called, complete; empty where there is none.
 
     Raises:
         InputError: an option is wrong, or is given for nothing.
@@ -92,16 +121,18 @@ def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in full.items() if name != "model"}
 
 
-def check_adaptation(asked: dict[str, Any], request: Request) -> None:
+def check_adaptation(annotation: AnnotationConfig, request: Request) -> None:
     """See that there is one model to adapt, and that the method can, where that is asked.
 
     Raises:
         InputError: it cannot.
     """
-    if request.adapt is None:
+    if annotation.adapt is None:
         return
-    models = [name for name in asked["vlm"] if is_encoder(name)]
-    if request.annotations is not None or len(models) != 1:
-        raise InputError(f"--adapt {request.adapt} adapts one model with image features before it annotates; give one.")
-    if Adaptation.parse(models[0], request.adapt).row.needs_labels and request.few_shot is None:
-        raise InputError(f"--adapt {request.adapt} learns from labels; give --few-shot a CSV of file_name,label.")
+    models = [name for name in annotation.names if is_encoder(name)]
+    if annotation.annotations is not None or len(models) != 1:
+        raise InputError(
+            f"--adapt {annotation.adapt} adapts one model with image features before it annotates; give one."
+        )
+    if Adaptation.parse(models[0], annotation.adapt).row.needs_labels and request.few_shot is None:
+        raise InputError(f"--adapt {annotation.adapt} learns from labels; give --few-shot a CSV of file_name,label.")

@@ -1,50 +1,39 @@
-"""Which classes and human labels a run reads."""
+"""Which images, classes and human labels a run reads."""
 
-from typing import Any
-
-from zerolabel.annotations.candidates import known_rule
-from zerolabel.annotations.files import open_annotations
-from zerolabel.annotations.merging import with_classes
-from zerolabel.data.classes import Classes, load_classes, plain
+from zerolabel.data.classes import Classes, plain
 from zerolabel.data.label_files import Labels
 from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError
+from zerolabel.runs.config import AnnotationConfig, DataConfig
 from zerolabel.runs.request import Request
 
 
-def classes_and_rule(request: Request) -> tuple[Classes, str]:
-    """What the options say, or else the annotations that are appended to.
+def resolve_data(request: Request, names: Classes, annotation: AnnotationConfig) -> DataConfig:
+    """The part of the configuration that says what is read; label files are read once to check them.
+
+    Args:
+        request: what was asked.
+        names: C classes.
+        annotation: how these are annotated.
 
     Raises:
-        InputError: neither says it, or they name different classes.
+        InputError: a label file cannot be read, or an open-set run is not possible.
     """
-    if request.append is None:
-        if request.classes is None:
-            raise InputError("give --classes: a file of class names, or names with commas between.")
-        return load_classes(request.classes), request.candidates or "union"
-    before = open_annotations(request.append)
-    names = Classes(before.classes) if request.classes is None else load_classes(request.classes)
-    with_classes(before, names.names, ("--classes", request.append))
-    return names, request.candidates or known_rule(before.rule)
+    if request.open_set:
+        check_open_set(names, annotation)
+    check_labels(names, request)
+    return DataConfig(
+        images=str(request.images),
+        classes=names.names,
+        aliases=names.aliases,
+        truth=request.truth,
+        test_images=request.test_images,
+        few_shot=request.few_shot,
+        open_set=request.open_set,
+    )
 
 
-def check_open_set(asked: dict[str, Any], request: Request) -> None:
-    """See that images of no class can be told apart, and that no class is called like them.
-
-    Raises:
-        InputError: no model gives features, or a name or an alias means the same as `open_set.NAME`.
-    """
-    if not request.open_set:
-        return
-    if asked["encoder"] is None or request.annotations is not None:
-        raise InputError("--open-set needs an annotating model with image features, such as open_clip; add one.")
-    names = (*asked["classes"], *(alias for aliases in asked["aliases"] for alias in aliases))
-    taken = [name for name in names if plain(name) == plain(open_set.NAME)]
-    if taken:
-        raise InputError(f"with --open-set the name '{taken[0]}' is for images of no class; rename that class.")
-
-
-def check_labels(asked: dict[str, Any], request: Request) -> None:
+def check_labels(names: Classes, request: Request) -> None:
     """See that the files of true and of human labels can be read and name classes of the run.
 
     Raises:
@@ -52,6 +41,20 @@ def check_labels(asked: dict[str, Any], request: Request) -> None:
     """
     more = (open_set.NAME,) if request.open_set else ()
     if request.truth is not None:
-        Labels.read(request.truth, Classes((*asked["classes"], *more), (*asked["aliases"], *((),) * len(more))))
+        Labels.read(request.truth, Classes((*names.names, *more), (*names.aliases, *((),) * len(more))))
     if request.few_shot is not None:
-        Labels.read(request.few_shot, Classes(asked["classes"], asked["aliases"]), use="train")
+        Labels.read(request.few_shot, names, use="train")
+
+
+def check_open_set(names: Classes, annotation: AnnotationConfig) -> None:
+    """See that images of no class can be told apart, and that no class is called like them.
+
+    Raises:
+        InputError: no model gives features, or a name or an alias means the same as `open_set.NAME`.
+    """
+    if annotation.encoder is None or annotation.annotations is not None:
+        raise InputError("--open-set needs an annotating model with image features, such as open_clip; add one.")
+    every = (*names.names, *(alias for aliases in names.aliases for alias in aliases))
+    taken = [name for name in every if plain(name) == plain(open_set.NAME)]
+    if taken:
+        raise InputError(f"with --open-set the name '{taken[0]}' is for images of no class; rename that class.")

@@ -1,7 +1,7 @@
 """Whether the student learns on frozen features or on pixels: the one place that decides it."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from zerolabel import networks
 from zerolabel.data.images import ImageSet
@@ -9,38 +9,88 @@ from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS
 from zerolabel.networks.base import HEADS
 from zerolabel.runs import presets
-from zerolabel.runs.planning.size import choose_size
+from zerolabel.runs.planning.choices import one_of
+from zerolabel.runs.planning.size import SIZES, choose_size
 from zerolabel.runs.request import Request
 
 
-def choose_student(request: Request, images: ImageSet, asked: dict[str, Any], sizes: Sequence[int]) -> tuple[str, int]:
-    """Network and input size: what was asked, else by the size and number of the images.
+@dataclass(frozen=True)
+class Road:
+    """The way from annotations to a student.
+
+    Attributes:
+        student: name of the network.
+        size: side of its input in pixels.
+        via: "features" to learn on frozen features first, else None.
+        propagate: True if scores spread over neighbors in feature space before training.
+        why: why a head on frozen features was chosen where the user did not ask for one, as the end of a sentence.
+    """
+
+    student: str
+    size: int
+    via: str | None
+    propagate: bool
+    why: str
+
+
+def resolve_road(
+    request: Request, images: ImageSet, n_classes: int, encoder: str | None, sizes: Sequence[int] | None
+) -> Road:
+    """The road that was asked for, else the default by the number and the size of the images.
+
+    Args:
+        request: what was asked.
+        images: of the run.
+        n_classes: C.
+        encoder: name of the model whose features can be read; None if there is none.
+        sizes: sides of the input to choose from; None leaves `SIZES`.
+
+    Raises:
+        InputError: the network is unknown, there are no features to read, or options contradict each other.
+    """
+    size = choose_size(images, sizes or SIZES) if request.size is None else request.size
+    if not 8 <= size <= 2048:
+        raise InputError(f"--size {size} is not between 8 and 2048 pixels; give a size such as 32.")
+    student = choose_student(request, len(images), size, scarce(len(images), n_classes, encoder))
+    on_features = student in HEADS or request.via == "features"
+    if (on_features or request.propagate) and encoder is None:
+        option = "--propagate" if request.propagate else "--via features" if request.via else "--student features"
+        raise InputError(
+            f"{option} reads the image features of an annotating model, and {request.annotations or 'this run'} has "
+            "none that gives any; leave it out, or annotate with one such as open_clip, too."
+        )
+    own = student in HEADS and request.student is None
+    return Road(
+        student=student,
+        size=size,
+        via=one_of("--via", request.via, (None, "features")),
+        propagate=choose_propagation(request, len(images), on_features=on_features),
+        why=f"; fewer than {presets.FEW} a class, so a head on the annotating model's features" if own else "",
+    )
+
+
+def scarce(n_images: int, n_classes: int, encoder: str | None) -> bool:
+    """True if there are too few images to train a network from scratch, and features to read instead."""
+    return n_images < presets.FEW * n_classes and encoder is not None
+
+
+def choose_student(request: Request, n_images: int, size: int, few: bool) -> str:
+    """The network that was asked for, else a head on features where images are few, else one by size and number.
 
     Raises:
         InputError: the network is unknown, or does not go with ``--via``.
     """
-    size = choose_size(images, sizes) if request.size is None else request.size
-    if not 8 <= size <= 2048:
-        raise InputError(f"--size {size} is not between 8 and 2048 pixels; give a size such as 32.")
     name = "mlp" if request.student == "features" else request.student
     if name is None:
-        name = networks.default_name(size, len(images))
-        scarce = len(images) < presets.FEW * len(asked["classes"]) and asked["encoder"] is not None
-        if name in networks.NAMES and request.via is None and scarce:
+        name = networks.default_name(size, n_images)
+        if name in networks.NAMES and request.via is None and few:
             name = "mlp"
     networks.build(name, 2, size)
     if name in HEADS and request.via:
         raise InputError(
             f"--via features ends in a network that reads pixels; --student {request.student} reads features."
         )
-    return name, size
-
-
-def few(request: Request, student: str) -> str:
-    """Why a head on frozen features was chosen, where the user did not ask for one."""
-    if student not in HEADS or request.student is not None:
-        return ""
-    return f"; fewer than {presets.FEW} a class, so a head on the annotating model's features"
+    return name
 
 
 def choose_propagation(request: Request, n_images: int, *, on_features: bool) -> bool:
@@ -55,21 +105,3 @@ def choose_propagation(request: Request, n_images: int, *, on_features: bool) ->
     if request.propagate and not takes:
         raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")
     return request.propagate
-
-
-def check_features(asked: dict[str, Any], *, on_features: bool, request: Request) -> None:
-    """See that there is a model to read features of, or to annotate held-out images with, where that is asked.
-
-    Raises:
-        InputError: there is none.
-    """
-    if (on_features or request.propagate) and asked["encoder"] is None:
-        option = "--propagate" if request.propagate else "--via features" if request.via else "--student features"
-        raise InputError(
-            f"{option} reads the image features of an annotating model, and {request.annotations or 'this run'} has "
-            "none that gives any; leave it out, or annotate with one such as open_clip, too."
-        )
-    if request.test_images is not None and not asked["vlm"]:
-        raise InputError(
-            f"--test images are annotated by the models of {request.annotations}, which names none; leave --test out."
-        )

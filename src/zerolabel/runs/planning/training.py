@@ -1,8 +1,54 @@
-"""Which settings and views training has."""
+"""Which settings, views and hyper-parameters training has."""
 
+from dataclasses import replace
+
+from zerolabel import networks
 from zerolabel.data.views import STRONG
 from zerolabel.errors import InputError
+from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
 from zerolabel.runs.planning.choices import one_of
+from zerolabel.runs.planning.learner import check_hyper_parameters, fit_to_epochs
+from zerolabel.runs.planning.road import Road
+from zerolabel.runs.presets import Preset
+from zerolabel.runs.request import Request
+from zerolabel.training.settings import Options, make_settings, parse
+
+
+def wanted_options(request: Request) -> Options:
+    """What ``--set`` and ``--epochs`` say.
+
+    Raises:
+        InputError: there is no such learner or option, or a value cannot be.
+    """
+    chosen = parse(request.learner, request.options)
+    return chosen if request.epochs is None else replace(chosen, settings={**chosen.settings, "epochs": request.epochs})
+
+
+def resolve_training(
+    request: Request, preset: Preset, wanted: Options, road: Road, data: DataConfig, annotation: AnnotationConfig
+) -> TrainingConfig:
+    """Learner, student and settings; what was not said is the preset's.
+
+    Raises:
+        InputError: the learner does not take its hyper-parameters, or a setting or a view cannot be.
+    """
+    settings = {**preset.settings, "seed": request.seed, "device": request.device, **wanted.settings}
+    epochs, learner = make_settings(settings).epochs, request.learner
+    hyper = fit_to_epochs(preset.hyper_parameters.get(learner, {}), learner, epochs) | wanted.learner
+    check_hyper_parameters(learner, hyper, data.classes)
+    pretrained = road.student not in networks.NAMES if request.pretrained is None else request.pretrained
+    return TrainingConfig(
+        learner=learner,
+        hyper_parameters=hyper,
+        settings=settings,
+        student=road.student,
+        size=road.size,
+        pretrained=pretrained,
+        via=road.via,
+        propagate=road.propagate,
+        flip="glyphs" not in annotation.names if request.flip is None else request.flip,
+        strong=strong_view(request.strong, preset.cutout),
+    )
 
 
 def strong_view(asked: str, cutout: int | None) -> str:

@@ -7,6 +7,7 @@ from zerolabel.adaptation.request import Request
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.runs.base_model import adapted_folder
+from zerolabel.runs.config import AnnotatingModel
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
 from zerolabel.runs.inputs import record
@@ -16,31 +17,27 @@ from zerolabel.vlms import adapted
 
 def adapt_encoder(context: Context) -> Context:
     """The same run with its encoding model adapted: ``adapted/``; unchanged where no method is named."""
-    if context.config.adapt is None:
+    if context.config.annotation.adapt is None:
         return context
     config, folder = context.config, adapted_folder(context)
     if not (folder / adapted.RECORD).is_file() or "adapt" not in context.folder.finished():
         _adapt(context)
     spec = f"adapted:{folder}"
-    asked = {
-        spec if name == config.encoder else name: templates
-        for name, templates in zip(config.vlm, config.templates, strict=True)
-    }
-    asked[spec] = adapted.templates(folder)
-    return replace(
-        context,
-        config=replace(config, vlm=tuple(asked), templates=tuple(asked.values()), encoder=spec, adapt=None),
-    )
+    tuned = AnnotatingModel(spec, adapted.templates(folder))
+    models = tuple(tuned if model.name == config.annotation.encoder else model for model in config.annotation.models)
+    annotation = replace(config.annotation, models=models, encoder=spec, adapt=None)
+    return replace(context, config=replace(config, annotation=annotation))
 
 
 def _adapt(context: Context) -> None:
-    config, name, classes = context.config, str(context.config.encoder), context.classes
+    config, data, training = context.config, context.config.data, context.config.training
+    name, classes = str(config.annotation.encoder), context.classes
     request = Request.parse(
-        name, str(config.adapt), seed=config.settings.get("seed", 0), device=config.settings.get("device", "auto"),
-        flip=config.flip, open_set=config.open_set,
+        name, str(config.annotation.adapt), seed=training.settings.get("seed", 0),
+        device=training.settings.get("device", "auto"), flip=training.flip, open_set=data.open_set,
     )  # fmt: skip
-    human = Labels.read(config.few_shot, classes, use="train") if config.few_shot else None
-    images = in_distribution(context) if config.open_set else ImageSet.open(config.images)
+    human = Labels.read(data.few_shot, classes, use="train") if data.few_shot else None
+    images = in_distribution(context) if data.open_set else ImageSet.open(data.images)
     with timed(context.folder, "adapt") as facts:
         done = adapt(
             images, context.model(name), classes, context.templates(name), request, adapted_folder(context),

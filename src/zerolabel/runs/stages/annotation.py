@@ -34,14 +34,14 @@ ANSWERS = "answers.sqlite"
 
 def annotate_images(context: Context) -> Annotated:
     """Votes on the training images: ``annotations.parquet``, ``skipped.csv``. Human labels are put in."""
-    images = ImageSet.open(context.config.images)
-    if context.config.annotations is None:
+    images = ImageSet.open(context.config.data.images)
+    if context.config.annotation.annotations is None:
         done = _append(context, _annotate(context, "annotate", images, context.folder.path))
     else:
-        done = _given(context, images, open_annotations(context.config.annotations))
-    if context.config.few_shot:
+        done = _given(context, images, open_annotations(context.config.annotation.annotations))
+    if context.config.data.few_shot:
         skipped = [name for name, _ in done.skipped]
-        given = Labels.read(context.config.few_shot, context.classes, use="train")
+        given = Labels.read(context.config.data.few_shot, context.classes, use="train")
         labels = given.match(done.annotations.file_names, done.annotations.sha256, skipped)
         done = replace(done, annotations=done.annotations.with_labels(labels))
         done.annotations.save(context.folder / "annotations.parquet")
@@ -51,8 +51,9 @@ def annotate_images(context: Context) -> Annotated:
 
 def write_annotations(context: Context) -> Written:
     """The same for its files alone; one model's, to which nothing is added, are never in memory as a whole."""
-    config = context.config
-    if len(config.vlm) > 1 or config.chat or config.append or config.few_shot or config.annotations:
+    config, annotation = context.config, context.config.annotation
+    several = len(annotation.models) > 1 or annotation.append or annotation.annotations
+    if several or annotation.chat or config.data.few_shot:
         done = annotate_images(context)
         said, sizes = done.annotations, done.annotations.candidates.sum(1)
         mean = float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
@@ -60,9 +61,9 @@ def write_annotations(context: Context) -> Written:
             context.folder / "annotations.parquet", len(said), mean, said.classes, said.annotators, done.skipped,
             done.seconds, done.images_per_second,
         )  # fmt: skip
-    name, stage = context.config.vlm[0], "annotate"
+    name, stage = context.config.annotation.names[0], "annotate"
     with timed(context.folder, stage) as facts:
-        images = ImageSet.open(context.config.images)
+        images = ImageSet.open(context.config.data.images)
         written = write(images, **_request(context, name), out=context.folder.path, **_how(context, stage))
         speed = {"images_per_second": written.images_per_second}
         facts |= speed | {"vlm_parameters": context.model(name).n_parameters}
@@ -72,29 +73,31 @@ def write_annotations(context: Context) -> Written:
 
 def _append(context: Context, done: Annotated) -> Annotated:
     """With the annotations, where there are any, that these are added to."""
-    if context.config.append is None:
+    annotation = context.config.annotation
+    if annotation.append is None:
         return done
-    before = open_annotations(context.config.append)
-    names = (context.config.append, "the new annotations")
-    together = merge(before, done.annotations, context.config.rule, names)
+    before = open_annotations(annotation.append)
+    names = (annotation.append, "the new annotations")
+    together = merge(before, done.annotations, annotation.rule, names)
     together.save(context.folder / "annotations.parquet")
     return replace(done, annotations=together)
 
 
 def _given(context: Context, images: ImageSet, annotations: Annotations) -> Annotated:
     """Annotations that were there already, with features only where the student reads them."""
+    annotation = context.config.annotation
     missing = set(annotations.file_names) - set(images.file_names)
     if missing:
         found = f"names {len(missing)} of {len(annotations)} images that are not there, first {min(missing)}"
-        raise InputError(f"{context.config.annotations} {found}; give the images it was made of, not {images.root}.")
-    known, path = set(annotations.file_names), str(context.config.annotations)
-    annotations = unchanged(annotations, images, path, allow_changed=context.config.allow_changed)
+        raise InputError(f"{annotation.annotations} {found}; give the images it was made of, not {images.root}.")
+    known, path = set(annotations.file_names), str(annotation.annotations)
+    annotations = unchanged(annotations, images, path, allow_changed=annotation.allow_changed)
     same = set(annotations.file_names)
     why = {True: "it is not the image that was annotated", False: "it has no annotation"}
     left_out = tuple((name, why[name in known]) for name in images.file_names if name not in same)
     images = images.named(annotations.file_names)
     features = torch.zeros(len(annotations), 0)
-    if needs_features(context.config):
+    if needs_features(context.config.training):
         features, skipped = _features(context, images)
         if skipped:
             annotations, images, features = without(annotations, images, features, skipped)
@@ -105,9 +108,9 @@ def _given(context: Context, images: ImageSet, annotations: Annotations) -> Anno
 
 def annotate_held_out(context: Context) -> Annotated | None:
     """Votes on the images held out of training, where there are any: ``test_annotations.parquet``."""
-    if context.config.test_images is None:
+    if context.config.data.test_images is None:
         return None
-    done = _annotate(context, "annotate held-out images", ImageSet.open(context.config.test_images), None)
+    done = _annotate(context, "annotate held-out images", ImageSet.open(context.config.data.test_images), None)
     done.annotations.save(context.folder / "test_annotations.parquet")
     return done
 
@@ -121,7 +124,7 @@ def _features(context: Context, images: ImageSet) -> tuple[Float[Tensor, "N D"],
 
 def _annotate(context: Context, stage: str, images: ImageSet, out: Path | None) -> Annotated:
     """Votes of all models: each annotates on its own, and what they say is merged."""
-    names = context.config.vlm
+    names = context.config.annotation.names
     parts: dict[str, Annotated] = {}
     with timed(context.folder, stage) as facts:
         for name in sorted(names, key=is_chat):  # those that answer in words may be asked about the others' best
@@ -143,17 +146,17 @@ def _ask_chat_model(
     """What a model says that answers in words; of many classes, it is asked about the best of the others."""
     from zerolabel.annotate.chat import annotate_in_words
 
-    config = context.config
+    annotation = context.config.annotation
     said = [other.annotations for other in others.values()]
-    before = None if config.append is None else open_annotations(config.append)
+    before = None if annotation.append is None else open_annotations(annotation.append)
     return annotate_in_words(
         images,
-        Chat(ModelName.parse(name).rest, **config.chat),
+        Chat(ModelName.parse(name).rest, **annotation.chat),
         context.classes,
         context.templates(name),
         answers=context.cache / ANSWERS,
         out=context.folder.path if out is not None else None,
-        rule=config.rule,
+        rule=annotation.rule,
         shortlists=shortlists([*said, *([] if before is None else [before])]),
         progress=lambda steps: context.progress(title, steps),
     )
@@ -163,21 +166,21 @@ def preview(context: Context) -> dict[str, Preview]:
     """What the models that answer in words would take; asks nothing."""
     from zerolabel.annotate.chat import preview
 
-    config, images = context.config, ImageSet.open(context.config.images)
-    asked = dict(zip(config.vlm, config.templates, strict=True))
-    classes = context.classes
-    chats = {name: Chat(ModelName.parse(name).rest, **config.chat) for name in filter(is_chat, config.vlm)}
-    return {name: preview(images, chat, classes, asked[name], context.cache / ANSWERS) for name, chat in chats.items()}
+    annotation, images = context.config.annotation, ImageSet.open(context.config.data.images)
+    place, classes = context.cache / ANSWERS, context.classes
+    chats = [
+        (one, Chat(ModelName.parse(one.name).rest, **annotation.chat)) for one in annotation.models if is_chat(one.name)
+    ]
+    return {model.name: preview(images, chat, classes, model.templates, place) for model, chat in chats}
 
 
 def _request(context: Context, name: str) -> dict[str, Any]:
     """What a model is asked."""
-    config = context.config
     return {
         "encoder": context.model(name),
         "classes": context.classes,
         "templates": context.templates(name),
-        "rule": config.rule,
+        "rule": context.config.annotation.rule,
     }
 
 
@@ -194,7 +197,7 @@ def _how(context: Context, title: str) -> dict[str, Any]:
 
 def _merged(context: Context, parts: dict[str, Annotated], images: ImageSet, out: Path | None) -> Annotated:
     """What several models said of one image set; in ``out``, ``annotations.parquet`` and ``skipped.csv``."""
-    together = merge_all([part.annotations for part in parts.values()], list(parts), context.config.rule)
+    together = merge_all([part.annotations for part in parts.values()], list(parts), context.config.annotation.rule)
     known = set(together.file_names)
     every = dict(one for part in reversed(parts.values()) for one in part.skipped)
     skipped = tuple((name, every[name]) for name in images.file_names if name in every and name not in known)
@@ -205,11 +208,11 @@ def _merged(context: Context, parts: dict[str, Annotated], images: ImageSet, out
         if (context.folder / "cache").is_dir() and not any((context.folder / "cache").iterdir()):
             (context.folder / "cache").rmdir()
     seconds = sum(part.seconds for part in parts.values())
-    reader = parts.get(context.config.encoder or "")
+    reader = parts.get(context.config.annotation.encoder or "")
     if reader is None or reader.annotations.file_names != together.file_names:
         images, features = images.named(together.file_names), torch.zeros(len(together), 0)
         missing: tuple[tuple[str, str], ...] = ()
-        if needs_features(context.config):
+        if needs_features(context.config.training):
             features, missing = _features(context, images)
         if missing:
             together, images, features = without(together, images, features, missing)

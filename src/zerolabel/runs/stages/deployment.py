@@ -51,12 +51,12 @@ def best_model(context: Context, annotations: Annotations) -> tuple[str | None, 
     Of several it is the one whose votes are right most often by the votes of all, see `label_models.posterior`. There
     is none where no single model on this machine can be deployed that knows all classes.
     """
-    config = context.config
-    here = [name for name in config.vlm if is_encoder(name) and (context.is_loaded(name) or vlms.at_hand(name))]
+    names = context.config.annotation.names
+    here = [name for name in names if is_encoder(name) and (context.is_loaded(name) or vlms.at_hand(name))]
     models = [name for name in here if is_deployable(context.model(name))]
-    if not models or config.encoder is None or config.open_set:
+    if not models or context.config.annotation.encoder is None or context.config.data.open_set:
         return None, ""
-    if len(config.vlm) == 1:
+    if len(names) == 1:
         return models[0], ""
     votes, owners = label_models.first_votes(annotations), label_models.first_choices(annotations)
     accuracy = label_models.annotator_accuracy(votes, label_models.posterior(annotations)).tolist()
@@ -72,7 +72,7 @@ def as_classifier(context: Context, name: str, annotated: Annotated) -> Classifi
     config, encoder, names = context.config, context.model(name), context.classes
     templates = context.templates(name)
     said = annotated.annotations
-    if len(config.vlm) > 1:
+    if len(config.annotation.names) > 1:
         said = annotate(annotated.images, encoder, names, templates, cache=context.cache).annotations
     made = provenance(config, annotated) | {
         "annotators": [f"{encoder.name}@{encoder.revision}"],

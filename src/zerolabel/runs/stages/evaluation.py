@@ -16,7 +16,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The run's metrics; writes ``predictions.parquet`` and, with truth, ``evaluation.json``."""
     with timed(context.folder, "evaluate"):
-        outcome = Outcome.of(context.config, annotated, held_out, trained, classifier)
+        outcome = Outcome.of(context.config.data, annotated, held_out, trained, classifier)
         outcome.predictions().to_parquet(context.folder / "predictions.parquet", index=False)
         (context.folder / "evaluation.json").unlink(missing_ok=True)
         base, gains = base_accuracy(context, outcome, (held_out or annotated).images)

@@ -16,7 +16,7 @@ def split_unknown(
     context: Context, annotated: Annotated, held_out: Annotated | None
 ) -> tuple[Context, Annotated, Annotated | None]:
     """The run with a further class "unknown", which holds the images below the threshold; unchanged if not open-set."""
-    if not context.config.open_set:
+    if not context.config.data.open_set:
         return context, annotated, held_out
     scores = mcm_scores(context, annotate_with_base(context, annotated.images))
     threshold = open_set.threshold(scores)
@@ -26,14 +26,14 @@ def split_unknown(
         unknown = mcm_scores(context, annotate_with_base(context, held_out.images)) < threshold
         held_out = replace(held_out, annotations=open_set.with_unknown(held_out.annotations, unknown))
         held_out.annotations.save(context.folder / "test_annotations.parquet")
-    config = context.config
-    config = replace(config, classes=(*config.classes, open_set.NAME), aliases=(*config.aliases, ()))
-    return replace(context, config=config), split, held_out
+    data = context.config.data
+    data = replace(data, classes=(*data.classes, open_set.NAME), aliases=(*data.aliases, ()))
+    return replace(context, config=replace(context.config, data=data)), split, held_out
 
 
 def in_distribution(context: Context) -> ImageSet:
     """The training images at or above the open-set threshold."""
-    base = annotate_with_base(context, ImageSet.open(context.config.images))
+    base = annotate_with_base(context, ImageSet.open(context.config.data.images))
     scores = mcm_scores(context, base)
     kept = (scores >= open_set.threshold(scores)).nonzero().squeeze(1).tolist()
     return base.images.named(tuple(base.images.file_names[i] for i in kept))

@@ -27,7 +27,7 @@ from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
-from zerolabel.runs.config import Config
+from zerolabel.runs.config import TrainingConfig
 from zerolabel.runs.context import Context
 from zerolabel.runs.inputs import training_data
 from zerolabel.runs.presets import features_settings
@@ -48,9 +48,9 @@ def train_classifier(context: Context, annotated: Annotated) -> tuple[Trained, C
     """
     trained = train_student(context, annotated)
     config = context.config
-    count = len(trained.networks) if config.deploy == "both" else 1
+    count = len(trained.networks) if config.deployment.deploy == "both" else 1
     made = provenance(config, annotated)
-    classifier = make_classifier(trained, annotated.annotations, config.classes, count, made)
+    classifier = make_classifier(trained, annotated.annotations, config.data.classes, count, made)
     classifier.save(context.folder / "classifier")
     return trained, classifier
 
@@ -61,37 +61,37 @@ def train_student(context: Context, annotated: Annotated) -> Trained:
     Raises:
         InputError: too few images have a candidate, see `zerolabel.annotations.candidates.check_enough`.
     """
-    config = context.config
+    config, training = context.config, context.config.training
     check_enough(annotated.annotations)
     if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
         raise InputError("annotations or features hold numbers that are not finite; annotate again.")
-    revision = context.encoder.revision if needs_features(config) else ""
+    revision = context.encoder.revision if needs_features(training) else ""
     made_of = training_data(config, annotated.annotations, revision)
-    if config.propagate and LEARNERS[config.learner].takes_propagated_scores:
+    if training.propagate and LEARNERS[training.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
-    if config.student in HEADS:
-        return on_features(context, config.student, Settings(**config.settings), annotated, made_of)
+    if training.student in HEADS:
+        return on_features(context, training.student, Settings(**training.settings), annotated, made_of)
     annotations = annotated.annotations
-    if config.via == "features":
-        teacher = on_features(context, "mlp", features_settings(config.settings), annotated, made_of)
+    if training.via == "features":
+        teacher = on_features(context, "mlp", features_settings(training.settings), annotated, made_of)
         annotations = cleaned(annotations, teacher)
     return on_pixels(context, annotated, annotations, made_of)
 
 
-def needs_features(config: Config) -> bool:
+def needs_features(training: TrainingConfig) -> bool:
     """Whether training reads the model's frozen features."""
-    return config.student in HEADS or config.via is not None or config.propagate
+    return training.student in HEADS or training.via is not None or training.propagate
 
 
 def on_features(
     context: Context, head: str, settings: Settings, annotated: Annotated, made_of: Digest | None = None
 ) -> Trained:
     """A head on the model's frozen features, deployed on top of its image encoder."""
-    config, encoder = context.config, context.encoder
+    training, encoder = context.config.training, context.encoder
     source = Features(annotated.features, launch(settings).device)
     torch.manual_seed(settings.seed)
-    network = networks.build(head, len(config.classes), annotated.features.shape[1], texts=start_texts(context))
-    learner = LEARNERS[config.learner](network, annotated.annotations, **config.hyper_parameters)
+    network = networks.build(head, len(context.classes), annotated.features.shape[1], texts=start_texts(context))
+    learner = LEARNERS[training.learner](network, annotated.annotations, **training.hyper_parameters)
     heads = fit_stage(
         context, "train on features", learner, annotated.annotations, source, settings, encoder.view, made_of
     )
@@ -102,9 +102,9 @@ def on_features(
 def start_texts(context: Context) -> Float[Tensor, "A C D"] | None:
     """Text features times the scale, at which a head starts; none where the classes are not those of the texts."""
     config, encoder = context.config, context.encoder
-    if encoder.head is not None or config.open_set:
+    if encoder.head is not None or config.data.open_set:
         return None
-    prompts = dict(zip(config.vlm, config.templates, strict=True)).get(str(config.encoder), ())
+    prompts = config.annotation.templates.get(str(config.annotation.encoder), ())
     if not prompts:
         return None
     return encoder.logit_scale * text_features(encoder, context.classes, prompts)
@@ -114,17 +114,19 @@ def on_pixels(
     context: Context, annotated: Annotated, annotations: Annotations, made_of: Digest | None = None
 ) -> Trained:
     """A network on small images; by way of features it learns the cleaned labels, else it runs the learner."""
-    config = context.config
-    settings = Settings(**config.settings)
-    store = context.folder / "cache" / f"pixels-{config.size}.npy"
-    make_room(store, 3 * config.size**2 * len(annotated.images))
-    rows = image_files.pixels(annotated.images, config.size, store)
+    training = context.config.training
+    settings = Settings(**training.settings)
+    store = context.folder / "cache" / f"pixels-{training.size}.npy"
+    make_room(store, 3 * training.size**2 * len(annotated.images))
+    rows = image_files.pixels(annotated.images, training.size, store)
     torch.manual_seed(settings.seed)
-    network = networks.build(config.student, len(config.classes), config.size, pretrained=config.pretrained)
-    preprocess = Preprocess(config.size, *(IMAGENET if network.pretrained else statistics(rows)))
+    network = networks.build(training.student, len(context.classes), training.size, pretrained=training.pretrained)
+    preprocess = Preprocess(training.size, *(IMAGENET if network.pretrained else statistics(rows)))
     where = launch(settings).device
-    source = Pixels(rows, preprocess, flip=config.flip, strong=config.strong, device=where)
-    kind, hyper = (LEARNERS["distillation"], {}) if config.via else (LEARNERS[config.learner], config.hyper_parameters)
+    source = Pixels(rows, preprocess, flip=training.flip, strong=training.strong, device=where)
+    kind, hyper = (
+        (LEARNERS["distillation"], {}) if training.via else (LEARNERS[training.learner], training.hyper_parameters)
+    )
     learner = kind(network, annotations, **hyper)
     return fit_stage(context, "train", learner, annotations, source, settings, preprocess, made_of)
 
