@@ -216,6 +216,8 @@ def test_a_second_browser_and_a_wrong_token_get_nothing_and_two_reviewers_share(
         other.wait_for_selector(ASKED)
         for _ in range(5):
             page.keyboard.press("1")
+        wait_for(page, "5 of 10")
+        for _ in range(5):
             other.keyboard.press("2")
         other.wait_for_selector(DONE)
         context.close()
