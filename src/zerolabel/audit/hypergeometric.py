@@ -1,33 +1,29 @@
 """The hypergeometric distribution: marked images among those drawn without replacement from a finite pool."""
 
+from functools import lru_cache
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import gammaln
 
 Count = int | np.integer
 
 
-def log_choose(n: Int[np.ndarray, "..."] | Count, k: Int[np.ndarray, "..."] | Count) -> Float[np.ndarray, "..."]:
-    """Logarithm of the binomial coefficient; minus infinity where ``k`` is below 0 or above ``n``."""
-    n, k = np.broadcast_arrays(np.asarray(n), np.asarray(k))
-    inside = (k >= 0) & (k <= n)
-    low = np.where(inside, k, 0)
-    high = np.where(inside, n, 0)
-    value = gammaln(high + 1) - gammaln(low + 1) - gammaln(high - low + 1)
-    return np.asarray(np.where(inside, value, -np.inf))
-
-
-def log_likelihood(
-    marked: Int[np.ndarray, "..."] | Count, size: Count, drawn: Count, found: Int[np.ndarray, "..."] | Count
-) -> Float[np.ndarray, "..."]:
-    """Logarithm of the chance that a draw finds so many of the marked images of a pool of that size."""
-    inside = log_choose(marked, found) + log_choose(size - np.asarray(marked), drawn - np.asarray(found))
-    return np.asarray(inside - log_choose(size, drawn))
+@lru_cache(maxsize=8)
+def _log_factorials(n: int) -> Float[np.ndarray, " n_plus_1"]:
+    return np.asarray(gammaln(np.arange(n + 1) + 1.0))
 
 
 def probabilities(marked: Count, size: Count, drawn: Count) -> Float[np.ndarray, " drawn_plus_1"]:
-    """Chance of 0, 1, ... ``drawn`` marked images."""
-    return np.asarray(np.exp(log_likelihood(marked, size, drawn, np.arange(drawn + 1))))
+    """Chance of 0, 1, ... ``drawn`` marked images among those drawn from ``size``, of which ``marked`` are marked."""
+    table, others = _log_factorials(int(size)), size - marked
+    least, most = max(0, drawn - others), min(drawn, marked)
+    k = np.arange(least, most + 1)
+    ways = table[marked] - table[k] - table[marked - k]
+    ways += table[others] - table[drawn - k] - table[others - drawn + k]
+    chances = np.zeros(drawn + 1)
+    chances[least : most + 1] = np.exp(ways - table[size] + table[drawn] + table[size - drawn])
+    return chances
 
 
 def bounds(found: Count, drawn: Count, size: Count, tail: float) -> tuple[int, int]:
@@ -42,12 +38,14 @@ def bounds(found: Count, drawn: Count, size: Count, tail: float) -> tuple[int, i
         size: images of the pool.
         tail: chance of missing the true number on one side; the two-sided level is ``1 - 2 tail``.
     """
+    found, drawn, size = int(found), int(drawn), int(size)
     return _least(found, drawn, size, tail), size - _least(drawn - found, drawn, size, tail)
 
 
-def _least(found: Count, drawn: Count, size: Count, tail: float) -> int:
+@lru_cache(maxsize=65536)
+def _least(found: int, drawn: int, size: int, tail: float) -> int:
     """Smallest number of marked images at which ``found`` or more have a chance above ``tail``."""
-    low, high = int(found), int(size - drawn + found)
+    low, high = found, size - drawn + found
     while low < high:
         middle = (low + high) // 2
         if probabilities(middle, size, drawn)[found:].sum() > tail:

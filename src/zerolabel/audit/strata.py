@@ -111,7 +111,12 @@ def _merged(groups: Int[np.ndarray, " N"], least: float) -> Int[np.ndarray, " N"
 
 
 def draw(
-    strata: Int[np.ndarray, " N"], n: int, *, seed: int = 0, shuffled: Int[np.ndarray, " N"] | None = None
+    strata: Int[np.ndarray, " N"],
+    n: int,
+    *,
+    seed: int = 0,
+    shuffled: Int[np.ndarray, " N"] | None = None,
+    evenly: bool = False,
 ) -> Int[np.ndarray, " n"]:
     """Images to ask for, in the order in which to ask: every beginning of it is a stratified random sample.
 
@@ -124,6 +129,7 @@ def draw(
         seed: of the order within the strata.
         shuffled: all images in an order that is random and knows no answer, to take those of a stratum in; None
             shuffles by the seed.
+        evenly: as many of each stratum, as far as it has so many, instead of in proportion to its size.
 
     Raises:
         InputError: more images are asked for than there are.
@@ -133,7 +139,7 @@ def draw(
     sizes = np.bincount(strata)
     everything = np.random.default_rng(seed).permutation(len(strata)) if shuffled is None else shuffled
     waiting = [everything[strata[everything] == group] for group in range(len(sizes))]
-    share = sizes / len(strata)
+    share = np.full(len(sizes), 1 / len(sizes)) if evenly else sizes / len(strata)
     taken = np.zeros(len(sizes), dtype=np.int64)
     chosen = np.empty(n, dtype=np.int64)
     for step in range(n):
