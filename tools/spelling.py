@@ -76,7 +76,7 @@ def pattern(phrases: Iterable[str]) -> re.Pattern[str]:
     """Any of the phrases as whole words, in any case, also where a line breaks inside it."""
     longest_first = sorted(phrases, key=len, reverse=True)
     texts = (r"(?:\s+(?:#\s*)?)".join(map(re.escape, phrase.split())) for phrase in longest_first)
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(texts)})(?![\w-])", re.IGNORECASE)
+    return re.compile(rf"(?<![\w-])(?<!there )(?:{'|'.join(texts)})(?![\w-])", re.IGNORECASE)
 
 
 def prose(text: str) -> str:

@@ -135,15 +135,15 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
                 `zerolabel.data.images.as_image_set`.
             y: is not read, since true labels take no part in training; a warning says so. scikit-learn's
                 cross-validation gives it, and to `score`.
-            few_shot: CSV of ``file_name,label`` that a person gave, for training.
-            resume: finish the run that lies in ``output``.
-            overwrite: replace the run that lies in ``output``.
+            few_shot: CSV of ``file_name,label`` that humans gave, for training.
+            resume: finish the run that is in ``output``.
+            overwrite: replace the run that is in ``output``.
 
         Returns:
             Itself.
 
         Raises:
-            InputError: something that was given cannot be; the sentence names it and the mend.
+            InputError: something that was given cannot be; the sentence names it and the remedy.
         """
         if y is not None:
             warnings.warn(
@@ -221,7 +221,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return torch.tensor([told.ids.get(name, -1) for _, name in told.rows], dtype=torch.long)
 
     def _plan(self, images: str, few_shot: str | None) -> Config:
-        """The complete configuration; lists of names and templates go by way of the files that the planner reads."""
+        """The complete configuration; lists of names and templates go through the files that the planner reads."""
         models = (self.vlm,) if isinstance(self.vlm, str) else self.vlm or ()
         if any(map(is_chat, models)):
             raise InputError("chat models are asked by the command `zerolabel run`; give another vlm.")

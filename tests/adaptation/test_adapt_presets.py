@@ -47,9 +47,9 @@ def test_what_the_user_says_goes_over_the_preset():
     assert request.start == "words"
     with pytest.raises(InputError, match="--preset paper is there for grip, fpl, ifpl, ueo, not for --method tent"):
         Request.parse("glyphs", "tent", preset="paper")
-    with pytest.raises(InputError, match="--preset papr: there is no such choice; did you mean 'paper'"):
+    with pytest.raises(InputError, match="--preset papr: invalid value; did you mean 'paper'"):
         Request.parse("glyphs", "grip", preset="papr")
-    with pytest.raises(InputError, match="--crop resize: there is no such choice"):
+    with pytest.raises(InputError, match="--crop resize: invalid value"):
         Request.parse("glyphs", "ueo", crop="resize")
     with pytest.raises(InputError, match="has no --preset"):
         Request.parse("glyphs", "stata", preset="paper")

@@ -105,7 +105,7 @@ def named(digits: Path) -> set[str]:
 
 WRONG = {
     "--adapt grib": "there is no such method; did you mean 'grip'?",
-    "--open-set --classes unknown,b": "'unknown' is for images of no class",
+    "--open-set --classes unknown,b": "'unknown' is for out-of-distribution images",
     "--adapt lp++": "--adapt lp++ learns from labels; give --few-shot",
     "--adapt grip --vlm open_clip:ViT-B-32/openai": "adapts one model with image features",
 }

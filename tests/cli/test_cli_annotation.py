@@ -162,7 +162,7 @@ def test_a_run_of_several_models_says_how_right_each_prompt_was(annotated, call,
     [
         ("merge glyphs -o x", "glyphs is alone; give two or more annotations to merge"),
         ("merge glyphs nowhere -o x", "there is no annotations file nowhere"),
-        ("merge glyphs tiny -o both", "both/annotations.parquet is there already; give --overwrite"),
+        ("merge glyphs tiny -o both", "both/annotations.parquet exists; give --overwrite"),
         ("merge glyphs tiny --rule vote -o x", "--rule vote: there is no rule 'vote'; did you mean 'votes'"),
         ("candidates glyphs -o x", "there is nothing to do; give --rule"),
         ("candidates glyphs --rule votes:none -o x", "--rule votes:none: 'none' is not a whole number"),

@@ -1,4 +1,4 @@
-"""Signals: a command that is stopped says how it goes on, and its exit code tells why it ended."""
+"""Signals: a command that is stopped says how it continues, and its exit code tells why it ended."""
 
 import os
 import pty
@@ -30,7 +30,7 @@ def test_each_signal_has_its_code_and_one_sentence(number, code):
     process.send_signal(number)
     told = process.communicate(timeout=60)[1]
     assert process.returncode == code
-    assert told == "error: stopped; the same command with --resume in place of --overwrite goes on.\n"
+    assert told == "error: stopped; the same command with --resume in place of --overwrite continues.\n"
 
 
 def test_interrupted_at_a_terminal():
@@ -50,17 +50,17 @@ def test_interrupted_at_a_terminal():
     except OSError:  # the terminal is closed
         pass
     assert process.wait(60) == 130
-    assert b"the same command with --resume in place of --overwrite goes on" in said
+    assert b"the same command with --resume in place of --overwrite continues" in said
     os.close(main)
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["run", "pics"], "the same command with --resume goes on"),
+        (["run", "pics"], "the same command with --resume continues"),
         (["annotate", "pics", "--overwrite"], "--resume in place of --overwrite"),
-        (["train", "pics", "--resume"], "the same command goes on"),
-        (["compare", "pics"], "the same command goes on"),
+        (["train", "pics", "--resume"], "the same command continues"),
+        (["compare", "pics"], "the same command continues"),
         (["predict", "out", "pics"], "starts again"),
         ([], "starts again"),
     ],

@@ -106,7 +106,7 @@ def test_prompts_that_stand_out(make_annotations: Make) -> None:
     votes[:, 5] = torch.where(torch.arange(400) < 360, 2, votes[:, 5])
     text = about(inspect(make_annotations(votes, 4)), "prompts")
     assert "1 of 6 prompts never disagree" in text and "“template 1 of {}” repeats “template 0 of {}”" in text
-    assert "“template 3 of {}” is estimated to be right on" in text
+    assert "“template 3 of {}” has an estimated accuracy of" in text
     assert "“template 4 of {}” never voted" in text
     assert "“template 5 of {}” votes for class 2 on" in text
     alone = inspect(make_annotations(votes[:, :1], 4))

@@ -70,7 +70,7 @@ def test_what_was_finished_is_not_done_again_and_truth_may_be_left_out(done, dig
     said = capsys.readouterr()
     rows = json.loads(said.out)
     assert "accuracy" not in rows[1] and rows[1]["approximated_accuracy"] > 0
-    assert "cross_entropy, seed 0 was there already" in said.err
+    assert "cross_entropy, seed 0 (done before)" in said.err
     after = {path: path.stat().st_mtime_ns for path in done.glob("runs/*/run.json")}
     assert {path.parent.name for path in after if after[path] == before[path]} == {"cross_entropy-0"}
     assert "No truth was given" in (done / "comparison.html").read_text()
@@ -128,7 +128,7 @@ def test_the_adapted_annotator_is_a_row(digits, tmp_path, capsys):
     [
         (["--learners", "prodne"], "proden"),
         (["--learners", "adapt:grib"], "did you mean 'grip'"),
-        (["--learners", "adapt:coop"], "learns from labels of a person"),
+        (["--learners", "adapt:coop"], "learns from human labels"),
         (["--set", "elr.beta=0.5"], "elr is not among"),
         (["--test-annotations", "x.parquet"], "--test"),
         (["--student", "mlp"], "reads pixels"),

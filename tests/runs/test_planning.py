@@ -77,7 +77,7 @@ def test_what_is_said_counts(images):
         "randaugment",
         "cutout",
     )
-    with pytest.raises(InputError, match="--strong cutouts: there is no such choice"):
+    with pytest.raises(InputError, match="--strong cutouts: invalid value"):
         plan(glyphs(images, strong="cutouts"))
     with pytest.raises(InputError, match="--strong cutout:x: x is no number of pixels; write for example cutout:16"):
         plan(glyphs(images, strong="cutout:x"))
@@ -194,8 +194,8 @@ def test_the_size_where_images_cannot_be_read(tmp_path):
         ({"candidates": "best"}, "no rule"),
         ({"student": "resnet1"}, "no network"),
         ({"size": 4}, "between 8 and 2048"),
-        ({"via": "head"}, "no such choice"),
-        ({"deploy": "all"}, "no such choice"),
+        ({"via": "head"}, "invalid value"),
+        ({"deploy": "all"}, "invalid value"),
         ({"options": ["prior=0.1,0.2"]}, "3 positive weights"),
         ({"truth": "none.csv"}, "no labels none.csv"),
         ({"student": "mlp", "via": "features"}, "--student mlp reads features"),

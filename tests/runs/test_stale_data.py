@@ -32,7 +32,7 @@ ALTERED = {
     "votes": lambda a: replace(a, votes=a.votes.roll(1, 0)),
     "scores": lambda a: replace(a, scores=a.scores + 1e-7),
     "candidates": lambda a: replace(a, candidates=~a.candidates),
-    "labels of a person": lambda a: replace(a, labels=a.labels.clone().fill_(1)),
+    "human labels": lambda a: replace(a, labels=a.labels.clone().fill_(1)),
 }
 
 
@@ -167,7 +167,7 @@ with alone(Path(sys.argv[1])):
 def test_a_folder_is_held_by_one_process_and_let_go_where_it_dies(ending, tmp_path):
     other = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match="another command is at work in"), alone(tmp_path):
+    with pytest.raises(InputError, match="another command is running in"), alone(tmp_path):
         pass
     other.send_signal(ending)
     other.wait()
@@ -184,7 +184,7 @@ def test_two_commands_in_one_folder(kind, data, tmp_path):
     (place / "out").mkdir()
     with alone(place / "out"):
         code, told = here(place, *COMMANDS[kind], "-o", "out")
-    assert (code, told.count("another command is at work in out")) == (2, 1)
+    assert (code, told.count("another command is running in out")) == (2, 1)
     assert os.listdir(place / "out") == []
 
 

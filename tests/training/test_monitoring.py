@@ -45,7 +45,7 @@ def test_a_collapse_is_seen(world) -> None:  # type: ignore[no-untyped-def]
     assert [log.epoch for log in logs] == list(range(12))
     seen = {log.epoch for log in logs if log.alarms}
     assert seen <= looks(12) and seen
-    assert "hardly ever answers" in logs[max(seen)].alarms["collapse"]
+    assert "rarely predicts" in logs[max(seen)].alarms["collapse"]
 
 
 def test_a_good_training_sets_off_nothing_and_is_not_touched(world) -> None:  # type: ignore[no-untyped-def]
@@ -75,10 +75,10 @@ def test_networks_that_drift_apart_are_told_from_the_log(world) -> None:  # type
 @pytest.mark.parametrize("terminal", [True, False])
 def test_each_alarm_is_shown_once(terminal: bool) -> None:
     text = io.StringIO()
-    alarms = [{}, {"collapse": "the student hardly ever answers 'a'."}, {"collapse": "the same."}, {"worse": "it is."}]
+    alarms = [{}, {"collapse": "the student rarely predicts 'a'."}, {"collapse": "the same."}, {"worse": "it is."}]
     steps = (EpochLog(i, (i + 1) / 4, {}, {}, 0.1, 1.0, 1.0, alarms=one) for i, one in enumerate(alarms))
     console = Console(file=text, force_terminal=terminal, width=100)
     assert len(list(Display(console)("train", steps))) == 4
     shown = text.getvalue()
-    assert shown.count("alarm after epoch 2: the student hardly ever answers 'a'.") == 1
+    assert shown.count("alarm after epoch 2: the student rarely predicts 'a'.") == 1
     assert "the same" not in shown and shown.count("alarm after epoch 4: it is.") == 1

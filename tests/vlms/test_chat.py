@@ -385,7 +385,7 @@ def test_a_server_that_goes_away_ends_the_command_and_what_it_said_is_kept(serve
     command = ask(images, tmp_path / "out", server, "--retries", 0, "--concurrency", 2)
     code, _, err = call(*command)
     said = " ".join(err.split())
-    assert code == 2 and "stopped answering (HTTP 500) after" in said and "go on with --resume" in said
+    assert code == 2 and "stopped answering (HTTP 500) after" in said and "continue with --resume" in said
     assert len(server.requests) < 60
     back = True
     assert call(*command, "--resume")[0] == 0

@@ -123,7 +123,7 @@ def adapt(
         output: folder to write.
         labels: from annotations to class ids given by a person, -1 elsewhere.
         cache: folder of image features; None keeps none.
-        resume: go on from the checkpoint in the folder.
+        resume: continue from the checkpoint in the folder.
         progress: wraps the steps of a stage, given the stage's name.
 
     Raises:
@@ -245,7 +245,7 @@ def taught_by_texts(
 def fitted(
     request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
 ) -> Learned:
-    """A head over features: of the images that a person labeled by a few-shot method, or of all by a solver.
+    """A head over features: of the images labeled by humans by a few-shot method, or of all by a solver.
 
     Raises:
         InputError: a few-shot method finds no such label.
@@ -274,7 +274,7 @@ def views(request: Request, done: Annotated, encoder: DualEncoder, device: torch
 def lessons(
     request: Request, done: Annotated, encoder: DualEncoder, classes: Classes, templates: Sequence[str]
 ) -> Annotations:
-    """What the learner is told: the scores, spread over neighbors where that is asked, or a person's labels alone.
+    """The targets of the learner: the scores, spread over neighbors where that is asked, or human labels alone.
 
     A learner that takes no spread scores gets the model's own answers to the mean text feature of the templates.
 
@@ -293,7 +293,7 @@ def lessons(
 
 
 def only_labeled(annotations: Annotations, request: Request) -> Annotations:
-    """Annotations in which the images without a person's label have no candidate.
+    """Annotations in which the images without a human label have no candidate.
 
     Raises:
         InputError: no image has such a label.

@@ -18,7 +18,7 @@ class Check:
         kept: share of the images that keep their class.
         confidence: mean of the best probability, before and after.
         dispersity: `zerolabel.diagnostics.model_selection.nuclear_norm` of the predictions, before and after; high
-            where they are sure and spread over the classes.
+            where they are confident and spread over the classes.
         alarms: what `zerolabel.diagnostics.alarms.check` finds wrong with the predictions after.
     """
 

@@ -15,7 +15,8 @@ def classifier(folder: Path, device: str | torch.device = "cpu") -> Classifier:
     """Image encoder and prompts of what `zerolabel adapt` wrote, or of the model as it was where that did not help.
 
     Raises:
-        InputError: the folder is damaged, the model that it rests on is not at hand or is another, or its texts change
+        InputError: the folder is damaged, the model that it rests on is not available or is another, or its texts
+        change
             with every image.
     """
     data = adapted.record(folder)

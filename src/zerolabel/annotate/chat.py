@@ -1,4 +1,4 @@
-"""Images and a model that answers in words: its answers as votes, or as abstentions with a reason."""
+"""Images and a chat model: its answers as votes, or as abstentions with a reason."""
 
 import os
 import threading
@@ -36,7 +36,7 @@ Shortlists = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class _Row:
-    """What was said of one image, by template: the answer, and its text."""
+    """What a chat model answered for one image, by template: the answer, and its text."""
 
     sha256: str
     size: tuple[int, int]
@@ -122,7 +122,7 @@ class Interview:
         return _Row(digest, image.size, said, sum(known for *_, known in replies))
 
     def reach(self) -> None:
-        """See, once, that something listens; answers that are there already need no server."""
+        """See, once, that something listens; answers that exist need no server."""
         with self.reaching:
             if not self.reached:
                 self.client.reach()
@@ -148,7 +148,7 @@ class Interview:
                 if self.called and self.reused:
                     warnings.warn(
                         f"the model now answers as {reply.model!r}, and {self.reused} answers of {self.called!r} were "
-                        "taken from the cache; repeat the command with --overwrite to ask all anew.",
+                        "taken from the cache; repeat the command with --overwrite to ask all again.",
                         stacklevel=2,
                     )
                 self.called = reply.model
@@ -234,7 +234,7 @@ def annotate_in_words(
     if not rows:
         raise InputError(none_readable(images, skipped))
     if (reason := _unanswered(rows)) is not None:
-        raise InputError(f"{chat.shown} answered no question ({reason}); mend that, and go on with --resume.")
+        raise InputError(f"{chat.shown} answered no question ({reason}); fix that, and continue with --resume.")
     annotations = _annotations(images, interview, rows, rule)
     annotations = annotations.with_candidates(build(annotations), rule)
     if not bool(annotations.candidates.any()):
@@ -252,8 +252,8 @@ def annotate_in_words(
 def _why_it_ended(error: Spent | Gone, chat: Chat, when: str) -> str:
     done = f"{when}; the answers are kept"
     if isinstance(error, Spent):
-        return f"the budget of {chat.budget:g} is spent {done}: raise --budget, and go on with --resume."
-    return f"{chat.shown} stopped answering ({error}) {done}: see to the server, and go on with --resume."
+        return f"the budget of {chat.budget:g} is spent {done}: raise --budget, and continue with --resume."
+    return f"{chat.shown} stopped answering ({error}) {done}: check the server, and continue with --resume."
 
 
 def _steps(
@@ -327,7 +327,7 @@ def _annotations(images: ImageSet, interview: Interview, rows: dict[int, _Row], 
 
 
 def _save_answers(out: Path, images: ImageSet, interview: Interview, rows: dict[int, _Row]) -> None:
-    """``answers.csv``: what was said of each image, and why it was no vote where it was none."""
+    """``answers.csv``: the votes on each image, and why it was no vote where it was none."""
     with replacing(out / "answers.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
         delimited.write(file, [("file_name", "prompt", "classes", "reason", "answer")])
         for i in sorted(rows):

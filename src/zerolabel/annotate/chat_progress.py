@@ -1,4 +1,4 @@
-"""How far the questions to a model that answers in words are, and what they would take."""
+"""How far the questions to a chat model are, and what they would take."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Preview:
 
     Attributes:
         requests: that are not answered yet.
-        cached: answers that are there already.
+        cached: answers that exist.
         tokens_in: estimate, see `wire.tokens_in`.
         tokens_out: at most.
         cost: at most; None where no price was given.

@@ -145,7 +145,7 @@ def encode_range(
     An image for which the model gives features that are not finite is skipped, with that reason.
 
     On the CPU, decoding and encoding take turns, each with as many threads as torch has; side by side they would make
-    the threads of the encoder wait for each other. On other devices, and for images at a URL, reading goes on
+    the threads of the encoder wait for each other. On other devices, and for images at a URL, reading continues
     meanwhile.
 
     Yields:

@@ -44,7 +44,7 @@ class FeatureCache:
     Several runs may share a folder. Every shard holds a checksum of its content, which is compared the first time that
     one of its features is asked for: a damaged shard is removed with a note, and counts as absent. So does a shard
     without a checksum. Features that are not finite are never kept. Where the folder cannot be written, a note says so,
-    what it holds is read, and what is new lies in a temporary folder. Memory holds the hashes and a few shards.
+    what it holds is read, and what is new is in a temporary folder. Memory holds the hashes and a few shards.
 
     Args:
         folder: where the shards lie; None keeps them as long as this object lives.

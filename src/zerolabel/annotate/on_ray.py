@@ -25,7 +25,7 @@ from zerolabel.vlms.clip import DualEncoder
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told.
+    """What every worker gets.
 
     Attributes:
         images: N images.

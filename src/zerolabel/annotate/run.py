@@ -70,7 +70,7 @@ def annotate(
         batch_size: images per call of the encoder; None chooses it by the device.
         cache: folder of image features, shared between runs; by default ``features`` inside ``out``. A further
             call with other prompts, classes or rules needs no pass over the encoder.
-        resume: whether annotations that already lie in ``out`` may be replaced; features found in the cache are
+        resume: whether annotations that already are in ``out`` may be replaced; features found in the cache are
             used in any case.
         progress: wraps the steps of the pass over the images, such as ``tqdm`` or a function that shows a bar.
         engine: "local" for this process, "ray" for the workers of Ray Data.

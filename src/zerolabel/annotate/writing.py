@@ -64,7 +64,7 @@ def write(
     """Let every prompt template vote on every image, and write ``annotations.parquet`` and ``skipped.csv``.
 
     The images are done in ranges, each of which is a file in ``out/annotations.parts`` until all are joined. The rules
-    ``quantile`` and ``posterior`` look at all images together, and so read all annotations into memory at the end.
+    ``quantile`` and ``posterior`` pass over all images together, and so read all annotations into memory at the end.
 
     Args:
         images: N images.
@@ -75,7 +75,7 @@ def write(
         rule: how candidates are formed, see `zerolabel.annotations.candidates.RULES`.
         batch_size: images per call of the encoder; None chooses it by the device.
         cache: folder of image features, shared between runs; by default ``features`` inside ``out``.
-        resume: whether annotations that already lie in ``out`` may be replaced.
+        resume: whether annotations that already are in ``out`` may be replaced.
         progress: wraps the steps of the pass over the images.
         engine: "local" for this process, "ray" for the workers of Ray Data.
         ray_address: of a cluster, for the engine "ray"; None starts one on this machine, or joins the one that is set.
@@ -154,7 +154,7 @@ def _form_candidates(path: Path, build: candidates.Rule, rule: str) -> float:
 
 
 def none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
-    """What is told where there is nothing to annotate."""
+    """The message where there is nothing to annotate."""
     example = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
     if skipped and all(reason == NOT_FINITE for _, reason in skipped):
         return f"none of the {len(images)} images in {images.root} can be annotated{example}; choose another --vlm."

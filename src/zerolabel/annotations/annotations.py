@@ -39,7 +39,7 @@ class Annotator:
         revision: hash or version of its weights; empty where unknown.
         template: the prompt, with ``{}`` where the class name goes.
         choice: 1 for the class it put first; one that may name several classes of an image has a column for each
-            further choice, too. Who spoke, and how far annotators agree, goes by first choices alone.
+            further choice, too. Which annotators voted, and how far they agree, follows first choices alone.
     """
 
     model: str
@@ -58,7 +58,7 @@ class Annotations:
         sha256: N content hashes.
         sizes: width and height of each image, in pixels.
         votes: class id that each annotator chose, -1 where it abstained.
-        scores: mean of the annotators' probabilities; a row sums to 1, or is zero where nobody spoke.
+        scores: mean of the annotators' probabilities; a row sums to 1, or is zero where every annotator abstained.
         candidates: the noisy candidate label set; an empty row means unlabeled.
         labels: class id given by a person, -1 where nobody did. Never true labels kept for evaluation.
         annotators: A provenances, in the order of the columns of ``votes``.

@@ -76,7 +76,7 @@ def quantiles(scores: Float[Tensor, "N C"], alpha: float, beta: float) -> Bool[T
     scores, or all classes that have a score where none do. Among the images: class j where its score is at least the
     beta-quantile of column j. A class that holds less than `FAINT` of the scores of those classes that one of both
     rules leaves to the image is none of its classes. An image to which no class is left is unlabeled, as is one on
-    which nobody spoke; the latter takes no part in the quantiles. All sums and quantiles are of single precision, as in
+    no annotator voted; the latter takes no part in the quantiles. All sums and quantiles are of single precision, as in
     the authors' code, so that equal scores tie as they do there.
 
     Args:
@@ -182,7 +182,7 @@ def check_enough(annotations: Annotations) -> None:
     """See that enough images have a candidate class to learn from.
 
     Too few are: none; fewer than classes, where that is less than half of the images; and less than `LEAST_SHARE` of
-    the images, unless a person labeled as many images as there are classes, which is then meant so.
+    the images, unless humans labeled as many images as there are classes, which is then meant so.
 
     Raises:
         InputError: there are too few.

@@ -40,7 +40,7 @@ def of_annotations(annotations: Annotations) -> Digest:
         "votes": of_tensor(annotations.votes),
         "scores": of_tensor(annotations.scores),
         "candidates": of_tensor(annotations.candidates),
-        "labels of a person": of_tensor(annotations.labels),
+        "human labels": of_tensor(annotations.labels),
     }
 
 

@@ -45,12 +45,12 @@ def place_for(path: Path, *, overwrite: bool) -> Path:
     """
     file = path if path.suffix == ".parquet" and not path.is_dir() else path / "annotations.parquet"
     if file.exists() and not overwrite:
-        raise InputError(f"{file} is there already; give --overwrite to replace it, or -o another place.")
+        raise InputError(f"{file} exists; give --overwrite to replace it, or -o another place.")
     return file
 
 
 def with_human_labels(annotations: Annotations, source: str, path: str | os.PathLike[str]) -> Annotations:
-    """The annotations with what a person said in ``source``, which overrules what a person said before.
+    """The annotations with the human labels of ``source``, which overrule earlier ones.
 
     Args:
         annotations: of N images.
@@ -66,7 +66,7 @@ def with_human_labels(annotations: Annotations, source: str, path: str | os.Path
 
 
 def read_truth(source: str, annotations: Annotations, path: str | os.PathLike[str]) -> Int[Tensor, " N"]:
-    """True class ids, -1 where nothing is known; for evaluation alone.
+    """True class ids, -1 where nothing is known; for evaluation only.
 
     Args:
         source: a CSV or parquet of ``file_name,label``, or a folder of images per class. It may name more images than

@@ -22,7 +22,7 @@ def merge(
 
     Images are the same where their content is: those of ``a`` come first, then the new ones of ``b``, each in its
     order and by the name it first had. An annotator of both keeps one column. The scores are the mean over the
-    annotators that spoke of an image; candidates are formed anew; human labels are kept.
+    annotators that voted on an image; candidates are formed again; human labels are kept.
 
     Args:
         a: of N images.
@@ -124,7 +124,7 @@ class _Side:
 def _places(a: Annotations, b: Annotations, names: Names) -> tuple[Int[Tensor, " R"], Int[Tensor, " R"]]:
     """Rows in ``a`` and ``b`` of each image of either, -1 where it is not there.
 
-    Copies of one image are told apart by their names where these are the same, else by their order.
+    Copies of one image are separated by their names where these are the same, else by their order.
     """
     partner: dict[int, int] = {}
     same = {(digest, name): i for i, (digest, name) in enumerate(zip(a.sha256, a.file_names, strict=True))}
@@ -170,7 +170,7 @@ def _agreed(
 def _mean(
     a: _Side, b: _Side, files: Sequence[str], annotators: Sequence[Annotator], names: Names
 ) -> Float[Tensor, "R C"]:
-    """Mean of the scores over all annotators that spoke, from the means of either side."""
+    """Mean of the scores over all annotators that voted, from the means of either side."""
     first = torch.tensor([annotator.choice == 1 for annotator in annotators], dtype=torch.bool)
     in_a, in_b = (a.votes >= 0) & first, (b.votes >= 0) & first
     both, more_a, more_b = (in_a & in_b).any(1), (in_a & ~in_b).any(1), (in_b & ~in_a).any(1)
@@ -190,7 +190,7 @@ def _mean(
 
 
 def _labels(a: _Side, b: _Side, classes: Sequence[str], files: Sequence[str], names: Names) -> Int[Tensor, " R"]:
-    """A person's labels of both."""
+    """Human labels of both."""
     conflicts = ((a.labels >= 0) & (b.labels >= 0) & (a.labels != b.labels)).nonzero()
     if len(conflicts):
         row = int(conflicts[0])

@@ -10,11 +10,12 @@ votes and q the posterior of Dawid-Skene with one accuracy per annotator,
 g is the confidence of those who voted for c, as far as the dissenters give c next to nothing. Where they are wrong,
 p' (p without c, summing to 1) says where the truth lies. rho is the mean correlation, over images, of two annotators'
 probabilities of being right under q, which is zero if they err independently; w is the share of their number that it
-makes void (the design effect of Kish, Survey Sampling, 1965). Where the scores are shares of votes, g is 1 and only
+makes void (the design effect of Kish, 1965). Where the scores are shares of votes, g is 1 and only
 agreement speaks; where one annotator votes, only its confidence does.
 
-A model that is surer than it is right, and whose prompts share its mistakes, is worse than these estimates say. Labels
-given by a person correct them: each weighs as much as one of `IMAGINED` images that are as the estimate says.
+A model that is more confident than it is right, and whose prompts share its mistakes, is worse than these estimates
+say. Labels given by a person correct them: each weighs as much as one of `IMAGINED` images that are as the estimate
+says.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class Beliefs:
 
     Attributes:
         rows: places of the images.
-        joint: r, both witnesses together.
+        joint: r, both estimates together.
         independent: q, as if the annotators erred independently.
         dependence: w, in [0, 1]: the share of the annotators' number that their shared errors make void.
     """

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 CHECKSUM = b"zerolabel.sha256"
-"""In a file's metadata: of what is told there of classes and annotators. Pages of columns have their own checksums."""
+"""Bytes of a file's metadata about classes and annotators. Pages of columns have their own checksums."""
 SLACK = 1e-2
 """By how much rounding may carry a row of scores above 1."""
 _HASH = re.compile(r"(?:[0-9a-f]{64})?")
@@ -29,7 +29,7 @@ def read_meta(metadata: dict[bytes, bytes] | None, key: bytes) -> dict[str, Any]
     """What a file tells of classes, annotators and rule.
 
     Raises:
-        KeyError: it tells nothing.
+        KeyError: it holds nothing.
         ValueError: it is no JSON object, too deep, or not what was written.
     """
     raw = (metadata or {})[key]
@@ -180,7 +180,7 @@ def _check_scores(lengths: np.ndarray, scores: np.ndarray) -> None:
     if not np.isfinite(scores).all():
         raise ValueError("a score is no finite number")
     if len(scores) and (scores.min() < 0 or scores.max() > 1 + SLACK):
-        raise ValueError(f"a score is {scores[np.argmax(np.abs(scores - 0.5))]:g}, which is no probability")
+        raise ValueError(f"a score is {scores[np.argmax(np.abs(scores - 0.5))]:g}, which is not a probability")
     owners = np.repeat(np.arange(len(lengths)), lengths)
     sums = np.bincount(owners, weights=scores, minlength=len(lengths))
     if len(sums) and sums.max() > 1 + SLACK:

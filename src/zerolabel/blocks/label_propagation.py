@@ -67,7 +67,7 @@ def propagate(
 ) -> Float[Tensor, "N C"]:
     """Scores after they were spread over each image's neighbors; a row sums to 1.
 
-    An image on which nobody spoke, a row of zeros, takes its scores from its neighbors; it stays zero where none of
+    An image without a vote, a row of zeros, takes its scores from its neighbors; it stays zero where none of
     them has any.
 
     Args:

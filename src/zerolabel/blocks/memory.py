@@ -63,8 +63,8 @@ class Prototypes(nn.Module):
         """``o_c <- l2(m o_c + (1 - m) z)`` for the images of a batch in their order, in closed form.
 
         The k-th of a class's n images has weight ``(1 - m) m^(n - k)``; the vector is normalized once a batch,
-        as in the code of PiCO and Co-Reg. A class whose prototype is still zero is seeded by the images that a person
-        labeled, where the batch has any of it.
+        as in the code of PiCO and Co-Reg. A class whose prototype is still zero is seeded by the images that
+        humans labeled, where the batch has any of it.
         """
         n_classes, m = len(self.vectors), self.momentum
         member = F.one_hot(labels, n_classes).to(z.dtype)

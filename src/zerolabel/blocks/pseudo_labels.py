@@ -11,8 +11,8 @@ def top_per_class(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Ten
     """The most probable images of each class, every image in at most one of them.
 
     Images ask for their classes from the most probable on; a class keeps those of its askers that are most probable, as
-    many as it may, and the others ask on (GRIP, NeurIPS 2023; one image per class is ours). What comes out is what
-    a greedy choice over all pairs in order of probability gives, but for ties, where the first image goes first.
+    many as it may, and the others continue to ask (GRIP, NeurIPS 2023; one image per class is ours). The result is that
+    of a greedy choice over all pairs in order of probability, but for ties, where the first image goes first.
 
     Args:
         p: probabilities.

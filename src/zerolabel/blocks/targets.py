@@ -73,7 +73,7 @@ def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
 
 
 def told(p: Float[Tensor, "N C"], human: Int[Tensor, " N"]) -> Float[Tensor, "N C"]:
-    """The distribution of each image; of one that a person labeled, that class alone."""
+    """The distribution of each image; of one labeled by a human, that class alone."""
     return torch.where((human >= 0)[:, None], one_hot(human, p.shape[1]).to(p.dtype), p)
 
 
@@ -93,7 +93,7 @@ def groups(trusted: Bool[Tensor, " N"], human: Bool[Tensor, " N"]) -> tuple[Int[
 def anchors(candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
     """Images that count as labeled in semi-supervised learning.
 
-    A person's; and for a class of which a person labeled none, those whose candidate set is that class alone.
+    A person's; and for a class of which humans labeled none, those whose candidate set is that class alone.
     """
     asked = torch.bincount(human + 1, minlength=candidates.shape[1] + 1)[1:] > 0
     alone = (candidates.sum(1) == 1) & ~asked[candidates.float().argmax(1)]
@@ -208,7 +208,7 @@ def ramped(final: float, epochs: int | float, ramp: int | float) -> float:
 
 
 def smallest(loss: Float[Tensor, " N"], share: float, human: Bool[Tensor, " N"]) -> Bool[Tensor, " N"]:
-    """The share of images with the smallest loss, rounded up; beyond that share, all that a person labeled."""
+    """The share of images with the smallest loss, rounded up; beyond that share, all images labeled by humans."""
     order = loss.masked_fill(human, torch.inf).argsort()
     chosen = human.clone()
     chosen[order[: ceil(share * int((~human).sum()) - 1e-9)]] = True

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: without the name of the program; by default those it was called with.
 
     Raises:
-        SystemExit: with code 2 for what the user must mend, 1 for a training that failed or where the reader of
+        SystemExit: with code 2 for what the user must fix, 1 for a training that failed or where the reader of
             standard output has gone; 130 when interrupted, and 143 or 129 when told to terminate or to hang up.
     """
     open_streams()
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def sentence(error: Exception) -> str | None:
-    """What the user is told of an error; none where it is a fault of the program."""
+    """The message to the user about an error; none where it is a fault of the program."""
     if isinstance(error, UsageError):
         message = " ".join(error.format_message().split()).rstrip(".")
         command = error.ctx.command_path if getattr(error, "ctx", None) else "zerolabel"
@@ -132,5 +132,5 @@ def sentence(error: Exception) -> str | None:
             "and repeat the command with --resume: what was finished stays."
         )
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {(error.strerror or str(error)).lower()}; give another path, or mend this one."
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}; give another path, or fix this one."
     return str(error) if isinstance(error, InputError | FloatingPointError) else None

@@ -119,7 +119,7 @@ def adapt(
 
 
 def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None", judges: "Labels | None") -> "Tensor":
-    """Class ids that a person gave, -1 elsewhere; the truth is only seen to fit, before anything is learned.
+    """Class ids that humans gave, -1 elsewhere; the truth is only seen to fit, before anything is learned.
 
     Raises:
         InputError: the truth labels none of the images, or the few labels name images that are not there.
@@ -183,7 +183,9 @@ def in_points(poorer: float | None, richer: float | None, how: str = "") -> str:
     """The gains of both halves of the classes, in words."""
     if poorer is None or richer is None:
         return "nothing can be said of one class"
-    return f"{how}{100 * poorer:+.1f} points for the poorer half of the classes, {100 * richer:+.1f} for the richer"
+    return (
+        f"{how}{100 * poorer:+.1f} points for the less accurate half of the classes, {100 * richer:+.1f} for the other"
+    )
 
 
 def seen_ids(text: str, classes: "Classes", method: str, few_shot: str | None) -> tuple[int, ...]:

@@ -97,7 +97,7 @@ def annotate(
         append=None if append is None else str(append), chat=chat, command=command_line(),
     )  # fmt: skip
     if append is not None and output.resolve() in (append.resolve(), *append.resolve().parents):
-        raise InputError(f"{append} lies in the output folder {output}; give -o another one, so that it stays.")
+        raise InputError(f"{append} is in the output folder {output}; give -o another one, so that it stays.")
     config = plan(request)
     if dry_run:
         context = Context(config, Folder(output), display(), default_folder(cache))
@@ -119,7 +119,7 @@ def candidates(
     overwrite: OverwriteFileOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Form the candidate sets of annotations anew, without a model, and take in labels of a person."""
+    """Form the candidate sets of annotations again, without a model, and take in human labels."""
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import open_annotations, with_human_labels, write_annotations
     from zerolabel.cli import tables

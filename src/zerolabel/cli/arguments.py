@@ -28,10 +28,10 @@ StudentOpt = Arg[str | None, typer.Option(help="light, preact_resnet18, a timm m
 SizeOpt = Arg[int | None, typer.Option(help="Side of the student's input in pixels.")]
 PretrainedOpt = Arg[bool | None, typer.Option(help="Start a timm student from pretrained weights.")]
 ViaOpt = Arg[str | None, typer.Option(help="features: learn on frozen features first, then a pixel student.")]
-PropagateOpt = Arg[bool | None, typer.Option(help="Spread scores over like images first; the default on features.")]
+PropagateOpt = Arg[bool | None, typer.Option(help="Spread scores over similar images first; the default on features.")]
 AdaptOpt = Arg[str | None, typer.Option(help="Adapt the model first: grip, ueo, cpl, upl, ... as in `adapt --method`.")]
 OpenSetOpt = Arg[
-    bool, typer.Option("--open-set", help="Images may be of no class: they are told apart and called 'unknown'.")
+    bool, typer.Option("--open-set", help="Detect out-of-distribution images, and train a further class 'unknown'.")
 ]
 DeployOpt = Arg[str | None, typer.Option(help="one network (default), or both (their logits are added).")]
 PresetOpt = Arg[
@@ -42,7 +42,7 @@ PresetOpt = Arg[
     ),
 ]
 EpochsOpt = Arg[int | None, typer.Option(min=1, help="Epochs of training.")]
-TruthOpt = Arg[str | None, typer.Option(help="CSV of file_name,label or folder class/image; for evaluation alone.")]
+TruthOpt = Arg[str | None, typer.Option(help="CSV of file_name,label or folder class/image; for evaluation only.")]
 TestOpt = Arg[str | None, typer.Option("--test", help="Images held out of training, to evaluate on.")]
 FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label given by a person; for training.")]
 AllowChangedOpt = Arg[
@@ -55,15 +55,15 @@ StrongOpt = Arg[
     typer.Option(help="Strong views: randaugment, or cutout or cutout:PIXELS alone, for gray images."),
 ]
 DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
-ResumeOpt = Arg[bool, typer.Option("--resume", help="Finish the run that lies in the output folder.")]
-OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run that lies in the output folder.")]
+ResumeOpt = Arg[bool, typer.Option("--resume", help="Finish the run that is in the output folder.")]
+OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run that is in the output folder.")]
 DryRunOpt = Arg[bool, typer.Option("--dry-run", help="Show the plan and its cost; do nothing.")]
 JsonOpt = Arg[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 EngineOpt = Arg[str, typer.Option(help="local, or ray: the workers of a cluster; pip install zerolabel[ray].")]
 RayAddressOpt = Arg[str | None, typer.Option(help="Of the cluster for --engine ray; else this machine alone.")]
 CacheOpt = Arg[Path | None, typer.Option(help="Folder of image features, shared between runs.")]
 
-_WORDS = "Models that answer in words (--vlm chat:MODEL)"
+_WORDS = "Chat models (--vlm chat:MODEL)"
 EndpointOpt = Arg[str | None, typer.Option(help="URL of the server, up to /chat/completions.", rich_help_panel=_WORDS)]
 QuestionsOpt = Arg[
     str | None, typer.Option(help="Prompt with {} for the class names, or a file of them.", rich_help_panel=_WORDS)

@@ -66,7 +66,7 @@ def train(
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Train a classifier on annotations that lie there already."""
+    """Train a classifier on existing annotations."""
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.runs import pipeline

@@ -69,7 +69,7 @@ def compare(
     wide(stderr=True).print(tables.plan(next(iter(comparison.configs.values()))))
     total = seeds * len(comparison.configs)
     for done, (name, seed, known) in enumerate(comparing.run_all(comparison, output, jobs), 1):
-        say(f"{done}/{total}", f"{name}, seed {seed}{' was there already' if known else ''}")
+        say(f"{done}/{total}", f"{name}, seed {seed}{' (done before)' if known else ''}")
     runs = comparing.table(comparison, output)
     means = comparing.summary(runs)
     comparing.save(runs, output / "results.parquet")

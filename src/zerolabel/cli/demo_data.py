@@ -19,7 +19,7 @@ class Digits:
     Attributes:
         train: folder of 1,297 unlabeled images.
         test: folder of 500 held-out images.
-        truth: CSV of ``file_name,label`` of both, for evaluation alone.
+        truth: CSV of ``file_name,label`` of both, for evaluation only.
         classes: the class names.
     """
 

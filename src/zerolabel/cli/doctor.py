@@ -1,4 +1,4 @@
-"""What is installed, which devices and models are at hand, what is missing and how to get it."""
+"""What is installed, which devices and models are available, what is missing and how to get it."""
 
 import importlib.metadata
 import os
@@ -35,7 +35,7 @@ class Finding:
     Attributes:
         name: of the thing.
         good: whether it is as it should be.
-        text: what was found, and where it is not good, how to mend it.
+        text: what was found, and where it is not good, how to fix it.
     """
 
     name: str

@@ -34,7 +34,7 @@ def solvers(
 
 
 def doctor(as_json: JsonOpt = False) -> None:
-    """What is installed, which devices and models are at hand, what is missing and how to get it."""
+    """What is installed, which devices and models are available, what is missing and how to get it."""
     from zerolabel.cli import tables
     from zerolabel.cli.doctor import examine
 

@@ -50,7 +50,7 @@ def _estimated(found: Inspection) -> Table:
 
 def _prompts(found: Inspection) -> Table:
     table = Table("", "prompt", box=None, pad_edge=False)
-    for name in ("votes", "agrees with others", "believed right", *(["accuracy"] if found.accuracy else [])):
+    for name in ("votes", "agrees with others", "estimated accuracy", *(["accuracy"] if found.accuracy else [])):
         table.add_column(name, justify="right")
     agreement = vote_counts.mean_agreement(found.agreement).tolist()
     for a, one in enumerate(found.annotators):

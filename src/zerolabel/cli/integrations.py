@@ -44,7 +44,7 @@ def import_labels(
     replace: Arg[bool, typer.Option("--replace", help="Forget the votes and scores that were there.")] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Take votes, scores or corrections of another tool; what a person said becomes a human label."""
+    """Import votes, scores or human labels from another tool."""
     from zerolabel.cli import tables
     from zerolabel.integrations import import_labels as read
     from zerolabel.integrations.joining import base

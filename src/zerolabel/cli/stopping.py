@@ -64,15 +64,15 @@ def tell(told: str) -> None:
 
 
 def how_to_go_on(given: Sequence[str], commands: Sequence[Callable[..., Any]]) -> str:
-    """What is told where a command was stopped: how it goes on."""
+    """The message where a command was stopped: how to continue."""
     known = {command.__name__.replace("_", "-"): command for command in commands}
     name = next((word for word in given if word in known), None)
     if name == "compare" or "--resume" in given:
-        return "stopped; the same command goes on after what is finished."
+        return "stopped; the same command continues after what is finished."
     if name is None or "resume" not in inspect.signature(known[name]).parameters:
         return "stopped; the same command starts again."
     more = "with --resume in place of --overwrite" if "--overwrite" in given else "with --resume"
-    return f"stopped; the same command {more} goes on."
+    return f"stopped; the same command {more} continues."
 
 
 __all__ = ["Stopped", "how_to_go_on", "stoppable", "tell"]

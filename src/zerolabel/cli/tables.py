@@ -70,7 +70,7 @@ def student(config: Config) -> str:
     spread += ", both networks deployed" if config.deployment.deploy == "both" else ""
     if training.student in ("linear", "mlp"):
         return f"{training.student} on frozen features{whose}{spread}"
-    way = f" by way of frozen features{whose}" if training.via else ""
+    way = f" through frozen features{whose}" if training.via else ""
     way += ("" if training.flip else ", never mirrored") + strong_in_words(training.strong)
     return f"{training.student} at {training.size} pixels{way}{spread}"
 
@@ -106,7 +106,7 @@ def adaptation(done: dict[str, Any]) -> str:
 
 
 def annotator(metrics: dict[str, Any]) -> str:
-    """Size of the annotator; nothing where the annotations were there already."""
+    """Size of the annotator; nothing where the annotations existed."""
     return f", annotator {metrics['vlm_parameters']:,}" if "vlm_parameters" in metrics else ""
 
 
@@ -314,5 +314,5 @@ def listed(values: dict[str, Any]) -> str:
 
 
 def share(value: float | None) -> str:
-    """Per cent."""
+    """Percent."""
     return "-" if value is None else f"{value:.2%}"

@@ -1,4 +1,4 @@
-"""Labels that lie in files: true ones, for evaluation alone, and those a person gave for training."""
+"""Labels that are in files: true ones, for evaluation only, and those humans gave for training."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Tables of file names and labels: CSV and its kin, parquet, and lines of a name and a label."""
+"""Tables of file names and labels: CSV and similar formats, parquet, and lines of a name and a label."""
 
 import re
 from collections.abc import Sequence

@@ -121,7 +121,7 @@ class Classifier:
             warning says how many there were.
 
         Raises:
-            InputError: there is no such folder or file, or an array is no image.
+            InputError: there is no such folder or file, or an array is not an image.
         """
         given = as_image_set(images)
         count = len(given)

@@ -11,8 +11,8 @@ if they are right about their doubts. A student whose mistakes have nothing to d
 
 and one that makes the same mistakes as they has less, so that a is too much rather than too little. A student whose a
 is below ``mean_i r_c``, what the annotators believe of themselves, by more than chance is called worse. What this
-cannot see: a student that errs as its annotator does, and, on images it was trained on, one that learned these by
-heart. Images held out of training, which need no labels, show the latter.
+cannot see: a student that errs as its annotator does, and, on images it was trained on, one that memorized
+them. Images held out of training, which need no labels, show the latter.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ class Alarm:
 
 
 def estimate(predicted: Int[Tensor, " N"], annotations: Annotations) -> Estimate:
-    """How often predictions are right, see above; nothing is known where nobody annotated, or nobody is any surer."""
+    """How often predictions are right, see above; None without annotations of differing confidence."""
     believed = beliefs(annotations)
     r = believed.joint.double()
     squares = (r**2).sum(1)
@@ -112,15 +112,17 @@ def collapse(predicted: Int[Tensor, " N"], annotations: Annotations) -> Alarm | 
     if not gone:
         return None
     names = ", ".join(f"'{name}'" for name in gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
-    return Alarm("collapse", f"the student hardly ever answers {names}, which the annotators see often.")
+    return Alarm("collapse", f"the student rarely predicts {names}, which the annotators see often.")
 
 
 def worse(predicted: Int[Tensor, " N"], annotations: Annotations) -> Alarm | None:
-    """A student that contradicts its annotators where they are sure."""
+    """A student that contradicts its annotators where they are confident."""
     found = estimate(predicted, annotations)
     if not found.below:
         return None
-    text = f"the student contradicts its annotators where they are sure: it is right on {max(found.student, 0):.1%}"
+    text = (
+        f"the student contradicts its annotators where they are confident: its accuracy is {max(found.student, 0):.1%}"
+    )
     return Alarm(
         "worse", f"{text} if its mistakes are not theirs, and they on {found.annotators:.1%} by their agreement."
     )

@@ -60,7 +60,7 @@ def calibrate(logits: Float[Tensor, "N C"], target_accuracy: float) -> float:
 
 
 def threshold_for_share(confidence: Float[Tensor, " N"], share: float) -> float:
-    """The abstention threshold that keeps the surest images.
+    """The abstention threshold that keeps the most confident images.
 
     Args:
         confidence: largest probability of each image, after the temperature.

@@ -5,7 +5,7 @@ Every function returns a number that should be larger for a better student. None
 - Covering rate and approximated accuracy: Wang, Wu, Wang, Niu, Zhang, Sugiyama. Realistic Evaluation of Deep
   Partial-Label Learning Algorithms. ICLR 2025, arXiv 2502.10184.
 - Confidence and dispersity: Deng et al. arXiv 2510.02956, and ICML 2023, arXiv 2302.01094.
-- The fused reference follows an idea named FRAP (CVPR 2026) of which no text was at hand: the reading is ours.
+- The fused reference follows an idea named FRAP (CVPR 2026) of which no text was available: the reading is ours.
 """
 
 import math
@@ -76,7 +76,7 @@ def average_confidence(logits: Float[Tensor, "N C"], temperature: float) -> floa
 
 
 def nuclear_norm(p: Float[Tensor, "N C"]) -> float:
-    """``||P||_* / sqrt(min(N, C) N)``: 1 where predictions are sure and spread evenly over the classes.
+    """``||P||_* / sqrt(min(N, C) N)``: 1 where predictions are confident and spread evenly over the classes.
 
     Raises:
         InputError: there is no image.
@@ -119,7 +119,7 @@ def criteria(p: Float[Tensor, "N C"], annotations: Annotations) -> dict[str, flo
 def ranked(criterion: Mapping[str, float]) -> list[str]:
     """Learners, the one to choose first.
 
-    Students that repeat what their annotators say look well by any criterion that is made of what these say, and
+    Students that repeat their annotators look well by any criterion that is made of the annotations, and
     Co-Reg's leave it most. It comes first where none is far ahead of it; the others follow by the criterion.
 
     Args:

@@ -109,13 +109,13 @@ def hos(predicted: Int[Tensor, " N"], truth: Int[Tensor, " N"]) -> float:
 
 
 def with_unknown(annotations: Annotations, strange: Bool[Tensor, " N"]) -> Annotations:
-    """Annotations with one class more, `NAME`, of which the strange images are sure; human labels stay.
+    """Annotations with one class more, `NAME`, which holds the out-of-distribution images; human labels stay.
 
     Raises:
         InputError: a class has that name already.
     """
     if NAME in annotations.classes:
-        raise InputError(f"with --open-set the name '{NAME}' is for images of no class; rename that class.")
+        raise InputError(f"with --open-set the name '{NAME}' is for out-of-distribution images; rename that class.")
     strange = (strange & ~annotations.human)[:, None]
     c = len(annotations.classes)
     own = torch.arange(c + 1) == c

@@ -7,7 +7,7 @@ from zerolabel.errors.redaction import redacted
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave: one sentence that names the file or option and the mend.
+    """A mistake in what the user gave: one sentence that names the file or option and the remedy.
 
     The command line prints the sentence and exits with code 2; the Python API raises it. Passwords and tokens in the
     URLs that it names are left out.

@@ -38,12 +38,12 @@ class Equity:
 
     @property
     def poorer(self) -> float | None:
-        """Mean gain of the poorer half; of an odd number of classes the middle one is in neither half."""
+        """Mean gain of the less accurate half; of an odd number of classes the middle one is in neither half."""
         return _mean(self.gains[: len(self.classes) // 2])
 
     @property
     def richer(self) -> float | None:
-        """Mean gain of the richer half."""
+        """Mean gain of the more accurate half."""
         return _mean(self.gains[len(self.classes) - len(self.classes) // 2 :])
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def estimated(before: Float[Tensor, "N C"], after: Float[Tensor, "N C"], classes
     """The same where no label is known: by what both models together hold to be true.
 
     An image counts for class c with the mean of both probabilities of c; of these images, the accuracy of a model is
-    the share that it gives class c. It is as right as the probabilities are: a mistake that both models are sure of
-    does not show, so that accuracies come out too high.
+    the share that it gives class c. It is as right as the probabilities are: a mistake that both models are confident
+    in does not show, so that accuracies come out too high.
 
     Args:
         before: probabilities of the one model.

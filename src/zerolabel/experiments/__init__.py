@@ -4,7 +4,7 @@ A row may also be the annotating model itself, adapted by a method: `ADAPT` befo
 
 All runs share student, size, epochs, batch size, learning rate and pixels, which are decoded once. Each learner draws
 the views that it declares, since what a learner does with a strong view is part of it; the table says which they are.
-A finished run is never done again, and one that was killed goes on after its last whole epoch.
+A finished run is never done again, and one that was killed continues after its last whole epoch.
 """
 
 from zerolabel.experiments.plan import ADAPT, Comparison, compare_plan

@@ -120,7 +120,7 @@ def adapting_plan(request: Request, method: str, options: Sequence[str]) -> Conf
         raise InputError(f"{ADAPT}{method} adapts a model with image features, and the annotations have none of any.")
     asked = Adaptation.parse(encoder, method, options, device=request.device, flip=shared.training.flip)
     if asked.row.needs_labels and not bool(open_annotations(str(request.annotations)).human.any()):
-        raise InputError(f"{ADAPT}{method} learns from labels of a person, and the annotations have none.")
+        raise InputError(f"{ADAPT}{method} learns from human labels, and the annotations have none.")
     training = replace(shared.training, hyper_parameters=asked.hyper_parameters, settings=asked.settings)
     return replace(shared, annotation=replace(shared.annotation, adapt=method), training=training)
 

@@ -48,7 +48,7 @@ def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[s
     """Do the runs that are not there, in processes of their own; yields learner, seed and whether it was there.
 
     Raises:
-        InputError: the folder holds another comparison, or one of other data, or another command is at work in it; or
+        InputError: the folder holds another comparison, or one of other data, or another command is running in it; or
             the annotations or the truth do not fit the images.
     """
     config = next(iter(comparison.configs.values()))

@@ -76,11 +76,11 @@ def flip_uniformly(
     drawn evenly from those not in the set takes the true label's place, unless the set holds all classes.
 
     Raises:
-        InputError: q or eta is no probability.
+        InputError: q or eta is not a probability.
     """
     for name, value in (("q", q), ("eta", eta)):
         if not 0 <= value <= 1:
-            raise InputError(f"--{name} {value} is no probability; give a number from 0 to 1.")
+            raise InputError(f"--{name} {value} is not a probability; give a number from 0 to 1.")
     true = torch.nn.functional.one_hot(labels, n_classes).bool()
     candidates = true | (torch.rand(true.shape, generator=generator) < q)
     moved = (torch.rand(len(labels), generator=generator) < eta) & ~candidates.all(1)
@@ -95,10 +95,10 @@ def draw_confusion(n_classes: int, accuracy: float, generator: torch.Generator) 
     Few classes then take most of a class's mistakes, as with classes that look alike.
 
     Raises:
-        InputError: the accuracy is no probability.
+        InputError: the accuracy is not a probability.
     """
     if not 0 <= accuracy <= 1:
-        raise InputError(f"--accuracy {accuracy} is no probability; give a number from 0 to 1.")
+        raise InputError(f"--accuracy {accuracy} is not a probability; give a number from 0 to 1.")
     normal = torch.randn(n_classes, n_classes, generator=generator) ** 2  # chi-squared: a gamma of shape 1/2
     off = normal.fill_diagonal_(0.0)
     off = off / off.sum(1, keepdim=True).clamp_min(1e-12)

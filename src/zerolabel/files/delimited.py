@@ -1,4 +1,4 @@
-"""Tables as text (CSV and its kin): read whatever separates their cells, and written so that no spreadsheet runs one.
+"""Tables as text (CSV and similar formats): any separator is read, and what is written no spreadsheet runs.
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break for a formula. Such a cell
 is written with an apostrophe before it, which `read` takes off again; plain numbers, such as -1, stay as they are.
@@ -18,9 +18,9 @@ FILE_COLUMNS = (
     *("file_name", "filename", "path", "file_path", "filepath"),
     *("image_path", "image_file", "image_name", "image", "img", "file"),
 )
-"""Heads of the column of file names, the surest first; case, spaces and hyphens make no difference."""
+"""Heads of the column of file names, the likeliest first; case, spaces and hyphens make no difference."""
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
-"""Heads of the column of labels, the surest first."""
+"""Heads of the column of labels, the likeliest first."""
 
 _SEPARATORS = (",", ";", "\t")
 _LOOKED_AT = 100
@@ -148,7 +148,7 @@ def column_name(cell: str) -> str:
 
 
 def find_column(heads: Sequence[str], known: Sequence[str]) -> int | None:
-    """The place of the column with the surest of the known names; None without one.
+    """The place of the column with the likeliest of the known names; None without one.
 
     Raises:
         InputError: two columns have that name.
@@ -163,7 +163,7 @@ def find_column(heads: Sequence[str], known: Sequence[str]) -> int | None:
 
 
 def body(table: Sequence[Sequence[str]], first: int, width: int, needed: Iterable[int]) -> list[list[str]]:
-    """The rows below the head, each with ``width`` cells; cells that a line lacks at its end are empty.
+    """The rows below the head, each with ``width`` cells; cells that a line lacks at the end are empty.
 
     Args:
         table: all rows.

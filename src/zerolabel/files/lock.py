@@ -47,7 +47,7 @@ def _locked(folder: Path) -> int | None:
         os.close(file)
         if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
             raise InputError(
-                f"another command is at work in {folder}; wait until it ends, or give -o another folder."
+                f"another command is running in {folder}; wait until it ends, or give -o another folder."
             ) from None
         return None
     with suppress(FileNotFoundError):

@@ -28,7 +28,7 @@ def writing(folder: Path) -> Iterator[None]:
             raise InputError(f"{folder} cannot be written (no file of this size fits); {_ELSEWHERE}.") from None
         if number in FULL:
             raise InputError(
-                f"the disk is full at {folder}; free some space and go on with --resume, or {_ELSEWHERE}."
+                f"the disk is full at {folder}; free some space and continue with --resume, or {_ELSEWHERE}."
             ) from None
         reason = (str(error.strerror or error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder} cannot be written ({reason}); {_ELSEWHERE}.") from None

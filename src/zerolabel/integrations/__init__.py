@@ -98,8 +98,8 @@ def export_labels(annotations: Annotations, kind: str, path: Path, prefix: str =
 def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str = "person") -> Annotations:
     """Take what another tool wrote into the annotations of the same images.
 
-    Votes and scores become further annotators, and the candidates are formed anew by the same rule. What a person
-    said becomes a human label: a candidate set of one that nothing overrules.
+    Votes and scores become further annotators, and the candidates are formed again by the same rule. A label
+    given by humans becomes a human label: a candidate set of one that nothing overrules.
 
     Args:
         annotations: of the images that the file speaks of.

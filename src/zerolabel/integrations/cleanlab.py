@@ -20,7 +20,7 @@ def multiannotator(annotations: Annotations) -> pd.DataFrame:
 
 
 def pred_probs(annotations: Annotations) -> Float[np.ndarray, "N C"]:
-    """``pred_probs``: the mean scores; uniform for an image on which nobody spoke, since rows must sum to 1."""
+    """``pred_probs``: the mean scores; uniform for an image without a vote, since rows must sum to 1."""
     scores: np.ndarray = annotations.scores.double().numpy()
     total = scores.sum(1, keepdims=True)
     uniform = np.full_like(scores, 1 / scores.shape[1])
@@ -51,7 +51,7 @@ def read_votes(annotations: Annotations, path: Path) -> Annotations:
     numbers = given.replace("", "-1").apply(pd.to_numeric, errors="coerce").to_numpy(float)
     n_classes = len(annotations.classes)
     if not ((numbers == np.round(numbers)) & (numbers >= -1) & (numbers < n_classes)).all():
-        raise InputError(f"{path} holds something else than class ids from 0 to {n_classes - 1}; mend it.")
+        raise InputError(f"{path} holds something else than class ids from 0 to {n_classes - 1}; fix it.")
     votes = torch.full((len(annotations), given.shape[1]), -1)
     votes[rows] = torch.from_numpy(numbers.astype(np.int64))
     return add_votes(annotations, votes, [annotator_named(str(name), "cleanlab") for name in given.columns])
@@ -61,7 +61,7 @@ def read_scores(annotations: Annotations, path: Path) -> Annotations:
     """Take probabilities as one further annotator, which votes for the most probable class.
 
     Raises:
-        InputError: it is no matrix of N x C probabilities.
+        InputError: it is not a matrix of N x C probabilities.
     """
     matrix = read_matrix(path, len(annotations)).astype(np.float64)
     n_classes = len(annotations.classes)

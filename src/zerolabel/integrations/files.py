@@ -63,7 +63,7 @@ def read_matrix(path: Path, rows: int) -> np.ndarray:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(f"{path} cannot be read ({reason}); give a matrix of numbers.") from None
     if matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
-        raise InputError(f"{path} is no matrix of numbers; give one row per image.")
+        raise InputError(f"{path} is not a matrix of numbers; give one row per image.")
     if len(matrix) != rows:
         raise InputError(f"{path} has {len(matrix)} rows for {rows} images; give one row per image, in their order.")
     return matrix

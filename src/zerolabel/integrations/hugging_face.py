@@ -79,7 +79,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         words = next(_class_names(features[name]) for name in lists)
     except (KeyError, TypeError, ValueError, OSError, StopIteration, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise InputError(f"{path} is no data set with candidates ({reason}); write it with `datasets`.") from None
+        raise InputError(f"{path} is not a data set with candidates ({reason}); write it with `datasets`.") from None
     ids = torch.tensor([*class_ids(words, annotations, path), -1])  # the last place is that of -1
     rows = torch.tensor(places(names, annotations, path), dtype=torch.long)
     own = meta.get(_OWN, {})

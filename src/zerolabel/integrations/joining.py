@@ -1,4 +1,4 @@
-"""How what comes from elsewhere joins annotations: further annotators, or labels of a person."""
+"""How what comes from elsewhere joins annotations: further annotators, or human labels."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -84,7 +84,7 @@ def add_votes(
     annotators: Sequence[Annotator],
     probabilities: Float[Tensor, "N C"] | None = None,
 ) -> Annotations:
-    """Further annotators; the scores become the mean over all who spoke, the candidates are formed anew.
+    """Further annotators; the scores become the mean over all that voted, the candidates are formed again.
 
     Args:
         annotations: of the N images.
@@ -109,7 +109,7 @@ def add_votes(
 
 
 def correct(annotations: Annotations, rows: Iterable[tuple[str, str]], path: Path) -> Annotations:
-    """Put a person's labels in; they overrule earlier ones.
+    """Put human labels in; they overrule earlier ones.
 
     Args:
         annotations: of the images.

@@ -93,8 +93,8 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         addresses = list(dict.fromkeys(_image(task) for task in exported))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path} is no export of Label Studio ({type(error).__name__}: {cut(str(error), 200)}); export the tasks "
-            "as JSON."
+            f"{path} is not an export of Label Studio ({type(error).__name__}: {cut(str(error), 200)}); "
+            "export the tasks as JSON."
         ) from None
     control = _control(said, Classes(annotations.classes), path)
     names = dict(zip(addresses, located(addresses, annotations.file_names), strict=True))

@@ -16,7 +16,7 @@ SEPARATOR = "|"
 def table(annotations: Annotations) -> pd.DataFrame:
     """A row per image: ``file_name``, ``label``, ``best``, ``confidence``, ``candidates`` and a column per annotator.
 
-    ``label`` holds what a person said, and is empty elsewhere, so that filling it in and reading it back corrects
+    ``label`` holds human labels, and is empty elsewhere, so that filling it in and reading it back corrects
     those images alone.
     """
     names = [*annotations.classes, ""]

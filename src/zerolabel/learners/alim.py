@@ -50,7 +50,7 @@ class ALIM(Learner):
         mixup: parameter of the Beta distribution; 0 does not mix.
         delay: epochs before prototypes and pseudo-labels are used.
         inertia: phi at the start of the training.
-        final_inertia: phi at its end.
+        final_inertia: phi at the end.
         prototype_momentum: of the prototypes.
         prototype_temperature: of z . o in r.
         temperature: of the contrastive similarities.

@@ -58,7 +58,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where the training stands, and a way to look at all images.
+    """Where the training stands, and a way to pass over all images.
 
     Attributes:
         number: from 0.

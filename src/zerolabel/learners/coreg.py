@@ -14,13 +14,13 @@ may use (partial split) and whose it must forget (unlabeled split).
 
 Where the paper and its code differ or the paper is silent, the defaults are the code's (Portugas0807/Co-Reg at
 7fa6d67): squared errors are means over classes, the paper prints sums; lambda_u rises within an epoch, from 0; the
-own network labels in train mode with a pass of its own for each view and split, so that batch statistics never mix
+own network labels in train mode with its own pass for each view and split, so that batch statistics never mix
 the splits; images of the unlabeled split come once in a batch; in warm-up a set of all classes does not count, and
 1e-5 is added inside the logarithm; predictions are aligned by a table that is renewed batch by batch.
 
-Ours: an image that a person labeled is always in the partial split, with a one-hot target.
+Ours: an image labeled by a human is always in the partial split, with a one-hot target.
 
-Ours, and off by default: `evidence` and `align_batches`, for classes that the annotators hardly tell apart. Where
+Ours, and off by default: `evidence` and `align_batches`, for classes that the annotators hardly distinguish. Where
 two classes come together in most sets, naming one of them for both costs nothing in warm-up, and co-training then
 forgets the other.
 
@@ -83,7 +83,7 @@ class CoReg(Learner):
         ramp_by: "batch" rises within an epoch, from 0 in the first batch, as the code does; "epoch" keeps lambda_u for
             a whole epoch, from 1 / ramp in the first.
         restart: draw the unlabeled split again and again until the partial one is drawn; off draws each image once an
-            epoch, so that a small unlabeled split is not learned by heart.
+            epoch, so that a small unlabeled split is not learned by memorizing.
         repeats: whether batches of a small unlabeled split are filled up with images that they hold already; off is
             the code's way, whose batches are smaller then.
         labeling: "separate": a network labels each view of each split in a forward pass of its own, as in the code;
@@ -234,7 +234,7 @@ class CoReg(Learner):
         return torch.where(self.labels >= 0, 1.0, posterior)
 
     def evenly(self, index: Int[Tensor, " M"]) -> Int[Tensor, " L"]:
-        """Images to draw, those of rare classes more often: by a person's label, else the annotators' best class."""
+        """Images to draw, those of rare classes more often: by a human label, else the annotators' best class."""
         presumed = torch.where(self.labels >= 0, self.labels, self.scores.argmax(1))
         return targets.repeat_rare(index, presumed, self.balance)
 

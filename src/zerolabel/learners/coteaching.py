@@ -6,9 +6,9 @@ network learns from them:
 
     R(e) = 1 - tau min(e / T_k, 1),   tau = the noise rate,   e from 0
 
-The paper is told the noise rate. Here it is estimated from what the annotators' agreement says, see
+The paper knows the noise rate. Here it is estimated from what the annotators' agreement says, see
 `zerolabel.annotations.noise`, unless it is given. Ours: the number of images kept is rounded up, so that a batch of
-one is learned from; an image that a person labeled is always kept, beyond that share; one without a vote is left out.
+one is learned from; an image labeled by a human is always kept, beyond that share; one without a vote is left out.
 
 Against the authors' code: documented difference, the number of images kept is rounded up, theirs down; hand-computed
 cases (test_coteaching).

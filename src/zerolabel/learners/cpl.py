@@ -6,13 +6,13 @@ Unlabeled Data. ICML 2024 (arXiv 2406.10502).
     K_t = floor(t floor(N / T) / C) in round t of T
     L = -log sum_{j in S} w_j p_j(x_w),   w = q in the first round, then 1
 
-The sets are formed anew in each of ten rounds: first of the annotators' scores, then of the network's predictions; an
+The sets are formed again in each of ten rounds: first of the annotators' scores, then of the network's predictions; an
 image whose set is empty, or that no class chooses, is left out of the round. The paper tunes alpha and beta to each
 data set; ours are those that it has for EuroSAT. Of its partial-label losses the first, CC, is here.
 
 Against the authors' code (commit c711980): sets, K_t and the chosen images are exact. It differs in that a class gets
-one image where K_t is 0, as in `grip`; that what was learned goes on from round to round, where the code starts from a
-fresh prompt; and that a class's share of the images follows a prior, uniform by default as there. A person's label is
+one image where K_t is 0, as in `grip`; that what was learned continues from round to round, where the code starts from
+a fresh prompt; and that a class's share of the images follows a prior, uniform by default as there. A human label is
 a set of one, always learned from, and takes no room.
 """
 
@@ -30,10 +30,11 @@ from zerolabel.options import Prior, Rounds, Share
 
 
 class CPL(Learner):
-    """Candidate sets by quantiles of the predictions, formed anew in every round; the surest of each class are learned.
+    """Candidate sets by quantiles of the predictions, formed again in every round; the most confident in each class
+    are learned.
 
     Args:
-        rounds: how often sets are formed; the epochs are shared out among them.
+        rounds: how often sets are formed; the epochs are distributed over them.
         alpha: the larger, the more classes an image keeps.
         beta: the larger, the fewer images keep a class.
         prior: the class prior that decides how many images a class gets: "uniform", as in the paper, "estimated" from
@@ -80,14 +81,14 @@ class CPL(Learner):
         yield Pass(self.training_step, (self.chosen.nonzero().squeeze(1),))
 
     def form(self, p: Float[Tensor, "N C"]) -> Bool[Tensor, "N C"]:
-        """The candidate sets of a round; an image that a person labeled takes no part in the quantiles."""
+        """The candidate sets of a round; an image labeled by a human takes no part in the quantiles."""
         human = (self.labels >= 0)[:, None]
         found = candidates.quantiles(p.float().masked_fill(human, 0).cpu(), self.alpha, self.beta)
         told = targets.one_hot(self.labels, p.shape[1]).bool()
         return torch.where(human, told, found.to(told.device))
 
     def choose(self, p: Float[Tensor, "N C"], sets: Bool[Tensor, "N C"], now: int) -> Int[Tensor, " N"]:
-        """The class that each image is learned for, -1 for none; a person's label is its image's."""
+        """The class that each image is learned for, -1 for none; a human label is its image's."""
         free = (self.labels < 0) & p.any(1)
         counts = pseudo_labels.counts_for(
             self.prior, int(free.sum()), k=0, round_=now, rounds=self.rounds, growing=True

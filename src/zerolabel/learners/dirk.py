@@ -11,7 +11,7 @@ Teacher and student see the same weak view for the first term; the query of L_re
 teacher's embeddings of another weak view, the queries of the batch, and a queue. In the first `delay` epochs the
 only positive is an image's own key and the queue its negatives (MoCo).
 
-`contrast_weight` 0 is DIRK, 1 is DIRK-REF. Decided here: an image that a person labeled has a one-hot target; a set of
+`contrast_weight` 0 is DIRK, 1 is DIRK-REF. Decided here: an image labeled by a human has a one-hot target; a set of
 all classes is given the teacher's prediction; the queue remembers images, and the latest target of each counts. The
 teacher's batch normalization uses the statistics of the batch, as the benchmark PLENCH does. An image without
 candidates is left out.

@@ -19,7 +19,7 @@ from zerolabel.options import Temperature
 class Distillation(Learner):
     """Imitate soft targets.
 
-    The second step of the road through frozen features is this learner too, its scores being the cleaned labels.
+    The second step of the path through frozen features is this learner too, its scores being the cleaned labels.
 
     Args:
         temperature: T of ``norm(score^(1/T))``; the paper softens with T > 1, mean scores are soft already.

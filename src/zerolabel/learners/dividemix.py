@@ -15,7 +15,7 @@ the splits; its peer is in evaluation mode.
 
 The squared error is a mean over images and classes, as in the authors' code; the paper prints a sum over classes.
 Decided here: the warm-up has the negative entropy that the paper adds for asymmetric noise, since that of annotators
-is. A person's label is always in the labeled split, as a one-hot target.
+is. A human label is always in the labeled split, as a one-hot target.
 
 Against the authors' code (LiJunnan1992/DivideMix @ d9d3058): exact; steps with MixUp, batch normalization and the ramp
 (golden file dividemix).

@@ -11,7 +11,7 @@ confidences.
 
 Ours: predictions are moved toward the prior instead of the uniform distribution (``norm(p prior / m)``); the relative
 confidence is that in the pseudo-label over the mean confidence in the labels of the batch, at most 1; without
-prototypes, in the first epoch, a and align are zero; a person's label overrules q; a network that does not know the
+prototypes, in the first epoch, a and align are zero; a human label overrules q; a network that does not know the
 classes yet learns the scores first.
 
 Against the authors' code: not compared; by the formula, with the decisions above (loops in the tests).
@@ -80,7 +80,7 @@ class DPA(Learner):
         yield Pass(self.training_step)
 
     def warm_up_step(self, batch: Batch) -> Losses:
-        """Cross-entropy with the scores, or with a person's label."""
+        """Cross-entropy with the scores, or with a human label."""
         target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 

@@ -4,8 +4,8 @@ Labels. NeurIPS 2020 (arXiv 2007.00151).
     L = CE(y, p(x)) + lambda log(1 - <t, p(x)>)
     t <- beta t + (1 - beta) norm(p(x))          one row per image, at every visit, before the loss
 
-What the network believed early, before it learned wrong labels by heart, keeps it from doing so later. As in the
-authors' code p is kept between 1e-4 and 1 - 1e-4. Ours: t of an image that a person labeled is that label and
+What the network believed early, before it learned wrong labels by memorizing, keeps it from doing so later. As in the
+authors' code p is kept between 1e-4 and 1 - 1e-4. Ours: t of an image labeled by a human is that label and
 never moves; an image without a vote is left out.
 
 Against the authors' code (shengliu66/ELR @ 934af53): exact (golden file elr).

@@ -12,7 +12,7 @@ from the copy of the other, on the image itself, while it learns from MixUp of t
 Only inside <., .> is p kept between 1e-4 and 1 - 1e-4.
 
 Ours: the networks themselves are deployed, not their copies; the ramp of lambda is a share of the training instead
-of a number of steps; a copy starts as its network is at the first step; t of an image that a person labeled is
+of a number of steps; a copy starts as its network is at the first step; t of an image labeled by a human is
 that label; an image without a vote is left out.
 
 Against the authors' code (shengliu66/ELR @ 934af53): exact; losses, running predictions and the copies' decay (golden
@@ -37,7 +37,7 @@ from zerolabel.options import Concentration, Share, Steps, Weight
 
 
 class ELRPlus(Learner):
-    """Two networks keep each other from learning wrong labels by heart.
+    """Two networks keep each other from learning wrong labels by memorizing.
 
     Args:
         memory: beta, of the running mean; the paper's is 0.7 for symmetric noise on CIFAR-10, else 0.9.

@@ -4,8 +4,8 @@ Semi-Supervised Learning with Consistency and Confidence. NeurIPS 2020 (arXiv 20
     L = CE(y, p(x_w))                                    labeled images
       + lambda_u [p_c(x_w) >= tau] CE(c, p(x_s)),        the others; c = argmax_{j in S} p_j(x_w)
 
-A few images carry a person's label; the others have candidate sets S. Ours is what candidates do here: a pseudo-label
-is the best class inside S, kept where the network, which is not told of S, is sure of it; an image without a vote
+A few images carry a human label; the others have candidate sets S. Ours is what candidates do here: a pseudo-label
+is the best class inside S, kept where the network, which does not know S, is confident in it; an image without a vote
 may have any class, as in the paper. What is labeled: a person's images, and for a class of which there is none the
 images whose candidate set is that class alone; where no image is labeled in this sense, all candidate sets, with
 -log sum_{j in S} p_j(x_w). The paper deploys a running mean of the weights, here the network itself is.

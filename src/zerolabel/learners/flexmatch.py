@@ -9,7 +9,7 @@ FixMatch with a threshold for each class, lower for those that are learned more 
     L        = CE(y, p(x_w)) + lambda_u [p_c(x_w) > T(c)] CE(c, p(x_s)),   c = argmax_{j in S} p_j(x_w)
 
 Ours is what candidates do, as in `fixmatch`: a pseudo-label is the best class inside S, kept where the network, which
-is not told of S, is sure enough of it; the labeled images are a person's, for a class without any those whose
+does not know S, is sure enough of it; the labeled images are a person's, for a class without any those whose
 candidate set is that class alone, and where there are none all candidate sets with -log sum_{j in S} p_j(x_w). The
 network itself is deployed, not a running mean of its weights.
 

@@ -4,7 +4,7 @@ NeurIPS 2018 (arXiv 1805.07836).
     L = (1 - p_y(x)^q) / q,   y = argmax_j score_j(x)
 
 An image that the network does not believe weighs p_y^q as much as in cross-entropy. The truncated loss of the
-same paper is the learner `truncated_gce`. Ours: an image that a person labeled has the plain cross-entropy (the
+same paper is the learner `truncated_gce`. Ours: an image labeled by a human has the plain cross-entropy (the
 limit q -> 0), for its label is not in doubt; an image without a vote is left out.
 
 Against the authors' code: not compared; ours by the formula, with hand-computed cases (test_gce).

@@ -3,16 +3,16 @@ Prompt Tuning. NeurIPS 2023 (arXiv 2306.01669).
 
     L = CE(labeled) + CE(pseudo-labeled),    pseudo-labeled: the K most probable images of each class
 
-FPL chooses K = 16 once, from the annotators' scores (``rounds=1, growing=false``); IFPL chooses anew in each of ten
+FPL chooses K = 16 once, from the annotators' scores (``rounds=1, growing=false``); IFPL chooses again in each of ten
 rounds, with the trained network (``growing=false``); GRIP lets K grow by rounds until all images are used.
 
-With classes of which a person labeled all images (transductive zero-shot learning), the others' pseudo-labels come
+With classes of which humans labeled all images (transductive zero-shot learning), the others' pseudo-labels come
 from the probabilities over their names alone: the columns of the seen classes are left out and rows are scaled to 1.
 from typing import Annotated
 
 Where the paper and its code are silent or at odds: an image is chosen for one class at most, unless ``boards=true``
 asks for the code's boards (`pseudo_labels.boards`); the first round takes the annotators' scores and the next ones the
-network's predictions; what was learned goes on from round to round; both terms are means over a batch with weight 1,
+network's predictions; what was learned continues from round to round; both terms are means over a batch with weight 1,
 where the code has two different ratios; a class's share of the images follows a prior, the paper's being uniform. No
 part of the pseudo-labels is set aside: the last epoch counts.
 
@@ -38,15 +38,15 @@ class GRIP(Learner):
     """The most probable images of each class are its pseudo-labels, more of them in every round.
 
     Args:
-        rounds: how often pseudo-labels are chosen; the epochs are shared out among them.
+        rounds: how often pseudo-labels are chosen; the epochs are distributed over them.
         k: images per class where the number does not grow.
         growing: off keeps the number: IFPL, and FPL with one round.
         prior: the class prior that decides how many images a class gets: "uniform", as in the paper, "estimated" from
             the scores, or one weight per class.
-        seen: ids of the classes whose images a person labeled, all of them: pseudo-labels are for the others alone
+        seen: ids of the classes whose images humans labeled, all of them: pseudo-labels are for the others alone
             (transductive zero-shot learning).
         boards: whether images are chosen as the code does it, which may give an image several pseudo-labels.
-        human_weight: of the cross-entropy on images that a person labeled.
+        human_weight: of the cross-entropy on images labeled by humans.
     """
 
     views = ("weak",)
@@ -77,7 +77,7 @@ class GRIP(Learner):
         self.register_buffer("round", torch.tensor(0))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over the pseudo-labeled images, with those that a person labeled beside them."""
+        """One pass over the pseudo-labeled images, with those labeled by a human beside them."""
         now = int(epoch.progress * self.rounds + 1e-9) + 1
         if now > self.round:
             p = self.scores if self.round == 0 else epoch.predict(self.network)
@@ -110,7 +110,7 @@ class GRIP(Learner):
     ) -> tuple[Int[Tensor, " M"], Int[Tensor, " U"], Int[Tensor, " U"]]:
         """The images and the classes that pseudo-labels are for, and how many of each class.
 
-        Images with a person's label, or without any probability of these classes, get none.
+        Images with a human label, or without any probability of these classes, get none.
         """
         is_seen = torch.zeros_like(self.prior, dtype=torch.bool)
         is_seen[self.seen] = True

@@ -12,7 +12,7 @@ Against the authors' code (commit 26728ee): confidence, correction and what foll
 is compared with the prototypes after the step's update, as there. The code starts the correction when the accuracy on
 test images says so. That is not done here: it starts after a share of the training, which is ours. phi is one
 epoch ahead here, and the code's second view moves statistics of batch normalization. The cross-entropy is the plain
-one, where the code offers a symmetric one as well. A person's label is never corrected. An image without candidates
+one, where the code offers a symmetric one as well. A human label is never corrected. An image without candidates
 is left out.
 """
 
@@ -43,7 +43,7 @@ class IRNet(Learner):
         contrast_weight: of the contrastive term.
         delay: epochs before prototypes and pseudo-labels are used.
         inertia: phi of PiCO at the start of the training.
-        final_inertia: phi at its end.
+        final_inertia: phi at the end.
         prototype_momentum: of the prototypes.
         temperature: of the contrastive similarities.
         embedding: dimension of z.

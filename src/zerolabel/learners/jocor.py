@@ -11,8 +11,8 @@ Two networks that differ are likely to agree on a right label only.
 The authors tune lambda by data, noise and network, from 0.5 to 0.95. The default is the smallest of these: at 0.9 the
 label has a tenth of the loss, and a short training of a convolutional network stays where it began.
 
-As in `coteaching`, the noise rate that the paper is told is estimated from what the annotators' agreement says unless
-it is given; the number of images kept is rounded up, one that a person labeled is always kept, beyond that share, and
+As in `coteaching`, the noise rate that the paper knows is estimated from what the annotators' agreement says unless
+it is given; the number of images kept is rounded up, one labeled by a human is always kept, beyond that share, and
 one without a vote is left out.
 
 Against the authors' code: documented difference, the number of images kept is rounded up, theirs down; hand-computed

@@ -8,7 +8,7 @@ texts, `text_classifier`, and what learns are 50 tokens beside the patches, the 
 ``zerolabel adapt --method lafter`` does so with 16 tokens. The authors report the best epoch on the test images; here
 it is the last. The paper's texts are descriptions by a language model; here they are the prompts of the annotation.
 
-A person's label takes the place of the model's, and an image on which nobody spoke is left out.
+A human label takes the place of the model's, and an image without a vote is left out.
 
 Against the authors' code: not compared; by the formula (loops in the tests).
 """
@@ -72,9 +72,9 @@ def text_classifier(
     iterations: int = 100,
     seed: int = 0,
 ) -> Float[Tensor, "C D"]:
-    """A linear classifier of image features that was trained on text features alone, with noise upon them.
+    """A linear classifier of image features that was trained on text features alone, with noise on them.
 
-    The paper draws the noise anew in each of 1,000 steps. Ours: up to `COPIES` noisy copies of each text, and L-BFGS
+    The paper draws the noise again in each of 1,000 steps. Ours: up to `COPIES` noisy copies of each text, and L-BFGS
     over all of them from the mean text of each class times the scale.
 
     Args:

@@ -8,7 +8,7 @@ ICML 2021 (arXiv 2106.05731), with the sigmoid loss.
 At first w is 1 / C for every class. Even a set of one also pushes the other classes away, and a set of all
 classes is sharpened. The paper's beta is 1 or 2, by data set.
 
-The loss is bounded: a class whose logit has sunk gets hardly any gradient and stays lost. The authors take small steps
+The loss is bounded: a class whose logit has sunk gets almost no gradient and stays lost. The authors take small steps
 (learning rate 0.05 at batches of 256, halved every 50 of 500 epochs); with batches of 32 that is 0.006.
 """
 

@@ -11,7 +11,7 @@ Against the authors' code (salesforce/MUST @ 1e0f84e): exact in both terms (gold
 the second term is KL(prior || mean p), which is theirs but for a constant; at 512 classes and more they take it of a
 moving mean of two batches; their momentum rises, by data set, and the teacher follows after the optimizer's step.
 
-Ours: the prior of the second term, which the paper has uniform, is an argument; a person's label takes the teacher's
+Ours: the prior of the second term, which the paper has uniform, is an argument; a human label takes the teacher's
 place; a network that does not know the classes yet learns the scores first.
 """
 
@@ -31,7 +31,7 @@ from zerolabel.options import Epochs, Prior, Share, Weight
 
 
 class MUST(Learner):
-    """Learn what a slow copy is sure of, and do not go to few classes.
+    """Learn what a slow copy is confident in, and do not go to few classes.
 
     Args:
         threshold: confidence of the teacher above which it is believed.
@@ -70,12 +70,12 @@ class MUST(Learner):
         yield Pass(self.training_step)
 
     def warm_up_step(self, batch: Batch) -> Losses:
-        """Cross-entropy with the scores, or with a person's label."""
+        """Cross-entropy with the scores, or with a human label."""
         target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch) -> Losses:
-        """Cross-entropy on the images that the teacher is sure of, fairness on all; the teacher then follows."""
+        """Cross-entropy on the images that the teacher is confident in, fairness on all; the teacher then follows."""
         weak, strong = batch.views
         with torch.no_grad():
             q = targets.told(self.teacher(weak).float().softmax(1), self.labels[batch.index])

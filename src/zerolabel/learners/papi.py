@@ -39,9 +39,9 @@ class PaPi(Learner):
         prototype_weight: final alpha.
         ramp: epochs over which alpha rises to it.
         inertia: phi at the start of the training.
-        final_inertia: phi at its end.
+        final_inertia: phi at the end.
         prototype_momentum: m_o at the start of the training.
-        final_prototype_momentum: m_o at its end.
+        final_prototype_momentum: m_o at the end.
         temperature: of the prototype similarities.
         mixup: parameter of the Beta distribution; 0 does not mix.
         embedding: dimension of z.

@@ -38,7 +38,7 @@ class PiCO(Learner):
         contrast_weight: of the contrastive term.
         delay: epochs before prototypes and pseudo-labels are used.
         inertia: phi at the start of the training.
-        final_inertia: phi at its end.
+        final_inertia: phi at the end.
         prototype_momentum: m.
         temperature: of the contrastive similarities.
         embedding: dimension of z.

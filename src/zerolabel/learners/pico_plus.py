@@ -11,7 +11,7 @@ then move by reliable images alone, and the pseudo-label y of any other image is
 eta, the share of sets that miss the truth, is estimated from the annotations unless it is given.
 
 The closest of all images are taken, by the similarities of the last epoch. Decided here: the own key is always a
-positive; a person's label is always reliable. In the warm-up, the code's five epochs, training is PiCO's. The code's
+positive; a human label is always reliable. In the warm-up, the code's five epochs, training is PiCO's. The code's
 second contrastive term over all images is left out. An image without candidates is left out.
 """
 
@@ -45,7 +45,7 @@ class PiCOPlus(Learner):
         contrast_weight: of the contrastive term.
         delay: epochs before prototypes and pseudo-labels are used.
         inertia: phi of PiCO at the start of the training.
-        final_inertia: phi at its end.
+        final_inertia: phi at the end.
         prototype_momentum: of the prototypes.
         temperature: of the contrastive similarities.
         embedding: dimension of z.
@@ -104,7 +104,7 @@ class PiCOPlus(Learner):
         yield Pass(step, (self.labeled,))
 
     def select(self) -> Bool[Tensor, " N"]:
-        """The share 1 - eta that is closest to its prototype, and what a person labeled."""
+        """The share 1 - eta that is closest to its prototype, and what a human labeled."""
         group = self.pseudo.clamp_max(0)
         count = group.new_tensor([int((1 - self.noise_rate) * int((group == 0).sum()))])
         return targets.smallest_per_class(-self.closeness, group, count) | (self.labels >= 0)

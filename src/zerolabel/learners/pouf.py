@@ -4,11 +4,11 @@ ICML 2023 (arXiv 2305.00350).
     L = mean_i sum_c softmax_c(z_ic) d_ic + sum_c prior_c sum_i softmax_i(z_ic) d_ic
         + weight (mean_i H(p_i) + KL(mean_i p_i || prior)),   d = 1 - cos,  z = scale cos,  p_i = softmax_c(z_ic)
 
-Images are moved to classes and classes to the images of the batch, each at the least cost; images become surer and do
-not all go to one class. The paper has a uniform prior, under which the divergence is the entropy of the mean, negative,
-and a constant.
+Images are moved to classes and classes to the images of the batch, each at the minimum cost; images become more
+confident and do not all go to one class. The paper has a uniform prior, under which the divergence is the entropy of
+the mean, negative, and a constant.
 
-Ours: the prior is an argument; cosines are the logits over the scale, so that any network can be trained; a person's
+Ours: the prior is an argument; cosines are the logits over the scale, so that any network can be trained; human
 labels add their cross-entropy; a network that does not know the classes yet learns the scores first.
 
 Against the authors' code: exact with ``prior=uniform``, but for their 1e-5 and 1e-6 in logarithms (golden/pouf).
@@ -34,7 +34,7 @@ class POUF(Learner):
         weight: of the entropies.
         scale: of the network's cosines; CLIP's 100.
         prior: of the classes: "uniform", "estimated" from the scores, or one weight per class.
-        human_weight: of the cross-entropy on images that a person labeled.
+        human_weight: of the cross-entropy on images labeled by humans.
         warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
     """
 
@@ -57,19 +57,19 @@ class POUF(Learner):
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over all images, with those that a person labeled beside them."""
+        """One pass over all images, with those labeled by a human beside them."""
         if epoch.number < self.warm_up:
             yield Pass(self.warm_up_step, (self.labeled,))
             return
         yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
 
     def warm_up_step(self, batch: Batch) -> Losses:
-        """Cross-entropy with the scores, or with a person's label."""
+        """Cross-entropy with the scores, or with a human label."""
         target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:
-        """Both ways of transport, both entropies, and the cross-entropy of a person's labels."""
+        """Both ways of transport, both entropies, and the cross-entropy of human labels."""
         logits = self.network(torch.cat([batch.views[0], human.views[0]]))
         n = len(batch.index)
         there, back = losses.transport(logits[:n], self.prior, self.scale)

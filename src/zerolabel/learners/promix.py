@@ -4,7 +4,7 @@ Utility. IJCAI 2023 (arXiv 2207.10276).
 Two networks learn side by side from the same batches. For each of them an image is reliable where the network, before
 the epoch, put it among the ceil(rho N / C) images of its class with the smallest cross-entropy; or where its
 probability of the given label y is above a threshold in this step; or, late in the training, where both networks are
-sure of one class, up to 0.9 of the batch. The target t is y, or in the last case the best class of
+confident in one class, up to 0.9 of the batch. The target t is y, or in the last case the best class of
 h(x_w) - alpha log pi. With the primary head h, the pseudo head g and the running class means pi of the reliable and pi'
 of the other images,
 
@@ -17,8 +17,9 @@ rho rises from 0.2 to 0.6 and w from 0 to 1 over a share r of the training, the 
 from 0 to 0.1 over twice that share and is zero from then on, as in the code. FMix weighs the targets by the share
 that was drawn. Each view, and each mixture of each head, has a forward pass of its own.
 
-Ours: g starts at zero; h alone is deployed; a person's label is always reliable; an image without a vote is reliable
-only where both networks are sure; before `warm_up` both learn the given labels, as in the code for symmetric noise.
+Ours: g starts at zero; h alone is deployed; a human label is always reliable; an image without a vote is reliable
+only where both networks are confident; before `warm_up` both learn the given labels, as in the code for symmetric
+noise.
 
 Against the authors' code (Justherozen/ProMix @ 40d8378): exact in selection, ramps, targets, losses, class means and
 weights of a step (golden file promix).
@@ -84,8 +85,8 @@ class ProMix(Learner):
         final_share: rho at last.
         ramp_share: r, share of the training over which rho and w rise; the code's 50 of 600 epochs.
         confidence: probability above which a label is believed, or a prediction sure.
-        late_share: share of the training after which images that both networks are sure of become reliable; the code's
-            last 250 of 600 epochs.
+        late_share: share of the training after which images that both networks are confident in become reliable; the
+            code's last 250 of 600 epochs.
         fill: largest share of a batch that is reliable after that.
         temperature: T of the sharpening.
         debias: alpha, strength of the margins; 0 has none.
@@ -222,7 +223,7 @@ class ProMix(Learner):
     def agreed(
         self, p: Float[Tensor, "B C"], other: Float[Tensor, "B C"], reliable: Bool[Tensor, " B"]
     ) -> Bool[Tensor, " B"]:
-        """Images on which both networks are sure of one class, the surest, until enough of the batch is reliable."""
+        """The most confident images on which both networks agree, until enough of the batch is reliable."""
         (sure, best), (other_sure, other_best) = p.max(1), other.max(1)
         both = (best == other_best) & (sure > self.confidence) & (other_sure > self.confidence) & ~reliable
         room = max(int(len(p) * self.fill) - int(reliable.sum()), 0)

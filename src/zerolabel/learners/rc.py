@@ -5,7 +5,7 @@ NeurIPS 2020 (arXiv 2007.08929), the risk-consistent method.
 
 It has PRODEN's loss; the two differ in when c is estimated. PRODEN takes what the step's own forward pass gives. RC
 evaluates the network again after its step; here that is done for all images at once, between two epochs, with the
-network in eval mode and settled statistics (ours: one look at all images an epoch costs less than a second forward
+network in eval mode and recomputed statistics (ours: one pass over all images an epoch costs less than a second forward
 pass in every step). In the first epoch c is uniform over the set.
 """
 
@@ -21,7 +21,7 @@ from zerolabel.networks import Network
 
 
 class RC(Learner):
-    """Weigh the candidates by the network's posterior, estimated anew for all images every epoch.
+    """Weigh the candidates by the network's posterior, estimated again for all images every epoch.
 
     Args:
         view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.

@@ -3,7 +3,7 @@ ICCV 2019 (arXiv 1908.06112).
 
     L = alpha CE(y, p(x)) + beta RCE(y, p(x)),   RCE = - sum_j p_j log max(y_j, A)
 
-The logarithm of a zero is cut off at A. Ours: a person's label has the plain cross-entropy, of weight 1; an image
+The logarithm of a zero is cut off at A. Ours: a human label has the plain cross-entropy, of weight 1; an image
 without a vote is left out.
 
 Against the authors' code: not compared; ours by the formula, with hand-computed cases (test_sce).

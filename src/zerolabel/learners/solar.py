@@ -12,7 +12,7 @@ share of the training; while a is 0 none is chosen. Each kind of view passes the
 Against the authors' code (commit 7311c87): rows, selection and losses are exact; norm(p Y) is of the last visit there,
 uniform over S at first, which is `rest="visit"` here, and of this very pass, without a gradient, by default. It differs
 also in the queue, which counts before it is full here, and holds a number of images instead of batches; and in that
-the code begins anew once r was estimated, where the weights stay here. A person's label is always chosen and is the P
+the code restarts once r was estimated, where the weights stay here. A human label is always chosen and is the P
 of its image. r starts from the class prior. An image without candidates is left out.
 """
 

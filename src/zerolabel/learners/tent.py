@@ -8,7 +8,7 @@ TENT is the first term alone, on scales and shifts of normalizations, image batc
 is trained by epochs. With the second, which under a uniform prior keeps the mean prediction from one class, it is
 information maximization in the form that takes a prior; the entropy of the mean is the other direction of it.
 
-Ours: a person's labels add their cross-entropy; a network that does not know the classes yet learns the scores first.
+Ours: human labels add their cross-entropy; a network that does not know the classes yet learns the scores first.
 
 Against the authors' code: not compared; by the formula (hand case in the tests).
 """
@@ -32,7 +32,7 @@ class Tent(Learner):
     Args:
         spread: weight of the second term; 0 is TENT.
         prior: of the classes: "uniform", "estimated" from the scores, or one weight per class.
-        human_weight: of the cross-entropy on images that a person labeled.
+        human_weight: of the cross-entropy on images labeled by humans.
         warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
     """
 
@@ -54,19 +54,19 @@ class Tent(Learner):
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over all images, with those that a person labeled beside them."""
+        """One pass over all images, with those labeled by a human beside them."""
         if epoch.number < self.warm_up:
             yield Pass(self.warm_up_step, (self.labeled,))
             return
         yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
 
     def warm_up_step(self, batch: Batch) -> Losses:
-        """Cross-entropy with the scores, or with a person's label."""
+        """Cross-entropy with the scores, or with a human label."""
         target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:
-        """Entropy, divergence of the mean prediction, and the cross-entropy of a person's labels."""
+        """Entropy, divergence of the mean prediction, and the cross-entropy of human labels."""
         logits = self.network(torch.cat([batch.views[0], human.views[0]]))
         n = len(batch.index)
         target = targets.one_hot(self.labels[human.index], logits.shape[1])

@@ -13,7 +13,7 @@ Where e is flat this is instance discrimination, where it is one-hot class discr
 linearly over a share of the training.
 
 Ours besides: until the warm-up is over labels stay as given and classify. An image without scores joins the contrast
-alone, as an instance; a person's label is a one-hot e for good. The queue remembers images, and the latest e counts.
+alone, as an instance; a human label is a one-hot e for good. The queue remembers images, and the latest e counts.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ from zerolabel.options import Count, Share, Temperature, Weight
 
 
 class TransductiveCLIP(Learner):
-    """Running labels, and contrast between classes as far as the labels are sure.
+    """Running labels, and contrast between classes as far as the labels are confident.
 
     Args:
         warm_up_share: share of the training in which the labels stay.

@@ -7,7 +7,7 @@ Labels. NeurIPS 2018 (arXiv 1805.07836), its truncated loss.
 As in the authors' code, which images lie above k is not asked at every step: from time to time all images are
 predicted, and those below k are left out until the next time; a constant has no gradient, so that leaving out is
 the truncation. What the code does besides, going back to the epoch of the best validation accuracy, is left out.
-Ours: how often it is renewed; an image that a person labeled is never left out and has the
+Ours: how often it is renewed; an image labeled by a human is never left out and has the
 plain cross-entropy; a class of which no image lies above k keeps its images, for it could not come back.
 
 Against the authors' code: documented difference, a mean over the images that are kept, theirs over the batch;

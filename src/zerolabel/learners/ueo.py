@@ -3,14 +3,15 @@ ICML 2024 (arXiv 2308.12919).
 
     L = sum_i w_i H(p_i) / sum_i w_i - gamma H( sum_i p_i / w_i / sum_i 1 / w_i )
 
-Sure images become surer; the mean prediction, in which unsure images count more, is spread out. The weights w_i are the
-largest softmax of the cosines without the model's scale, from the model as it was, and never change; the scores p of
-annotators with the scale s give them as max_j norm(p^(1/s)). Scores spread over neighbors would bring the weights of
-sure and unsure images together, so this learner never gets them; `zerolabel adapt` gives it the model's own answers to
-the mean text feature of the templates. The paper trains a context of 4 words and the image encoder's normalizations.
+Sure images become more confident; the mean prediction, in which uncertain images count more, is spread out. The
+weights w_i are the largest softmax of the cosines without the model's scale, from the model as it was, and never
+change; the scores p of annotators with the scale s give them as max_j norm(p^(1/s)). Scores spread over neighbors
+would bring the weights of sure and uncertain images together, so this learner never gets them; `zerolabel adapt` gives
+it the model's own answers to the mean text feature of the templates. The paper trains a context of 4 words and the
+image encoder's normalizations.
 
-Ours: images that a person labeled add their cross-entropy; a network that does not know the classes yet, unlike a
-prompted vision-language model, learns the scores in a warm-up first; an image on which nobody spoke is least sure.
+Ours: images labeled by humans add their cross-entropy; a network that does not know the classes yet, unlike a
+prompted vision-language model, learns the scores in a warm-up first; an image without a vote is least sure.
 
 Against the authors' code: exact but for the 1e-5 inside its logarithms (golden/ueo).
 """
@@ -29,13 +30,13 @@ from zerolabel.options import Epochs, Positive, Weight
 
 
 class UEO(Learner):
-    """Entropies that tell sure images from unsure ones, so that a pool may hold classes of no name.
+    """Entropies that tell sure images from uncertain ones, so that a pool may hold classes without a name.
 
     Args:
         gamma: weight of the second term.
         scale: of the annotating model's cosines, which the weights leave out; CLIP's 100.
         image_rate: learning rate of the image side over that of the text side.
-        human_weight: of the cross-entropy on images that a person labeled.
+        human_weight: of the cross-entropy on images labeled by humans.
         warm_up: epochs on the annotators' scores; none for a network that starts from zero-shot.
     """
 
@@ -66,19 +67,19 @@ class UEO(Learner):
         return [(1.0, rest), (self.image_rate, self.network.image_parameters())]
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
-        """One pass over all images, with those that a person labeled beside them."""
+        """One pass over all images, with those labeled by a human beside them."""
         if epoch.number < self.warm_up:
             yield Pass(self.warm_up_step, (self.labeled,))
             return
         yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
 
     def warm_up_step(self, batch: Batch) -> Losses:
-        """Cross-entropy with the scores, or with a person's label."""
+        """Cross-entropy with the scores, or with a human label."""
         target = targets.told(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:
-        """The weighted entropies, and the cross-entropy of a person's labels."""
+        """The weighted entropies, and the cross-entropy of human labels."""
         logits = self.network(torch.cat([batch.views[0], human.views[0]]))
         n, weight = len(batch.index), self.weight[batch.index]
         target = targets.one_hot(self.labels[human.index], logits.shape[1])

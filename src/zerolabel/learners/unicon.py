@@ -16,7 +16,7 @@ rises as in `dividemix`. While it labels, the own network is in training mode; e
 pass of its own, those of SimCLR too.
 
 As in the code, 0.7 lies above log 2, so that the second rule for d_cut never acts; the squared error is a mean over
-images and classes. Decided here: at least one image of each class is taken; a person's label is always in D_l with a
+images and classes. Decided here: at least one image of each class is taken; a human label is always in D_l with a
 one-hot target; the projector and its width.
 
 Against the authors' code (nazmul-karim170/UNICON-Noisy-Label @ 616dc49): exact in distance, selection, weight and

@@ -3,7 +3,7 @@
     L = CE(c, p(x_w)) on the K most probable images of those that the annotators predict as class c
 
 The paper averages pseudo-labels over several CLIP models, which several annotating models do here, and predictions
-over 16 seeds, which one run does not. A person's label overrules the annotators and is always among the images.
+over 16 seeds, which one run does not. A human label overrules the annotators and is always among the images.
 
 Against the authors' code: not compared; by the formula (hand case in the tests).
 """
@@ -22,7 +22,7 @@ from zerolabel.options import Count
 
 
 class UPL(Learner):
-    """Believe the annotators on the images of each predicted class that they are surest of.
+    """Believe the annotators on the images of each predicted class that they are most confident in.
 
     Args:
         k: images of each predicted class.

@@ -16,7 +16,7 @@ CRITERIA = {
     "approximated_accuracy": "Approximated accuracy",
     "covering_rate": "Covering rate",
     "cleaned_agreement": "Agrees with cleaned candidates",
-    "believed_accuracy": "Believed accuracy",
+    "believed_accuracy": "Estimated accuracy",
     "network_agreement": "Two networks agree",
     "average_confidence": "Mean confidence",
     "nuclear_norm": "Nuclear norm",
@@ -49,7 +49,7 @@ def build_comparison(
 
 def _note(judged: bool) -> str:
     text = (
-        f"Mean over seeds, ± standard deviation. Rows are in the order of choice without labels: by believed accuracy, "
+        f"Mean over seeds, ± standard deviation. Rows are in the order of choice without labels: estimated accuracy, "
         f"but {FAVORITE} comes first where no other is {100 * LEAD:.0f} points ahead of it, being most often best in "
         "this project's benchmarks. Criteria read no label; none of them is an accuracy."
     )

@@ -1,4 +1,4 @@
-"""Images with what was said about them."""
+"""Images with their votes and predictions."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ def build_inspection(inspection: Inspection) -> str:
         )
     made = [_result(inspection), _prompts(inspection), _classes(inspection)] if len(annotations) else []
     images, classes = plural(len(annotations), "image"), plural(len(annotations.classes), "class", "classes")
-    return page(f"{images}, {classes}: what was said of them", lead, made, brand="inspection", maker=__version__)
+    return page(f"{images}, {classes}: the votes on them", lead, made, brand="inspection", maker=__version__)
 
 
 def _result(inspection: Inspection) -> Section:
@@ -55,7 +55,7 @@ def _prompts(inspection: Inspection) -> Section:
     wide = len(inspection.annotators) > panels.FEW
     table = panels.prompts(inspection, inspection.accuracy)
     reading = "votes and confidence" if inspection.label_model == JOINT else f"the label model {inspection.label_model}"
-    note = f"Believed right: mean probability of what a prompt voted for, by {reading}; no label was read."
+    note = f"Estimated accuracy: mean probability of what a prompt voted for, by {reading}; no label was read."
     charts = [
         *panels.matrix(inspection.agreement, wide=wide),
         panels.votes(inspection, inspection.votes_per_class, wide=wide),

@@ -34,7 +34,7 @@ CELLS = 20_000
 ABOUT = (
     "No label was read. The better end of an interval takes the errors of the prompts as independent of each other; "
     f"the worse end takes their confidence and allows it to be {100 * TOO_SURE:.0f} points too high; both allow "
-    "for chance. A mistake that all prompts share and are sure of shows in no vote: only labels tell."
+    "for chance. A mistake that all prompts share and are confident in shows in no vote: only labels tell."
 )
 
 
@@ -106,7 +106,7 @@ def prompts(inspection: Inspection, accuracy: Sequence[float] | None) -> Html:
     several = len({annotator.model for annotator in annotators}) > 1
     head: list[object] = ["Prompt", "Id"]
     head += ["Annotator"] if several else []
-    head += [number("Votes"), "Agrees with the others", "Believed right"]
+    head += [number("Votes"), "Agrees with the others", "Estimated accuracy"]
     head += ["Accuracy"] if accuracy else []
     rows = []
     for i, annotator in enumerate(annotators):
@@ -185,7 +185,7 @@ def matrix(agreement: Float[Tensor, "B B"], *, wide: bool) -> list[Html]:
         rows=names,
         columns=names,
         corner="",
-        caption="Agreement between prompts, in per cent",
+        caption="Agreement between prompts, in percent",
         low=low - 0.1,
         high=1.0,
         diagonal=True,

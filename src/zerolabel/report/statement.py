@@ -72,7 +72,7 @@ def student(run: Run) -> str | None:
     if config.get("student") is None or config.get("size") is None:
         return config.get("student")
     reads = "frozen features" if config["student"] in HEADS else f"{config['size']} pixels"
-    way = ", by way of frozen features" if config.get("via") else ""
+    way = ", through frozen features" if config.get("via") else ""
     return f"{config['student']} on {reads}{way}"
 
 

@@ -30,7 +30,7 @@ class DataConfig:
         images: folder or list of the unlabeled images.
         classes: class names.
         aliases: other names of each class.
-        truth: true labels for evaluation alone.
+        truth: true labels for evaluation only.
         test_images: images held out of training.
         few_shot: human labels, for training.
         open_set: True if images may be of no class, so that the student learns a class "unknown" beside the others.

@@ -42,7 +42,7 @@ class Folder:
 
     @classmethod
     def open(cls, path: Path, config: Config, *, resume: bool, overwrite: bool) -> "Folder":
-        """Make the folder, or go on in it.
+        """Make the folder, or continue in it.
 
         Raises:
             InputError: it holds another run, or files that are no run, or cannot be made.
@@ -58,10 +58,10 @@ class Folder:
 
     @contextmanager
     def begun(self, config: Config, *, resume: bool, overwrite: bool) -> Iterator["Folder"]:
-        """Make the folder, or go on in it, and hold it: no other command may write to it meanwhile.
+        """Make the folder, or continue in it, and hold it: no other command may write to it meanwhile.
 
         Raises:
-            InputError: as `open`; or another command is at work in it.
+            InputError: as `open`; or another command is running in it.
         """
         self.look(config, resume=resume, overwrite=overwrite)
         self.make()
@@ -82,7 +82,7 @@ class Folder:
             ) from None
 
     def look(self, config: Config, *, resume: bool, overwrite: bool) -> bool:
-        """See that a run may begin, or go on, in the folder; writes nothing.
+        """See that a run may begin, or continue, in the folder; writes nothing.
 
         Returns:
             Whether what is there gives way.

@@ -24,7 +24,7 @@ from zerolabel.runs.folder import INPUTS, Folder
 def inputs(config: Config, known: Mapping[str, str] | None = None) -> Digest:
     """Hashes of everything outside its folder that a run learns from.
 
-    Held-out images and true labels are not among it: what is made of them is made again whenever a run goes on.
+    Held-out images and true labels are not among it: what is made of them is made again whenever a run continues.
 
     Args:
         config: of the run.
@@ -58,7 +58,7 @@ def training_data(config: Config, annotations: Annotations, encoder: str) -> Dig
 
     Args:
         config: of the run.
-        annotations: of its images, as annotators and a person gave them.
+        annotations: of its images, as annotators and humans gave them.
         encoder: revision of the model whose features are read; empty where none is.
     """
     options = {name: value for name, value in asdict(config.training).items() if name != "settings"}

@@ -39,7 +39,7 @@ def begun(context: Context, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """Hold the run's folder: all that can refuse a run does so before anything in it is replaced.
 
     Raises:
-        InputError: the folder holds another run, or one of other data, or another command is at work in it; or a model
+        InputError: the folder holds another run, or one of other data, or another command is running in it; or a model
             cannot be loaded.
     """
     gives_way = context.folder.look(context.config, resume=resume, overwrite=overwrite)

@@ -175,5 +175,5 @@ def for_head(preset: Preset, n_images: int, n_classes: int, epochs: int | None =
 
 
 def features_settings(settings: dict[str, Any]) -> Settings:
-    """Settings of the first step of the road through frozen features, where an epoch costs next to nothing."""
+    """Settings of the first step of the path through frozen features, where an epoch costs next to nothing."""
     return Settings(**settings)

@@ -35,14 +35,14 @@ class Request:
         flip: whether an image and its mirror image mean the same.
         strong: which strong view learners get, see `views.Pixels`.
         device: "auto", "cpu", "cuda" or "mps".
-        truth: true labels, for evaluation alone.
+        truth: true labels, for evaluation only.
         test_images: images held out of training.
         few_shot: labels given by a person, for training.
         annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
         allow_changed: True to leave out images whose content is not the one that was annotated.
         append: annotations, or a run, that further annotators and images are added to.
         preset: gives what is not said: "auto", "small", "paper", or a `presets.Preset`.
-        chat: how a model that answers in words is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
+        chat: how a chat model is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
             ``questions``, which are to it what templates are to others.
         command: the command line.
     """

@@ -18,7 +18,7 @@ from zerolabel.files.plain_json import dumps
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that goes on after an epoch: weights, per-image memory and the optimizer's running averages.
+    """All that continues after an epoch: weights, per-image memory and the optimizer's running averages.
 
     Attributes:
         tensors: the learner's state under ``learner.``, the optimizer's under ``optimizer.<parameter>.``.

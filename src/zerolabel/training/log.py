@@ -22,7 +22,7 @@ class LogFile:
         except FileNotFoundError:
             return
         except ValueError:
-            raise InputError(f"{path} is damaged; remove it, and --resume goes on without its lines.") from None
+            raise InputError(f"{path} is damaged; remove it, and --resume continues without its lines.") from None
 
     def before(self, epoch: int) -> list[dict[str, Any]]:
         """The lines of the stage's epochs before one."""

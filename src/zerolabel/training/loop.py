@@ -80,8 +80,8 @@ def train(
         learner: is moved to the device.
         source: its row i is image i of the learner's annotations.
         settings: how.
-        checkpoint: file that is written after every epoch, once its log was taken; where it is there already,
-            training goes on after its epoch. A kill in between repeats the epoch, log and all.
+        checkpoint: file that is written after every epoch, once its log was taken; where it exists,
+            training continues after its epoch. A kill in between repeats the epoch, log and all.
         made_of: hashes of the data; a checkpoint of other data is not taken up, and a warning says so. None trusts it.
 
     Raises:
@@ -138,7 +138,7 @@ def taken_up(
     optimizer: torch.optim.Optimizer,
     settings: dict[str, Any],
 ) -> int:
-    """The epoch to go on with after a checkpoint: the first where its data has changed since."""
+    """The epoch to continue with after a checkpoint: the first where its data has changed since."""
     stale = found.stale(made_of)
     if not stale:
         return found.restore(learner, optimizer, settings) + 1

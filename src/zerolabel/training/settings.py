@@ -36,7 +36,7 @@ class Settings:
         lr: learning rate at the start.
         final_lr: share of it at the end of the cosine.
         period: epochs of the cosine; none means all. Co-Reg's code uses 800 whatever the number of epochs.
-        cycles: equal parts of the training, in each of which the learning rate starts anew; GRIP's has one a round.
+        cycles: equal parts of the training, in each of which the learning rate restarts; GRIP's has one a round.
         lr_warm_up: epochs over which the learning rate rises from 0 before the cosine, in every cycle.
         lr_per_step: whether the learning rate falls with every step, not with every epoch.
         momentum: of SGD.
@@ -76,7 +76,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Options:
-    """What was set, told apart.
+    """What was set, separated.
 
     Attributes:
         learner: hyper-parameters of the learner.

@@ -1,4 +1,4 @@
-"""Annotators with two encoders: CLIP, SigLIP and their kin, through open_clip."""
+"""Annotators with two encoders: CLIP, SigLIP and similar models, through open_clip."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -66,12 +66,12 @@ def learn(
     scale: float,
     **options: Any,
 ) -> FeatureHead:
-    """A head over features, learned on the images that a person labeled.
+    """A head over features, learned on the images labeled by humans.
 
     Args:
         name: of the method, see `FEW_SHOT`.
         features: of length 1.
-        labels: class ids, -1 where a person gave none.
+        labels: class ids, -1 where humans gave none.
         texts: text features of length 1. E must be D.
         scale: the factor of the cosine in the model's softmax.
         options: of the method, see `defaults`.

@@ -1,4 +1,4 @@
-"""Solvers that look at all images at once and train nothing: features in, a posterior of the classes out."""
+"""Solvers that pass over all images at once and train nothing: features in, a posterior of the classes out."""
 
 from collections.abc import Callable
 from typing import Any

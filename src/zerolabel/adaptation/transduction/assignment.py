@@ -1,4 +1,4 @@
-"""The step that Gaussian and von Mises-Fisher mixtures share: posteriors from evidence, text and like images."""
+"""The step that Gaussian and von Mises-Fisher mixtures share: posteriors from evidence, text and similar images."""
 
 import scipy.sparse as sparse
 import torch

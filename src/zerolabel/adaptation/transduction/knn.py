@@ -24,7 +24,7 @@ def knn(
     temperature: Temperature = TEMPERATURE,
     steps: Rounds = STEPS,
 ) -> Float[Tensor, "N C"]:
-    """Zero-shot posteriors that spread over the graph of like images.
+    """Zero-shot posteriors that spread over the graph of similar images.
 
     Args:
         features: image features of length 1.

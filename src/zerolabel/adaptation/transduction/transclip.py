@@ -7,7 +7,7 @@
 
 y is the zero-shot posterior, W the cosine with the m nearest other images. mu starts as the mean of each class's most
 confident images, Sigma as 1 / D. tau is in the authors' code, not in the paper. The class shares pi are ours: the
-paper's are uniform, and "estimated" sets them anew in each round to the mean of z.
+paper's are uniform, and "estimated" sets them again in each round to the mean of z.
 
 Against the authors' code: exact (golden/transclip).
 """

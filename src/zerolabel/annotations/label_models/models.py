@@ -30,7 +30,7 @@ def posterior(annotations: Annotations, model: str = DEFAULT) -> Float[Tensor, "
         model: a key of `MODELS`.
 
     Returns:
-        A row per image: zero where nobody voted, one-hot where a person gave the label.
+        A row per image: zero where nobody voted, one-hot where humans gave the label.
 
     Raises:
         InputError: there is no such model, or crowd-kit is needed and not installed.

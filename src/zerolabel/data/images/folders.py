@@ -25,7 +25,7 @@ def walk(folder: str) -> Inside:
     """Search a folder at every depth; what begins with a dot is left out.
 
     Links to folders are followed where they lead out of the folder, each target once, so that loops end. A folder
-    that may not be read is told by a warning.
+    that may not be read raises a warning.
 
     Raises:
         InputError: the folder itself cannot be read.
@@ -42,7 +42,7 @@ def walk(folder: str) -> Inside:
 
 
 def images(folder: str, inside: Inside) -> Found:
-    """Those images; tars beside them are told by a warning."""
+    """Those images; tars beside them raise a warning."""
     if inside.tars:
         warnings.warn(
             f"{folder} holds images and {len(inside.tars)} tars, which are left out; give the tars by themselves.",

@@ -85,7 +85,7 @@ def _packaged() -> Any:
 
 
 def _loaded(name: str, split: str, load: Any) -> Found:
-    """Rows by way of the package ``datasets``."""
+    """Rows through the package ``datasets``."""
     package = _packaged()
     try:
         loaded = load(name, **({"split": split} if split else {}))

@@ -51,7 +51,7 @@ class ImageSet:
 
     @classmethod
     def from_arrays(cls, pixels: np.ndarray, names: Sequence[str] | None = None) -> "ImageSet":
-        """Images that lie in memory, or in a mapped file.
+        """Images that are in memory, or in a mapped file.
 
         Args:
             pixels: uint8 of N x height x width (gray), or with 1, 3 (RGB) or 4 (RGB and opacity) channels last.
@@ -73,11 +73,11 @@ class ImageSet:
         """Where a file lies on this machine.
 
         Raises:
-            InputError: the image is no file of its own, or lies elsewhere.
+            InputError: the image is not a file of its own, or lies elsewhere.
         """
         name = self.file_names[index]
         if isinstance(self.root, str) or is_url(name) or not isinstance(self._store, Files):
-            raise InputError(f"the image {self.place(index)} is no file of this machine; read it by its index.")
+            raise InputError(f"the image {self.place(index)} is not a file of this machine; read it by its index.")
         return Path(on_disk(joined(self._store.base, name)))
 
     def place(self, index: int) -> str:

@@ -41,7 +41,8 @@ def pixels(images: ImageSet, size: int, store: str | os.PathLike[str]) -> UInt8[
     """All images as squares of one size, decoded once and kept in a file.
 
     The file is mapped, not read: memory stays bounded however many images there are. Beside it lies the content hash
-    of each finished row, so that an interrupted call goes on where it stopped and an image that changed is done again.
+    of each finished row, so that an interrupted call continues where it stopped and an image that changed is done
+    again.
 
     Args:
         images: N readable images.

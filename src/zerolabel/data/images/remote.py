@@ -25,7 +25,7 @@ def allowed(name: str, base: str) -> str:
 
     Args:
         name: of an image in the list.
-        base: the URL of the folder that the list lies in.
+        base: the URL of the folder that the list is in.
 
     Raises:
         Unreadable: it is a file of this machine, another protocol, several chained ones, or, unless `ALLOW` says so, a

@@ -29,7 +29,7 @@ class Members:
 
     Attributes:
         tars: paths or URLs.
-        shard: which tar each image lies in.
+        shard: which tar each image is in.
         spans: where its bytes begin, and how many there are.
         refused: the reason, for images that must not or cannot be read.
     """

@@ -87,7 +87,7 @@ def near_by_letters(names: Sequence[str]) -> tuple[Pair, ...]:
 
 
 def near_by_text(texts: Float[Tensor, "C D"], scale: float) -> tuple[Pair, ...]:
-    """Pairs of classes whose prompts a model can hardly tell apart, the nearest first.
+    """Pairs of classes whose prompts a model can hardly distinguish, the nearest first.
 
     A prompt is read as if it were an image, p = softmax_d(scale cos(t_c, t_d)); the nearness of two classes is the
     larger of p(d | c) and p(c | d), doubled, so that two equal prompts have nearness 1.
@@ -113,7 +113,7 @@ def words(name: str) -> str:
 
 
 def unclear(name: str) -> str:
-    """What a reader who knows only the name may take it for; empty where nothing speaks against it."""
+    """What a reader who knows only the name may take it for; empty where nothing contradicts it."""
     if (meaning := OTHER_MEANINGS.get(words(name))) is not None:
         return f"may be {meaning}"
     if re.fullmatch(r"(class|label|category|id)[ _-]*\d+|n\d{8}", name, re.IGNORECASE):

@@ -108,14 +108,14 @@ def about_prompts(annotations: Annotations, quality: Sequence[float]) -> Iterato
         yield Finding(
             "prompts",
             f"{len(repeated)} of {len(names)} prompts never disagree with another one: {told}.",
-            "They may go: they cost time and tell nothing.",
+            "They are redundant; remove them to save time.",
         )
     middle = float(torch.tensor(quality).nanmedian()) if len(names) > 2 else 0.0
     for name, share in zip(names, quality, strict=True):
         if share < middle - OUTLIER:
             yield Finding(
                 "prompts",
-                f"{name} is estimated to be right on {_percent(share)} of the images, the one in the middle on "
+                f"{name} has an estimated accuracy of {_percent(share)}, the median annotator one of "
                 f"{_percent(middle)}.",
                 "Remove it, unless you know that it sees what the others do not.",
             )

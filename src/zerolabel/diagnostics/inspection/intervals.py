@@ -1,11 +1,11 @@
 """Coverage and noise with intervals that say what is not known.
 
-No agreement and no confidence can show a mistake that all prompts share and are sure of. So the interval spans what
-follows from several assumptions, and adds the chance of the sample:
+No agreement and no confidence can show a mistake that all prompts share and are confident in. So the interval spans
+what follows from several assumptions, and adds the chance of the sample:
 
 - its better end takes the annotators' errors as independent (Dawid-Skene with one accuracy each);
-- its worse end takes the mean confidence, or the joint estimate where that is worse, and allows the model to be surer
-  than it is right by `TOO_SURE`;
+- its worse end takes the mean confidence, or the joint estimate where that is worse, and allows the model to be more
+  confident than it is right by `TOO_SURE`;
 - both ends are 95 % percentiles of a bootstrap over images, in which an image errs with its estimated probability.
 
 Where one annotator votes and gives no confidence, the interval is everything. Labels given by a person count as in

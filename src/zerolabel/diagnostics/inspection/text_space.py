@@ -1,4 +1,4 @@
-"""What an inspection reads: annotations, the truth beside them, and the text encoder where it is at hand."""
+"""What an inspection reads: annotations, the truth beside them, and the text encoder where it is available."""
 
 import torch
 

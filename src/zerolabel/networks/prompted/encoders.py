@@ -124,7 +124,7 @@ class Encoders(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> dict[str, Any]:
-        """Make plain weights of what was learned by way of others, when nothing is learned any more.
+        """Make plain weights of what was learned through others, when nothing is learned any more.
 
         Returns:
             What the image encoder has beside its architecture: the number of ``tokens``, whether they are ``deep``,

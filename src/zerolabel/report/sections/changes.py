@@ -19,8 +19,8 @@ def _gains(run: Run) -> list[Html]:
         paragraph(
             "Estimated without a label, from the probabilities of both, accuracy changes by "
             f"{signed(100 * poorer, 1)} points for the half of the classes that zero-shot seems to know worst and by "
-            f"{signed(100 * richer, 1)} for the half that it seems to know best. A mistake that both are sure of does "
-            "not show in this."
+            f"{signed(100 * richer, 1)} for the half that it seems to know best. A mistake that both are confident in "
+            "does not show in this."
         )
     ]
 

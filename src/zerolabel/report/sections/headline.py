@@ -11,7 +11,7 @@ def section(run: Run) -> Section:
     """Measured accuracy where truth was given; otherwise what can be known without."""
     if not run.finished:
         text = (
-            "This run has not finished. The page shows what is there; the same command with --resume goes on from it."
+            "This run has not finished. The page shows what is there; the same command with --resume continues from it."
         )
         return Section("result", "Result", paragraph(text, "warning bad"))
     body = _with_truth(run) if run.has_truth else _without_truth(run)
@@ -27,7 +27,7 @@ def _with_truth(run: Run) -> Html:
         if zero_shot < 1:
             ratio = (1 - student) / (1 - zero_shot)
             tone = "good" if ratio < 1 else "bad"
-            facts.append((tone, percent(ratio, 0), "Errors left", "student's errors as a share of zero-shot's"))
+            facts.append((tone, percent(ratio, 0), "Error ratio", "student's errors as a share of zero-shot's"))
     facts += _costs(run)
     return join([paragraph(_verdict(run, student, zero_shot, n), "lead"), tiles(facts)])
 

@@ -18,7 +18,7 @@ from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
 
 def resolve_annotation(request: Request) -> tuple[Classes, AnnotationConfig]:
-    """The classes, and how they are annotated: from the options, or from annotations that are there already.
+    """The classes, and how they are annotated: from the options, or from annotations that exist.
 
     Raises:
         InputError: an option is wrong.
@@ -53,7 +53,7 @@ def new_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, A
 
 
 def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, AnnotationConfig]:
-    """The same of annotations that are there already.
+    """The same of annotations that exist.
 
     Args:
         request: names the file.
@@ -111,7 +111,7 @@ def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
     chats = [model for model in models if is_chat(model)]
     if not chats:
         if how:
-            raise InputError("--endpoint and its kin are for a model that answers in words; add --vlm chat:MODEL.")
+            raise InputError("--endpoint and similar options are for a model that answers in chat; add --vlm chat:MODEL.")
         return {}
     if "endpoint" not in how:
         raise InputError(f"--vlm {chats[0]} needs --endpoint, the URL of its server, such as http://localhost:8000/v1.")

@@ -14,4 +14,4 @@ def one_of(option: str, value: str | None, known: Sequence[str | None]) -> str |
     if value in known:
         return value
     words = [word for word in known if word is not None]
-    raise InputError(f"{option} {value}: there is no such choice{nearest(str(value), words)}")
+    raise InputError(f"{option} {value}: invalid value{nearest(str(value), words)}")

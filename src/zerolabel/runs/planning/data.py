@@ -47,7 +47,7 @@ def check_labels(names: Classes, request: Request) -> None:
 
 
 def check_open_set(names: Classes, annotation: AnnotationConfig) -> None:
-    """See that images of no class can be told apart, and that no class is called like them.
+    """See that out-of-distribution images can be separated, and that no class is called like them.
 
     Raises:
         InputError: no model gives features, or a name or an alias means the same as `open_set.NAME`.
@@ -57,4 +57,4 @@ def check_open_set(names: Classes, annotation: AnnotationConfig) -> None:
     every = (*names.names, *(alias for aliases in names.aliases for alias in aliases))
     taken = [name for name in every if plain(name) == plain(open_set.NAME)]
     if taken:
-        raise InputError(f"with --open-set the name '{taken[0]}' is for images of no class; rename that class.")
+        raise InputError(f"with --open-set the name '{taken[0]}' is for out-of-distribution images; rename that class.")

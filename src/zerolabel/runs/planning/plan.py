@@ -50,7 +50,7 @@ def plan(request: Request) -> Config:
 def with_preset(request: Request, preset: Preset) -> Request:
     """The request with a preset's choices where it says nothing.
 
-    Annotations that are there already have models, prompts and a rule of their own, which no preset changes.
+    Annotations that exist have models, prompts and a rule of their own, which no preset changes.
     """
     own = ("vlm", "templates", "candidates") if request.annotations or request.append else ()
     said = {name for name in preset.choices if getattr(request, name) is not None}

@@ -84,7 +84,7 @@ def _append(context: Context, done: Annotated) -> Annotated:
 
 
 def _given(context: Context, images: ImageSet, annotations: Annotations) -> Annotated:
-    """Annotations that were there already, with features only where the student reads them."""
+    """Annotations that existed, with features only where the student reads them."""
     annotation = context.config.annotation
     missing = set(annotations.file_names) - set(images.file_names)
     if missing:
@@ -127,7 +127,7 @@ def _annotate(context: Context, stage: str, images: ImageSet, out: Path | None) 
     names = context.config.annotation.names
     parts: dict[str, Annotated] = {}
     with timed(context.folder, stage) as facts:
-        for name in sorted(names, key=is_chat):  # those that answer in words may be asked about the others' best
+        for name in sorted(names, key=is_chat):  # those that answer in chat may be asked about the others' best
             title = stage if len(names) == 1 else f"{stage}, {name}"
             place = out if out is None or len(names) == 1 else context.folder / "cache" / "votes" / str(len(parts))
             if is_chat(name):
@@ -143,7 +143,7 @@ def _annotate(context: Context, stage: str, images: ImageSet, out: Path | None) 
 def _ask_chat_model(
     context: Context, title: str, name: str, images: ImageSet, out: Path | None, others: Mapping[str, Annotated]
 ) -> Annotated:
-    """What a model says that answers in words; of many classes, it is asked about the best of the others."""
+    """What a model says that answers in chat; of many classes, it is asked about the best of the others."""
     from zerolabel.annotate.chat import annotate_in_words
 
     annotation = context.config.annotation
@@ -163,7 +163,7 @@ def _ask_chat_model(
 
 
 def preview(context: Context) -> dict[str, Preview]:
-    """What the models that answer in words would take; asks nothing."""
+    """What the models that answer in chat would take; asks nothing."""
     from zerolabel.annotate.chat import preview
 
     annotation, images = context.config.annotation, ImageSet.open(context.config.data.images)
@@ -243,7 +243,7 @@ def without(
 
 
 def shortlists(others: Sequence[Annotations]) -> dict[str, tuple[int, ...]] | None:
-    """Class ids of the best scores of each image, by its content; None where no one else annotated."""
+    """Class ids of the best scores of each image, by its content; None where no other model annotated."""
     if not others:
         return None
     found: dict[str, tuple[int, ...]] = {}

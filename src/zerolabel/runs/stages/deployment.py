@@ -36,7 +36,7 @@ def choose_deployed(
         return classifier
     name, better = best_model(context, annotated.annotations)
     if name is None:
-        metrics["fallback_reason"] = f"{bad[0]} There is no model at hand that knows all classes to fall back on."
+        metrics["fallback_reason"] = f"{bad[0]} There is no model available that knows all classes to fall back on."
         return classifier
     fallback = as_classifier(context, name, annotated)
     classifier.save(context.folder / "student")

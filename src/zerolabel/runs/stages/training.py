@@ -113,7 +113,7 @@ def start_texts(context: Context) -> Float[Tensor, "A C D"] | None:
 def on_pixels(
     context: Context, annotated: Annotated, annotations: Annotations, made_of: Digest | None = None
 ) -> Trained:
-    """A network on small images; by way of features it learns the cleaned labels, else it runs the learner."""
+    """A network on small images; through features it learns the cleaned labels, else it runs the learner."""
     training = context.config.training
     settings = Settings(**training.settings)
     store = context.folder / "cache" / f"pixels-{training.size}.npy"
@@ -181,7 +181,7 @@ def cleaned(annotations: Annotations, teacher: Trained) -> Annotations:
 def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], how: str) -> Annotations:
     """The annotations with other scores: the candidate rule is applied again, to them and to the votes.
 
-    Where no annotator spoke, no vote says anything, and the best class of the new scores is the candidate. Candidates
+    Where every annotator abstained, no vote carries information, and the best class of the new scores is the candidate. Candidates
     that no rule made stay as they are.
 
     Args:

@@ -1,4 +1,4 @@
-"""Annotators that answer in words: any server that speaks OpenAI's chat completions, such as vLLM, Ollama or llama.cpp.
+"""Chat models as annotators: any server that speaks OpenAI's chat completions, such as vLLM, Ollama or llama.cpp.
 
 The journal version of Co-Reg (arXiv 2506.03229) names LLaVA and GPT-4V as annotators; its recipe was not available, so
 the one here is this project's: one prompt is one annotator, its answer is constrained to the class names and "none",

@@ -1,4 +1,4 @@
-"""What an answer in words means: class ids, or the reason why it is an abstention. Nothing is guessed."""
+"""What an answer of a chat model means: class ids, or the reason why it is an abstention. Nothing is guessed."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

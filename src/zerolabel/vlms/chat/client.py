@@ -194,12 +194,12 @@ class Client:
             where = without(where or "nowhere", self._hidden)
             return f"{endpoint} sends on to {where} (HTTP {status}); give --endpoint that address."
         if status == 402 or (status == 429 and "insufficient_quota" in answer.text):
-            return f"{endpoint} wants to be paid first (HTTP {status}); the answers are kept: go on with --resume."
+            return f"{endpoint} wants to be paid first (HTTP {status}); the answers are kept: continue with --resume."
         if status == 401 or (status == 403 and not self.answered):
             return f"{endpoint} refuses the key in ${self.chat.key_variable} (HTTP {status}); set another."
         if status == 404 and not self.answered:
             return (
-                f"{endpoint} has no model {self.chat.model!r}, or is no endpoint (HTTP 404); mend --vlm or --endpoint."
+                f"{endpoint} has no model {self.chat.model!r}, or is no endpoint (HTTP 404); fix --vlm or --endpoint."
             )
         return None
 
@@ -217,7 +217,7 @@ class Client:
             self.http.get(self.chat.url("models"), timeout=10)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL):
             where = self.chat.shown
-            raise InputError(f"nothing answers at --endpoint {where}; start the server, or mend the URL.") from None
+            raise InputError(f"nothing answers at --endpoint {where}; start the server, or fix the URL.") from None
         except httpx.HTTPError:
             return  # it listens; how it answers is seen from the questions
 
