@@ -187,5 +187,5 @@ def one_of(option: str, value: str, known: Sequence[str]) -> str:
         InputError: it is not.
     """
     if value not in known:
-        raise InputError(f"{option} {value}: there is no such choice{nearest(value, known)}")
+        raise InputError(f"{option} {value}: invalid value{nearest(value, known)}")
     return value

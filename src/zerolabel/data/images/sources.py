@@ -61,7 +61,7 @@ def find(source: str) -> Found:
         if is_image_content(content(source)):
             return lists.single(source)
     kinds = ", ".join((*lists.SUFFIXES, ".tar"))
-    raise InputError(f"{source} is no image, no folder and no list of images ({kinds}); give one of these.")
+    raise InputError(f"{source} is neither an image, a folder nor a list of images ({kinds}); give one of these.")
 
 
 def expand(pattern: str) -> list[str]:
