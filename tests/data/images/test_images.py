@@ -79,11 +79,11 @@ def test_bad_sources_are_one_sentence(folder, tmp_path):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     (tmp_path / "latin.txt").write_bytes(b"\xff\xfe\xe9\n")
     for source, message in {
-        "nowhere": "no folder or list of images .*nowhere",
+        "nowhere": "folder or list of images .*nowhere",
         "empty": "no image in the folder .*empty",
         "empty/x.txt": "names no image",
         "gone.txt": "no file that .*gone.txt lists exists, such as nowhere.png",
-        "images/a.jpg": "is no image, no folder and no list",
+        "images/a.jpg": "is neither an image, a folder nor a list",
         "broken.parquet": "broken.parquet cannot be read",
         "latin.txt": "latin.txt cannot be read",
     }.items():
