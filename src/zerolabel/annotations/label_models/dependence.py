@@ -1,7 +1,7 @@
 """How much annotators err together.
 
 w = 1 - 1 / (1 + (A - 1) rho), with rho the mean correlation, over images, of two annotators' probabilities of being
-right: the share of their number that shared errors make void (the design effect of Kish, Survey Sampling, 1965).
+right: the share of their number that shared errors make void (the design effect of Kish, 1965).
 """
 
 import torch

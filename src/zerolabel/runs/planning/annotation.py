@@ -111,7 +111,7 @@ def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
     chats = [model for model in models if is_chat(model)]
     if not chats:
         if how:
-            raise InputError("--endpoint and similar options are for a model that answers in chat; add --vlm chat:MODEL.")
+            raise InputError("--endpoint and similar options are for a chat model; add --vlm chat:MODEL.")
         return {}
     if "endpoint" not in how:
         raise InputError(f"--vlm {chats[0]} needs --endpoint, the URL of its server, such as http://localhost:8000/v1.")

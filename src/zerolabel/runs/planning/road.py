@@ -36,7 +36,7 @@ class Road:
 def resolve_road(
     request: Request, images: ImageSet, n_classes: int, encoder: str | None, sizes: Sequence[int] | None
 ) -> Road:
-    """The road that was asked for, else the default by the number and the size of the images.
+    """The path that was asked for, else the default by the number and the size of the images.
 
     Args:
         request: what was asked.

@@ -127,7 +127,7 @@ def _annotate(context: Context, stage: str, images: ImageSet, out: Path | None) 
     names = context.config.annotation.names
     parts: dict[str, Annotated] = {}
     with timed(context.folder, stage) as facts:
-        for name in sorted(names, key=is_chat):  # those that answer in chat may be asked about the others' best
+        for name in sorted(names, key=is_chat):  # chat models may be asked about the others' best
             title = stage if len(names) == 1 else f"{stage}, {name}"
             place = out if out is None or len(names) == 1 else context.folder / "cache" / "votes" / str(len(parts))
             if is_chat(name):
@@ -163,7 +163,7 @@ def _ask_chat_model(
 
 
 def preview(context: Context) -> dict[str, Preview]:
-    """What the models that answer in chat would take; asks nothing."""
+    """What the chat models would take; asks nothing."""
     from zerolabel.annotate.chat import preview
 
     annotation, images = context.config.annotation, ImageSet.open(context.config.data.images)
