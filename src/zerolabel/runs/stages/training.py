@@ -181,7 +181,8 @@ def cleaned(annotations: Annotations, teacher: Trained) -> Annotations:
 def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], how: str) -> Annotations:
     """The annotations with other scores: the candidate rule is applied again, to them and to the votes.
 
-    Where every annotator abstained, the best class of the new scores is the candidate. Candidates that no rule made stay as they are.
+    Where every annotator abstained, the best class of the new scores is the candidate. Candidates that no
+    rule made stay as they are.
 
     Args:
         annotations: with the rule as text.
