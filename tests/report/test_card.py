@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from zerolabel.report import model_card
+from zerolabel.report import build, model_card
 
 
 def header(card: str) -> dict[str, object]:
@@ -29,6 +29,30 @@ def test_without_truth_it_holds_no_accuracy(run_without_truth: Path) -> None:
     assert "model-index" not in header(card)
     assert "accuracy" not in card.lower() and "calibration error" not in card
     assert "is not known" in card
+
+
+REVIEW = {
+    "accuracy": 0.86, "low": 0.741, "high": 0.935, "level": 0.95, "n_answers": 50, "n_right": 43, "n_unsure": 2,
+    "n_none": 1, "n_images": 500, "images": "held-out images", "design": "stratified random sample, exact interval",
+    "reviewers": ["anna", "ben"],
+}  # fmt: skip
+
+
+def test_after_a_review_report_and_card_say_what_it_measured_and_how(run_without_truth: Path) -> None:
+    path = run_without_truth / "metrics.json"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "review": REVIEW}))
+    card, page = model_card(run_without_truth), build(run_without_truth)
+    path.write_text(before)
+    for text in (card, page):
+        assert "95 % interval: 74.1 to 93.5 %" in text and "86.0 %" in text
+        assert "50 images of 500 held-out images were checked by anna, ben" in text
+        assert "stratified random sample" in text and "2 were left uncertain" in text and "1 show none" in text
+        assert "Nobody compared" not in text and "nobody can say" not in text
+    assert header(card)["model-index"][0]["results"][0]["metrics"][0] == {
+        "type": "accuracy", "name": "accuracy, estimated by 50 answers", "value": 0.86
+    }  # fmt: skip
+    assert "An audit by hand" not in page
 
 
 def test_tables_survive_any_name(run_of_odd_names: Path) -> None:

@@ -1,13 +1,16 @@
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.audit import count, interval
-from zerolabel.data.answers import read_answers, usable
+from zerolabel.cli import tables
+from zerolabel.data.answers import Answer, read_answers, usable
 from zerolabel.errors import InputError
 from zerolabel.review import Review, finish, open_subject, remember, sampling
 from zerolabel.review.ledger import Ledger, now
@@ -164,10 +167,22 @@ def test_what_a_killed_process_cut_off_does_not_spoil_the_next_line(tmp_path):
     path.write_text("file_name,label,reviewer,time,why shown\na.png,cat,anna,2026,random\nb.png,c")
     ledger = Ledger(path)
     assert [one.file_name for one in ledger.answers] == ["a.png"]
-    from zerolabel.data.answers import Answer
-
     ledger.add([Answer("c.png", "dog", "anna", now(), "random")])
     assert [one.file_name for one in Ledger(path).answers if one.why == "random"] == ["a.png", "c.png"]
+
+
+def main_table_says(review, run):
+    from rich.console import Console
+
+    metrics = {
+        "n_images": 1, "n_skipped": 0, "mean_candidates": 1.0, "student_parameters": 1, "student_agreement": None,
+        "onnx": {"agreement": 1, "n_checked": 1, "max_difference": 0}, "seconds": {},
+    }  # fmt: skip
+    console = Console(record=True, width=300)
+    console.print(tables.outcome(metrics, run))
+    console.print(tables.outcome({**metrics, "review": review}, run))
+    text = console.export_text()
+    return f"check 50 images: zerolabel review {run}" in text and "by 25 answers of a review" in text
 
 
 def test_what_was_measured_reaches_the_run_and_stays(run, truth):
@@ -182,6 +197,7 @@ def test_what_was_measured_reaches_the_run_and_stays(run, truth):
     other = remember(run)
     assert other is not None and other["n_right"] < found["n_right"]
     assert json.loads((run / "metrics.json").read_text())["review"] == other
+    assert main_table_says(other, run) and remember(run.parent) is None
 
 
 def test_a_table_of_predictions_and_one_of_annotations(run, tmp_path):
@@ -198,13 +214,9 @@ def test_a_table_of_predictions_and_one_of_annotations(run, tmp_path):
 
 
 def test_annotations_name_their_images_or_images_are_asked_for(run, tmp_path, make_annotations):
-    import torch
-
     votes = torch.tensor([[0, 1], [1, 1], [2, 0]])
     annotations = make_annotations(votes, 3)
     names = ("000.png", "001.png", "002.png")
-    from dataclasses import replace
-
     annotations = replace(annotations, file_names=names).with_labels(torch.tensor([-1, 1, -1]))
     assert isinstance(annotations, Annotations) and isinstance(annotations.annotators[0], Annotator)
     (tmp_path / "made").mkdir()

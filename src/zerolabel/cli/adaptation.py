@@ -108,10 +108,9 @@ def adapt(
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
     found, human = ImageSet.open(images), Labels.read(few_shot, names, use="train") if few_shot else None
     judges = Labels.read(truth, names) if truth else None
-    encoder = vlms.load(model, best_device(device))
     done = adapt(
-        found, encoder, names, asked, request, output, cache=default_folder(cache), resume=resume,
-        labels=lambda a: told_labels(a, found, human, judges), progress=display(),
+        found, vlms.load(model, best_device(device)), names, asked, request, output, cache=default_folder(cache),
+        resume=resume, labels=lambda a: told_labels(a, found, human, judges), progress=display(),
     )  # fmt: skip
     save_skipped(done.skipped, output / "adapted.json")
     told = facts(done) | (judged(done, judges) if judges else {})

@@ -141,6 +141,8 @@ def report(folder: Arg[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Write report.html and the model card of a run again."""
     from zerolabel.errors.printable import visible
     from zerolabel.report import write
+    from zerolabel.review import remember
 
+    remember(folder)
     for path in write(folder):
         print(visible(str(path)))

@@ -1,5 +1,6 @@
 """What the command line prints at the end of a stage: small tables."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -94,9 +95,18 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     parts: list[RenderableType] = [pairs(rows)]
     if "student_accuracy" in metrics:
         parts += ["", accuracies(metrics)]
-    else:
-        parts += ["", Text("No truth was given, so nothing is known of the accuracy; see report.html.", style="dim")]
+    elif "review" not in metrics:
+        told = f"The accuracy is not checked; check 50 images: zerolabel review {shlex.quote(str(folder))}"
+        parts += ["", Text(told, style="bold")]
+    if "review" in metrics:
+        parts += ["", Text(reviewed(metrics["review"]))]
     return Group(*parts, "", Text(f"{folder}/report.html", style="bold"))
+
+
+def reviewed(found: dict[str, Any]) -> str:
+    """What a review measured."""
+    about = "" if found["accuracy"] is None else f"accuracy about {share(found['accuracy'])}, "
+    return f"{about}{share(found['low'])} to {share(found['high'])} by {found['n_answers']} answers of a review"
 
 
 def adaptation(done: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from zerolabel.diagnostics.inspection import vote_counts
 from zerolabel.report.formats import count, magnitude, percent, plural, short, size
 from zerolabel.report.intervals import wilson
 from zerolabel.report.licenses import license
+from zerolabel.report.reviewed import sentences
 from zerolabel.report.run import Run
 from zerolabel.report.sections.artifact import files
 from zerolabel.report.statement import PYTHON, SHELL, command, limits, measured_on, request, rule
@@ -60,10 +61,13 @@ def _header(run: Run) -> str:
         "pipeline_tag": "image-classification",
         "tags": ["zerolabel", "image-classification", "weak-supervision", "partial-label-learning", "onnx"],
     }
-    if run.has_truth:
-        value = round(float(run.metrics["student_accuracy"]), 4)
-        metrics = [{"type": "accuracy", "name": "accuracy", "value": value}]
-        data = {"type": "private", "name": str(run.metrics.get("evaluated_on") or "images")}
+    review = run.metrics.get("review") or {}
+    share = run.metrics["student_accuracy"] if run.has_truth else review.get("accuracy")
+    if share is not None:
+        name = "accuracy" if run.has_truth else f"accuracy, estimated by {review['n_answers']} answers"
+        metrics = [{"type": "accuracy", "name": name, "value": round(float(share), 4)}]
+        on = run.metrics.get("evaluated_on") if run.has_truth else review["images"]
+        data = {"type": "private", "name": str(on or "images")}
         task = {"type": "image-classification"}
         name = f"{run.config.get('learner', 'student')}-{run.config.get('student', 'classifier')}"
         facts["model-index"] = [{"name": name, "results": [{"task": task, "dataset": data, "metrics": metrics}]}]
@@ -78,6 +82,8 @@ def _results(run: Run) -> str:
     deployed = []
     if m.get("deployed") == "zero-shot":
         deployed = [f"**Deployed is the zero-shot ensemble, not the student:** {_escape(m['fallback_reason'])}\n\n"]
+    if not run.has_truth and m.get("review"):
+        return "".join(deployed) + _escape(sentences(run))
     if not run.has_truth:
         lines = [*deployed, "Nobody compared this classifier with true labels, so how often it is right is not known."]
         both = run.shown.dropna(subset=["zero_shot", "student"])
@@ -86,7 +92,7 @@ def _results(run: Run) -> str:
             lines.append(f"It agrees with its zero-shot annotators on {percent(same)} of {run.shown_name}.")
         if m.get("student_agreement") is not None:
             lines.append(f"Two networks trained side by side agree on {percent(m['student_agreement'])} of the images.")
-        return " ".join(lines) + " `report.html` holds a random sample to check by hand."
+        return " ".join(lines) + f" `zerolabel review {run.folder.name}` asks for 50 images to find out."
     rows = [("Student", *_measured(m["student_accuracy"], m.get("n_evaluated")))]
     if m.get("zero_shot_accuracy") is not None:
         rows.append(("Zero-shot, all prompts", *_measured(m["zero_shot_accuracy"], m.get("n_evaluated"))))

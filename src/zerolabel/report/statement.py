@@ -129,7 +129,7 @@ def limits(run: Run) -> list[str]:
             "The accuracies were measured on the images it was trained on. Their true labels were hidden from "
             "training, but new images are harder."
         )
-    if not run.has_truth:
+    if not run.has_truth and not run.metrics.get("review"):
         lines.append("Nobody compared it with true labels. Check a sample by hand before you rely on it.")
     if "glyphs" in run.config.get("vlm", ()):
         lines.append(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from zerolabel import report
+from zerolabel import report, review
 from zerolabel.annotations.candidates import check_enough
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import seconds, write_json
@@ -75,6 +75,8 @@ def run(context: Context) -> dict[str, Any]:
     metrics["onnx"] = export_classifier(context, classifier, (held_out or annotated).images)
     metrics["seconds"] = seconds(context.folder)
     write_json(context.folder / "metrics.json", metrics)
+    measured = review.remember(context.folder.path)
+    metrics |= {} if measured is None else {review.KEY: measured}
     report.write(context.folder.path)
     shutil.rmtree(context.folder / "cache", ignore_errors=True)
     return metrics

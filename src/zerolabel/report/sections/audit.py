@@ -12,7 +12,7 @@ _SIZES = (50, 100, 200, 400, 1000)
 
 def section(run: Run) -> Section | None:
     """A random sample to check, and what each outcome would mean; only where no truth was given."""
-    if run.has_truth or not len(run.shown):
+    if run.has_truth or run.metrics.get("review") or not len(run.shown):
         return None
     sheet = run.shown.sample(min(SHEET, len(run.shown)), random_state=0)
     text = (

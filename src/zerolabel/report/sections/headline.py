@@ -3,6 +3,7 @@
 from zerolabel.report.formats import count, duration, percent
 from zerolabel.report.intervals import separable, wilson
 from zerolabel.report.markup import Html, Section, html, join, paragraph, tiles
+from zerolabel.report.reviewed import interval, sentences
 from zerolabel.report.run import Run
 from zerolabel.report.statement import measured_on
 
@@ -29,7 +30,8 @@ def _with_truth(run: Run) -> Html:
             tone = "good" if ratio < 1 else "bad"
             facts.append((tone, percent(ratio, 0), "Error ratio", "student's errors as a share of zero-shot's"))
     facts += _costs(run)
-    return join([paragraph(_verdict(run, student, zero_shot, n), "lead"), tiles(facts)])
+    checked = [paragraph(sentences(run))] if run.metrics.get("review") else []
+    return join([paragraph(_verdict(run, student, zero_shot, n), "lead"), *checked, tiles(facts)])
 
 
 def _verdict(run: Run, student: float, zero_shot: float | None, n: int | None) -> Html:
@@ -60,12 +62,21 @@ def _without_truth(run: Run) -> Html:
     if len(shown):
         mean = float(shown["student_confidence"].mean())
         facts.append(("plain", percent(mean), "Mean confidence", "an estimate; see limits"))
+    if m.get("review"):
+        review = m["review"]
+        value = percent(review["accuracy"])
+        facts.insert(0, ("good", value, "Checked by a person", interval(review)))
+        return join([paragraph(sentences(run), "lead"), tiles([*facts, *_costs(run)])])
     lead = (
         "No true label was given, so nobody can say from this folder how often the student is right. "
         "The figures below say how far the models agree with each other, which is not the same: models that share "
         "a mistake agree too."
     )
-    link = html('To find out, check a small random sample by hand: <a href="#audit">an audit sheet is below</a>.')
+    link = html(
+        "To find out, check 50 random images in the browser: <code>zerolabel review {folder}</code>; or by hand: "
+        '<a href="#audit">an audit sheet is below</a>.',
+        folder=run.folder.name,
+    )
     return join([paragraph(lead, "lead"), paragraph(link), tiles([*facts, *_costs(run)])])
 
 

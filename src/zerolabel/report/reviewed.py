@@ -1,0 +1,32 @@
+"""What a review measured, in words: the accuracy with its interval, how it was drawn, and by how many answers."""
+
+from typing import Any
+
+from zerolabel.report.formats import percent, plural
+from zerolabel.report.run import Run
+
+
+def interval(review: dict[str, Any]) -> str:
+    """``95 % interval: 78.6 to 95.7 %``."""
+    return f"{100 * review['level']:.0f} % interval: {100 * review['low']:.1f} to {100 * review['high']:.1f} %"
+
+
+def sentences(run: Run) -> str:
+    """The measurement of a reviewed run in one or two sentences; empty for another run."""
+    review = run.metrics.get("review")
+    if not review:
+        return ""
+    who = "zero-shot ensemble" if run.metrics.get("deployed") == "zero-shot" else "student"
+    share = (
+        "" if review["accuracy"] is None else f"about {percent(review['accuracy'])} of the {who}’s answers are right "
+    )
+    lead = (
+        f"{plural(review['n_answers'], 'image')} of {review['n_images']:,} {review['images']} were checked by "
+        f"{', '.join(review['reviewers'])}: {share}({interval(review)}; {review['design']})."
+    )
+    beside = []
+    if review["n_unsure"]:
+        beside.append(f"{review['n_unsure']} were left uncertain: wrong for the lower end and right for the upper end")
+    if review["n_none"]:
+        beside.append(f"{review['n_none']} show none of the classes and count as wrong")
+    return f"{lead} Of these, {'; '.join(beside)}." if beside else lead
