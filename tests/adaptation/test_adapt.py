@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matrix import quick
 from safetensors.torch import load_file
 
 from zerolabel import vlms
@@ -88,7 +89,7 @@ def test_what_is_learned_annotates(method, pool, call, tmp_path):
     assert accuracy(annotations, pool / "pool.csv") > 0.9
 
 
-@pytest.mark.parametrize("prompt", ["text", "visual", "both", "norm", "lora", "adapter"])
+@pytest.mark.parametrize("prompt", quick(("text", "norm"), ("text", "visual", "both", "norm", "lora", "adapter")))
 @pytest.mark.parametrize("strategy", ["fpl", "ifpl", "grip"])
 @pytest.mark.parametrize("setting", ["no labels", "few labels", "labels of some classes"])
 def test_every_prompt_strategy_and_setting(setting, strategy, prompt, pool, tmp_path):
@@ -214,10 +215,13 @@ def test_a_folder_that_was_adapted_is_kept_and_a_damaged_one_named(pool, call, t
 
 @pytest.mark.parametrize(
     "prompt",
-    [
-        *("text", "classwise", "classifier", "visual", "deep", "both", "norm", "lora", "adapter"),
-        *("text+norm", "classifier+deep+norm"),
-    ],
+    quick(
+        ("text", "lora"),
+        [
+            *("text", "classwise", "classifier", "visual", "deep", "both", "norm", "lora", "adapter"),
+            *("text+norm", "classifier+deep+norm"),
+        ],
+    ),
 )
 def test_an_adapted_model_is_exported_and_says_what_it_annotates(prompt, pool, call, tmp_path):
     out = tmp_path / "adapted"
@@ -239,7 +243,7 @@ def test_an_adapted_model_is_exported_and_says_what_it_annotates(prompt, pool, c
     assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
 
 
-@pytest.mark.parametrize("method", SOLVERS)
+@pytest.mark.parametrize("method", quick(("em_dirichlet", "transclip"), SOLVERS))
 def test_what_a_solver_found_answers_for_single_images(method, pool, call, tmp_path):
     out = tmp_path / "adapted"
     command = ["adapt", pool / "pool.txt", *CLASSES, "--method", method, "--truth", pool / "pool.csv", "-o", out]
@@ -271,7 +275,7 @@ def test_a_truth_of_other_images_is_told_before_anything_is_learned(pool, call, 
     assert code == 2 and "the class of none of the images" in err and not (tmp_path / "adapted").exists()
 
 
-@pytest.mark.parametrize("method", SUPERVISED)
+@pytest.mark.parametrize("method", quick(("coop", "tip-adapter"), SUPERVISED))
 def test_few_labels_are_what_supervised_methods_learn_from(method, pool, call, tmp_path):
     out = tmp_path / "adapted"
     epochs = [] if method in FEW_SHOT else ["--epochs", 2]

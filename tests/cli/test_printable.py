@@ -10,6 +10,7 @@ import sys
 
 import pandas as pd
 import pytest
+from matrix import quick
 from PIL import Image
 
 from zerolabel.annotate.writing import save_skipped
@@ -100,7 +101,7 @@ def command(*arguments, cwd, **variables):
     return subprocess.run(run, capture_output=True, check=False, cwd=cwd, env=environment)
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+@pytest.mark.parametrize("encoding", quick(("cp1252",), ("cp1252", "ascii", "utf-8")))
 def test_a_command_over_odd_names(encoding, odd):
     done = command(
         *["annotate", "odd", "--vlm", "glyphs", "-c", "zero,one", "-o", "out"], cwd=odd, PYTHONIOENCODING=encoding
@@ -113,7 +114,11 @@ def test_a_command_over_odd_names(encoding, odd):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["learners"], ["learners", "coreg"], ["learners", "--json"], ["--help"], ["solvers"]]
+    "arguments",
+    [
+        *(["learners", "--json"], ["--help"]),
+        *(pytest.param(said, marks=pytest.mark.slow) for said in (["learners"], ["learners", "coreg"], ["solvers"])),
+    ],
 )
 def test_a_reader_that_goes_away_is_no_traceback(arguments, tmp_path):
     run = subprocess.Popen(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matrix import quick
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
@@ -49,6 +50,9 @@ SMALL: dict[str, dict[str, object]] = {
 }
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)
+a_learner_of_each_kind = pytest.mark.parametrize(
+    "name", quick(("coreg", "cross_entropy", "dividemix", "elr_plus", "fixmatch", "grip", "pico", "promix"), LEARNERS)
+)
 
 
 def make(name: str, annotations: Annotations, size: int, network: str = "mlp", seed: int = 0) -> Learner:
@@ -99,7 +103,7 @@ def test_same_seed_same_log_and_another_seed_another(name: str, world) -> None: 
 
 
 @every_learner
-@pytest.mark.parametrize(("optimizer", "stop"), [("sgd", 5), ("adamw", 1)])
+@pytest.mark.parametrize(("optimizer", "stop"), [("sgd", 5), pytest.param("adamw", 1, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_ends_with_the_same_bits(  # type: ignore[no-untyped-def]
     name: str, optimizer: str, stop: int, world, tmp_path: Path
 ) -> None:
@@ -251,7 +255,7 @@ def digits() -> tuple[Pixels, Tensor, Tensor]:
     return source, truth, torch.where(right, truth[:, None], wrong)
 
 
-@every_learner
+@a_learner_of_each_kind
 def test_pixels_through_a_convolutional_network(name: str, digits, make_annotations) -> None:  # type: ignore[no-untyped-def]
     source, truth, votes = digits
     learner = make(name, make_annotations(votes, 4), 16, network="light")
@@ -260,7 +264,7 @@ def test_pixels_through_a_convolutional_network(name: str, digits, make_annotati
     assert accuracy(learner, source, truth) > 0.5
 
 
-@every_learner
+@a_learner_of_each_kind
 def test_bfloat16_is_precise_enough(name: str, digits, make_annotations) -> None:  # type: ignore[no-untyped-def]
     source, _, votes = digits
     learner = make(name, make_annotations(votes, 4), 16, network="light")
