@@ -13,13 +13,12 @@ import pytest
 from matrix import quick
 from PIL import Image
 
-from zerolabel.annotate.writing import save_skipped
-from zerolabel.annotations.files import _skipped
 from zerolabel.cli import screen
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_tables import read_rows
 from zerolabel.errors.printable import cell, json_text, visible
 from zerolabel.files.delimited import original, rows, safe, write
+from zerolabel.files.skipped import read_skipped, save_skipped
 from zerolabel.integrations.files import read_table
 from zerolabel.integrations.files import write_table as write_for_others
 from zerolabel.runs.inference import write_table
@@ -76,7 +75,7 @@ def test_no_cell_begins_a_formula_and_all_are_read_back(text, tmp_path):
     names = [name for name, _ in read_rows(tmp_path / "p.csv")]
     assert names == table["file_name"].tolist()
     save_skipped(tmp_path, [(f"{text}.png", f"{text} is why")])
-    assert _skipped(tmp_path / "annotations.parquet") == {f"{text}.png"}
+    assert read_skipped(tmp_path) == ((f"{text}.png", f"{text} is why"),)
     buffer = io.StringIO()
     write(buffer, [("file_name", "label"), (text, "x")])
     assert rows(buffer.getvalue())[1:] == [[text, "x"]]

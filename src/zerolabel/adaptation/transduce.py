@@ -14,7 +14,6 @@ from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.files import delimited, replacing
 from zerolabel.vlms.clip import DualEncoder
 
 RULE = "mass:0.9"
@@ -39,22 +38,6 @@ class Transduced:
     def changed(self) -> int:
         """Images whose best class is not the one of the templates."""
         return int((self.annotations.scores.argmax(1) != self.zero_shot.scores.argmax(1)).sum())
-
-
-def save_skipped(skipped: Sequence[tuple[str, str]], annotations: Path) -> None:
-    """Write ``skipped.csv`` beside annotations where an image was left out; else there is none.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    if not skipped:
-        annotations.with_name("skipped.csv").unlink(missing_ok=True)
-    else:
-        with (
-            replacing(annotations.with_name("skipped.csv")) as partial,
-            partial.open("w", newline="", encoding="utf-8") as file,
-        ):
-            delimited.write(file, [("file_name", "reason"), *skipped])
 
 
 def transduce(

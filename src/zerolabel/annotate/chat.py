@@ -16,12 +16,13 @@ from PIL import Image
 
 from zerolabel.annotate.chat_progress import Asked, Preview
 from zerolabel.annotate.run import Annotated
-from zerolabel.annotate.writing import none_readable, save_skipped
+from zerolabel.annotate.writing import none_readable
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable, decode, sha256
 from zerolabel.errors import InputError
 from zerolabel.files import delimited, replacing
+from zerolabel.files.skipped import save_skipped
 from zerolabel.vlms.chat import MOST_CLASSES, SHORTLIST, Chat
 from zerolabel.vlms.chat.answers import CUT_OFF, FAILED, Answer, Vocabulary
 from zerolabel.vlms.chat.budget import Purse, Spent

@@ -14,7 +14,7 @@ from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
-from zerolabel.files import delimited, replacing
+from zerolabel.files.skipped import save_skipped
 from zerolabel.vlms.clip import DualEncoder
 
 Progress = Callable[[Iterator[Step]], Iterable[Step]]
@@ -159,9 +159,3 @@ def none_readable(images: ImageSet, skipped: Sequence[tuple[str, str]]) -> str:
     if skipped and all(reason == NOT_FINITE for _, reason in skipped):
         return f"none of the {len(images)} images in {images.root} can be annotated{example}; choose another --vlm."
     return f"none of the {len(images)} images in {images.root} can be read{example}; give readable images."
-
-
-def save_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
-    """``skipped.csv``: the unreadable files, and the reasons."""
-    with replacing(folder / "skipped.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        delimited.write(file, [("file_name", "reason"), *skipped])

@@ -1,6 +1,5 @@
 """Annotations on disk as commands find, check and write them."""
 
-import csv
 import os
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from zerolabel.annotations.annotations import Annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
-from zerolabel.files.delimited import original
+from zerolabel.files.skipped import read_skipped
 
 
 def open_annotations(path: str | os.PathLike[str]) -> Annotations:
@@ -61,7 +60,9 @@ def with_human_labels(annotations: Annotations, source: str, path: str | os.Path
         InputError: it cannot be read, or names an unknown image or class.
     """
     labels = Labels.read(source, Classes(annotations.classes), use="train")
-    given = labels.match(annotations.file_names, annotations.sha256, _skipped(_file(Path(path))))
+    given = labels.match(
+        annotations.file_names, annotations.sha256, {name for name, _ in read_skipped(_file(Path(path)).parent)}
+    )
     return annotations.with_labels(given.where(given >= 0, annotations.labels))
 
 
@@ -78,7 +79,7 @@ def read_truth(source: str, annotations: Annotations, path: str | os.PathLike[st
         InputError: it cannot be read, or gives the class of no annotated image.
     """
     labels = Labels.read(source, Classes(annotations.classes))
-    skipped = _skipped(_file(Path(path)))
+    skipped = {name for name, _ in read_skipped(_file(Path(path)).parent)}
     found = labels.match(annotations.file_names, annotations.sha256, skipped, subset=True)
     if not bool((found >= 0).any()):
         raise InputError(f"the labels {source} give the class of no image in {path}; give those of its images.")
@@ -87,11 +88,3 @@ def read_truth(source: str, annotations: Annotations, path: str | os.PathLike[st
 
 def _file(path: Path) -> Path:
     return path / "annotations.parquet" if path.is_dir() else path
-
-
-def _skipped(annotations: Path) -> set[str]:
-    path = annotations.with_name("skipped.csv")
-    if not path.is_file():
-        return set()
-    with path.open(newline="", encoding="utf-8") as lines:
-        return {original(row["file_name"]) for row in csv.DictReader(lines) if row.get("file_name")}

@@ -90,12 +90,12 @@ def adapt(
     from zerolabel import vlms
     from zerolabel.adaptation.adapt import adapt
     from zerolabel.adaptation.request import Request
-    from zerolabel.adaptation.transduce import save_skipped
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.data.label_files import Labels
+    from zerolabel.files.skipped import save_skipped
     from zerolabel.training import best_device
 
     model = vlm or vlms.DEFAULT_PHOTO_VLM
@@ -112,7 +112,7 @@ def adapt(
         found, vlms.load(model, best_device(device)), names, asked, request, output, cache=default_folder(cache),
         resume=resume, labels=lambda a: told_labels(a, found, human, judges), progress=display(),
     )  # fmt: skip
-    save_skipped(done.skipped, output / "adapted.json")
+    save_skipped(output, done.skipped, empty=False)
     told = facts(done) | (judged(done, judges) if judges else {})
     show(tables.pairs(outcome(done, told)), {"output": str(output), **told}, as_json)
 

@@ -39,13 +39,14 @@ def transduce(
 
     from zerolabel import vlms
     from zerolabel.adaptation.options import parse_solver
-    from zerolabel.adaptation.transduce import save_skipped, transduce
+    from zerolabel.adaptation.transduce import transduce
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import place_for, write_annotations
     from zerolabel.cli import tables
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
+    from zerolabel.files.skipped import save_skipped
     from zerolabel.training import best_device
     from zerolabel.training.settings import check_device
 
@@ -61,5 +62,5 @@ def transduce(
         cache=default_folder(cache), progress=partial(display(), "annotate"),
     )  # fmt: skip
     write_annotations(done.annotations, file, overwrite=overwrite)
-    save_skipped(done.skipped, file)
+    save_skipped(file.parent, done.skipped, empty=False)
     show(*tables.transduced(done, method, file), as_json)

@@ -3,9 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from zerolabel.data.images import Images, Unreadable, as_image_set, enough_memor
 from zerolabel.data.views import Preprocess
 from zerolabel.deployment import validation
 from zerolabel.errors import InputError
-from zerolabel.files.leftovers import partial_of
+from zerolabel.files import atomic
 from zerolabel.files.plain_json import dumps
 from zerolabel.networks import Network, NetworkSpec, count_parameters, rebuild
 from zerolabel.version import __version__
@@ -161,7 +159,7 @@ class Classifier:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with _atomic(folder / WEIGHTS) as partial:
+        with atomic(folder / WEIGHTS) as partial:
             save_file(self._state(), partial, metadata={"format": "pt"})
             digest = _sha256(partial)
         config = {
@@ -176,7 +174,7 @@ class Classifier:
             "provenance": self.provenance,
         }
         config[validation.CHECKSUM] = validation.checksum(config)
-        with _atomic(folder / CONFIG) as partial:
+        with atomic(folder / CONFIG) as partial:
             partial.write_text(dumps(config, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -249,17 +247,6 @@ def _of_run(folder: Path) -> Path:
     if (folder / "stages.json").is_file():
         raise InputError(f"the run in {folder} has no classifier yet; resume it first.")
     return folder
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
-    """A file to write in place of `path`, which it replaces where nothing failed."""
-    partial = partial_of(path)
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

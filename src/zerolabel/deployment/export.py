@@ -29,7 +29,7 @@ from zerolabel.data.images import Images, Unreadable, as_image_set
 from zerolabel.data.views import Preprocess
 from zerolabel.data.views.preprocess import LONGEST
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.files.leftovers import partial_of
+from zerolabel.files import atomic
 from zerolabel.files.plain_json import dumps
 from zerolabel.version import __version__
 
@@ -99,12 +99,8 @@ def export(
             "check": dumps({"max_difference": difference, "agreement": agreement, "n_checked": n_checked}),
         },
     )
-    partial = partial_of(path)
-    try:
+    with atomic(path) as partial:
         onnx.save(model, str(partial))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return replace(done, n_bytes=path.stat().st_size)
 
 

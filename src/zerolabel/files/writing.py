@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zerolabel.errors import InputError
-from zerolabel.files.leftovers import partial_of
+from zerolabel.files.leftovers import partial_before, partial_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Of a disk that is full, a quota that is used up, and a file that may not grow."""
@@ -35,27 +35,38 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, keep_ending: bool = False) -> Iterator[Path]:
     """A file to write beside ``path``, which takes its place at the end, whole or not at all.
+
+    Args:
+        path: of the finished file; its folder exists.
+        keep_ending: True to name the unfinished file with the ending of ``path``, for libraries that go by it.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    partial = partial_before(path) if keep_ending else partial_of(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path, *, keep_ending: bool = False) -> Iterator[Path]:
+    """As `atomic`, with the folder made, and a failure as a sentence.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
-    partial = partial_of(path)
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic(path, keep_ending=keep_ending) as partial:
             yield partial
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    partial = partial_of(path)
-    try:
+    with atomic(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

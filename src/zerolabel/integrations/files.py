@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from zerolabel.errors import InputError
-from zerolabel.files import delimited, writing
+from zerolabel.files import delimited, replacing
 from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
-from zerolabel.files.leftovers import partial_before
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -18,14 +17,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
-    partial = partial_before(path)
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with replacing(path, keep_ending=True) as partial:
+        write(partial)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """What a run left behind, read once; whatever is missing is empty."""
 
-import csv
 import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,7 +12,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.images.urls import content, joined
 from zerolabel.errors import InputError
-from zerolabel.files.delimited import original
+from zerolabel.files.skipped import read_skipped
 
 _COLUMNS = ("file_name", "set", "zero_shot", "zero_shot_confidence", "student", "student_confidence")
 
@@ -63,7 +62,7 @@ class Run:
             annotations=Annotations.load(annotations) if annotations.is_file() else None,
             predictions=_predictions(folder / "predictions.parquet"),
             evaluation=_json(folder / "evaluation.json"),
-            skipped=_skipped(folder / "skipped.csv"),
+            skipped=read_skipped(folder),
         )
 
     @property
@@ -164,11 +163,3 @@ def _predictions(path: Path) -> pd.DataFrame:
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]}; run `zerolabel evaluate` again.")
     return frame
-
-
-def _skipped(path: Path) -> tuple[tuple[str, str], ...]:
-    if not path.is_file():
-        return ()
-    with path.open(newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        return tuple((original(row["file_name"] or ""), original(row["reason"] or "")) for row in rows)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zerolabel.annotations.digest import Digest, differing
 from zerolabel.errors import InputError
-from zerolabel.files.leftovers import partial_of
+from zerolabel.files import atomic
 from zerolabel.files.plain_json import dumps
 
 
@@ -51,13 +51,9 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_of(path)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
-        try:
+        with atomic(path) as partial:
             save_file(tensors, partial, {"zerolabel": dumps(self.meta)})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotate.chat_progress import Preview
-from zerolabel.annotate.writing import none_readable, save_skipped
+from zerolabel.annotate.writing import none_readable
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.image_check import unchanged
@@ -21,6 +21,7 @@ from zerolabel.annotations.merging import merge, merge_all
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
+from zerolabel.files.skipped import save_skipped
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
 from zerolabel.runs.inputs import contents, record
