@@ -169,7 +169,7 @@ def test_a_run_of_several_models_says_how_right_each_prompt_was(annotated, call,
         ("candidates glyphs --labels none.csv -o x", "there are no labels none.csv"),
         ("annotate images -o x", "give --classes"),
         ("annotate images --append nowhere -o x", "there is no annotations file nowhere"),
-        ("train images both --student features --vlm other -o x", "both has no votes of such a model"),
+        ("train images both --student features --vlm other -o x", "--vlm other: unknown model"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(annotated, call, world, command, message):

@@ -245,7 +245,7 @@ def test_training_on_several_models_reads_the_features_of_one(images, tmp_path, 
     assert "by features of open_clip:a" in student(plan(replace(request, student="light", propagate=True)))
     assert "features" not in student(plan(replace(request, student="light")))
     for wanted, message in (
-        ("chat:x", "no votes of such a model; known: glyphs, open_clip:a"),
+        ("chat:x", "has no image features to read; known: glyphs, open_clip:a"),
         ("glyph", "did you mean 'glyphs'"),
         (["glyphs", "open_clip:a"], "features of one model; give one"),
     ):
@@ -261,8 +261,8 @@ def test_without_a_model_of_features_a_pixel_student_trains_all_the_same(images,
             plan(Request(images, annotations=path, **more))
     people = save_models(annotations.with_labels(torch.tensor([0, 1])), tmp_path / "b.parquet")
     assert plan(Request(images, annotations=people)).annotation.names == ()
-    with pytest.raises(InputError, match="which names none; leave --test out"):
-        plan(Request(images, annotations=people, test_images=images))
+    assert plan(Request(images, annotations=people, test_images=images)).data.test_images == images
+    assert plan(Request(images, annotations=people, student="mlp", vlm="glyphs")).annotation.encoder == "glyphs"
 
 
 def test_several_models_annotate_each_with_its_own_prompts(images):

@@ -121,7 +121,7 @@ def annotator(metrics: dict[str, Any]) -> str:
 
 
 def accuracies(metrics: dict[str, Any]) -> Table:
-    """Zero-shot and student."""
+    """Annotators together and student."""
     table = Table(title=f"accuracy on {metrics['n_evaluated']} {metrics['evaluated_on']}", title_justify="left")
     table.add_column("")
     table.add_column("accuracy", justify="right")
@@ -129,7 +129,10 @@ def accuracies(metrics: dict[str, Any]) -> Table:
     names = {"zero_shot": "zero-shot prompt ensemble", "student": "student"}
     if "unadapted_accuracy" in metrics:
         names = {"unadapted": "before adapting", "zero_shot": "adapted model", "student": "student"}
+    names = {"votes": "votes, without training", **names} if "votes_accuracy" in metrics else names
     for key, name in names.items():
+        if f"{key}_accuracy" not in metrics:
+            continue
         values = (metrics[f"{key}_accuracy"], metrics[f"{key}_mean_per_class_accuracy"])
         table.add_row(name, *(share(value) for value in values))
     return table

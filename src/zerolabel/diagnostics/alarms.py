@@ -120,11 +120,10 @@ def worse(predicted: Int[Tensor, " N"], annotations: Annotations) -> Alarm | Non
     found = estimate(predicted, annotations)
     if not found.below:
         return None
-    text = (
-        f"the student contradicts its annotators where they are confident: its accuracy is {max(found.student, 0):.1%}"
-    )
     return Alarm(
-        "worse", f"{text} if its mistakes are not theirs, and they on {found.annotators:.1%} by their agreement."
+        "worse",
+        "the student is probably worse than its annotators: by an estimate without labels it is right on "
+        f"{max(found.student, 0):.0%} of the images, and they on {found.annotators:.0%}.",
     )
 
 
@@ -141,7 +140,10 @@ def disagreement(history: Sequence[float], n_images: int) -> Alarm | None:
     chance = 2 * (now * (1 - now) / max(n_images, 1)) ** 0.5
     if now - least <= RISE + chance:
         return None
-    return Alarm("disagreement", f"the two networks drift apart: they disagree on {now:.1%}, after {least:.1%}.")
+    return Alarm(
+        "disagreement",
+        f"the two networks drift apart: they answer {now:.0%} of the images differently, up from {least:.0%}.",
+    )
 
 
 def check(predicted: Int[Tensor, " N"], annotations: Annotations) -> tuple[Alarm, ...]:

@@ -89,13 +89,21 @@ def _results(run: Run) -> str:
         both = run.shown.dropna(subset=["zero_shot", "student"])
         if len(both):
             same = float((both["zero_shot"] == both["student"]).mean())
-            lines.append(f"It agrees with its zero-shot annotators on {percent(same)} of {run.shown_name}.")
+            lines.append(
+                f"It agrees with {'its' if run.imported else 'its zero-shot'} annotators on {percent(same)} of "
+                f"{run.shown_name}."
+            )
         if m.get("student_agreement") is not None:
             lines.append(f"Two networks trained side by side agree on {percent(m['student_agreement'])} of the images.")
         return " ".join(lines) + f" `zerolabel review {run.folder.name}` asks for 50 images to find out."
     rows = [("Student", *_measured(m["student_accuracy"], m.get("n_evaluated")))]
     if m.get("zero_shot_accuracy") is not None:
-        rows.append(("Zero-shot, all prompts", *_measured(m["zero_shot_accuracy"], m.get("n_evaluated"))))
+        rows.append(
+            (
+                "Vote of all annotators" if run.imported else "Zero-shot, all prompts",
+                *_measured(m["zero_shot_accuracy"], m.get("n_evaluated")),
+            )
+        )
     table = _table(("", "Accuracy", "95 % interval"), rows)
     measured = f"Measured on {measured_on(run)}; the true labels took no part in training.\n\n{table}"
     return "".join(deployed) + measured + _per_class(run)
@@ -119,7 +127,7 @@ def _per_class(run: Run) -> str:
     kept = known if few else sorted(known, key=lambda item: float(item[1]))[:MOST]
     rows = [(name, percent(zero_shot.get(name)), percent(share)) for name, share in kept]
     title = "" if few else f"\n\nThe {MOST} weakest classes:"
-    return f"{title}\n\n" + _table(("Class", "Zero-shot", "Student"), rows)
+    return f"{title}\n\n" + _table(("Class", run.before_title, "Student"), rows)
 
 
 def _use(run: Run) -> str:
@@ -152,7 +160,11 @@ def _annotators(run: Run) -> str:
         if run.annotations
         else []
     )
-    head = ("Prompt", "Agrees with the others", *(("Accuracy",) if per_template else ()))
+    head = (
+        "Annotator" if run.imported else "Prompt",
+        "Agrees with the others",
+        *(("Accuracy",) if per_template else ()),
+    )
     rows = [
         (name, percent(mean), *((percent(per_template.get(name)),) if per_template else ()))
         for name, mean in zip(names_of(annotators), means, strict=True)

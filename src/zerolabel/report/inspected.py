@@ -8,6 +8,7 @@ from zerolabel.report.page import page
 from zerolabel.report.sections.candidates import summary
 from zerolabel.report.statement import rule_in_words
 from zerolabel.version import __version__
+from zerolabel.vlms.names import is_model
 
 
 def build_inspection(inspection: Inspection) -> str:
@@ -18,7 +19,9 @@ def build_inspection(inspection: Inspection) -> str:
     """
     annotations = inspection.annotations
     models = ", ".join(dict.fromkeys(annotator.model for annotator in inspection.annotators))
+    imported = any(not is_model(one.model) for one in inspection.annotators)
     lead = f"{plural(len(inspection.annotators), 'prompt')} of {models or 'no model'} read each image."
+    lead = f"{plural(len(inspection.annotators), 'annotator')} voted: {models}." if imported else lead
     if inspection.n_known is not None:
         lead += (
             f" The truth of {plural(inspection.n_known, 'image')} stands beside the estimates and entered none of them."

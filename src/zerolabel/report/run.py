@@ -1,6 +1,7 @@
 """What a run left behind, read once; whatever is missing is empty."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.images.urls import content, joined
 from zerolabel.errors import InputError
 from zerolabel.files.skipped import read_skipped
+from zerolabel.vlms.names import is_model
 
 _COLUMNS = ("file_name", "set", "zero_shot", "zero_shot_confidence", "student", "student_confidence")
 
@@ -57,11 +59,11 @@ class Run:
         return cls(
             folder=folder,
             config=_json(folder / "config.json"),
-            metrics=_json(folder / "metrics.json"),
+            metrics=_as_ensemble(_json(folder / "metrics.json")),
             log=_lines(folder / "log.jsonl"),
             annotations=Annotations.load(annotations) if annotations.is_file() else None,
             predictions=_predictions(folder / "predictions.parquet"),
-            evaluation=_json(folder / "evaluation.json"),
+            evaluation=_as_ensemble(_json(folder / "evaluation.json")),
             skipped=read_skipped(folder),
         )
 
@@ -69,6 +71,21 @@ class Run:
     def classes(self) -> tuple[str, ...]:
         """The class names."""
         return self.annotations.classes if self.annotations is not None else tuple(self.config.get("classes", ()))
+
+    @property
+    def imported(self) -> bool:
+        """Whether the votes of a person, another tool or a simulation are among those of the annotators."""
+        return any(not is_model(name) for name in self.config.get("vlm", ()))
+
+    @property
+    def before(self) -> str:
+        """What pages call the annotators together, without training, within a sentence."""
+        return "the vote" if self.imported else "zero-shot"
+
+    @property
+    def before_title(self) -> str:
+        """The same as the head of a column, or before another noun."""
+        return "Vote" if self.imported else "Zero-shot"
 
     @property
     def has_truth(self) -> bool:
@@ -138,6 +155,12 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
+def _as_ensemble(data: dict[str, Any]) -> dict[str, Any]:
+    """The same under the names of zero-shot: pages call it by `Run.before`."""
+    names = {"votes_accuracy_per_annotator": "zero_shot_accuracy_per_template"}
+    return {names.get(name, re.sub("^votes_", "zero_shot_", name)): value for name, value in data.items()}
+
+
 def _lines(path: Path) -> tuple[dict[str, Any], ...]:
     """Records of a log; a last line that a killed run left unfinished does not count."""
     if not path.is_file():
@@ -159,6 +182,7 @@ def _predictions(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged ({reason}); run `zerolabel evaluate` again.") from None
+    frame = frame.rename(columns={"votes": "zero_shot", "votes_confidence": "zero_shot_confidence"})
     missing = [name for name in _COLUMNS if name not in frame.columns]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]}; run `zerolabel evaluate` again.")

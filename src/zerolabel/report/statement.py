@@ -7,6 +7,7 @@ from typing import Any
 from zerolabel.networks.base import HEADS
 from zerolabel.report.formats import count, percent, plural
 from zerolabel.report.run import Run
+from zerolabel.vlms.names import is_model
 
 _RULES = {
     "union": "a class is a candidate of an image if at least one prompt voted for it",
@@ -55,7 +56,10 @@ def request(run: Run) -> str:
         asked = run.setting("epochs") or len(run.log)
         epochs = f" in {plural(int(asked), 'epoch')}" if asked else ""
         student = f"trained the student “{config['student']}”" if config.get("student") else "learned"
-        parts.append("Where the prompts disagreed, their votes stayed side by side as candidates.")
+        parts.append(
+            f"Where {'the annotators' if run.imported else 'the prompts'} disagreed, their votes stayed side by "
+            "side as candidates."
+        )
         if config.get("propagate"):
             parts.append("Before training, scores spread over images that the model sees alike.")
         parts.append(f"From these the learner {config['learner']} {student}{epochs}.")
@@ -83,12 +87,20 @@ def _adapted(method: str, done: Mapping[str, Any]) -> str:
 
 
 def _who_read(models: Sequence[str], templates: Sequence[Sequence[str]]) -> str:
-    if len(models) == 1:
-        return (
-            f"The vision-language model {models[0]} read each image under {plural(sum(map(len, templates)), 'prompt')}."
+    asked = dict(zip(models, templates, strict=True))
+    read = [model for model in models if is_model(model)]
+    parts = []
+    if len(read) == 1:
+        parts.append(
+            f"The vision-language model {read[0]} read each image under {plural(len(asked[read[0]]), 'prompt')}."
         )
-    each = [f"{model} ({plural(len(asked), 'prompt')})" for model, asked in zip(models, templates, strict=True)]
-    return f"The vision-language models {', '.join(each[:-1])} and {each[-1]} read each image."
+    elif read:
+        each = [f"{model} ({plural(len(asked[model]), 'prompt')})" for model in read]
+        parts.append(f"The vision-language models {', '.join(each[:-1])} and {each[-1]} read each image.")
+    others = [f"{name} ({plural(len(asked[name]), 'annotator')})" for name in models if name not in read]
+    if others:
+        parts.append(f"Votes were imported from {', '.join(others)}.")
+    return " ".join(parts)
 
 
 def measured_on(run: Run) -> str:
@@ -115,8 +127,8 @@ def limits(run: Run) -> list[str]:
             "is still given one of them, sometimes with confidence."
         ),
         (
-            "It learned from a vision-language model's opinion. A mistake that all prompts share looks like the "
-            "truth to it, and it will repeat it."
+            f"It learned from {_opinion(run)}. A mistake that all {'annotators' if run.imported else 'prompts'} share "
+            "looks like the truth to it, and it will repeat it."
         ),
         (
             "It was trained on one collection of images. On images from another camera, place or time it may be "
@@ -142,6 +154,13 @@ def limits(run: Run) -> list[str]:
             "the reason."
         )
     return lines
+
+
+def _opinion(run: Run) -> str:
+    if not run.imported:
+        return "a vision-language model's opinion"
+    mixed = any(is_model(name) for name in run.config.get("vlm", ()))
+    return "imported votes and a vision-language model's opinion" if mixed else "imported votes"
 
 
 def _calibration(run: Run) -> str:

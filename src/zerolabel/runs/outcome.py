@@ -19,6 +19,10 @@ from zerolabel.evaluation import metrics
 from zerolabel.evaluation.equity import equity, estimated
 from zerolabel.runs.config import DataConfig
 from zerolabel.training.fitting import Trained
+from zerolabel.vlms.names import is_model
+
+PER_ANNOTATOR = {"zero_shot": "zero_shot_accuracy_per_template", "votes": "votes_accuracy_per_annotator"}
+"""What metrics call the accuracy of each annotator, by what they call all together."""
 
 
 @dataclass(frozen=True)
@@ -95,28 +99,41 @@ class Outcome:
 
     @property
     def judged(self) -> dict[str, Any] | None:
-        """Student and zero-shot ensemble against the truth; none without truth."""
+        """Student and annotators together against the truth, the latter where they voted; none without truth."""
         if self.truth_train is None:
             return None
         annotations, p, truth = self.judged_parts
         student = metrics.evaluate(p, truth, annotations.classes)
-        zero_shot = metrics.evaluate(annotations.scores, truth, annotations.classes)
+        if not annotations.votes.shape[1]:
+            return student
+        voted, name = metrics.evaluate(annotations.scores, truth, annotations.classes), self.ensemble
         return {
             **student,
-            "zero_shot_accuracy": zero_shot["accuracy"],
-            "zero_shot_mean_per_class_accuracy": zero_shot["mean_per_class_accuracy"],
-            "zero_shot_confusion": zero_shot["confusion"],
-            "zero_shot_per_class": zero_shot["per_class"],
-            "zero_shot_ece": zero_shot["ece"],
-            "equity": equity(zero_shot["per_class"], student["per_class"]).to_dict(),
+            f"{name}_accuracy": voted["accuracy"],
+            f"{name}_mean_per_class_accuracy": voted["mean_per_class_accuracy"],
+            f"{name}_confusion": voted["confusion"],
+            f"{name}_per_class": voted["per_class"],
+            f"{name}_ece": voted["ece"],
+            "equity": equity(voted["per_class"], student["per_class"]).to_dict(),
         }
+
+    @property
+    def ensemble(self) -> str:
+        """What files call the annotators together: ``zero_shot``, or ``votes`` where not all are models."""
+        return "zero_shot" if all(is_model(one.model) for one in self.train.annotators) else "votes"
+
+    @property
+    def voted(self) -> tuple[Annotations, Float[Tensor, "K C"]]:
+        """Annotations and the student's probabilities of held-out images that somebody voted on, else of the others."""
+        if self.test is not None and self.p_test is not None and self.test.votes.shape[1]:
+            return self.test, self.p_test
+        return self.train, self.p_train
 
     @property
     def alarms(self) -> tuple[alarms.Alarm, ...]:
         """What shows without labels that the student went wrong: on held-out images, else on those it learned."""
-        if self.test is not None and self.p_test is not None:
-            return alarms.check(self.p_test.argmax(1), self.test)
-        return alarms.check(self.p_train.argmax(1), self.train)
+        said, p = self.voted
+        return alarms.check(p.argmax(1), said)
 
     def metrics(self) -> dict[str, Any]:
         """The run's numbers; accuracies only where truth was given."""
@@ -132,20 +149,20 @@ class Outcome:
             "threshold": self.classifier.threshold,
             "alarms": [asdict(alarm) for alarm in self.alarms],
         }
-        said, p = (self.train, self.p_train) if self.test is None or self.p_test is None else (self.test, self.p_test)
+        said, p = self.voted
         found = estimated(said.scores, p, train.classes)
         facts["estimated_gains"] = {"poorer_half": found.poorer, "richer_half": found.richer}
         judged = self.judged
         if judged is None or self.truth_train is None:
             return facts
         annotations, _, truth = self.judged_parts
-        votes = metrics.vote_accuracy(annotations.votes, truth).tolist()
+        votes, ensemble = metrics.vote_accuracy(annotations.votes, truth).tolist(), self.ensemble
+        names = (f"{ensemble}_accuracy", f"{ensemble}_mean_per_class_accuracy")
         return facts | {
             "evaluated_on": "held-out images" if self.held_out else "training images",
             "n_evaluated": judged["n"],
-            "zero_shot_accuracy": judged["zero_shot_accuracy"],
-            "zero_shot_mean_per_class_accuracy": judged["zero_shot_mean_per_class_accuracy"],
-            "zero_shot_accuracy_per_template": {
+            **{name: judged[name] for name in names if name in judged},
+            PER_ANNOTATOR[ensemble]: {
                 name: share for name, share in zip(names_of(annotations.annotators), votes, strict=True)
             },
             "candidate_coverage": self.coverage(),
@@ -180,11 +197,12 @@ class Outcome:
         return None if share != share else share
 
     def predictions(self) -> pd.DataFrame:
-        """A row per image: zero-shot and student, class and confidence."""
+        """A row per image: annotators together and student, class and confidence."""
         parts = [table("train", self.train, self.p_train)]
         if self.test is not None and self.p_test is not None:
             parts.append(table("test", self.test, self.p_test))
-        return pd.concat(parts, ignore_index=True)
+        names = {"zero_shot": self.ensemble, "zero_shot_confidence": f"{self.ensemble}_confidence"}
+        return pd.concat(parts, ignore_index=True).rename(columns=names)
 
 
 def true_labels(data: DataConfig, annotated: Annotated, held_out: Annotated | None) -> Int[Tensor, " K"]:

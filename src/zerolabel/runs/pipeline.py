@@ -30,7 +30,7 @@ def prepare(context: Context) -> None:
     if config.annotation.annotations is None or config.data.test_images:
         for name in filter(is_encoder, config.annotation.names):
             context.model(name)
-    elif needs_features(config.training):
+    if config.annotation.annotations is not None and needs_features(config.training):
         _ = context.encoder
 
 

@@ -67,6 +67,11 @@ class ModelName:
         return Path(self.rest).expanduser()
 
 
+def is_model(text: str) -> bool:
+    """True if the name is that of a vision-language model; false for a person, another tool or a simulation."""
+    return _parse(text) is not None
+
+
 def is_chat(text: str) -> bool:
     """True if the name is that of a chat model."""
     found = _parse(text)

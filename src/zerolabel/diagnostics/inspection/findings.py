@@ -12,6 +12,7 @@ from zerolabel.annotations.label_models import first_choices, first_votes
 from zerolabel.diagnostics.inspection import vote_counts
 from zerolabel.diagnostics.inspection.class_names import Pair, unclear
 from zerolabel.diagnostics.inspection.intervals import Share
+from zerolabel.vlms.names import is_model
 
 MUCH_NOISE = 0.2
 WIDE = 0.2
@@ -27,7 +28,7 @@ class Finding:
     """Something that stands out.
 
     Attributes:
-        about: ``noise``, ``candidates``, ``images``, ``prompts``, ``classes`` or ``names``.
+        about: ``noise``, ``candidates``, ``images``, ``prompts`` or ``annotators``, ``classes`` or ``names``.
         text: what it is, one sentence.
         suggestion: what to do, one sentence.
     """
@@ -43,7 +44,8 @@ def about_noise(coverage: Share, label_noise: Share) -> Iterator[Finding]:
         yield Finding(
             "noise",
             f"About {_percent(label_noise.estimate)} of the labels are estimated to be wrong.",
-            "Write prompts that say what the images show, take a larger model, or name the classes more plainly.",
+            "Add annotators, write prompts that say what the images show, take a larger model, or name the "
+            "classes more plainly.",
         )
     if label_noise.high - label_noise.low >= WIDE:
         yield Finding(
@@ -92,34 +94,38 @@ def about_prompts(annotations: Annotations, quality: Sequence[float]) -> Iterato
         annotations: of the images.
         quality: estimated accuracy of each annotator.
     """
+    imported = any(not is_model(one.model) for one in annotations.annotators)
+    kind = "annotators" if imported else "prompts"
     names = [f"“{name}”" for name in names_of([annotations.annotators[a] for a in first_choices(annotations)])]
     votes = first_votes(annotations)
     if len(names) == 1:
         yield Finding(
-            "prompts",
+            kind,
             "One annotator voted, so nothing is known from agreement.",
-            "Add prompts or another model; each further prompt costs little once the images are encoded.",
+            "Add another annotator, such as prompts of a vision-language model."
+            if imported
+            else "Add prompts or another model; each further prompt costs little once the images are encoded.",
         )
     silent = [name for name, spoke in zip(names, (votes >= 0).any(0).tolist(), strict=True) if not spoke]
     if silent and len(votes):
-        yield Finding("prompts", f"{_some(silent)} never voted.", "Remove it, or look at what it answered.")
+        yield Finding(kind, f"{_some(silent)} never voted.", "Remove it, or look at what it answered.")
     if repeated := _repeated(votes):
         told = _some([f"{names[b]} repeats {names[a]}" for a, b in repeated], "; ")
         yield Finding(
-            "prompts",
-            f"{len(repeated)} of {len(names)} prompts never disagree with another one: {told}.",
+            kind,
+            f"{len(repeated)} of {len(names)} {kind} never disagree with another one: {told}.",
             "They are redundant; remove them to save time.",
         )
     middle = float(torch.tensor(quality).nanmedian()) if len(names) > 2 else 0.0
     for name, share in zip(names, quality, strict=True):
         if share < middle - OUTLIER:
             yield Finding(
-                "prompts",
+                kind,
                 f"{name} has an estimated accuracy of {_percent(share)}, the median annotator one of "
                 f"{_percent(middle)}.",
                 "Remove it, unless you know that it sees what the others do not.",
             )
-    yield from _one_sided(annotations, votes, names)
+    yield from _one_sided(annotations, votes, names, kind)
 
 
 def about_classes(annotations: Annotations) -> Iterator[Finding]:
@@ -176,7 +182,9 @@ def about_names(names: Sequence[str], pairs: Sequence[Pair], source: str) -> Ite
         yield Finding("names", f"{_some(told, '; ')}.", "Write what is meant, in words: “crane bird”, “annual crop”.")
 
 
-def _one_sided(annotations: Annotations, votes: Int[Tensor, "N B"], names: Sequence[str]) -> Iterator[Finding]:
+def _one_sided(
+    annotations: Annotations, votes: Int[Tensor, "N B"], names: Sequence[str], kind: str
+) -> Iterator[Finding]:
     counts = vote_counts.votes_per_class(votes, len(annotations.classes)).float()
     shares = counts / counts.sum(1, keepdim=True).clamp_min(1)
     if len(shares) < 3 or shares.shape[1] < 3:
@@ -184,10 +192,12 @@ def _one_sided(annotations: Annotations, votes: Int[Tensor, "N B"], names: Seque
     usual = shares.median(0).values
     for a, c in ((shares > 0.5) & (shares > 2 * usual)).nonzero().tolist():
         yield Finding(
-            "prompts",
+            kind,
             f"{names[a]} votes for {annotations.classes[c]} on {_percent(float(shares[a, c]))} of the images, the "
             f"others on {_percent(float(usual[c]))}.",
-            "Remove this prompt: its wording says that class by itself.",
+            "Remove this prompt: its wording says that class by itself."
+            if kind == "prompts"
+            else "Look at some of these images, and remove the annotator if it is wrong.",
         )
 
 

@@ -54,9 +54,11 @@ def _compare(run: Run) -> str:
     both = run.shown.dropna(subset=["zero_shot", "student"])
     differ = int((both["zero_shot"] != both["student"]).sum())
     if not differ:
-        return "The student and zero-shot give the same answer on every image, so neither can be the better one here."
+        return (
+            f"The student and {run.before} give the same answer on every image, so neither can be the better one here."
+        )
     return (
-        f"To learn whether training beat zero-shot, check only images where the two differ ({differ:,} of "
+        f"To learn whether training beat {run.before}, check only images where the two differ ({differ:,} of "
         f"{len(both):,}): "
         "on the others both are right or both are wrong."
     )

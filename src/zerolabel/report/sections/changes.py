@@ -18,9 +18,9 @@ def _gains(run: Run) -> list[Html]:
     return [
         paragraph(
             "Estimated without a label, from the probabilities of both, accuracy changes by "
-            f"{signed(100 * poorer, 1)} points for the half of the classes that zero-shot seems to know worst and by "
-            f"{signed(100 * richer, 1)} for the half that it seems to know best. A mistake that both are confident in "
-            "does not show in this."
+            f"{signed(100 * poorer, 1)} points for the half of the classes that {run.before} seems to know worst "
+            f"and by {signed(100 * richer, 1)} for the half that it seems to know best. A mistake that both are "
+            "confident in does not show in this."
         )
     ]
 
@@ -34,15 +34,16 @@ def section(run: Run) -> Section | None:
         "student_confidence", ascending=False, kind="stable"
     )
     if not len(changed):
-        text = "The student and zero-shot give the same answer on every image."
+        text = f"The student and {run.before} give the same answer on every image."
         return Section("changes", "Changes of mind", paragraph(text))
     text = html(
-        "The student answers {n} of {all} images ({share}) otherwise than zero-shot did. Below are the changes it "
+        "The student answers {n} of {all} images ({share}) otherwise than {before} did. Below are the changes it "
         "is most "
         "confident of: where training worked you should find yourself agreeing with almost all of them.",
         n=f"{len(changed):,}",
         all=f"{len(both):,}",
         share=percent(len(changed) / len(both)),
+        before=run.before,
     )
     parts = [paragraph(text), *_gains(run), gallery(run, changed.head(FIRST), change=True)]
     rest = changed[FIRST:MOST]
@@ -52,7 +53,7 @@ def section(run: Run) -> Section | None:
     most = pairs.head(100).reset_index().itertuples(index=False)
     rows = [(before, after, number(f"{n:,}")) for before, after, n in most]
     table = top_table(
-        ("Zero-shot", "Student", number("Images")), rows, caption="Most frequent changes", kind="classes", top=10
+        (run.before_title, "Student", number("Images")), rows, caption="Most frequent changes", kind="classes", top=10
     )
     parts.append(figure("Most frequent changes", table, size="narrow"))
     return Section("changes", "Changes of mind", join(parts))

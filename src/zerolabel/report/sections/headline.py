@@ -24,11 +24,11 @@ def _with_truth(run: Run) -> Html:
     student, zero_shot, n = m["student_accuracy"], m.get("zero_shot_accuracy"), m.get("n_evaluated")
     facts = [("student", percent(student), "Student accuracy", _interval(student, n))]
     if zero_shot is not None:
-        facts.append(("zero", percent(zero_shot), "Zero-shot accuracy", _interval(zero_shot, n)))
+        facts.append(("zero", percent(zero_shot), f"{run.before_title} accuracy", _interval(zero_shot, n)))
         if zero_shot < 1:
             ratio = (1 - student) / (1 - zero_shot)
             tone = "good" if ratio < 1 else "bad"
-            facts.append((tone, percent(ratio, 0), "Error ratio", "student's errors as a share of zero-shot's"))
+            facts.append((tone, percent(ratio, 0), "Error ratio", f"student's errors as a share of {run.before}'s"))
     facts += _costs(run)
     checked = [paragraph(sentences(run))] if run.metrics.get("review") else []
     return join([paragraph(_verdict(run, student, zero_shot, n), "lead"), *checked, tiles(facts)])
@@ -38,12 +38,12 @@ def _verdict(run: Run, student: float, zero_shot: float | None, n: int | None) -
     lead = html("On {on} the student names <b>{share}</b> correctly", on=measured_on(run), share=percent(student))
     if zero_shot is None:
         return html("{lead}.", lead=lead)
-    both = html("{lead}; the prompts together, without training, {zero}.", lead=lead, zero=percent(zero_shot))
+    who = "annotators" if run.imported else "prompts"
+    both = html("{lead}; the {who} together, without training, {zero}.", lead=lead, who=who, zero=percent(zero_shot))
     sure = bool(n) and separable(student, zero_shot, int(n or 0))
     if student <= zero_shot:
-        end = (
-            "Training did not help here: use the zero-shot predictions, or look at the candidates below for the reason."
-        )
+        instead = "votes" if run.imported else "zero-shot predictions"
+        end = f"Training did not help here: use the {instead}, or look at the candidates below for the reason."
     elif not sure:
         end = "The difference is too small for this number of images to be sure of it."
     else:
@@ -56,7 +56,7 @@ def _without_truth(run: Run) -> Html:
     m, shown = run.metrics, run.shown
     facts = []
     if agreement is not None:
-        facts.append(("student", percent(agreement), "Student agrees with zero-shot", f"on {run.shown_name}"))
+        facts.append(("student", percent(agreement), f"Student agrees with {run.before}", f"on {run.shown_name}"))
     if m.get("student_agreement") is not None:
         facts.append(("plain", percent(m["student_agreement"]), "The two networks agree", "trained side by side"))
     if len(shown):

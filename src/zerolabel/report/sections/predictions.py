@@ -16,7 +16,7 @@ def section(run: Run) -> Section | None:
     if not len(run.shown):
         return None
     intro = paragraph(
-        f"Counted on {run.shown_name}. A class that empties or swallows others between zero-shot and student has "
+        f"Counted on {run.shown_name}. A class that empties or swallows others between {run.before} and student has "
         "collapsed."
     )
     body = join(
@@ -29,7 +29,7 @@ def _confidence(run: Run) -> Html:
     series = []
     for name, column, tone in (
         ("student", "student_confidence", "student"),
-        ("zero-shot", "zero_shot_confidence", "zero"),
+        (run.before, "zero_shot_confidence", "zero"),
     ):
         values = pd.to_numeric(run.shown[column], errors="coerce").dropna().to_numpy()
         if len(values):
@@ -77,5 +77,5 @@ def _counts(run: Run) -> Html:
                 number(signed(after - before)),
             )
         )
-    head = ("Class", "Zero-shot", "Student", number("Change"))
+    head = ("Class", run.before_title, "Student", number("Change"))
     return top_table(head, rows, caption="Answers per class", kind="classes")

@@ -35,7 +35,10 @@ def section(run: Run) -> Section | None:
     names = [str(name) for name in run.evaluation.get("classes", run.classes)]
     parts = [paragraph(intro), figure("Accuracy per class", _per_class(run, names), size="wide"), *_gains(run)]
     confusions = []
-    for key, title in (("confusion", "Confusions of the student"), ("zero_shot_confusion", "Confusions of zero-shot")):
+    for key, title in (
+        ("confusion", "Confusions of the student"),
+        ("zero_shot_confusion", f"Confusions of {run.before}"),
+    ):
         counts = run.evaluation.get(key)
         if counts:
             confusions.append(
@@ -52,16 +55,16 @@ def _gains(run: Run) -> list[Html]:
         return []
     ranks = range(1, len(found.classes) + 1)
     curves = [
-        Line("zero-shot", list(zip(ranks, found.before, strict=True)), "zero"),
+        Line(run.before, list(zip(ranks, found.before, strict=True)), "zero"),
         Line("student", list(zip(ranks, found.after, strict=True))),
     ]
-    title = "Accuracy of the classes, the one that zero-shot knows worst first"
+    title = f"Accuracy of the classes, the one that {run.before} knows worst first"
     chart = lines(curves, title=title, x_name="class", x_range=(1, len(ranks)))
     return [
         figure(title, chart, size="narrow"),
         paragraph(
-            "Mean change of accuracy from zero-shot to the student, in points: "
-            f"{signed(100 * found.poorer, 1)} for the half of the classes that zero-shot knows worst, "
+            f"Mean change of accuracy from {run.before} to the student, in points: "
+            f"{signed(100 * found.poorer, 1)} for the half of the classes that {run.before} knows worst, "
             f"{signed(100 * found.richer, 1)} for the half that it knows best."
         ),
     ]
@@ -91,8 +94,8 @@ def _per_class(run: Run, names: list[str]) -> Html:
     head = (
         "Class",
         number("Images"),
-        "0 – 100 %, ring: zero-shot, dot: student",
-        number("Zero-shot"),
+        f"0 – 100 %, ring: {run.before}, dot: student",
+        number(run.before_title),
         number("Student"),
         number("Points"),
     )

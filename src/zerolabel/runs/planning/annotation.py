@@ -57,10 +57,10 @@ def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes,
 
     Args:
         request: names the file.
-        wanted: the one of their models whose features are to be read, or none where it does not matter.
+        wanted: the model whose features are to be read, which may be none of theirs; none where it does not matter.
 
     Raises:
-        InputError: there are none, or the model is none of theirs.
+        InputError: there are none, or the model has no image features.
     """
     path = str(request.annotations)
     annotations = open_annotations(path)
@@ -70,11 +70,10 @@ def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes,
     if len(wanted) > 1:
         raise InputError(f"--vlm {' --vlm '.join(wanted)}: training reads the features of one model; give one.")
     for model in wanted:
-        if model not in prompts_of or not is_encoder(model):
+        if not is_encoder(model):
+            ModelName.parse(model)
             known = [model for model in prompts_of if is_encoder(model)]
-            raise InputError(f"--vlm {model}: {path} has no votes of such a model{nearest(model, known)}")
-    if request.test_images is not None and not prompts_of:
-        raise InputError(f"--test images are annotated by the models of {path}, which names none; leave --test out.")
+            raise InputError(f"--vlm {model} has no image features to read{nearest(model, known)}")
     return Classes(annotations.classes, ((),) * len(annotations.classes)), AnnotationConfig(
         models=tuple(AnnotatingModel(model, tuple(templates)) for model, templates in prompts_of.items()),
         rule=annotations.rule,

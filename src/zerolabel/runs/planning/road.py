@@ -57,7 +57,7 @@ def resolve_road(
         option = "--propagate" if request.propagate else "--via features" if request.via else "--student features"
         raise InputError(
             f"{option} reads the image features of an annotating model, and {request.annotations or 'this run'} has "
-            "none that gives any; leave it out, or annotate with one such as open_clip, too."
+            "none that gives any; leave it out, or name a model to read features of, such as --vlm open_clip:MODEL."
         )
     own = student in HEADS and request.student is None
     return Road(

@@ -22,6 +22,7 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
 from zerolabel.files.skipped import save_skipped
+from zerolabel.integrations.joining import blank
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
 from zerolabel.runs.inputs import contents, record
@@ -108,12 +109,27 @@ def _given(context: Context, images: ImageSet, annotations: Annotations) -> Anno
 
 
 def annotate_held_out(context: Context) -> Annotated | None:
-    """Votes on the images held out of training, where there are any: ``test_annotations.parquet``."""
-    if context.config.data.test_images is None:
+    """Votes on the images held out of training, where there are any: ``test_annotations.parquet``.
+
+    People, other tools and chat models whose votes were given do not vote again: held-out images get the votes of the
+    encoders among the annotators, or of nobody.
+    """
+    config = context.config
+    if config.data.test_images is None:
         return None
-    done = _annotate(context, "annotate held-out images", ImageSet.open(context.config.data.test_images), None)
+    images, names = ImageSet.open(config.data.test_images), config.annotation.names
+    names = names if config.annotation.annotations is None else tuple(filter(is_encoder, names))
+    done = _annotate(context, "annotate held-out images", images, None, names) if names else _unvoted(context, images)
     done.annotations.save(context.folder / "test_annotations.parquet")
     return done
+
+
+def _unvoted(context: Context, images: ImageSet) -> Annotated:
+    """Images on which nobody votes."""
+    said = blank(images, context.classes.names)
+    known = set(said.file_names)
+    skipped = tuple((name, "it cannot be read") for name in images.file_names if name not in known)
+    return Annotated(said, images.named(said.file_names), torch.zeros(len(said), 0), skipped, 0.0, None)
 
 
 def _features(context: Context, images: ImageSet) -> tuple[Float[Tensor, "N D"], tuple[tuple[str, str], ...]]:
@@ -123,9 +139,11 @@ def _features(context: Context, images: ImageSet) -> tuple[Float[Tensor, "N D"],
     return embedding.features, embedding.skipped
 
 
-def _annotate(context: Context, stage: str, images: ImageSet, out: Path | None) -> Annotated:
-    """Votes of all models: each annotates on its own, and what they say is merged."""
-    names = context.config.annotation.names
+def _annotate(
+    context: Context, stage: str, images: ImageSet, out: Path | None, names: tuple[str, ...] | None = None
+) -> Annotated:
+    """Votes of models, by default of all: each annotates on its own, and what they say is merged."""
+    names = context.config.annotation.names if names is None else names
     parts: dict[str, Annotated] = {}
     with timed(context.folder, stage) as facts:
         for name in sorted(names, key=is_chat):  # chat models may be asked about the others' best
