@@ -104,13 +104,13 @@ def test_prompts_that_stand_out(make_annotations: Make) -> None:
     votes[:, 1] = votes[:, 0]
     votes[:, 4] = -1
     votes[:, 5] = torch.where(torch.arange(400) < 360, 2, votes[:, 5])
-    text = about(inspect(make_annotations(votes, 4)), "prompts")
-    assert "1 of 6 prompts never disagree" in text and "“template 1 of {}” repeats “template 0 of {}”" in text
+    text = about(inspect(make_annotations(votes, 4)), "annotators")
+    assert "1 of 6 annotators never disagree" in text and "“template 1 of {}” repeats “template 0 of {}”" in text
     assert "“template 3 of {}” has an estimated accuracy of" in text
     assert "“template 4 of {}” never voted" in text
     assert "“template 5 of {}” votes for class 2 on" in text
     alone = inspect(make_annotations(votes[:, :1], 4))
-    assert "One annotator voted" in about(alone, "prompts") and "holds one class" in about(alone, "candidates")
+    assert "One annotator voted" in about(alone, "annotators") and "holds one class" in about(alone, "candidates")
 
 
 def test_classes_that_stand_out(make_annotations: Make) -> None:

@@ -41,7 +41,7 @@ def train(
     annotations: AnnotationsArg,
     output: OutOpt,
     vlm: Arg[
-        str | None, typer.Option(help="Of the annotations' models, the one whose features are read; else the first.")
+        str | None, typer.Option(help="Model whose features are read; else the first of the annotations' models.")
     ] = None,
     learner: LearnerOpt = "coreg",
     preset: PresetOpt = "auto",
