@@ -10,6 +10,7 @@ from zerolabel.version import __version__
 
 if TYPE_CHECKING:
     from zerolabel.annotations import Annotations, Annotator
+    from zerolabel.audit import Audit
     from zerolabel.data.classes import Classes
     from zerolabel.data.images import ImageSet
     from zerolabel.deployment.classifier import Classifier
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Annotations": ("annotations", "Annotations"),
     "Annotator": ("annotations", "Annotator"),
+    "Audit": ("audit", "Audit"),
     "Classes": ("data.classes", "Classes"),
     "Classifier": ("deployment.classifier", "Classifier"),
     "ImageSet": ("data.images", "ImageSet"),
@@ -54,6 +56,7 @@ __all__ = [
     "LEARNERS",
     "Annotations",
     "Annotator",
+    "Audit",
     "Classes",
     "Classifier",
     "ImageSet",
