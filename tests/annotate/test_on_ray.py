@@ -21,7 +21,7 @@ from zerolabel.data.images import ImageSet
 from zerolabel.data.images.stores import Files
 from zerolabel.errors import InputError
 
-ray = pytest.importorskip("ray", reason="needs zerolabel[ray]")
+ray = pytest.importorskip("ray", reason="needs zerolabel-vision[ray]")
 DIGITS = Classes(tuple("0123456789"))
 TEMPLATES = ("{}", "a handwritten {}")
 N = 80

@@ -29,7 +29,7 @@ Truth = Callable[[str], int]
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    pytest.importorskip("uvicorn", reason="needs zerolabel[review]")
+    pytest.importorskip("uvicorn", reason="needs zerolabel-vision[review]")
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -1,6 +1,6 @@
 import pytest
 
-pytest.importorskip("starlette", reason="needs zerolabel[review]")
+pytest.importorskip("starlette", reason="needs zerolabel-vision[review]")
 
 from starlette.testclient import TestClient
 

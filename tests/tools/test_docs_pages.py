@@ -49,8 +49,8 @@ def test_the_site_holds_no_link_to_a_file_outside_its_pages(page: Path) -> None:
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs", reason="needs zerolabel[docs]")
-    pytest.importorskip("mkdocstrings", reason="needs zerolabel[docs]")
+    pytest.importorskip("mkdocs", reason="needs zerolabel-vision[docs]")
+    pytest.importorskip("mkdocstrings", reason="needs zerolabel-vision[docs]")
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
 

@@ -118,7 +118,7 @@ def _connect(address: str | None) -> Any:
         import ray
         import ray.data
     except ImportError:
-        raise InputError("--engine ray needs a package; run: pip install zerolabel[ray]") from None
+        raise InputError("--engine ray needs a package; run: pip install zerolabel-vision[ray]") from None
     if not ray.is_initialized():
         try:
             _knock(address)

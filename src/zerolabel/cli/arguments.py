@@ -59,7 +59,7 @@ ResumeOpt = Arg[bool, typer.Option("--resume", help="Finish the run that is in t
 OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run that is in the output folder.")]
 DryRunOpt = Arg[bool, typer.Option("--dry-run", help="Show the plan and its cost; do nothing.")]
 JsonOpt = Arg[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-EngineOpt = Arg[str, typer.Option(help="local, or ray: the workers of a cluster; pip install zerolabel[ray].")]
+EngineOpt = Arg[str, typer.Option(help="local, or ray: the workers of a cluster; pip install zerolabel-vision[ray].")]
 RayAddressOpt = Arg[str | None, typer.Option(help="Of the cluster for --engine ray; else this machine alone.")]
 CacheOpt = Arg[Path | None, typer.Option(help="Folder of image features, shared between runs.")]
 

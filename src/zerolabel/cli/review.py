@@ -68,7 +68,7 @@ def _serve(made: "Review", names: list[str], port: int, browser: bool) -> None:
         from zerolabel.review.server import addresses, application, listen, serve
     except ImportError:
         raise InputError(
-            "the page needs two more packages; pip install 'zerolabel[review]', or give --static."
+            "the page needs two more packages; pip install 'zerolabel-vision[review]', or give --static."
         ) from None
     listening = listen(port)
     port = listening.getsockname()[1]

@@ -41,7 +41,7 @@ def test_a_missing_codec_says_what_to_install(photo, tmp_path):
     """
     command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said == "('a.HEIC',) a HEIC image; `pip install zerolabel[heif]` reads it\n"
+    assert said == "('a.HEIC',) a HEIC image; `pip install zerolabel-vision[heif]` reads it\n"
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")

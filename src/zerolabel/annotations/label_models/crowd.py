@@ -37,7 +37,7 @@ def fit(votes: Int[Tensor, "N A"], n_classes: int, model: str) -> Float[Tensor, 
     try:
         from crowdkit import aggregation
     except ImportError:
-        raise InputError(f'the label model {model} is that of crowd-kit; run: pip install "zerolabel[crowd]"') from None
+        raise InputError(f'label model {model} needs crowd-kit; run: pip install "zerolabel-vision[crowd]"') from None
     found = torch.zeros(len(votes), n_classes)
     data = frame(votes)
     if len(data):

@@ -20,7 +20,7 @@ NO_MEMORY = "there is not enough memory for it"
 # Pillow knows these only as containers that another program or plugin decodes.
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _PHONE = {
-    "HEIF": ({".heic", ".heif", ".hif"}, "a HEIC image; `pip install zerolabel[heif]` reads it"),
+    "HEIF": ({".heic", ".heif", ".hif"}, "a HEIC image; `pip install zerolabel-vision[heif]` reads it"),
     "AVIF": ({".avif"}, "an AVIF image, which this build of Pillow lacks; `pip install -U pillow` (11.3 or newer)"),
 }
 """Extensions of formats whose codec may be missing, and what to do then: their files are listed, not overlooked."""

@@ -80,7 +80,7 @@ def _packaged() -> Any:
     try:
         import datasets
     except ImportError:
-        raise InputError("this data set needs the package datasets; `pip install zerolabel[datasets]`.") from None
+        raise InputError("this data set needs a package; run `pip install zerolabel-vision[datasets]`.") from None
     return datasets
 
 

@@ -115,7 +115,7 @@ def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
     if "endpoint" not in how:
         raise InputError(f"--vlm {chats[0]} needs --endpoint, the URL of its server, such as http://localhost:8000/v1.")
     if any(find_spec(name) is None for name in ("httpx", "tenacity")):
-        raise InputError(f'--vlm {chats[0]} needs two more packages; run: pip install "zerolabel[chat]"')
+        raise InputError(f'--vlm {chats[0]} needs two more packages; run: pip install "zerolabel-vision[chat]"')
     full = Chat(ModelName.parse(chats[0]).rest, **how).to_dict()
     return {name: value for name, value in full.items() if name != "model"}
 
