@@ -25,6 +25,11 @@ def union_of_votes(votes: Int[Tensor, "N A"], n_classes: int) -> Bool[Tensor, "N
     Args:
         votes: class ids, -1 where an annotator abstained.
         n_classes: C.
+
+    Example:
+        >>> votes = torch.tensor([[0, 2], [1, 1], [-1, -1]])
+        >>> union_of_votes(votes, 3).int().tolist()
+        [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
     """
     chosen = torch.zeros(len(votes), n_classes + 1, dtype=torch.bool, device=votes.device)
     chosen.scatter_(1, torch.where(votes < 0, n_classes, votes), True)
@@ -38,6 +43,11 @@ def votes_at_least(votes: Int[Tensor, "N A"], n_classes: int, m: int) -> Bool[Te
         votes: class ids, -1 where an annotator abstained.
         n_classes: C.
         m: votes that a class needs; 1 is `union_of_votes`.
+
+    Example:
+        >>> votes = torch.tensor([[0, 0, 2], [0, 1, 2]])
+        >>> votes_at_least(votes, 3, m=2).int().tolist()
+        [[1, 0, 0], [0, 0, 0]]
     """
     counts = torch.zeros(len(votes), n_classes + 1, dtype=torch.int32, device=votes.device)
     counts.scatter_add_(1, torch.where(votes < 0, n_classes, votes), torch.ones_like(votes, dtype=torch.int32))
@@ -45,19 +55,34 @@ def votes_at_least(votes: Int[Tensor, "N A"], n_classes: int, m: int) -> Bool[Te
 
 
 def top_k(scores: Float[Tensor, "N C"], k: int) -> Bool[Tensor, "N C"]:
-    """The k classes with the highest scores, all where k exceeds their number; a tie goes to the lower class id."""
+    """The k classes with the highest scores, all where k exceeds their number; a tie goes to the lower class id.
+
+    Example:
+        >>> top_k(torch.tensor([[0.5, 0.2, 0.3]]), 2).int().tolist()
+        [[1, 0, 1]]
+    """
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, True) & _spoken(scores)
 
 
 def ratio(scores: Float[Tensor, "N C"], ratio: float, k: int = 5) -> Bool[Tensor, "N C"]:
-    """Among the top k, the classes whose score is at least ``ratio`` times the best."""
+    """Among the top k, the classes whose score is at least ``ratio`` times the best.
+
+    Example:
+        >>> ratio(torch.tensor([[0.6, 0.3, 0.1]]), 0.4).int().tolist()
+        [[1, 1, 0]]
+    """
     best = scores.max(dim=1, keepdim=True).values
     return top_k(scores, k) & (scores >= ratio * best)
 
 
 def cumulative_mass(scores: Float[Tensor, "N C"], mass: float) -> Bool[Tensor, "N C"]:
-    """The fewest classes whose scores add up to at least ``mass``."""
+    """The fewest classes whose scores add up to at least ``mass``.
+
+    Example:
+        >>> cumulative_mass(torch.tensor([[0.6, 0.3, 0.1], [0.95, 0.04, 0.01]]), 0.9).int().tolist()
+        [[1, 1, 0], [1, 0, 0]]
+    """
     ordered, order = scores.sort(dim=1, descending=True, stable=True)
     before = ordered.double().cumsum(1) - ordered.double()
     needed = (before < mass) & (ordered > 0)

@@ -24,7 +24,7 @@ class Audit:
     >>> random = np.random.default_rng(0)
     >>> scores = random.dirichlet(np.ones(3), 200)
     >>> audit = Audit(scores)
-    >>> audit.answer({image: scores[image].argmax() for image in audit.ask(50)})
+    >>> audit.answer({image: int(scores[image].argmax()) for image in audit.ask(50)})
     >>> audit.accuracy().high
     1.0
 

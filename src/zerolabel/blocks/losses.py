@@ -18,7 +18,12 @@ def log_probabilities(logits: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
 
 
 def cross_entropy(logits: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
-    """``-sum_j t_j log p_j``, with soft targets."""
+    """``-sum_j t_j log p_j``, with soft targets.
+
+    Example:
+        >>> cross_entropy(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
+        tensor(0.1269)
+    """
     return mean(-(target * log_probabilities(logits)).sum(1))
 
 
@@ -99,7 +104,13 @@ def negative_entropy(logits: Float[Tensor, "N C"]) -> Float[Tensor, ""]:
 
 
 def weighted_entropy(logits: Float[Tensor, "N C"], weight: Float[Tensor, " N"]) -> Float[Tensor, ""]:
-    """``sum_i w_i H(p_i) / sum_i w_i``, the first term of UEO; zero where there is no image."""
+    """``sum_i w_i H(p_i) / sum_i w_i``, the first term of UEO; zero where there is no image.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 0.0], [9.0, 0.0]])
+        >>> weighted_entropy(logits, torch.tensor([1.0, 0.0]))  # log 2: the second image has no weight
+        tensor(0.6931)
+    """
     log_p = log_probabilities(logits)
     entropy = -(log_p.exp() * log_p).sum(1)
     return (weight * entropy).sum() / weight.sum() if len(weight) else entropy.sum()

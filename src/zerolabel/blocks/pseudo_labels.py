@@ -20,6 +20,11 @@ def top_per_class(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[Ten
 
     Returns:
         The class that each image is chosen for, -1 where it is for none.
+
+    Example:
+        >>> p = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
+        >>> top_per_class(p, torch.tensor([1, 1]))
+        tensor([ 0, -1,  1])
     """
     n, n_classes = p.shape
     order = p.argsort(dim=1, descending=True, stable=True)

@@ -25,24 +25,46 @@ def normalize(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
 
 
 def uniform_over(candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
-    """The uniform distribution over each candidate set; zero for an empty set."""
+    """The uniform distribution over each candidate set; zero for an empty set.
+
+    Example:
+        >>> uniform_over(torch.tensor([[True, True, False]]))
+        tensor([[0.5000, 0.5000, 0.0000]])
+    """
     return normalize(candidates.float())
 
 
 def restrict(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
-    """Probabilities inside the candidate set, renormalized; uniform over the set where no mass is left in it."""
+    """Probabilities inside the candidate set, renormalized; uniform over the set where no mass is left in it.
+
+    Example:
+        >>> p, candidates = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([[False, True, True]])
+        >>> restrict(p, candidates)
+        tensor([[0.0000, 0.6000, 0.4000]])
+    """
     inside = p * candidates
     lost = inside.sum(1, keepdim=True) <= 0
     return torch.where(lost, uniform_over(candidates).to(p.dtype), normalize(inside))
 
 
 def sharpen(p: Float[Tensor, "N C"], temperature: float) -> Float[Tensor, "N C"]:
-    """``norm(p^(1/T))``; T below 1 sharpens. Scaled by the row's maximum first, so that no row underflows."""
+    """``norm(p^(1/T))``; T below 1 sharpens. Scaled by the row's maximum first, so that no row underflows.
+
+    Example:
+        >>> sharpen(torch.tensor([[0.6, 0.4]]), 0.5)
+        tensor([[0.6923, 0.3077]])
+    """
     return normalize((p / p.amax(1, keepdim=True).clamp_min(TINY)) ** (1 / temperature))
 
 
 def align(p: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, "N C"]:
-    """Distribution alignment: ``norm(p * prior / mean p)`` moves the mean prediction toward the class prior."""
+    """Distribution alignment: ``norm(p * prior / mean p)`` moves the mean prediction toward the class prior.
+
+    Example:
+        >>> align(torch.tensor([[0.9, 0.1], [0.7, 0.3]]), torch.tensor([0.5, 0.5]))
+        tensor([[0.6923, 0.3077],
+                [0.3684, 0.6316]])
+    """
     return normalize(p * prior / p.mean(0).clamp_min(TINY))
 
 
@@ -83,7 +105,13 @@ def given(scores: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], human: 
 
 
 def groups(trusted: Bool[Tensor, " N"], human: Bool[Tensor, " N"]) -> tuple[Int[Tensor, " P"], Int[Tensor, " U"]]:
-    """The trusted images and the rest; a human-labeled one comes with both, so that no other is drawn more often."""
+    """The trusted images and the rest; a human-labeled one comes with both, so that no other is drawn more often.
+
+    Example:
+        >>> trusted, human = torch.tensor([True, False, False]), torch.tensor([False, False, True])
+        >>> groups(trusted, human)
+        (tensor([0, 2]), tensor([1, 2]))
+    """
     chosen, rest = (trusted | human).nonzero().squeeze(1), (~(trusted | human)).nonzero().squeeze(1)
     if len(rest) == 0:
         return chosen, rest

@@ -71,6 +71,10 @@ def threshold_for_share(confidence: Float[Tensor, " N"], share: float) -> float:
 
     Raises:
         InputError: there are no confidences, or the share is none.
+
+    Example:
+        >>> round(threshold_for_share(torch.tensor([0.9, 0.5, 0.7, 0.6]), 0.5), 3)
+        0.7
     """
     if not len(confidence):
         raise InputError("a threshold needs the confidence of at least one image.")

@@ -29,7 +29,13 @@ FAVORITE, LEAD = "coreg", 0.1
 
 
 def covering_rate(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> float:
-    """Share of the images with candidates whose predicted class is one of them."""
+    """Share of the images with candidates whose predicted class is one of them.
+
+    Example:
+        >>> p = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
+        >>> covering_rate(p, torch.tensor([[True, False], [True, False]]))
+        0.5
+    """
     counted = candidates.any(1)
     return _mean(candidates.gather(1, p.argmax(1, keepdim=True))[counted])
 
@@ -80,6 +86,10 @@ def nuclear_norm(p: Float[Tensor, "N C"]) -> float:
 
     Raises:
         InputError: there is no image.
+
+    Example:
+        >>> round(nuclear_norm(torch.eye(3)), 6), round(nuclear_norm(torch.tensor([[1.0, 0.0], [1.0, 0.0]])), 3)
+        (1.0, 0.707)
     """
     if not len(p):
         raise InputError("a nuclear norm needs the probabilities of at least one image.")
@@ -124,6 +134,10 @@ def ranked(criterion: Mapping[str, float]) -> list[str]:
 
     Args:
         criterion: the default one of each learner.
+
+    Example:
+        >>> ranked({"pico": 0.91, "coreg": 0.9, "proden": 0.8})
+        ['coreg', 'pico', 'proden']
     """
     names = sorted(criterion, key=lambda name: -criterion[name] if criterion[name] == criterion[name] else math.inf)
     if FAVORITE in criterion and criterion[names[0]] - criterion[FAVORITE] < LEAD:
