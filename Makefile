@@ -18,7 +18,7 @@ test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(INSTALLED)
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/python -m tools.spelling
 
 # American spelling and plain words, see tools/deny_list.txt; `python -m tools.spelling --fix-american ROOT ...` rewrites.
 spelling: $(INSTALLED)

@@ -122,8 +122,8 @@ def worse(predicted: Int[Tensor, " N"], annotations: Annotations) -> Alarm | Non
         return None
     return Alarm(
         "worse",
-        "the student is probably worse than its annotators: by an estimate without labels it is right on "
-        f"{max(found.student, 0):.0%} of the images, and they on {found.annotators:.0%}.",
+        "the student is probably worse than its annotators: an estimate without labels gives it an accuracy of "
+        f"{max(found.student, 0):.0%} and them {found.annotators:.0%}.",
     )
 
 
