@@ -177,6 +177,20 @@ def test_the_grid_and_the_naming_of_wrong_ones(run: Path, truth: Truth, page: An
     assert {name: int(label) for name, label in answers.items()} == {names[p]: truth(names[p]) for p in items}
 
 
+def test_two_classifiers_are_compared_until_it_is_decided(run: Path, truth: Truth, page: Any) -> None:
+    review = Review(open_subject(run), n=20)
+    names = review.subject.measured.images.file_names
+    with served(review) as urls:
+        page.goto(urls[0])
+        page.wait_for_selector(ASKED)
+        page.get_by_role("button", name="Compare").click()
+        page.wait_for_selector('#status:has-text("differ checked")')
+        for place in review.sampled.differing:
+            page.keyboard.press(str(truth(names[place])))
+        page.wait_for_selector('#result:has-text("Student is better")')
+    assert review.verdict is not None and len(review.ledger.answers) == review.verdict.answers
+
+
 def test_a_thousand_classes_by_their_first_letters(run: Path, page: Any) -> None:
     images = ImageSet.open(run.parent / "train")
     n, classes = len(images), tuple(f"{kind} {i}" for i in range(500) for kind in ("cat", "wild dog"))

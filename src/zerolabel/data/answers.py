@@ -29,6 +29,8 @@ NONE, UNSURE, WITHDRAWN = "none of these", "unsure", ""
 """What stands in the place of a class: it is of none; the reviewer cannot tell; the answer was taken back."""
 RANDOM = "random"
 """Why shown: drawn at random, each image with the same chance."""
+DIFFERING = f"{RANDOM} where two differ"
+"""Why shown: drawn at random among the images on which two classifiers give different answers."""
 CHOSEN = "chosen"
 """What begins with this was picked."""
 

@@ -12,7 +12,26 @@ def interval(review: dict[str, Any]) -> str:
 
 
 def sentences(run: Run) -> str:
-    """The measurement of a reviewed run in one or two sentences; empty for another run."""
+    """The measurements of a reviewed run in a few sentences; empty for another run."""
+    parts = [_accuracy(run), _verdict(run.metrics.get("review_verdict"))]
+    return " ".join(part for part in parts if part)
+
+
+def _verdict(found: dict[str, Any] | None) -> str:
+    """Which of student and zero-shot is better; empty where that was not asked."""
+    if not found:
+        return ""
+    first, second = found["pair"]
+    better = {"first": f"{first} is better", "second": f"{second} is better", None: "it is not decided which is better"}
+    decided = better.get(found["better"], "both are right equally often")
+    return (
+        f"Of {plural(found['differing'], 'image')} on which {first} and {second} differ, {found['answers']:,} were "
+        f"checked: {first} is right on {found['first']:,}, {second} on {found['second']:,}; "
+        f"{decided} (error at most {percent(1 - found['level'], 0)})."
+    )
+
+
+def _accuracy(run: Run) -> str:
     review = run.metrics.get("review")
     if not review:
         return ""

@@ -1,8 +1,8 @@
 """People look at a few images, and the figures, the next training and the report follow."""
 
 from zerolabel.review.pool import Pool, Subject
-from zerolabel.review.recording import KEY, finish, remember
+from zerolabel.review.recording import finish, remember
 from zerolabel.review.review import Review
 from zerolabel.review.sources import open_subject
 
-__all__ = ["KEY", "Pool", "Review", "Subject", "finish", "open_subject", "remember"]
+__all__ = ["Pool", "Review", "Subject", "finish", "open_subject", "remember"]

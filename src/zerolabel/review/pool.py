@@ -21,6 +21,7 @@ class Pool:
         compared: class ids of another answer, such as that of the prompts without training; none where there is none.
         candidates: candidate sets; none where they are not known.
         taught: images with a human label for training, which measure nothing.
+        names: what answers, and what is compared with it.
     """
 
     words: str
@@ -30,6 +31,7 @@ class Pool:
     compared: Int[np.ndarray, " N"] | None
     candidates: Bool[np.ndarray, "N C"] | None
     taught: Bool[np.ndarray, " N"]
+    names: tuple[str, str] = ("prediction", "other answer")
 
     def __len__(self) -> int:
         return len(self.images)

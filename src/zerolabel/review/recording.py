@@ -1,40 +1,60 @@
 """What a review came to, where its run says what it knows: ``metrics.json``, the report and the model card."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zerolabel import report
-from zerolabel.data.answers import RANDOM
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
 from zerolabel.files.plain_json import dumps
-from zerolabel.review.ledger import Ledger
 from zerolabel.review.review import Review
 from zerolabel.review.sources import open_subject
 
-KEY = "review"
-"""Of ``metrics.json``."""
+ACCURACY, VERDICT = "review", "review_verdict"
+"""Of ``metrics.json``: the measured accuracy, and which of student and zero-shot is better."""
+
+
+def findings(review: Review) -> dict[str, Any]:
+    """What the answers say, as entries of ``metrics.json``; empty where they say nothing yet."""
+    measured, verdict = review.measured, review.verdict
+    found = {} if measured is None else {ACCURACY: measured.to_dict()}
+    if verdict is None or not verdict.answers:
+        return found
+    return {**found, VERDICT: {**asdict(verdict), "pair": list(review.subject.measured.names)}}
 
 
 def finish(review: Review) -> str:
     """Write what was measured into its run, and say in a sentence what it is and where it stands."""
-    measured = review.measured
-    if measured is None:
+    found = findings(review)
+    if not found:
         return "No image that was drawn at random is answered yet; nothing was measured."
-    share = "" if measured.accuracy is None else f"{measured.accuracy:.1%} right, "
-    told = (
-        f"{share}{measured.level:.0%} interval {measured.low:.1%} to {measured.high:.1%}, {measured.n_answers} answers"
-    )
+    told = "; ".join(in_words(found))
     run = review.subject.run
     if run is None:
-        return f"{told}; they are in {review.ledger.path}."
-    put(run, measured.to_dict())
+        return f"{told}; the answers are in {review.ledger.path}."
+    put(run, found)
     page, card = report.write(run)
     return f"{told}; written to {page}, {card} and metrics.json."
 
 
-def put(run: Path, measured: dict[str, Any]) -> None:
+def in_words(found: dict[str, Any]) -> list[str]:
+    """One clause for each of the `findings`."""
+    clauses = []
+    if (one := found.get(ACCURACY)) is not None:
+        share = "" if one["accuracy"] is None else f"{one['accuracy']:.1%} right, "
+        ends = f"{one['level']:.0%} interval {one['low']:.1%} to {one['high']:.1%}"
+        clauses.append(f"{share}{ends}, {one['n_answers']} answers")
+    if (one := found.get(VERDICT)) is not None:
+        first, second = one["pair"]
+        better = {"first": f"{first} is better", "second": f"{second} is better", None: "not decided"}
+        decided = better.get(one["better"], "both are right equally often")
+        clauses.append(f"{first} right {one['first']}, {second} right {one['second']} where they differ: {decided}")
+    return clauses
+
+
+def put(run: Path, found: dict[str, Any]) -> None:
     """Set what was measured in ``metrics.json``.
 
     Raises:
@@ -45,23 +65,21 @@ def put(run: Path, measured: dict[str, Any]) -> None:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{path} is missing or damaged; finish the run with --resume.") from None
-    write_text(path, dumps({**metrics, KEY: measured}, indent=2) + "\n")
+    write_text(path, dumps({**metrics, **found}, indent=2) + "\n")
 
 
-def remember(run: Path) -> dict[str, Any] | None:
+def remember(run: Path) -> dict[str, Any]:
     """Measure a run again, whose answers are in its folder; ``metrics.json`` then says so.
 
     Returns:
-        What ``metrics.json`` says under `KEY`; none where nobody answered, or the images are gone.
+        The `findings`; empty where nobody answered, or the images are gone.
     """
-    ledger = run / "review" / "answers.csv"
-    if not ledger.is_file() or not any(answer.why == RANDOM for answer in Ledger(ledger).answers):
-        return None
+    if not (run / "review" / "answers.csv").is_file():
+        return {}
     try:
-        measured = Review(open_subject(run)).measured
+        found = findings(Review(open_subject(run)))
     except InputError:
-        return None
-    if measured is None:
-        return None
-    put(run, measured.to_dict())
-    return measured.to_dict()
+        return {}
+    if found:
+        put(run, found)
+    return found

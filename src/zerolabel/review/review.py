@@ -1,19 +1,21 @@
 """A review under way: what is asked next, what was answered, and what it says of the accuracy."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from zerolabel.data.answers import CHOSEN, NONE, RANDOM, UNSURE, WITHDRAWN, Answer, said, settled
+from zerolabel.audit.versus import Verdict
+from zerolabel.data.answers import CHOSEN, DIFFERING, NONE, RANDOM, UNSURE, WITHDRAWN, Answer, said, settled
 from zerolabel.errors import InputError
 from zerolabel.review.ledger import Ledger, now
 from zerolabel.review.pool import Pool, Subject
 from zerolabel.review.sampling import Measured, Sample, planned
 
-Kind = Literal["measure", "correct"]
-"""A list of questions: images drawn at random, or those that were marked wrong."""
+Kind = Literal["measure", "compare", "correct"]
+"""A list of questions: images drawn at random, those on which two answers differ, or those that were marked wrong."""
 CONFIRMED, MARKED, CORRECTED = f"{CHOSEN}: confirmed", f"{CHOSEN}: marked wrong", f"{CHOSEN}: corrected"
 """Why shown: in the grid, where the prediction was right or wrong; and after it was marked wrong."""
 WORDS = {"none": NONE, "unsure": UNSURE}
@@ -49,20 +51,25 @@ class Review:
     @property
     def measured(self) -> Measured | None:
         """What the answers say so far; none where there are none."""
-        answers = [answer for answer in self.ledger.answers if answer.why == RANDOM]
-        if not answers:
+        answers = self._random
+        if not any(answer.why == RANDOM for answer in answers):
             return None
         reviewers = tuple(sorted({reviewer for _, reviewer in said(answers)}))
         return self.sampled.measure(settled(answers), self.ids, self._planned, reviewers)
 
     @property
+    def verdict(self) -> Verdict | None:
+        """Which of two classifiers is better, as far as the answers tell; none where there are no two that differ."""
+        return self.sampled.verdict(settled(self._random), self.ids)
+
+    @property
     def remaining(self) -> int:
         """How many of the images that measure nobody has answered."""
-        return self.n - len(self._answered)
+        return self.n - len(self._answered(self.sample))
 
     def pool(self, kind: str) -> Pool:
         """The images of a list of questions, or of the grid."""
-        return self.subject.measured if kind == "measure" else self.subject.learned
+        return self.subject.measured if kind in ("measure", "compare") else self.subject.learned
 
     def queue(self, kind: Kind, turn: int = 0, of: int = 1) -> dict[str, Any]:
         """A list of questions: places of images, what was answered, and what may be shown beside the image.
@@ -72,10 +79,10 @@ class Review:
             turn: of a reviewer, from 0; each begins with other images, so that several do not meet.
             of: number of reviewers.
         """
-        if kind == "measure":
-            drawn = self.sampled.first(self.n)
+        if kind != "correct":
+            drawn = self.sampled.first(self.n) if kind == "measure" else self.sampled.differing
             items = [place for step in range(of) for place in drawn[(turn + step) % of :: of]]
-            return {"items": items, "answers": self._answered, "shown": {}}
+            return {"items": items, "answers": self._answered(items), "shown": {}}
         items = self._marked
         return {"items": items, "answers": {}, "shown": {place: self._about(self.pool(kind), place) for place in items}}
 
@@ -94,32 +101,35 @@ class Review:
         Raises:
             ValueError: the image was not asked about, or there is no such answer.
         """
-        asked = self.sample if kind == "measure" else self._marked_once
+        asked = {"measure": self.sample, "compare": self._differing, "correct": self._marked_once}[kind]
         if place not in asked:
             raise ValueError("the image is not asked about")
         label = self._label(choice)
-        why = RANDOM if kind == "measure" else CORRECTED if label else MARKED
+        reasons = {"measure": RANDOM, "compare": DIFFERING, "correct": CORRECTED if label else MARKED}
         pool = self.pool(kind)
         _ = self._planned
-        self.ledger.add([Answer(pool.images.file_names[place], label or self._taken_back(kind), reviewer, now(), why)])
+        self.ledger.add(
+            [Answer(pool.images.file_names[place], label or self._taken_back(kind), reviewer, now(), reasons[kind])]
+        )
         about = self._about(pool, place) if label else None
         right = None if label in (UNSURE, WITHDRAWN) else self.ids.get(label) == int(pool.predicted[place])
         return {"about": about, "right": right, **self.progress()}
 
     def progress(self) -> dict[str, Any]:
         """How many of the images that measure are answered, and the interval."""
-        measured, answered = self.measured, list(self._answered)
+        measured, answered, verdict = self.measured, list(self._answered(self.sample)), self.verdict
         return {
             "n": self.n,
             "done": len(answered),
             "answered": answered,
             "measured": None if measured is None else measured.to_dict(),
+            "verdict": None if verdict is None else asdict(verdict),
             "marked": len(self._marked),
         }
 
     def grid(self, class_id: int) -> dict[str, Any]:
         """The next images that were predicted to be of a class, the least sure first, and how many are left."""
-        known = self._taught_names
+        known = self._known
         left = [place for place in self._by_class.get(class_id, ()) if self._name(place) not in known]
         open_ = [place for place in left if not self._measures(place)]
         return {"items": open_[:PAGE], "left": len(open_)}
@@ -162,8 +172,10 @@ class Review:
         return {class_id: len(places) for class_id, places in self._by_class.items() if class_id >= 0}
 
     @property
-    def _taught_names(self) -> set[str]:
-        return set(settled(answer for answer in self.ledger.answers if answer.why.startswith(CHOSEN)))
+    def _known(self) -> set[str]:
+        """Names of images that the grid need not show: they are answered."""
+        taught = [answer for answer in self.ledger.answers if answer.why.startswith(CHOSEN)]
+        return set(settled(taught + self._random if self.subject.measured is self.subject.learned else taught))
 
     @property
     def _marked(self) -> list[int]:
@@ -176,13 +188,20 @@ class Review:
         names = {answer.file_name for answer in self.ledger.answers if answer.why in (MARKED, CORRECTED)}
         return {self.places[name] for name in names if name in self.places}
 
+    @cached_property
+    def _differing(self) -> frozenset[int]:
+        return frozenset(self.sampled.differing)
+
     @property
-    def _answered(self) -> dict[int, Any]:
-        """The answer to each image that measures, by its place: a class id or a word."""
+    def _random(self) -> list[Answer]:
+        """Answers about images that were drawn at random, for whichever question; what is shown hides predictions."""
+        return [answer for answer in self.ledger.answers if answer.why in (RANDOM, DIFFERING)]
+
+    def _answered(self, places: Iterable[int]) -> dict[int, Any]:
+        """The answer to each of some images, by its place: a class id or a word."""
         words = {text: word for word, text in WORDS.items()}
-        names = self.subject.measured.images.file_names
-        labels = settled(answer for answer in self.ledger.answers if answer.why == RANDOM)
-        known = {place: labels.get(names[place]) for place in self.sample}
+        names, labels = self.subject.measured.images.file_names, settled(self._random)
+        known = {place: labels.get(names[place]) for place in places}
         return {place: self.ids.get(label, words.get(label)) for place, label in known.items() if label is not None}
 
     def _about(self, pool: Pool, place: int) -> dict[str, Any]:
@@ -205,7 +224,7 @@ class Review:
 
     def _taken_back(self, kind: Kind) -> str:
         """What stands in the place of an answer that was taken back."""
-        return WITHDRAWN if kind == "measure" else UNSURE
+        return UNSURE if kind == "correct" else WITHDRAWN
 
     def _measures(self, place: int) -> bool:
         return self.subject.measured is self.subject.learned and place in self.sample

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from zerolabel.audit import anytime, count, draw, interval, stratify
+from zerolabel.audit.versus import Verdict, verdict
 from zerolabel.data.answers import NONE, UNSURE
 from zerolabel.errors import InputError
 from zerolabel.files import write_text
@@ -73,12 +74,14 @@ class Sample:
         pool: the images.
         places: those that may be asked about: no person labeled them for training.
         strata: of each of them.
-        order: of them, as places in ``places``.
+        shuffled: places in ``places``, in a random order.
+        order: places in ``places``, in the order in which they are asked about.
     """
 
     pool: Pool
     places: Int[np.ndarray, " M"]
     strata: Int[np.ndarray, " M"]
+    shuffled: Int[np.ndarray, " M"]
     order: Int[np.ndarray, " M"]
 
     @classmethod
@@ -94,11 +97,40 @@ class Sample:
         strata = stratify(pool.confidence[places], None if pool.agreed is None else pool.agreed[places])
         keys = [hashlib.sha256(f"{seed}:{pool.images.file_names[place]}".encode()).digest() for place in places]
         shuffled = np.array(sorted(range(len(places)), key=keys.__getitem__), int)
-        return cls(pool, places, strata, draw(strata, len(places), shuffled=shuffled))
+        return cls(pool, places, strata, shuffled, draw(strata, len(places), shuffled=shuffled))
 
     def first(self, n: int) -> list[int]:
         """Places in the pool of the first n images."""
         return [int(place) for place in self.places[self.order[:n]]]
+
+    @cached_property
+    def differing(self) -> list[int]:
+        """Places in the pool of the images on which its two answers differ, in a random order."""
+        pool = self.pool
+        if pool.compared is None:
+            return []
+        return [place for place in self.places[self.shuffled].tolist() if pool.predicted[place] != pool.compared[place]]
+
+    def verdict(self, labels: Mapping[str, str], ids: Mapping[str, int]) -> Verdict | None:
+        """Which of the two answers of the pool is right more often, by the images on which they differ.
+
+        Args:
+            labels: by file name: a class, `NONE` or `UNSURE`.
+            ids: of the classes.
+
+        Returns:
+            None where they differ nowhere.
+        """
+        pool, given = self.pool, list[str]()
+        if pool.compared is None or not self.differing:
+            return None
+        for place in self.differing:
+            label = labels.get(pool.images.file_names[place])
+            if label is None:
+                break
+            right = {int(pool.compared[place]): "second", int(pool.predicted[place]): "first"}
+            given.append(right.get(ids.get(label, -2), "neither"))
+        return verdict(given, len(self.differing), level=LEVEL)
 
     @cached_property
     def digest(self) -> str:

@@ -24,7 +24,7 @@ from zerolabel.review.review import Review
 HOST = "127.0.0.1"
 _MOST = 100_000
 """Bytes of a request."""
-_KINDS = ("measure", "correct")
+_KINDS = ("measure", "compare", "correct")
 _TYPES = {"review.css": "text/css", "review.js": "text/javascript", "server.js": "text/javascript"}
 NOTHING = Response(status_code=404)
 

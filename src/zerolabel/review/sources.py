@@ -90,6 +90,7 @@ def _rows(run: Run, frame: pd.DataFrame, answer: str, source: str, words: str) -
         _ids(frame["zero_shot" if answer == "student" else "student"], run.classes),
         candidates,
         taught,
+        ("student", "zero-shot") if answer == "student" else ("zero-shot", "student"),
     )
 
 
@@ -104,16 +105,21 @@ def _of_annotations(path: Path, config: Path, images: str | None) -> Subject:
     return Subject(path, place, title, annotations.classes, pool, pool, None)
 
 
-def _annotated(annotations: Annotations, source: str, p: Float[np.ndarray, "N C"], words: str) -> Pool:
-    predicted = np.where(p.any(1), p.argmax(1), -1)
+def _annotated(
+    annotations: Annotations, source: str, p: Float[np.ndarray, "N C"], words: str, name: str | None = None
+) -> Pool:
+    """Annotated images with the answers of a learner of some name, else of the annotators themselves."""
+    scores = annotations.scores.numpy()
+    predicted, zero_shot = (np.where(one.any(1), one.argmax(1), -1) for one in (p, scores))
     return Pool(
         words,
         _images(source, list(annotations.file_names)),
         predicted,
         p.max(1, initial=0.0).astype(float),
-        None,
+        None if name is None else zero_shot,
         annotations.candidates.numpy(),
         annotations.human.numpy(),
+        (name or "annotators", "annotators"),
     )
 
 
@@ -134,7 +140,7 @@ def _of_comparison(folder: Path, images: str | None, row: str | None) -> Subject
         ) from None
     held_out = "test" in p and told.get("test") is not None
     own = str(images if images is not None and not held_out else asked(config, "images"))
-    learned = _annotated(annotations, own, p["train"], "training images")
+    learned = _annotated(annotations, own, p["train"], "training images", name)
     measured = learned
     if held_out:
         found = ImageSet.open(images if images is not None else str(told["test"]))

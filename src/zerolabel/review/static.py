@@ -56,7 +56,7 @@ def _data(review: Review, reviewer: str) -> dict[str, Any]:
     pool, queue = review.subject.measured, review.queue("measure")
     items = [place for place in queue["items"] if place not in queue["answers"]]
     told = about(review, reviewer)
-    told |= {"measured": None, "counts": {}, "marked": 0, "done": 0, "n": len(items), "answered": []}
+    told |= {"measured": None, "verdict": None, "counts": {}, "marked": 0, "done": 0, "n": len(items), "answered": []}
     return {
         "about": told,
         "items": items,

@@ -75,8 +75,7 @@ def run(context: Context) -> dict[str, Any]:
     metrics["onnx"] = export_classifier(context, classifier, (held_out or annotated).images)
     metrics["seconds"] = seconds(context.folder)
     write_json(context.folder / "metrics.json", metrics)
-    measured = review.remember(context.folder.path)
-    metrics |= {} if measured is None else {review.KEY: measured}
+    metrics |= review.remember(context.folder.path)
     report.write(context.folder.path)
     shutil.rmtree(context.folder / "cache", ignore_errors=True)
     return metrics

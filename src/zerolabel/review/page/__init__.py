@@ -20,6 +20,7 @@ def about(review: Review, reviewer: str) -> dict[str, Any]:
         "title": review.subject.title,
         "images": review.subject.measured.words,
         "classes": list(review.subject.classes),
+        "pair": list(review.subject.measured.names),
         "counts": review.counts,
         "reviewer": reviewer,
         "report": review.subject.run is not None,

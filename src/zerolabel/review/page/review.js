@@ -51,9 +51,12 @@
     const queue = await backend.queue(kind);
     [items, answers, shown, history] = [queue.items, queue.answers, queue.shown, []];
     by("shown").textContent = "";
-    at = firstOpen();
+    at = open_();
     draw();
   }
+
+  /* The next question; none where all are answered, or it is decided which of two answers is better. */
+  const open_ = () => (kind === "compare" && about.verdict.better ? -1 : firstOpen());
 
   function show(section) {
     for (const id of ["ask", "grid", "done"]) by(id).hidden = id !== section;
@@ -116,13 +119,28 @@
   }
 
   function drawProgress() {
+    by("marked").textContent = about.marked ? `(${about.marked})` : "";
+    if (kind === "compare") return drawCompared();
     const measuring = kind === "measure", m = about.measured;
     const done = measuring ? about.done : items.filter(answered).length, n = measuring ? about.n : items.length;
     [by("bar").value, by("bar").max] = [done, Math.max(n, 1)];
     let text = `${done} of ${n} ${measuring ? "checked" : "named"}`;
     if (measuring && m) text += `, ${interval(m)}`;
     by("status").textContent = text;
-    by("marked").textContent = about.marked ? `(${about.marked})` : "";
+  }
+
+  function drawCompared() {
+    const v = about.verdict;
+    [by("bar").value, by("bar").max] = [v.answers, Math.max(v.differing, 1)];
+    by("status").textContent = `${v.answers} of ${v.differing} that differ checked: ${score(v)}`;
+  }
+
+  const score = (v) => `${about.pair[0]} right ${v.first}, ${about.pair[1]} right ${v.second}`;
+
+  function decided(v) {
+    const name = { first: about.pair[0], second: about.pair[1] }[v.better];
+    if (name) return `${name[0].toUpperCase()}${name.slice(1)} is better`;
+    return v.better ? "Both are right equally often" : "Not decided";
   }
 
   function interval(m) {
@@ -158,7 +176,7 @@
     tell(told.about, told.right, choice);
     for (const other of told.answered || []) if (!answered(other) && kind === "measure") answers[other] = undefined;
     const next = items.findIndex((other, row) => row > before && !answered(other));
-    at = next < 0 ? firstOpen() : next;
+    at = next < 0 || open_() < 0 ? open_() : next;
     chosen = 0;
     draw();
   }
@@ -185,11 +203,16 @@
   function drawDone() {
     show("done");
     drawProgress();
-    const m = about.measured, measuring = kind === "measure";
-    by("result").textContent = measuring && m ? interval(m) : measuring ? "Every image is answered." : "No image is left here.";
+    const m = about.measured, measuring = kind === "measure", v = about.verdict;
     by("finish").textContent = backend.finishing(about.report);
-    by("meaning").textContent = measuring && m ? meaning(m) : measuring ? "" : "Mark wrong ones under “Find wrong ones” to go on.";
     by("done").focus({ preventScroll: true });
+    if (kind === "compare") {
+      by("result").textContent = decided(v);
+      by("meaning").textContent = `${score(v)}, on ${v.answers} of the ${v.differing} images on which they differ; on the others both are right or both are wrong. A decision is right with ${percent(v.level).replace(".0", "")} chance, whenever one looks.`;
+      return;
+    }
+    by("result").textContent = measuring && m ? interval(m) : measuring ? "Every image is answered." : "No image is left here.";
+    by("meaning").textContent = measuring && m ? meaning(m) : measuring ? "" : "Mark wrong ones under “Find wrong ones” to continue.";
   }
 
   function meaning(m) {
@@ -338,6 +361,7 @@
     keys = keysOf(about.classes);
     by("typing").hidden = keys !== null;
     if (keys === null) by("choices").setAttribute("role", "listbox");
+    document.querySelector('[data-view="compare"]').hidden = !about.verdict;
     by("who").textContent = `Reviewer: ${about.reviewer}. Answers stay on this machine.`;
     await open("measure");
   });
