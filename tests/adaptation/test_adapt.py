@@ -209,8 +209,17 @@ def test_a_folder_that_was_adapted_is_kept_and_a_damaged_one_named(pool, call, t
     assert "with other options" in call(*command, "--resume", "--seed", 1)[2]
     use = ["annotate", pool / "pool.txt", *CLASSES[:2], "-o", tmp_path / "again", "--vlm"]
     assert "there is no adapted.json in it" in call(*use, f"adapted:{tmp_path}")[2]
-    (out / "adapted.json").write_text("{")
-    assert "adapted.json is damaged" in call(*use, f"adapted:{out}")[2]
+    record = json.loads((out / "adapted.json").read_text())
+    wrong = (
+        *({"used": "yes"}, {"classes": "one"}, {"classes": ["a", "a"]}, {"aliases": [[]]}, {"templates": [1]}),
+        *({"base": f"adapted:{out}"}, {"base": 3}, {"threshold": "high"}, {"words": None}, {"revision": []}),
+    )
+    texts = [json.dumps({**record, **change}) for change in wrong]
+    texts += ["{", "[]", "[" * 100_000, '{"base": 1, "base": 2}', '{"threshold": NaN}', '{"threshold": 1e999}']
+    for text in texts:
+        (out / "adapted.json").write_text(text)
+        with pytest.raises(InputError, match=r"adapted\.json is damaged"):
+            vlms.load(f"adapted:{out}")
 
 
 @pytest.mark.parametrize(

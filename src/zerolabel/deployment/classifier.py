@@ -19,7 +19,7 @@ from zerolabel.data.images import Images, Unreadable, as_image_set, enough_memor
 from zerolabel.data.views import Preprocess
 from zerolabel.deployment import validation
 from zerolabel.errors import InputError
-from zerolabel.files import atomic
+from zerolabel.files import atomic, strict_json
 from zerolabel.files.plain_json import dumps
 from zerolabel.networks import Network, NetworkSpec, count_parameters, rebuild
 from zerolabel.version import __version__
@@ -198,7 +198,7 @@ class Classifier:
                     "or the one that `save` wrote."
                 )
         try:
-            config = validation.read_config(folder / CONFIG)
+            config = strict_json.read(folder / CONFIG)
             if config["format"] != FORMAT:
                 raise InputError(
                     f"{folder / CONFIG} has format {config['format']}, this zerolabel reads {FORMAT}; update it."

@@ -21,8 +21,6 @@ from zerolabel.networks.feature_head import NAME as FEATURE_HEAD
 from zerolabel.networks.zero_shot import NAME as ZERO_SHOT
 
 CHECKSUM = "config_sha256"
-MOST_BYTES = 64 << 20
-"""Of a ``config.json``."""
 MOST_NETWORKS = 16
 _HEADS = ("linear", "mlp")
 
@@ -32,19 +30,6 @@ def checksum(config: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in config.items() if name != CHECKSUM}
     text = dumps(rest, ascii=True)
     return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The entries of a ``config.json``."""
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path.name} is larger than {MOST_BYTES >> 20} MiB")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, object_pairs_hook=_once)
-    except RecursionError:
-        raise ValueError(f"{path.name} is nested too deeply") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{path.name} holds no entries")
-    return config
 
 
 def check_config(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -165,18 +150,6 @@ def _is_sound(text: str) -> bool:
     return "\x00" not in text
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"it holds {constant}")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an entry is there twice")
-    return found
-
-
 __all__ = [
     *("CHECKSUM", "check_checksum", "check_config", "check_finite", "check_spec", "check_weights", "checksum"),
-    "read_config",
 ]

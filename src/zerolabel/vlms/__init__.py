@@ -3,7 +3,6 @@
 open_clip takes seconds to import, so that only the functions that need it do.
 """
 
-import json
 import logging
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from zerolabel.data.views.preprocess import Preprocess
 from zerolabel.errors import InputError, nearest
+from zerolabel.files import strict_json
 from zerolabel.networks.architecture import check_vision
 from zerolabel.vlms import prompts
 from zerolabel.vlms.clip import DualEncoder
@@ -210,7 +210,8 @@ def _from_folder(spec: str, path: Path, device: str | torch.device) -> DualEncod
         raise InputError(f"--vlm {spec}: {weights.name} is not .safetensors, and no pickle is ever loaded; convert it.")
     source = f"local-dir:{folder}"
     try:
-        check_vision(json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["model_cfg"].get("vision_cfg"))
+        architecture = strict_json.read(folder / _CONFIG)["model_cfg"]
+        check_vision(architecture.get("vision_cfg"))
         with safe_open(weights, "pt"):
             pass
         with _quiet():
@@ -219,7 +220,7 @@ def _from_folder(spec: str, path: Path, device: str | torch.device) -> DualEncod
         tokenizer = open_clip.get_tokenizer(source)
     except FileNotFoundError:
         raise InputError(f"--vlm {spec}: {folder} lacks {_CONFIG}, which describes the model; add it.") from None
-    except (KeyError, ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"--vlm {spec}: {folder} holds no usable open_clip model ({reason}); download it again."
@@ -227,8 +228,8 @@ def _from_folder(spec: str, path: Path, device: str | torch.device) -> DualEncod
     except ImportError:
         raise InputError(f"--vlm {spec}: its tokenizer needs another package; run: pip install transformers") from None
     config = PreprocessCfg(**model.visual.preprocess_cfg)
-    preprocess, architecture = image_transform_v2(config, is_train=False), json.loads((folder / _CONFIG).read_text())
-    return DualEncoder(spec, _frozen(model, device), preprocess, tokenizer, architecture["model_cfg"], _view(config))
+    preprocess = image_transform_v2(config, is_train=False)
+    return DualEncoder(spec, _frozen(model, device), preprocess, tokenizer, architecture, _view(config))
 
 
 def _view(config: Any) -> Preprocess:

@@ -1,6 +1,5 @@
 """A vision-language model with what was learned of it: ``adapted:FOLDER``."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,38 @@ from safetensors.torch import load_file
 
 from zerolabel.data.classes import Classes
 from zerolabel.errors import InputError
+from zerolabel.files import strict_json
 from zerolabel.networks.feature_head import FeatureHead
 from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, TextSide, kinds
 from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.names import ModelName
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"
 LAYOUT = 2
 """How learned tokens beside patches are meant: since 2 they pass the first normalization of the image encoder."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+_ENTRIES: dict[str, Callable[[Any], bool]] = {
+    "base": _is_text,
+    "revision": _is_text,
+    "prompt": _is_text,
+    "words": _is_text,
+    "templates": _is_list,
+    "base_templates": _is_list,
+    "classes": lambda value: _is_list(value) and len(set(value)) == len(value) > 1,
+    "aliases": lambda value: isinstance(value, list) and all(map(_is_list, value)),
+    "used": lambda value: isinstance(value, bool),
+    "threshold": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1,
+}
+"""What the record must hold."""
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -27,20 +51,36 @@ def record(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such folder, or it is damaged.
     """
+    where = f"--vlm adapted:{folder}"
     try:
-        data: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        missing = [
-            key
-            for key in ("base", "revision", "prompt", "words", "templates", "classes", "aliases", "used")
-            if key not in data
-        ]
+        data = strict_json.read(folder / RECORD)
     except FileNotFoundError:
-        raise InputError(f"--vlm adapted:{folder}: there is no {RECORD} in it; `zerolabel adapt` makes one.") from None
+        raise InputError(f"{where}: there is no {RECORD} in it; `zerolabel adapt` makes one.") from None
     except (ValueError, OSError) as error:
-        raise InputError(f"--vlm adapted:{folder}: {RECORD} is damaged ({error}); adapt again.") from None
-    if missing:
-        raise InputError(f"--vlm adapted:{folder}: {RECORD} lacks '{missing[0]}'; adapt again.")
+        raise InputError(f"{where}: {RECORD} is damaged ({error}); adapt again.") from None
+    for name, fits in _ENTRIES.items():
+        if name not in data:
+            raise InputError(f"{where}: {RECORD} lacks '{name}'; adapt again.")
+        if not fits(data[name]):
+            raise InputError(f"{where}: {RECORD} is damaged (its entry '{name}' is of another type); adapt again.")
+    if len(data["aliases"]) != len(data["classes"]) or _is_circle(folder, data["base"]):
+        raise InputError(f"{where}: {RECORD} is damaged (its entries do not fit together); adapt again.")
     return data
+
+
+def _is_circle(folder: Path, base: str) -> bool:
+    """True if a model is said to be adapted from itself, at any distance."""
+    seen = {folder.resolve()}
+    while (name := ModelName.parse(base)).kind == "adapted":
+        place = name.path.resolve()
+        if place in seen:
+            return True
+        seen.add(place)
+        try:
+            base = str(strict_json.read(place / RECORD).get("base"))
+        except (OSError, ValueError):  # told when that model is loaded
+            return False
+    return False
 
 
 def templates(folder: Path) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Lists and parquet files of other shapes, and what a list from elsewhere may name."""
 
 import io
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from zerolabel.data.images import ImageSet, Unreadable
-from zerolabel.data.images.remote import ALLOW
+from zerolabel.data.images.remote import ALLOW, _is_local
+from zerolabel.data.images.stores import Files
 from zerolabel.errors import InputError
 
 
@@ -217,6 +219,39 @@ def test_addresses_of_this_machine_are_refused_in_lists_from_elsewhere(served, p
     monkeypatch.setenv(ALLOW, "1")
     assert read_from_list(served, f"http://127.0.0.1:{port}/l/0.png") == photo()
     assert read_from_list(served, "moved.png") == photo()
+
+
+@pytest.mark.parametrize("name", ["0.png", "http://elsewhere.example:{port}/l/0.png"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "0.0.0.0", "::ffff:127.0.0.1", "::1", "169.254.169.254"])
+def test_a_name_that_changes_its_address_leads_nowhere(served, monkeypatch, name, address):
+    port, looked_up = served.rpartition(":")[2], []
+    real = socket.getaddrinfo
+
+    def rebinding(host, *arguments, **named):
+        if host not in ("elsewhere.example", b"elsewhere.example"):
+            return real(host, *arguments, **named)
+        looked_up.append(host)
+        public = len(looked_up) == 1 and "://" in name
+        if ":" in address and not public:
+            return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, int(port), 0, 0))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("203.0.113.5" if public else address, int(port)))]
+
+    monkeypatch.delenv(ALLOW, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    _is_local.cache_clear()
+    base = f"http://elsewhere.example:{port}/l"
+    images = ImageSet(base, (name.format(port=port),), Files(base))
+    with pytest.raises(Unreadable, match=f"unless {ALLOW}=1"):
+        images.read_bytes(0)
+    assert looked_up
+    _is_local.cache_clear()
+
+
+def test_the_host_that_the_user_named_may_be_this_machine(served, photo, monkeypatch):
+    monkeypatch.delenv(ALLOW, raising=False)
+    port = served.rpartition(":")[2]
+    Answers.table["/l/list.txt"] = b"0.png"
+    assert ImageSet.open(f"http://localhost:{port}/l/list.txt").read_bytes(0) == photo()
 
 
 def test_what_is_no_image_is_still_told(tmp_path):

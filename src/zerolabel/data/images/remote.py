@@ -16,6 +16,7 @@ from zerolabel.data.images.decoding import Unreadable
 ALLOW = "ZEROLABEL_ALLOW_LOCAL_ADDRESSES"
 """Set to 1, this environment variable lets lists from elsewhere name addresses of this machine and its link."""
 
+_REFUSED = f"a list from elsewhere may not name addresses of this machine or its link, unless {ALLOW}=1"
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "hf", "memory")
 """Protocols whose addresses begin with the name of a bucket, not of a host."""
 
@@ -58,13 +59,33 @@ def check_host(url: str) -> None:
         host = urlsplit(url).hostname or ""
     except ValueError:
         raise Unreadable("the address is no URL") from None
-    if os.environ.get(ALLOW, "") in ("", "0") and _is_local(host.rstrip(".")):
-        raise Unreadable(f"a list from elsewhere may not name addresses of this machine or its link, unless {ALLOW}=1")
+    if not _is_allowed() and _is_local(host.rstrip(".")):
+        raise Unreadable(_REFUSED)
 
 
 def client_options(protocol: str) -> dict[str, Any]:
-    """What makes fsspec's file system of a protocol check the hosts that a server redirects to."""
-    return {"client_kwargs": {"trace_configs": [_watched()]}} if protocol in ("http", "https") else {}
+    """What makes fsspec's file system of a protocol check where it connects, and where a server redirects to.
+
+    A name is checked when the connection looks it up, too: it could have another address by then than before. Those by
+    which a machine calls itself are no such names; lists that name them are refused by `allowed`.
+    """
+    return {"get_client": _guarded_client} if protocol in ("http", "https") else {}
+
+
+async def _guarded_client(**options: Any) -> Any:
+    """A session of aiohttp that connects to no address of this machine or its link, whatever name leads there."""
+    import aiohttp
+
+    class Guarded(aiohttp.ThreadedResolver):
+        async def resolve(self, host: str, *arguments: Any, **named: Any) -> Any:
+            found = await super().resolve(host, *arguments, **named)
+            own = host.rstrip(".").lower() in ("localhost", socket.gethostname().lower())
+            if not own and not _is_allowed() and any(_leads_here(str(entry["host"])) for entry in found):
+                raise Unreadable(_REFUSED)
+            return found
+
+    connector = aiohttp.TCPConnector(resolver=Guarded())
+    return aiohttp.ClientSession(connector=connector, trace_configs=[_watched()], **options)
 
 
 @cache
@@ -81,6 +102,10 @@ def _watched() -> Any:
     return hooks
 
 
+def _is_allowed() -> bool:
+    return os.environ.get(ALLOW, "") not in ("", "0")
+
+
 @lru_cache(4096)
 def _is_local(host: str) -> bool:
     """Whether any address of a host is a loopback, link-local or unspecified one; a name that has none is not."""
@@ -88,7 +113,11 @@ def _is_local(host: str) -> bool:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         return False
-    return any(_stays_here(ipaddress.ip_address(address.partition("%")[0])) for address in found)
+    return any(map(_leads_here, found))
+
+
+def _leads_here(address: str) -> bool:
+    return _stays_here(ipaddress.ip_address(address.partition("%")[0]))
 
 
 def _stays_here(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
