@@ -1,3 +1,4 @@
+import ast
 import csv
 import importlib
 import json
@@ -17,7 +18,7 @@ import zerolabel
 from zerolabel.data.images import ImageSet
 from zerolabel.data.views import Preprocess
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.deployment.export import SCRIPT, ExportError, export, write_script
+from zerolabel.deployment.export import SCRIPT, ExportError, export, write_classes, write_script
 from zerolabel.networks import EncodedNetwork, ImageEncoder, build
 
 module = importlib.import_module("zerolabel.deployment.export")
@@ -133,12 +134,52 @@ def test_it_says_nothing_and_the_classifier_stays_as_it_is(tmp_path, capfd):
     assert all(torch.equal(value, before[name]) for name, value in model.networks[0].state_dict().items())
 
 
+@pytest.mark.parametrize(("fit", "kernel"), [("squash", "bilinear"), ("crop", "bicubic")])
+def test_floats_in_channels_first_are_resized_by_the_caller(fit, kernel, tmp_path):
+    model = classifier(temperature=0.7, fit=fit, kernel=kernel)
+    done = export(model, tmp_path / "c.onnx", layout="nchw")
+    assert done.max_difference <= 1e-4 and done.agreement == 1
+    session = onnxruntime.InferenceSession(str(tmp_path / "c.onnx"), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(float)", [3, 16, 16])
+    facts = session.get_modelmeta().custom_metadata_map
+    assert ast.literal_eval(facts["names"]) == dict(enumerate(CLASSES))
+    assert (facts["task"], json.loads(facts["imgsz"]), json.loads(facts["classes"])) == (
+        "classify",
+        [16, 16],
+        [*CLASSES],
+    )
+    image = Image.fromarray((load_digits().images[0] * 15.9375).astype(np.uint8)).convert("RGB").resize((16, 16))
+    pixels = (np.asarray(image, np.float32) / 255).transpose(2, 0, 1)[None]
+    (p,) = session.run(None, {"images": pixels})
+    np.testing.assert_allclose(p, model.predict_proba([image]).numpy(), atol=1e-4)
+
+
+def test_classes_are_beside_the_graph_for_engines_without_metadata(tmp_path):
+    model = classifier(threshold=0.6)
+    stored = json.loads(write_classes(model, tmp_path / "classes.json").read_text(encoding="utf-8"))
+    assert stored["classes"] == [*CLASSES] and stored["threshold"] == 0.6
+    assert Preprocess.from_dict(stored["preprocess"]) == model.preprocess
+
+
+def test_the_command_writes_either_layout(call, tmp_path):
+    classifier().save(tmp_path / "c")
+    code, said, err = call("export", tmp_path / "c", "--format", "nchw", "--json")
+    assert code == 0, err
+    assert json.loads(said)["path"] == str(tmp_path / "c" / "classifier.nchw.onnx")
+    assert json.loads((tmp_path / "c" / "classes.json").read_text())["classes"] == [*CLASSES]
+    assert call("export", tmp_path / "c", "-o", tmp_path / "x.onnx")[0] == 0
+    assert (tmp_path / "x.classes.json").is_file()
+    code, _, err = call("export", tmp_path / "c", "--format", "nhcw")
+    assert code == 2 and "'nhcw'; did you mean 'nchw'?" in err
+
+
 def test_a_graph_that_differs_is_not_written(exported, tmp_path, monkeypatch):
     model, path, _ = exported
     wrong = onnx.load(path)
     (resize,) = [node for node in wrong.graph.node if node.op_type == "Resize"]
     del resize.attribute[:]
-    monkeypatch.setattr(module, "_graph", lambda _: wrong)
+    monkeypatch.setattr(module, "graph", lambda *_: wrong)
     with pytest.raises(ExportError, match="differs from torch"):
         export(model, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []

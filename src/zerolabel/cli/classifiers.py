@@ -122,6 +122,9 @@ def export(
     classifier: ClassifierArg,
     output: Arg[Path | None, typer.Option("--output", "-o", help="ONNX file; else beside the classifier.")] = None,
     images: Arg[str | None, typer.Option(help="Images to check the graph on.")] = None,
+    layout: Arg[
+        str, typer.Option("--format", help="uint8, images of any size; or nchw, floats resized before.")
+    ] = "uint8",
     as_json: JsonOpt = False,
 ) -> None:
     """Write a classifier as one ONNX file, checked against torch."""
@@ -130,10 +133,13 @@ def export(
     from zerolabel.cli import tables
     from zerolabel.data.images import ImageSet
     from zerolabel.deployment.export import export as write
+    from zerolabel.deployment.export import write_classes
     from zerolabel.runs.inference import open_classifier
 
-    target = output or classifier / "classifier.onnx"
-    done = write(open_classifier(classifier), target, None if images is None else ImageSet.open(images))
+    target = output or classifier / ("classifier.onnx" if layout == "uint8" else f"classifier.{layout}.onnx")
+    opened = open_classifier(classifier)
+    done = write(opened, target, None if images is None else ImageSet.open(images), layout=layout)
+    write_classes(opened, target.with_suffix(".classes.json") if output else classifier / "classes.json")
     show(tables.exported(done, target), {"path": str(target), **asdict(done)}, as_json)
 
 

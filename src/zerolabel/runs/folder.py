@@ -21,7 +21,17 @@ OWN = (
     *("stages.json", "log.jsonl", "metrics.json", "evaluation.json", "predictions.parquet"),
     *("annotations.parquet", "test_annotations.parquet", "skipped.csv", "features", "cache", "checkpoints"),
     *("annotations.parts", "answers.csv"),
-    *("adapted", "classifier", "student", "classifier.onnx", "predict.py", "report.html", "README.md", "config.json"),
+    *(
+        "adapted",
+        "classifier",
+        "student",
+        "classifier.onnx",
+        "predict.py",
+        "classes.json",
+        "report.html",
+        "README.md",
+        "config.json",
+    ),
 )
 """Files and folders that a run writes: all that ``--overwrite`` removes."""
 

@@ -11,7 +11,7 @@ from zerolabel.annotations import Annotations, label_models
 from zerolabel.data.images import ImageSet
 from zerolabel.deployment.assembly import KEPT, is_deployable, zero_shot
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.deployment.export import export, write_script
+from zerolabel.deployment.export import export, write_classes, write_script
 from zerolabel.diagnostics import alarms, calibration
 from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
@@ -84,8 +84,9 @@ def as_classifier(context: Context, name: str, annotated: Annotated) -> Classifi
 
 
 def export_classifier(context: Context, classifier: Classifier, images: ImageSet) -> dict[str, float]:
-    """``classifier.onnx``, checked against torch, and ``predict.py``, the script that runs it."""
+    """``classifier.onnx``, checked against torch, ``predict.py``, the script that runs it, and ``classes.json``."""
     with timed(context.folder, "export"):
         done = export(classifier, context.folder / "classifier.onnx", images, limit=N_CHECKED)
         write_script(context.folder / "predict.py")
+        write_classes(classifier, context.folder / "classes.json")
     return {"max_difference": done.max_difference, "agreement": done.agreement, "n_checked": done.n_checked}

@@ -1,0 +1,183 @@
+"""A classifier as an ONNX graph, in two layouts.
+
+- ``uint8``: input ``image``, uint8 (N, H, W, 3) of any height and width, as files are decoded; resize, crop and
+  normalization are in the graph.
+- ``nchw``: input ``images``, float32 (N, 3, S, S) of RGB values in [0, 1], resized by the caller; the normalization by
+  mean and standard deviation is in the graph. Many loaders, browsers and phones expect this layout.
+
+Both have one output ``probabilities``, float32 (N, C).
+"""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+import numpy as np
+import onnx
+import torch
+from jaxtyping import Float
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from zerolabel.data.views import Preprocess
+from zerolabel.data.views.preprocess import LONGEST
+from zerolabel.deployment.classifier import Classifier
+from zerolabel.version import __version__
+
+OPSET = 18  # the first with an antialiased Resize
+LAYOUTS = ("uint8", "nchw")
+
+
+class Deployed(nn.Module):
+    """From resized pixels in [0, 255] to probabilities.
+
+    Backbone and head are called themselves: `Network.features` looks at the size of the batch, which would fix it.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(nn.Sequential(n.backbone, n.head) for n in classifier.networks)
+        self.preprocess, self.temperature = classifier.preprocess, classifier.temperature
+
+    def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Float[Tensor, "N C"]:
+        x = self.preprocess.normalize(pixels)
+        logits = torch.stack([network(x) for network in self.networks]).mean(0)
+        return (logits / self.temperature).softmax(1)
+
+
+class _Scaled(nn.Module):
+    """From resized pixels in [0, 1] to probabilities."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, images: Float[Tensor, "N 3 S S"]) -> Float[Tensor, "N C"]:
+        probabilities: Tensor = self.deployed(images * 255)
+        return probabilities
+
+
+def graph(classifier: Classifier, layout: str) -> onnx.ModelProto:
+    """The graph of a classifier on the processor, in one of `LAYOUTS`; without metadata."""
+    deployed = Deployed(classifier).eval()
+    size = classifier.preprocess.size
+    if layout == "nchw":
+        model = _exported(_Scaled(deployed).eval(), size, "images")
+    else:
+        model = _with_resize(_exported(deployed, size, "pixels"), classifier.preprocess)
+    model.producer_name, model.producer_version = "zerolabel", __version__
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _exported(module: nn.Module, size: int, name: str) -> onnx.ModelProto:
+    """A module's graph as torch exports it; the number of images is free."""
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            (torch.rand(2, 3, size, size),),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            input_names=[name],
+            output_names=["probabilities"],
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    _strip(model)
+    return model
+
+
+def _with_resize(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.ModelProto:
+    """The graph with the resize put before it."""
+    nodes, constants = _resize(preprocess, model.graph.input[0].name)
+    nodes += model.graph.node
+    del model.graph.node[:], model.graph.input[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(constants)
+    model.graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3]))
+    return model
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove what the exporter writes about the machine it ran on: stack traces with the paths of files."""
+    model.doc_string = ""
+    del model.graph.metadata_props[:], model.graph.value_info[:]
+    for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """`Preprocess.resize` as ONNX: nodes from ``image`` to `output`, and their constants.
+
+    Torch's antialiased kernels are those of Pillow: pixel centers at one half, weights outside the image dropped and
+    the rest made to sum to 1, and for bicubic a = -1/2.
+    """
+    kernel: dict[str, object] = {"mode": "linear"}
+    if preprocess.interpolation == "bicubic":
+        kernel = {"mode": "cubic", "cubic_coeff_a": -0.5}
+    kernel |= {"antialias": 1, "coordinate_transformation_mode": "half_pixel", "exclude_outside": 1}
+    steps: list[tuple[str, list[str], str, dict[str, object]]] = [
+        ("Shape", ["image"], "given", {"start": 1, "end": 3}),
+        ("ReduceMin", ["given"], "shorter", {"keepdims": 1}),
+        ("Mul", ["shorter", "longest"], "limit", {}),
+        ("Min", ["given", "limit"], "sides", {}),
+        ("Sub", ["given", "sides"], "ends", {}),
+        ("Div", ["ends", "two"], "first", {}),
+        ("Add", ["first", "sides"], "last", {}),
+        ("Slice", ["image", "first", "last", "axes_given"], "middle", {}),
+        ("Transpose", ["image" if preprocess.fit == "squash" else "middle"], "channels_first", {"perm": [0, 3, 1, 2]}),
+        ("Cast", ["channels_first"], "floats", {"to": TensorProto.FLOAT}),
+        ("Shape", ["floats"], "leading", {"start": 0, "end": 2}),
+        ("Mul", ["sides", "size"], "scaled", {}),
+        ("Div", ["scaled", "shorter"], "cropped_from", {}),
+        ("Concat", ["leading", "size" if preprocess.fit == "squash" else "cropped_from"], "sizes", {"axis": 0}),
+        ("Resize", ["floats", "", "", "sizes"], "resized", kernel),
+        ("Sub", ["cropped_from", "size"], "rest", {}),
+        ("Div", ["rest", "two"], "half", {}),
+        ("Mod", ["half", "two"], "odd", {}),
+        ("Add", ["rest", "odd"], "evened", {}),
+        ("Div", ["evened", "two"], "start", {}),
+        ("Add", ["start", "size"], "end", {}),
+        ("Slice", ["resized", "start", "end", "axes"], "center", {}),
+        ("Clip", ["resized" if preprocess.fit == "squash" else "center", "black", "white"], output, {}),
+    ]
+    if preprocess.fit == "squash":
+        needed = {"floats", "channels_first", "leading", "sizes", "resized", output}
+        steps = [step for step in steps if step[2] in needed]
+    values = {
+        "size": np.array([preprocess.size] * 2),
+        "two": np.array([2, 2]),
+        "longest": np.array([LONGEST]),
+        "axes_given": np.array([1, 2]),
+        "axes": np.array([2, 3]),
+        "black": np.array(0, np.float32),
+        "white": np.array(255, np.float32),
+    }
+
+    def local(name: str) -> str:
+        return name if name in ("", "image", output) else f"preprocess.{name}"
+
+    nodes = [helper.make_node(kind, [*map(local, given)], [local(name)], **more) for kind, given, name, more in steps]
+    used = {name for _, given, _, _ in steps for name in given}
+    return nodes, [numpy_helper.from_array(value, local(name)) for name, value in values.items() if name in used]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and warnings off the screen; its errors are raised all the same."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+__all__ = ["LAYOUTS", "OPSET", "graph"]
