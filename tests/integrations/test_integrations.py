@@ -25,7 +25,7 @@ FILES = {
     "csv": ("table.csv", "table.tsv", "table.parquet"),
 }
 CARRIES = {
-    "votes": ("snorkel", "cleanlab", "crowd-kit", "hugging-face"),
+    "votes": ("snorkel", "cleanlab", "crowd-kit", "hugging-face", "csv"),
     "labels": ("label-studio", "fiftyone", "hugging-face", "csv"),
 }
 EVERY = [(kind, name) for kind, names in FILES.items() for name in names]
@@ -44,11 +44,7 @@ def test_out_and_back(kind, name, annotated, tmp_path):
     export_labels(annotated, kind, tmp_path / name)
     back = import_labels(unlabeled(silent(annotated)), kind, tmp_path / name)
     if kind in CARRIES["votes"]:
-        order = (
-            [unique_names(back.annotators).index(n) for n in unique_names(annotated.annotators)]
-            if kind != "snorkel"
-            else ...
-        )
+        order = [unique_names(back.annotators).index(n) for n in unique_names(annotated.annotators)]
         assert torch.equal(back.votes[:, order], annotated.votes)
         human = annotated.human
         assert torch.equal(back.candidates[~human], annotated.candidates[~human])
@@ -62,6 +58,35 @@ def test_out_and_back(kind, name, annotated, tmp_path):
     back.save(tmp_path / "saved.parquet")
     assert torch.equal(Annotations.load(tmp_path / "saved.parquet").votes, back.votes)
     assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
+
+
+def test_a_loop_over_all_kinds_with_the_same_options(annotated, tmp_path):
+    for kind in NEIGHBORS:
+        written = export_labels(annotated, kind, tmp_path / kind, "photos")
+        assert written.exists() and (not NEIGHBORS[kind].endings or written.suffix in NEIGHBORS[kind].endings)
+        assert import_labels(silent(annotated), kind, tmp_path / kind).file_names == annotated.file_names
+
+
+def test_a_table_that_comes_back_adds_no_annotator_twice(annotated, tmp_path):
+    written = export_labels(annotated, "csv", tmp_path / "table")
+    table = pd.read_csv(written, dtype=str, keep_default_na=False)
+    table.loc[7, "label"] = "two"
+    table.to_csv(written, index=False)
+    back = import_labels(annotated, "csv", written)
+    assert torch.equal(back.votes, annotated.votes) and back.labels[7] == 2
+    narrow = annotated.with_candidates(annotated.scores.argmax(1, keepdim=True) == torch.arange(10), "topk:1")
+    export_labels(narrow, "csv", written)
+    again = import_labels(silent(unlabeled(annotated)), "csv", written)
+    human = annotated.human
+    assert torch.equal(again.candidates[~human], narrow.candidates[~human]), "the sets of the table, not of the votes"
+
+
+@pytest.mark.parametrize("text", ["[", "{}", '["one"]', '["a", "b", 3]'])
+def test_damaged_names_of_a_matrix(annotated, tmp_path, text):
+    written = export_labels(annotated, "snorkel", tmp_path / "L")
+    written.with_name("L.npy.annotators.json").write_text(text)
+    with pytest.raises(InputError, match="remove it to number the columns"):
+        import_labels(silent(annotated), "snorkel", written)
 
 
 def test_votes_join_those_that_were_there(annotated):
@@ -132,12 +157,12 @@ def test_the_table_for_people_shows_candidates_by_score(annotated, tmp_path):
         ("cleanlab", "a.csv", b"x\n1\n", "no column file_name"),
         ("crowd-kit", "a.csv", b"task,worker\n", "no column label"),
         ("crowd-kit", "a.csv", b"task,worker,label\nnope,a,one\nnope,a,two\n", "'a' answers nope twice"),
-        ("label-studio", "a.json", b"{", "no export of Label Studio"),
-        ("label-studio", "a.json", b'[{"x": 1}]', "no export of Label Studio"),
-        ("label-studio", "a.json", b"[3]", "no export of Label Studio"),
+        ("label-studio", "a.json", b"{", "export of Label Studio"),
+        ("label-studio", "a.json", b'[{"x": 1}]', "export of Label Studio"),
+        ("label-studio", "a.json", b"[3]", "export of Label Studio"),
         ("fiftyone", "a.json", b"[]", "no label file of FiftyOne"),
         ("fiftyone", "a.json", b'{"labels": {"a": [{"label": "one"}]}}', "a list of labels"),
-        ("hugging-face", "a.parquet", b"PAR1", "no data set with candidates"),
+        ("hugging-face", "a.parquet", b"PAR1", "data set with candidates"),
         ("csv", "a.csv", b"file_name,label\nnope.png,one\n", "names 1 of 1 files that are not among"),
         ("csv", "a.csv", b"\xff\xfe", "cannot be read"),
         ("csv", "a.txt", b"x", "no extension of csv"),
@@ -189,16 +214,6 @@ def test_commands(annotated, folder, tmp_path, call):
     for wrong, message in {
         ("import-labels", tmp_path / "t.csv", "--from", "crowd-kit", "-o", out): "give --into ANNOTATIONS",
         ("import-labels", tmp_path / "n.csv", "--from", "csv", "--into", out, "-o", out): "there is no file",
-        (
-            "export-labels",
-            out,
-            "--to",
-            "csv",
-            "-o",
-            tmp_path / "x.csv",
-            "--prefix",
-            "s3://b",
-        ): "--prefix has no meaning",
         ("export-labels", out, "--to", "cvs", "-o", tmp_path / "x.csv"): "did you mean 'csv'",
     }.items():
         code, _, said = call(*wrong)

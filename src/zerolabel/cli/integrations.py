@@ -14,8 +14,11 @@ _KINDS = "snorkel, cleanlab, pred-probs, crowd-kit, label-studio, fiftyone, hugg
 def export_labels(
     annotations: Arg[Path, typer.Argument(help="annotations.parquet of the images.")],
     to: Arg[str, typer.Option("--to", help=_KINDS)],
-    output: Arg[Path, typer.Option("--output", "-o", help="File to write, or folder for fiftyone.")],
-    prefix: Arg[str, typer.Option(help="Folder or URL of the images, where the file says where they lie.")] = "",
+    output: Arg[
+        Path,
+        typer.Option("--output", "-o", help="File to write, or folder for fiftyone; the extension may be left out."),
+    ],
+    prefix: Arg[str, typer.Option(help="Folder or URL of the images, for kinds that say where they are.")] = "",
     as_json: JsonOpt = False,
 ) -> None:
     """Write votes, scores, candidates and labels for another tool."""
@@ -25,7 +28,7 @@ def export_labels(
     from zerolabel.integrations import export_labels as write
 
     found = Annotations.load(annotations)
-    write(found, to, output, prefix)
+    output = write(found, to, output, prefix)
     facts = {"n_images": len(found), "kind": to, "path": str(output)}
     rows = [("images", str(len(found))), (to, NEIGHBORS[to].summary), ("written", str(output))]
     show(tables.pairs(rows), facts, as_json)

@@ -75,24 +75,26 @@ NEIGHBORS = {
 """In the order of the docs."""
 
 
-def export_labels(annotations: Annotations, kind: str, path: Path, prefix: str = "") -> None:
+def export_labels(annotations: Annotations, kind: str, path: Path, prefix: str = "") -> Path:
     """Write annotations for another tool.
 
     Args:
         annotations: votes, scores and candidates.
         kind: a name of `NEIGHBORS`.
-        path: the file, or the folder where the kind is one.
-        prefix: folder or URL that goes before the file names, for kinds that say where the images lie.
+        path: the file, or the folder where the kind is one; without an extension it gets the first one of the kind.
+        prefix: folder or URL that goes before the file names, for kinds that say where the images are; others have no
+            use for it, so that the same options do for all.
+
+    Returns:
+        The path that was written.
 
     Raises:
         InputError: there is no such kind, its file has another extension, or it cannot be written.
     """
+    path = with_ending(kind, path)
     neighbor = find(kind, path)
-    if prefix and not neighbor.located:
-        raise InputError(
-            f"--prefix has no meaning for {kind}, whose file says nothing of where images lie; leave it out."
-        )
     neighbor.write(annotations, path, prefix)
+    return path
 
 
 def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str = "person") -> Annotations:
@@ -104,13 +106,14 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
     Args:
         annotations: of the images that the file speaks of.
         kind: a name of `NEIGHBORS`.
-        path: the file.
+        path: the file; without an extension, where there is no such file, the first one of the kind is added.
         said_by: "person" for labels that are human labels; "votes" for those of a model, which become the votes of one
             further annotator, called by the name of the file.
 
     Raises:
         InputError: there is no such kind or file, it is damaged, or it does not fit the images or classes.
     """
+    path = path if path.exists() else with_ending(kind, path)
     neighbor = find(kind, path)
     if said_by not in SAID_BY:
         raise InputError(
@@ -126,6 +129,12 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
     if not bool((votes >= 0).any()):
         return said.with_labels(annotations.labels)
     return add_votes(said, votes, [Annotator(kind, "", path.name)])
+
+
+def with_ending(kind: str, path: Path) -> Path:
+    """The path with the first extension of a kind, where it has none."""
+    endings = NEIGHBORS[kind].endings if kind in NEIGHBORS else ()
+    return path.with_name(path.name + endings[0]) if endings and not path.suffix else path
 
 
 def find(kind: str, path: Path) -> Neighbor:

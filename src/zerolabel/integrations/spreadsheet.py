@@ -1,16 +1,19 @@
 """A table for people: what is thought of each image, and a column to write the right class into."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from zerolabel.annotations import Annotations
 from zerolabel.data.label_tables import read_rows
 from zerolabel.integrations.addresses import located
-from zerolabel.integrations.files import write_table
-from zerolabel.integrations.joining import correct, unique_names
+from zerolabel.integrations.files import read_table, write_table
+from zerolabel.integrations.joining import add_votes, annotator_named, class_ids, correct, places, unique_names
 
 SEPARATOR = "|"
+_COLUMNS = ("file_name", "label", "best", "confidence", "candidates")
 
 
 def table(annotations: Annotations) -> pd.DataFrame:
@@ -52,11 +55,36 @@ def write(annotations: Annotations, path: Path, prefix: str) -> None:
 
 
 def read(annotations: Annotations, path: Path) -> Annotations:
-    """Take what stands in the column ``label`` as said by a person.
+    """Take what stands in the column ``label`` as said by a person, and the votes of annotators that are not there yet.
+
+    Votes are taken of tables that `write` made, and the candidates as well where there was no annotator before.
 
     Raises:
         InputError: a column is missing, or an image or a class is unknown.
     """
     rows = read_rows(path)
     names = located([name for name, _ in rows], annotations.file_names)
-    return correct(annotations, zip(names, (label for _, label in rows), strict=True), path)
+    said = annotations
+    content = read_table(path, ("file_name",))
+    columns = [str(name) for name in content.columns]
+    if columns[: len(_COLUMNS)] == list(_COLUMNS):
+        known = set(unique_names(annotations.annotators))
+        workers = [name for name in columns[len(_COLUMNS) :] if name not in known]
+        places_of = places(located(list(content["file_name"]), annotations.file_names), annotations, path)
+        votes = torch.full((len(annotations), len(workers)), -1)
+        for a, name in enumerate(workers):
+            votes[places_of, a] = torch.tensor(class_ids(content[name], annotations, path), dtype=torch.long)
+        if workers:
+            said = add_votes(said, votes, [annotator_named(name, "csv") for name in workers])
+        if workers and not known and not any(SEPARATOR in name for name in annotations.classes):
+            said = _with_sets(said, places_of, list(content["candidates"]), path)
+    return correct(said, zip(names, (label for _, label in rows), strict=True), path)
+
+
+def _with_sets(annotations: Annotations, rows: Sequence[int], sets: Sequence[str], path: Path) -> Annotations:
+    """With the candidate sets of a table."""
+    held = annotations.candidates.clone()
+    for row, names in zip(rows, sets, strict=True):
+        held[row] = False
+        held[row, class_ids(filter(None, names.split(SEPARATOR)), annotations, path)] = True
+    return annotations.with_candidates(held, annotations.rule)
