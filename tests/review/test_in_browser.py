@@ -209,8 +209,11 @@ def test_a_thousand_classes_by_their_first_letters(run: Path, page: Any) -> None
         wait_for(page, "2 of 10")
         page.keyboard.press("-")
         wait_for(page, "3 of 10")
+        page.keyboard.type("wil 321")
+        page.keyboard.press("Enter")
+        wait_for(page, "4 of 10")
     said = [one.label for one in review.ledger.answers]
-    assert said == ["cat 123", "wild dog 490", "none of these"]
+    assert said == ["cat 123", "wild dog 490", "none of these", "wild dog 321"]
 
 
 def test_a_second_browser_and_a_wrong_token_get_nothing_and_two_reviewers_share(

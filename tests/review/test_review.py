@@ -148,8 +148,11 @@ def test_student_and_zero_shot_are_compared_where_they_differ(run, truth):
     assert "student is better (error at most 5 %)" in (run / "report.html").read_text()
     assert "student is better (error at most 5 %)" in (run / "README.md").read_text()
     again = Review(open_subject(run), n=20)
-    assert again.verdict == review.verdict
     assert set(again.queue("measure")["answers"]) == review.sample & set(items[:done])
+    assert again.verdict == review.verdict
+    answer_all(again, truth)
+    assert (again.measured.n_answers, again.measured.design) == (20, sampling.FIXED)
+    assert Review(open_subject(run)).measured == again.measured
 
 
 def test_an_image_that_is_taken_back_is_to_be_named_again(run_without_test):

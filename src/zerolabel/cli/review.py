@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def review(
     path: Arg[Path, typer.Argument(help="Folder of a run, annotations or a comparison; or a table of predictions.")],
-    n: Arg[int, typer.Option("--n", "-n", min=1, help="Images drawn at random to measure the accuracy.")] = 50,
+    n: Arg[
+        int | None,
+        typer.Option("--n", "-n", min=1, help="Images drawn at random to measure the accuracy; 50, or as before."),
+    ] = None,
     images: Arg[str | None, typer.Option(help="Folder or list of the images, where they lie elsewhere now.")] = None,
     classes: Arg[str | None, typer.Option("--classes", "-c", help="All class names, for a table.")] = None,
     learner: Arg[str | None, typer.Option(help="Which one of a comparison; else the first.")] = None,

@@ -26,7 +26,7 @@ def _verdict(found: dict[str, Any] | None) -> str:
     decided = better.get(found["better"], "both are right equally often")
     return (
         f"Of {plural(found['differing'], 'image')} on which {first} and {second} differ, {found['answers']:,} were "
-        f"checked: {first} is right on {found['first']:,}, {second} on {found['second']:,}; "
+        f"checked: {first} is correct for {found['first']:,}, {second} for {found['second']:,}; "
         f"{decided} (error at most {percent(1 - found['level'], 0)})."
     )
 

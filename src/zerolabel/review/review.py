@@ -12,7 +12,7 @@ from zerolabel.data.answers import CHOSEN, DIFFERING, NONE, RANDOM, UNSURE, WITH
 from zerolabel.errors import InputError
 from zerolabel.review.ledger import Ledger, now
 from zerolabel.review.pool import Pool, Subject
-from zerolabel.review.sampling import Measured, Sample, planned
+from zerolabel.review.sampling import Measured, Sample, note, noted
 
 Kind = Literal["measure", "compare", "correct"]
 """A list of questions: images drawn at random, those on which two answers differ, or those that were marked wrong."""
@@ -20,6 +20,8 @@ CONFIRMED, MARKED, CORRECTED = f"{CHOSEN}: confirmed", f"{CHOSEN}: marked wrong"
 """Why shown: in the grid, where the prediction was right or wrong; and after it was marked wrong."""
 WORDS = {"none": NONE, "unsure": UNSURE}
 """What may be answered beside a class."""
+DEFAULT = 50
+"""Images that measure the accuracy."""
 PAGE = 24
 """Images on one page of the grid."""
 
@@ -29,14 +31,14 @@ class Review:
 
     Args:
         subject: what it is about.
-        n: how many images measure the accuracy.
+        n: how many images measure the accuracy; by default as many as were planned before, or `DEFAULT`.
         seed: of their order.
 
     Raises:
         InputError: the file of answers cannot be read, or a class is called like another answer.
     """
 
-    def __init__(self, subject: Subject, *, n: int = 50, seed: int = 0) -> None:
+    def __init__(self, subject: Subject, *, n: int | None = None, seed: int = 0) -> None:
         taken = [name for name in subject.classes if name in (NONE, UNSURE)]
         if taken:
             raise InputError(f"the class {taken[0]!r} is called like another answer of the review; rename it.")
@@ -45,7 +47,8 @@ class Review:
         self.ids = {name: place for place, name in enumerate(subject.classes)}
         self.places = {name: place for place, name in enumerate(subject.learned.images.file_names)}
         self.sampled = Sample.of(subject.measured, seed)
-        self.n = min(n, len(self.sampled.places))
+        self.plan = subject.place / "plan.json"
+        self.n = min(n or noted(self.plan, self.sampled) or DEFAULT, len(self.sampled.places))
         self.sample = frozenset(self.sampled.first(self.n))
 
     @property
@@ -55,7 +58,7 @@ class Review:
         if not any(answer.why == RANDOM for answer in answers):
             return None
         reviewers = tuple(sorted({reviewer for _, reviewer in said(answers)}))
-        return self.sampled.measure(settled(answers), self.ids, self._planned, reviewers)
+        return self.sampled.measure(settled(answers), self.ids, self._planned, self._most, reviewers)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -155,7 +158,15 @@ class Review:
     @cached_property
     def _planned(self) -> int:
         """Number of answers that was fixed before the first of them."""
-        return planned(self.subject.place / "plan.json", self.sampled, self.n)
+        return note(self.plan, self.sampled, self.n)
+
+    @property
+    def _most(self) -> int:
+        """How many images were asked about to measure: now, or when more were wanted."""
+        asked = {answer.file_name for answer in self.ledger.answers if answer.why == RANDOM}
+        names = self.subject.measured.images.file_names
+        order = self.sampled.first(len(self.sampled.places))
+        return max(self.n, *(step for step, place in enumerate(order, 1) if names[place] in asked))
 
     @cached_property
     def _by_class(self) -> dict[int, list[int]]:

@@ -139,7 +139,7 @@ class Sample:
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def measure(
-        self, labels: Mapping[str, str], ids: Mapping[str, int], planned: int, reviewers: tuple[str, ...]
+        self, labels: Mapping[str, str], ids: Mapping[str, int], planned: int, most: int, reviewers: tuple[str, ...]
     ) -> Measured | None:
         """The accuracy of the predictions, from one label of each image that was looked at.
 
@@ -151,12 +151,13 @@ class Sample:
             ids: of the classes.
             planned: number of answers that was fixed before the first of them; with exactly as many, the interval
                 need not allow for other looks.
+            most: answers that count at most: what was looked at for another question beyond them does not.
             reviewers: who gave the labels.
 
         Returns:
             None where no image was looked at.
         """
-        given = self._given(labels)
+        given = self._given(labels)[:most]
         n, unsure = len(given), np.array([label == UNSURE for label in given], bool)
         if not n:
             return None
@@ -201,20 +202,19 @@ class Sample:
         return low.low, high.high
 
 
-def planned(path: Path, sample: Sample, n: int) -> int:
-    """How many answers were planned before the first of them; notes it in a file where that is now.
-
-    Args:
-        path: of the file.
-        sample: of the classifier that is measured; another one is planned again.
-        n: how many are asked for now.
-    """
+def noted(path: Path, sample: Sample) -> int | None:
+    """How many answers were planned before the first of them; none where none were, or for another classifier."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        if known["digest"] == sample.digest:
-            return int(known["n"])
+        return int(known["n"]) if known["digest"] == sample.digest else None
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, dumps({"digest": sample.digest, "n": n}, indent=1) + "\n")
-    return n
+        return None
+
+
+def note(path: Path, sample: Sample, n: int) -> int:
+    """Write down how many answers are planned, where that is not known yet; returns the number that counts."""
+    known = noted(path, sample)
+    if known is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, dumps({"digest": sample.digest, "n": n}, indent=1) + "\n")
+    return n if known is None else known

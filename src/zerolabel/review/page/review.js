@@ -100,7 +100,7 @@
     }
   }
 
-  /* Classes in which a word begins with the letters first, then those that hold them. */
+  /* Classes that begin with the letters, then those that hold them, then those that hold every typed word. */
   function search(text) {
     const wanted = text.trim().toLowerCase();
     if (!wanted) {
@@ -108,14 +108,15 @@
       const first = [...new Set([...(typeof given === "number" ? [given] : []), ...hinted])];
       return first.slice(0, MOST_MATCHES);
     }
-    const starts = [], holds = [];
+    const starts = [], holds = [], scattered = [], words = wanted.split(/\s+/);
     for (let id = 0; id < about.classes.length; id += 1) {
       const name = about.classes[id].toLowerCase();
       if (name === wanted) starts.unshift(id);
       else if (name.startsWith(wanted)) starts.push(id);
       else if (name.includes(wanted)) holds.push(id);
+      else if (words.every((one) => name.includes(one))) scattered.push(id);
     }
-    return [...starts, ...holds].slice(0, MOST_MATCHES);
+    return [...starts, ...holds, ...scattered].slice(0, MOST_MATCHES);
   }
 
   function drawProgress() {
