@@ -52,7 +52,9 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         classes: a file of class names, or ``"cat,dog"``; or a list of names, or a mapping from names to aliases.
         vlm: the annotating model or a list of several, see `zerolabel.vlms.load`; None is the default for photographs.
         templates: ``"generic"``, ``"small"`` or ``"openai"``, a file with a template per line, one template, or a list.
-        candidates: how votes become candidate sets, see `zerolabel.annotations.parse_rule`; by default union.
+        candidates: how votes become candidate sets, see `zerolabel.annotations.parse_rule`; by default
+            mass:0.9 for photographs, union for glyphs and chat models.
+        prompt_weights: ``"estimated"`` without labels, the default, or ``"uniform"``.
         learner: name of the algorithm, a key of `zerolabel.LEARNERS`.
         options: values of the learner's arguments and of `zerolabel.Settings`, by name.
         student: ``"light"``, ``"preact_resnet18"``, a timm model; or ``"features"``, ``"linear"``, ``"mlp"``.
@@ -91,6 +93,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         vlm: str | Sequence[str] | None = None,
         templates: PathLike | Sequence[str] | None = None,
         candidates: str | None = None,
+        prompt_weights: str | None = None,
         learner: str = "coreg",
         options: Mapping[str, Any] | None = None,
         student: str | None = None,
@@ -112,6 +115,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         verbose: bool = False,
     ) -> None:
         self.classes, self.vlm, self.templates, self.candidates = classes, vlm, templates, candidates
+        self.prompt_weights = prompt_weights
         self.learner, self.options, self.student, self.size = learner, options, student, size
         self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
         self.deploy, self.preset, self.open_set, self.epochs = deploy, preset, open_set, epochs
@@ -239,7 +243,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
 
 _SAME = (
-    *("candidates", "learner", "student", "size", "pretrained", "adapt", "via", "propagate"),
+    *("candidates", "prompt_weights", "learner", "student", "size", "pretrained", "adapt", "via", "propagate"),
     *("deploy", "preset", "open_set", "epochs", "seed", "flip", "strong", "device"),
 )
 """Arguments that the planner takes as they are."""

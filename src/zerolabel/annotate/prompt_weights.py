@@ -9,10 +9,10 @@ and the score of an image is softmax_c(scale sum_i w_ic s_jic). The softmax over
 over classes. A prompt under which no image is of a class has no weight there, unless that is so of all prompts.
 
 Alone this lets in prompts that mean nothing, since a cosine does not say what is right. So prompts are filtered first
-(ours). A prompt that tells images apart has a large mutual information of image and class, H(mean_j p_j) - mean_j H(p_j)
-with p_j its probabilities; those below `TELLING` of the best prompt's are left out. Of the others, those are left out
-whose accuracy, by Dawid-Skene's expectation maximization on the votes with one accuracy per prompt, is below `KEPT` of
-the best: their class names do not mean what the others' do.
+(ours). A prompt that tells images apart has a large mutual information of image and class,
+H(mean_j p_j) - mean_j H(p_j) with p_j its probabilities; those below `TELLING` of the best prompt's are left out. Of
+the others, those are left out whose accuracy, by Dawid-Skene's expectation maximization on the votes with one accuracy
+per prompt, is below `KEPT` of the best: their class names do not mean what the others' do.
 """
 
 from collections.abc import Iterable
@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zerolabel.annotations import Annotations
 from zerolabel.annotations.label_models import annotator_accuracy
 from zerolabel.annotations.label_models.dawid_skene import dawid_skene
 
@@ -35,7 +36,7 @@ CHOICES = ("estimated", "uniform")
 
 
 def estimated_weights(
-    features: Iterable[Float[Tensor, "B D"]], texts: Float[Tensor, "A C D"], scale: float
+    features: Iterable[Float[Tensor, "_ D"]], texts: Float[Tensor, "A C D"], scale: float
 ) -> Float[Tensor, "A C"]:
     """Weights of the prompts; each column sums to 1.
 
@@ -86,7 +87,8 @@ def sound_prompts(votes: Int[Tensor, "N A"], information: Float[Tensor, " A"], n
 
 def entropy(p: Float[Tensor, "M C"]) -> Float[Tensor, " M"]:
     """Of each row."""
-    return torch.special.entr(p).sum(1)
+    entropies: Tensor = torch.special.entr(p).sum(1)
+    return entropies
 
 
 def weighted_texts(texts: Float[Tensor, "A C D"], weights: Float[Tensor, "A C"]) -> Float[Tensor, "1 C D"]:
@@ -94,4 +96,16 @@ def weighted_texts(texts: Float[Tensor, "A C D"], weights: Float[Tensor, "A C"])
     return (weights[:, :, None] * texts).sum(0, keepdim=True)
 
 
-__all__ = ["CHOICES", "estimated_weights", "sound_prompts", "weighted_texts"]
+def weights_of(annotations: Annotations, model: str) -> Float[Tensor, "A C"] | None:
+    """The weights that a model's prompts had when it annotated; none where its scores are the mean of its prompts.
+
+    Args:
+        annotations: by that model, and by others.
+        model: its name.
+    """
+    own = [annotator.weights for annotator in annotations.annotators if annotator.model == model]
+    given = [weights for weights in own if weights is not None]
+    return torch.tensor(given) if own and len(given) == len(own) else None
+
+
+__all__ = ["CHOICES", "estimated_weights", "sound_prompts", "weighted_texts", "weights_of"]

@@ -53,6 +53,7 @@ def annotate(
     progress: Progress = iter,
     engine: str = "local",
     ray_address: str | None = None,
+    weights: str | Float[Tensor, "A C"] = "uniform",
 ) -> Annotated:
     """Let every prompt template vote on every image.
 
@@ -75,6 +76,7 @@ def annotate(
         progress: wraps the steps of the pass over the images, such as ``tqdm`` or a function that shows a bar.
         engine: "local" for this process, "ray" for the workers of Ray Data.
         ray_address: of a cluster, for the engine "ray".
+        weights: of the prompts in the scores, "uniform", "estimated" or given, see `zerolabel.annotate.write`.
 
     Raises:
         InputError: the rule or a template is wrong, ``out`` holds annotations already, no image is readable, or the
@@ -85,7 +87,7 @@ def annotate(
         cache = folder / "features" if cache is None else cache
         written = write(
             images, encoder, classes, templates, folder, rule=rule, batch_size=batch_size, cache=cache, resume=resume,
-            progress=progress, engine=engine, ray_address=ray_address,
+            progress=progress, engine=engine, ray_address=ray_address, weights=weights,
         )  # fmt: skip
         return read_back(written, images, encoder, cache)
 

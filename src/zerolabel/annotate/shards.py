@@ -3,16 +3,17 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zerolabel.annotate.embedding import NOT_FINITE, Block
 from zerolabel.annotate.feature_cache import FeatureCache
+from zerolabel.annotate.prompt_weights import weighted_texts
 from zerolabel.annotate.text_features import score, strongest
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.annotations.annotations import SPARSE_FROM, TOP
@@ -78,6 +79,28 @@ def write_part(
         rule=question.rule,
     )
     part, skipped = _finite(part, finite, block, images)
+    _put(path, part, question, skipped)
+
+
+def weigh_part(
+    path: Path, encoder: DualEncoder, store: FeatureCache, question: Question, weights: Float[Tensor, "A C"]
+) -> None:
+    """Write a part again with the scores that weighted prompts give its images.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    skipped = json.loads(pq.read_schema(path).metadata[SKIPPED])
+    part = Annotations.load(path)
+    features, _ = store.rows(part.sha256)
+    scores = encoder.probabilities(features, weighted_texts(question.texts, weights)[0]) if len(part) else part.scores
+    rounded = [tuple(round(value, 5) for value in row) for row in weights.tolist()]
+    annotators = tuple(replace(one, weights=row) for one, row in zip(part.annotators, rounded, strict=True))
+    _put(path, replace(part, scores=scores, annotators=annotators), question, skipped)
+
+
+def _put(path: Path, part: Annotations, question: Question, skipped: list[tuple[str, str]]) -> None:
+    """Form candidates, keep the strongest scores of many classes, and write a part whole."""
     if question.by_row and len(part):
         part = part.with_candidates(candidates.parse_rule(question.rule)(part), question.rule)
     if len(question.classes) > SPARSE_FROM:

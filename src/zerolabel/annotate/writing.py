@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
+from jaxtyping import Float
+from torch import Tensor
+
 from zerolabel.annotate.embedding import NOT_FINITE, Block, Step, best_batch_size, encode_range, open_store, ranges
-from zerolabel.annotate.shards import Joined, Question, join, part_path, remove, write_part
+from zerolabel.annotate.feature_cache import FeatureCache
+from zerolabel.annotate.prompt_weights import MOST_IMAGES, estimated_weights
+from zerolabel.annotate.shards import Joined, Question, join, part_path, remove, weigh_part, write_part
 from zerolabel.annotate.text_features import text_features
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
@@ -18,6 +24,8 @@ from zerolabel.files.skipped import save_skipped
 from zerolabel.vlms.clip import DualEncoder
 
 Progress = Callable[[Iterator[Step]], Iterable[Step]]
+BLOCK = 1024
+"""Images whose features are in memory together while prompts are weighed."""
 ENGINES = ("local", "ray")
 
 
@@ -60,6 +68,7 @@ def write(
     progress: Progress = iter,
     engine: str = "local",
     ray_address: str | None = None,
+    weights: str | Float[Tensor, "A C"] = "uniform",
 ) -> Written:
     """Let every prompt template vote on every image, and write ``annotations.parquet`` and ``skipped.csv``.
 
@@ -79,6 +88,8 @@ def write(
         progress: wraps the steps of the pass over the images.
         engine: "local" for this process, "ray" for the workers of Ray Data.
         ray_address: of a cluster, for the engine "ray"; None starts one on this machine, or joins the one that is set.
+        weights: of the prompts in the scores: "uniform" takes the mean of their probabilities, "estimated" weighs them
+            without labels, see `zerolabel.annotate.prompt_weights`; or the weights themselves.
 
     Raises:
         InputError: the rule, a template or the engine is wrong, ``out`` holds annotations already, no image is
@@ -96,6 +107,10 @@ def write(
     for step in progress(encode(images, encoder, question, parts, cache, size)):
         speed = step.images_per_second
     seconds = time.perf_counter() - start
+    if len(templates) > 1 and encoder.head is None and not (isinstance(weights, str) and weights == "uniform"):
+        weigh(
+            images, encoder, question, parts, open_store(encoder, cache), None if isinstance(weights, str) else weights
+        )
     joined = _join(images, parts, folder)
     mean = joined.candidates / max(joined.labeled, 1)
     if not question.by_row:
@@ -104,6 +119,25 @@ def write(
     return Written(
         folder / "annotations.parquet", joined.n_images, mean, classes.names, annotators, joined.skipped, seconds, speed
     )
+
+
+def weigh(
+    images: ImageSet,
+    encoder: DualEncoder,
+    question: Question,
+    parts: Path,
+    store: FeatureCache,
+    weights: Float[Tensor, "A C"] | None,
+) -> None:
+    """Write the parts again with the scores of weighted prompts, whose weights are estimated where none are given."""
+    paths = [part_path(parts, place) for place in ranges(len(images))]
+    if weights is None:
+        every = [name for path in paths for name in pq.read_table(path, columns=["sha256"])["sha256"].to_pylist()]
+        some = every[:: max(1, -(-len(every) // MOST_IMAGES))]
+        blocks = (store.rows(some[start : start + BLOCK])[0] for start in range(0, len(some), BLOCK))
+        weights = estimated_weights(blocks, question.texts, encoder.logit_scale)
+    for path in paths:
+        weigh_part(path, encoder, store, question, weights)
 
 
 def _join(images: ImageSet, parts: Path, folder: Path) -> Joined:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,25 @@ class Annotator:
         template: the prompt, with ``{}`` where the class name goes.
         choice: 1 for the class it put first; one that may name several classes of an image has a column for each
             further choice, too. Which annotators voted, and how far they agree, follows first choices alone.
+        weights: how much the prompt counts in the score of each class, where prompts are weighted; None where the
+            scores are means. It says how scores were made, and does not distinguish annotators.
     """
 
     model: str
     revision: str
     template: str
     choice: int = 1
+    weights: tuple[float, ...] | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Annotator":
+        """Read what `to_dict` gave."""
+        weights = data.get("weights")
+        return cls(**{**data, "weights": None if weights is None else tuple(weights)})
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,7 @@ class Annotations:
         meta = {
             "schema": SPARSE_VERSION if sparse else SCHEMA_VERSION,
             "classes": self.classes,
-            "annotators": [asdict(annotator) for annotator in self.annotators],
+            "annotators": [annotator.to_dict() for annotator in self.annotators],
             "rule": self.rule,
         }
         scored = self.scores != 0
@@ -215,7 +228,7 @@ class Annotations:
             else _scattered(table["scores"], table["score_ids"], n, len(classes)),
             candidates=_pin(candidates, labels),
             labels=labels,
-            annotators=tuple(Annotator(**annotator) for annotator in meta["annotators"]),
+            annotators=tuple(map(Annotator.from_dict, meta["annotators"])),
             rule=meta["rule"],
         )
 

@@ -96,6 +96,10 @@ def with_classes(annotations: Annotations, classes: Sequence[str], names: Names)
         scores=annotations.scores[:, order],
         candidates=annotations.candidates[:, order],
         labels=ids[annotations.labels],
+        annotators=tuple(
+            one if one.weights is None else replace(one, weights=tuple(one.weights[c] for c in order.tolist()))
+            for one in annotations.annotators
+        ),
     )
 
 

@@ -60,13 +60,26 @@ def check_meta(meta: dict[str, Any]) -> None:
     if not isinstance(annotators, list) or not all(isinstance(one, dict) for one in annotators):
         raise ValueError("it names no list of annotators")
     for one in annotators:
-        if not {"model", "revision", "template"} <= set(one) <= set(_ANNOTATOR):
+        if not {"model", "revision", "template"} <= set(one) <= {*_ANNOTATOR, "weights"}:
             raise ValueError("an annotator lacks an entry, or has one that is unknown")
+        _check_weights(one.get("weights"), len(classes))
         for name, value in one.items():
+            if name == "weights":
+                continue
             if not isinstance(value, _ANNOTATOR[name]) or isinstance(value, bool):
                 raise ValueError(f"an annotator's {name} is {value!r:.50}")
             if not (is_sound(value) if isinstance(value, str) else isinstance(value, int) and value >= 1):
                 raise ValueError(f"an annotator's {name} is {value!r:.50}")
+
+
+def _check_weights(weights: Any, n_classes: int) -> None:
+    """One share per class, or none."""
+    if weights is None:
+        return
+    if not isinstance(weights, list) or len(weights) != n_classes:
+        raise ValueError("an annotator's weights are not one per class")
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= 1 for one in weights):
+        raise ValueError("an annotator's weights are no shares")
 
 
 def check_table(table: pa.Table, n_classes: int, n_annotators: int, *, sparse: bool) -> None:

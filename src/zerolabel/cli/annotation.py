@@ -35,6 +35,7 @@ from zerolabel.cli.arguments import (
     TimeoutOpt,
     TruthOpt,
     VlmOpt,
+    WeightsOpt,
     said,
 )
 from zerolabel.cli.screen import command_line, display, show
@@ -60,6 +61,7 @@ def annotate(
     vlm: VlmOpt = None,
     templates: TemplatesOpt = None,
     candidates: RuleOpt = None,
+    prompt_weights: WeightsOpt = None,
     append: Arg[
         Path | None, typer.Option(help="Annotations, or a run, that these annotators and images are added to.")
     ] = None,
@@ -93,7 +95,8 @@ def annotate(
         price_in=price_in, price_out=price_out, budget=budget,
     )  # fmt: skip
     request = Request(
-        images, classes, vlm=vlm, templates=templates, candidates=candidates, few_shot=few_shot, device=device,
+        images, classes, vlm=vlm, templates=templates, candidates=candidates, prompt_weights=prompt_weights,
+        few_shot=few_shot, device=device,
         append=None if append is None else str(append), chat=chat, command=command_line(),
     )  # fmt: skip
     if append is not None and output.resolve() in (append.resolve(), *append.resolve().parents):

@@ -18,8 +18,11 @@ RuleOpt = Arg[
     str | None,
     typer.Option(
         "--candidates",
-        help="union (if left out), votes:M, topk:K, ratio:R, mass:M, soft, quantile:A,B or posterior:M,MODEL.",
+        help="union, votes:M, topk:K, ratio:R, mass:M (0.9 for photographs), soft, quantile:A,B or posterior:M,MODEL.",
     ),
+]
+WeightsOpt = Arg[
+    str | None, typer.Option("--prompt-weights", help="estimated without labels (if left out), or uniform.")
 ]
 AnnotationsArg = Arg[Path, typer.Argument(help="annotations.parquet, or the folder that holds it.")]
 LearnerOpt = Arg[str, typer.Option(help="Algorithm; `zerolabel learners` lists them.")]
@@ -28,7 +31,9 @@ StudentOpt = Arg[str | None, typer.Option(help="light, preact_resnet18, a timm m
 SizeOpt = Arg[int | None, typer.Option(help="Side of the student's input in pixels.")]
 PretrainedOpt = Arg[bool | None, typer.Option(help="Start a timm student from pretrained weights.")]
 ViaOpt = Arg[str | None, typer.Option(help="features: learn on frozen features first, then a pixel student.")]
-PropagateOpt = Arg[bool | None, typer.Option(help="Spread scores over similar images first; the default on features.")]
+PropagateOpt = Arg[
+    bool | None, typer.Option(help="Spread scores over similar images first; default on glyphs' features.")
+]
 AdaptOpt = Arg[str | None, typer.Option(help="Adapt the model first: grip, ueo, cpl, upl, ... as in `adapt --method`.")]
 OpenSetOpt = Arg[
     bool, typer.Option("--open-set", help="Detect out-of-distribution images, and train a further class 'unknown'.")

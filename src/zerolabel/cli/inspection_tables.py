@@ -6,7 +6,7 @@ from rich.text import Text
 
 from zerolabel.cli.tables import pairs, share
 from zerolabel.diagnostics.agreement import mean_candidates
-from zerolabel.diagnostics.inspection import Inspection, vote_counts
+from zerolabel.diagnostics.inspection import Inspection, Share, vote_counts
 from zerolabel.errors.printable import cell as escape
 
 MATRIX, CLASSES = 12, 20
@@ -44,8 +44,13 @@ def _estimated(found: Inspection) -> Table:
         ("right class among the candidates", found.coverage),
         ("best-scored class wrong", found.label_noise),
     ):
-        table.add_row(name, share(one.estimate), f"{share(one.low)} to {share(one.high)}", share(one.true))
+        table.add_row(name, share(one.estimate), interval(one), share(one.true))
     return table
+
+
+def interval(one: Share) -> str:
+    """The two ends, or what to do where the annotators do not say enough for an interval."""
+    return f"{share(one.low)} to {share(one.high)}" if one.known else "not known; check 50 images"
 
 
 def _prompts(found: Inspection) -> Table:

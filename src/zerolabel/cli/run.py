@@ -49,6 +49,7 @@ from zerolabel.cli.arguments import (
     TruthOpt,
     ViaOpt,
     VlmOpt,
+    WeightsOpt,
     said,
 )
 from zerolabel.cli.screen import command_line, display, show, wide
@@ -61,6 +62,7 @@ def run(
     vlm: VlmOpt = None,
     templates: TemplatesOpt = None,
     candidates: RuleOpt = None,
+    prompt_weights: WeightsOpt = None,
     learner: LearnerOpt = "coreg", preset: PresetOpt = "auto", options: SetOpt = None,
     student: StudentOpt = None, size: SizeOpt = None,
     pretrained: PretrainedOpt = None, adapt: AdaptOpt = None, via: ViaOpt = None, propagate: PropagateOpt = None,
@@ -99,8 +101,9 @@ def run(
         price_in=price_in, price_out=price_out, budget=budget,
     )  # fmt: skip
     request = Request(
-        images, classes, vlm=vlm, templates=templates, candidates=candidates, learner=learner, options=options or (),
-        student=student, size=size, pretrained=pretrained, adapt=adapt, via=via, propagate=propagate,
+        images, classes, vlm=vlm, templates=templates, candidates=candidates, prompt_weights=prompt_weights,
+        learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, adapt=adapt,
+        via=via, propagate=propagate,
         deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
         truth=truth, test_images=test, few_shot=few_shot, preset=preset, chat=chat, command=command_line(),
     )  # fmt: skip

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from zerolabel import networks
 from zerolabel.annotate import text_features
+from zerolabel.annotate.prompt_weights import weighted_texts
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes
 from zerolabel.deployment.classifier import Classifier
@@ -52,6 +55,7 @@ def zero_shot(
     templates: Sequence[str],
     threshold: float,
     provenance: dict[str, Any],
+    weights: Float[Tensor, "A C"] | None = None,
 ) -> Classifier:
     """The annotating model as a classifier, the baseline that trains nothing: its probabilities are the mean scores.
 
@@ -64,6 +68,7 @@ def zero_shot(
         templates: that it annotated with.
         threshold: confidence below which it may abstain.
         provenance: how it was made, for its files.
+        weights: of the templates per class; none takes the mean of their probabilities.
 
     Raises:
         InputError: the model's texts change with every image.
@@ -75,6 +80,7 @@ def zero_shot(
         network: networks.Network = HeadedNetwork(tower, encoder.head)
     else:
         texts = text_features(encoder, classes, templates)
+        texts = texts if weights is None else weighted_texts(texts, weights)
         network = networks.ZeroShotNetwork(tower, encoder.logit_scale * texts.to(encoder.device))
     return Classifier((network.cpu(),), classes.names, encoder.view, 1.0, threshold, provenance)
 

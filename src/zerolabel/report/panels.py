@@ -76,7 +76,7 @@ def estimates(inspection: Inspection) -> Html:
 
 def interval(share: Share) -> str:
     """The two ends in words."""
-    return f"{percent(share.low)} to {percent(share.high)}"
+    return f"{percent(share.low)} to {percent(share.high)}" if share.known else "not known; check 50 images by hand"
 
 
 def span(share: Share) -> Html:

@@ -70,6 +70,7 @@ class AnnotationConfig:
     Attributes:
         models: the annotating models, each with its prompts.
         rule: how votes become candidate sets.
+        prompt_weights: "estimated" without labels, or "uniform", where scores are the mean over prompts.
         encoder: name of the model whose frozen features are read; None if no model has any.
         adapt: method by which the encoder is adapted before it annotates, see `zerolabel.adaptation.methods`; None
             leaves it as it is.
@@ -86,6 +87,7 @@ class AnnotationConfig:
     annotations: str | None = None
     allow_changed: bool = False
     append: str | None = None
+    prompt_weights: str = "uniform"
     chat: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -65,7 +65,7 @@ def run(context: Context) -> dict[str, Any]:
     context = adapt_encoder(context)
     annotated = annotate_images(context)
     check_enough(annotated.annotations)
-    held_out = annotate_held_out(context)
+    held_out = annotate_held_out(context, annotated)
     context, annotated, held_out = split_unknown(context, annotated, held_out)
     if context.config.data.truth is not None:
         check_truth(context.config.data, annotated, held_out)

@@ -98,6 +98,7 @@ PAPER = Preset(
         "vlm": "open_clip:ViT-B-32/openai",
         "templates": "small",
         "candidates": "union",
+        "prompt_weights": "uniform",
         "student": "preact_resnet18",
         "pretrained": False,
         "propagate": False,

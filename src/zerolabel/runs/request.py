@@ -18,8 +18,8 @@ class Request:
         vlm: the annotating model, or several; see `zerolabel.vlms.load`. Where annotations are given, the one of their
             models whose features are read.
         templates: set or file of prompts, or one prompt, for every model; by default each model's own.
-        candidates: how votes become candidate sets; see `zerolabel.annotations.parse_rule`. By default union, or as in
-            the annotations that are appended to.
+        candidates: how votes become candidate sets; see `zerolabel.annotations.parse_rule`. By default as in the
+            annotations that are appended to, else mass:0.9 for models that give features and union for others.
         learner: name of the algorithm.
         options: ``NAME=VALUE`` texts for the learner and the training settings.
         student: name of the network; "features" means an MLP on the model's frozen features.
@@ -41,6 +41,7 @@ class Request:
         annotations: ``annotations.parquet`` to train on; classes, models and prompts are then its own.
         allow_changed: True to leave out images whose content is not the one that was annotated.
         append: annotations, or a run, that further annotators and images are added to.
+        prompt_weights: "estimated" without labels, which is the default, or "uniform" for the mean of the prompts.
         preset: gives what is not said: "auto", "small", "paper", or a `presets.Preset`.
         chat: how a chat model is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
             ``questions``, which are to it what templates are to others.
@@ -73,6 +74,7 @@ class Request:
     annotations: str | None = None
     allow_changed: bool = False
     append: str | None = None
+    prompt_weights: str | None = None
     preset: str | Preset = "auto"
     chat: dict[str, Any] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)

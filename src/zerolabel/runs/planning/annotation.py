@@ -6,15 +6,20 @@ from typing import Any
 
 from zerolabel import vlms
 from zerolabel.adaptation.request import Request as Adaptation
+from zerolabel.annotate.prompt_weights import CHOICES
 from zerolabel.annotations.candidates import known_rule, parse_rule
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.merging import with_classes
 from zerolabel.data.classes import Classes, load_classes
 from zerolabel.errors import InputError, nearest
 from zerolabel.runs.config import AnnotatingModel, AnnotationConfig
+from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.request import Request
 from zerolabel.vlms.chat import Chat
 from zerolabel.vlms.names import ModelName, is_chat, is_encoder
+
+ENCODER_RULE = "mass:0.9"
+"""Candidates of models that give features: the fewest classes that hold so much of the scores."""
 
 
 def resolve_annotation(request: Request) -> tuple[Classes, AnnotationConfig]:
@@ -36,20 +41,32 @@ def new_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, A
         InputError: an option is wrong.
     """
     names, rule = classes_and_rule(request)
-    parse_rule(rule)
     models = tuple(dict.fromkeys(wanted or (vlms.DEFAULT_PHOTO_VLM,)))
     for model in models:
         ModelName.parse(model)
+    rule = default_rule(models) if rule is None else rule
+    parse_rule(rule)
     asked = [request.chat.get("questions") if is_chat(model) else request.templates for model in models]
     return names, AnnotationConfig(
         models=tuple(AnnotatingModel(m, vlms.templates(m, own)) for m, own in zip(models, asked, strict=True)),
         rule=rule,
+        prompt_weights=one_of("--prompt-weights", request.prompt_weights, (None, *CHOICES)) or CHOICES[0],
         encoder=next(filter(is_encoder, models), None),
         adapt=request.adapt,
         allow_changed=request.allow_changed,
         append=request.append,
         chat=check_chat(models, {name: value for name, value in request.chat.items() if name != "questions"}),
     )
+
+
+def default_rule(models: Sequence[str]) -> str:
+    """How votes become candidates where the user says nothing.
+
+    Weighted prompts of an encoder have one opinion, whose probability mass says how many classes are in question, see
+    ``benchmarks/results/real_vlm.json``. Chat models give no probabilities, and the fonts of glyphs differ enough.
+    """
+    photographs = all(is_encoder(model) and model != "glyphs" for model in models)
+    return ENCODER_RULE if photographs else "union"
 
 
 def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, AnnotationConfig]:
@@ -85,8 +102,8 @@ def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes,
     )
 
 
-def classes_and_rule(request: Request) -> tuple[Classes, str]:
-    """What the options say, or else the annotations that are appended to.
+def classes_and_rule(request: Request) -> tuple[Classes, str | None]:
+    """What the options say, or else the annotations that are appended to; no rule where neither says one.
 
     Raises:
         InputError: neither says it, or they name different classes.
@@ -94,7 +111,7 @@ def classes_and_rule(request: Request) -> tuple[Classes, str]:
     if request.append is None:
         if request.classes is None:
             raise InputError("give --classes: a file of class names, or names with commas between.")
-        return load_classes(request.classes), request.candidates or "union"
+        return load_classes(request.classes), request.candidates
     before = open_annotations(request.append)
     names = Classes(before.classes) if request.classes is None else load_classes(request.classes)
     with_classes(before, names.names, ("--classes", request.append))

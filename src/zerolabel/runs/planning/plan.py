@@ -52,6 +52,6 @@ def with_preset(request: Request, preset: Preset) -> Request:
 
     Annotations that exist have models, prompts and a rule of their own, which no preset changes.
     """
-    own = ("vlm", "templates", "candidates") if request.annotations or request.append else ()
+    own = ("vlm", "templates", "candidates", "prompt_weights") if request.annotations or request.append else ()
     said = {name for name in preset.choices if getattr(request, name) is not None}
     return replace(request, **{name: preset.choices[name] for name in preset.choices if name not in (*own, *said)})

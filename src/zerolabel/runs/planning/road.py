@@ -64,7 +64,7 @@ def resolve_road(
         student=student,
         size=size,
         via=one_of("--via", request.via, (None, "features")),
-        propagate=choose_propagation(request, len(images), on_features=on_features),
+        propagate=choose_propagation(request, len(images), encoder, on_features=on_features),
         why=f"; fewer than {presets.FEW} a class, so a head on the annotating model's features" if own else "",
     )
 
@@ -93,15 +93,18 @@ def choose_student(request: Request, n_images: int, size: int, few: bool) -> str
     return name
 
 
-def choose_propagation(request: Request, n_images: int, *, on_features: bool) -> bool:
-    """Whether scores spread over neighbors before training: what was asked, else for a head on features.
+def choose_propagation(request: Request, n_images: int, encoder: str | None, *, on_features: bool) -> bool:
+    """Whether scores spread over neighbors before training: what was asked, else for a head on features of glyphs.
+
+    On photographs, neighbors in the space that made the scores repeat its mistakes: a head that starts at the
+    zero-shot classifier is better without, see ``benchmarks/results/real_vlm.json``.
 
     Raises:
         InputError: it is asked, and the learner takes no such scores.
     """
     takes = LEARNERS[request.learner].takes_propagated_scores
     if request.propagate is None:
-        return takes and on_features and n_images <= presets.MOST_PROPAGATED
+        return takes and on_features and n_images <= presets.MOST_PROPAGATED and encoder == "glyphs"
     if request.propagate and not takes:
         raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")
     return request.propagate

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
 from zerolabel.annotate.chat_progress import Preview
+from zerolabel.annotate.prompt_weights import weights_of
 from zerolabel.annotate.writing import none_readable
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
@@ -108,8 +109,10 @@ def _given(context: Context, images: ImageSet, annotations: Annotations) -> Anno
     return Annotated(annotations, images, features, left_out, 0.0, None)
 
 
-def annotate_held_out(context: Context) -> Annotated | None:
+def annotate_held_out(context: Context, train: Annotated) -> Annotated | None:
     """Votes on the images held out of training, where there are any: ``test_annotations.parquet``.
+
+    Prompts weigh as they do on the training images.
 
     People, other tools and chat models whose votes were given do not vote again: held-out images get the votes of the
     encoders among the annotators, or of nobody.
@@ -119,7 +122,8 @@ def annotate_held_out(context: Context) -> Annotated | None:
         return None
     images, names = ImageSet.open(config.data.test_images), config.annotation.names
     names = names if config.annotation.annotations is None else tuple(filter(is_encoder, names))
-    done = _annotate(context, "annotate held-out images", images, None, names) if names else _unvoted(context, images)
+    stage, before = "annotate held-out images", train.annotations
+    done = _annotate(context, stage, images, None, names, before) if names else _unvoted(context, images)
     done.annotations.save(context.folder / "test_annotations.parquet")
     return done
 
@@ -140,7 +144,12 @@ def _features(context: Context, images: ImageSet) -> tuple[Float[Tensor, "N D"],
 
 
 def _annotate(
-    context: Context, stage: str, images: ImageSet, out: Path | None, names: tuple[str, ...] | None = None
+    context: Context,
+    stage: str,
+    images: ImageSet,
+    out: Path | None,
+    names: tuple[str, ...] | None = None,
+    before: Annotations | None = None,
 ) -> Annotated:
     """Votes of models, by default of all: each annotates on its own, and what they say is merged."""
     names = context.config.annotation.names if names is None else names
@@ -152,7 +161,8 @@ def _annotate(
             if is_chat(name):
                 parts[name] = _ask_chat_model(context, title, name, images, place, parts)
             else:
-                parts[name] = annotate(images, **_request(context, name), out=place, **_how(context, title))
+                asked = _request(context, name, before)
+                parts[name] = annotate(images, **asked, out=place, **_how(context, title))
         done = parts[names[0]] if len(names) == 1 else _merged(context, {n: parts[n] for n in names}, images, out)
         parameters = sum(context.model(name).n_parameters for name in filter(is_encoder, names))
         facts |= {"images_per_second": done.images_per_second, "vlm_parameters": parameters}
@@ -193,13 +203,16 @@ def preview(context: Context) -> dict[str, Preview]:
     return {model.name: preview(images, chat, classes, model.templates, place) for model, chat in chats}
 
 
-def _request(context: Context, name: str) -> dict[str, Any]:
-    """What a model is asked."""
+def _request(context: Context, name: str, before: Annotations | None = None) -> dict[str, Any]:
+    """What a model is asked; its prompts weigh as they did before, where it annotated other images."""
+    given = None if before is None else weights_of(before, context.model(name).name)
+    weights = "uniform" if before is not None or name == "glyphs" else context.config.annotation.prompt_weights
     return {
         "encoder": context.model(name),
         "classes": context.classes,
         "templates": context.templates(name),
         "rule": context.config.annotation.rule,
+        "weights": weights if given is None else given,
     }
 
 

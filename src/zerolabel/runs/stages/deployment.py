@@ -7,6 +7,7 @@ from typing import Any
 
 from zerolabel import vlms
 from zerolabel.annotate import Annotated, annotate
+from zerolabel.annotate.prompt_weights import weights_of
 from zerolabel.annotations import Annotations, label_models
 from zerolabel.data.images import ImageSet
 from zerolabel.deployment.assembly import KEPT, is_deployable, zero_shot
@@ -71,16 +72,18 @@ def as_classifier(context: Context, name: str, annotated: Annotated) -> Classifi
     """One model's zero-shot ensemble over its own prompts."""
     config, encoder, names = context.config, context.model(name), context.classes
     templates = context.templates(name)
-    said = annotated.annotations
+    said, weights = annotated.annotations, weights_of(annotated.annotations, encoder.name)
     if len(config.annotation.names) > 1:
-        said = annotate(annotated.images, encoder, names, templates, cache=context.cache).annotations
+        how = "uniform" if weights is None else weights
+        said = annotate(annotated.images, encoder, names, templates, cache=context.cache, weights=how).annotations
     made = provenance(config, annotated) | {
         "annotators": [f"{encoder.name}@{encoder.revision}"],
         "templates": {name: list(templates)},
         "learner": None,
         "hyper_parameters": {},
     }
-    return zero_shot(encoder, names, templates, calibration.threshold_for_share(said.scores.amax(1), KEPT), made)
+    least = calibration.threshold_for_share(said.scores.amax(1), KEPT)
+    return zero_shot(encoder, names, templates, least, made, weights)
 
 
 def export_classifier(context: Context, classifier: Classifier, images: ImageSet) -> dict[str, float]:

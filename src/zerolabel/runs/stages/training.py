@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zerolabel import networks
 from zerolabel.annotate import Annotated, text_features
+from zerolabel.annotate.prompt_weights import weighted_texts, weights_of
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import check_enough, known_rule, parse_rule
 from zerolabel.annotations.digest import Digest
@@ -90,7 +91,8 @@ def on_features(
     training, encoder = context.config.training, context.encoder
     source = Features(annotated.features, launch(settings).device)
     torch.manual_seed(settings.seed)
-    network = networks.build(head, len(context.classes), annotated.features.shape[1], texts=start_texts(context))
+    texts = start_texts(context, annotated.annotations)
+    network = networks.build(head, len(context.classes), annotated.features.shape[1], texts=texts)
     learner = LEARNERS[training.learner](network, annotated.annotations, **training.hyper_parameters)
     heads = fit_stage(
         context, "train on features", learner, annotated.annotations, source, settings, encoder.view, made_of
@@ -99,7 +101,7 @@ def on_features(
     return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
 
 
-def start_texts(context: Context) -> Float[Tensor, "A C D"] | None:
+def start_texts(context: Context, annotations: Annotations) -> Float[Tensor, "A C D"] | None:
     """Text features times the scale, at which a head starts; none where the classes are not those of the texts."""
     config, encoder = context.config, context.encoder
     if encoder.head is not None or config.data.open_set:
@@ -107,7 +109,8 @@ def start_texts(context: Context) -> Float[Tensor, "A C D"] | None:
     prompts = config.annotation.templates.get(str(config.annotation.encoder), ())
     if not prompts:
         return None
-    return encoder.logit_scale * text_features(encoder, context.classes, prompts)
+    texts, weights = text_features(encoder, context.classes, prompts), weights_of(annotations, encoder.name)
+    return encoder.logit_scale * (texts if weights is None else weighted_texts(texts, weights))
 
 
 def on_pixels(
