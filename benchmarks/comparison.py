@@ -112,8 +112,8 @@ def compare(name: str, cell: Cell, data: Path, learners: tuple[str, ...], seeds:
         "--set", f"batch_size={BATCH}",
     ]  # fmt: skip
     train, out, own = pool.folder / "train", WORK / name, [part for one in cell.options for part in ("--set", one)]
-    zerolabel("compare", train, pool.annotations, "-o", out, "--learners", ",".join(learners), *shared, *own)
-    zerolabel("compare", train, pool.bound, "-o", WORK / "bounds" / name, "--learners", "cross_entropy", *shared)
+    zerolabel("compare", train, pool.annotations, "-o", out, "--methods", ",".join(learners), *shared, *own)
+    zerolabel("compare", train, pool.bound, "-o", WORK / "bounds" / name, "--methods", "cross_entropy", *shared)
 
 
 def prepare(name: str, cell: Cell, data: Path) -> Pool:
@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the archives")
     parser.add_argument("--cells", nargs="*", default=list(CELLS), choices=list(CELLS), help="only these")
-    parser.add_argument("--learners", nargs="*", choices=ALL, help="only these")
+    parser.add_argument("--methods", nargs="*", choices=ALL, help="only these")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each learner")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, the cores shared among them")
     committed.add_option(parser)

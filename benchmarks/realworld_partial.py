@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=list(FILES), choices=FILES, help="only these data sets")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, help="only these networks")
     known = [*LEARNER_NAMES, SUPERVISED]
-    parser.add_argument("--learners", nargs="*", default=known, choices=known, help="only these learners")
+    parser.add_argument("--methods", nargs="*", default=known, choices=known, help="only these learners")
     committed.add_option(parser)
     chosen = parser.parse_args()
     torch.set_num_threads(1)

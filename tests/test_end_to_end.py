@@ -268,9 +268,9 @@ STUDENTS = {
     "few images": [],
     "spread": ["--student", "light", "--propagate"],
     "linear": ["--student", "linear", "--deploy", "both"],
-    "features": ["--student", "features", "--learner", "cross_entropy"],
+    "features": ["--student", "features", "--method", "cross_entropy"],
     "via": ["--via", "features", "--set", "prior=estimated"],
-    "timm": ["--student", "resnet10t", "--size", 32, "--epochs", 1, "--learner", "cross_entropy"],
+    "timm": ["--student", "resnet10t", "--size", 32, "--epochs", 1, "--method", "cross_entropy"],
 }
 
 

@@ -64,7 +64,7 @@ def truth(place: Path) -> list[str]:
 
 def test_arguments_are_those_of_the_command() -> None:
     only_the_command = {"images", "truth", "test", "few_shot", "resume", "overwrite", "dry_run", "as_json"}
-    only_the_command |= {"endpoint", "questions", "api_key_env", "image_side", "choices", "answer_tokens"}
+    only_the_command |= {"endpoint", "api_key_env", "image_side", "choices", "answer_tokens"}
     only_the_command |= {"concurrency", "rate", "timeout", "retries", "price_in", "price_out", "budget"}
     command = {p.name: p.default for p in inspect.signature(run.run).parameters.values()}
     own = {p.name: p.default for p in inspect.signature(ZeroLabel).parameters.values()}
@@ -75,8 +75,8 @@ def test_arguments_are_those_of_the_command() -> None:
 
 def test_get_set_and_clone() -> None:
     model = ZeroLabel(classes=["cat", "dog"], options={"warm_up": 3})
-    assert model.get_params()["classes"] == ["cat", "dog"] and model.get_params()["learner"] == "coreg"
-    model.set_params(learner="distillation", seed=4)
+    assert model.get_params()["classes"] == ["cat", "dog"] and model.get_params()["method"] == "coreg"
+    model.set_params(method="distillation", seed=4)
     copy = clone(model)
     assert copy is not model and copy.get_params() == model.get_params() and copy.seed == 4
     with pytest.raises(ValueError, match="Invalid parameter 'learnr'"):
@@ -227,7 +227,7 @@ def test_without_output_no_file_stays(
 
 def test_options_are_typed_as_on_the_command_line(place: Path) -> None:
     options = {"warm_up": 1, "prior": (1.0,) * 10, "co_pseudo_labels": False, "batch_size": 16, "period": None}
-    config = estimator(place, learner="coreg", options=options)._plan(str(place / "train"), None)
+    config = estimator(place, method="coreg", options=options)._plan(str(place / "train"), None)
     assert config.training.hyper_parameters["prior"] == (1.0,) * 10
     assert (
         config.training.hyper_parameters["co_pseudo_labels"] is False

@@ -64,7 +64,7 @@ def run_all(work: Path) -> None:
     zerolabel("run", *common, "-o", work / "features", "--student", "features", "--cache", work / "cache")
     zerolabel(
         "compare", digits / "train", work / "demo", "-o", work / "compared", "--seeds", 1, "--epochs", 3,
-        "--learners", "coreg,proden,dividemix",
+        "--methods", "coreg,proden,dividemix",
     )  # fmt: skip
     zerolabel("adapt", *common, "-o", work / "adapted", "--method", "grip", "--epochs", 20, "--cache", work / "cache")
 

@@ -117,7 +117,7 @@ def student(data: str, learner: str, own: Own, *, epochs: int = 0) -> Options:
     size, usual, _, flags = SCHEDULES[data]
     training = settings(period=800, lr=0.01, weight_decay=5e-4, batch_size=256) if "lr" not in own else ()
     return (
-        "--learner", learner, "--student", "preact_resnet18", "--size", str(size), "--deploy", "both",
+        "--method", learner, "--student", "preact_resnet18", "--size", str(size), "--deploy", "both",
         *flags, "--epochs", str(epochs or usual), *training, *settings(**own),
     )  # fmt: skip
 

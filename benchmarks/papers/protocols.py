@@ -40,9 +40,9 @@ def grip(cell: Cell, prompt: str) -> list[Plan]:
         return [Plan(cell.data, "annotate", measure, templates=ONE, pool=pool)]
     rate = settings(lr=0.01) if prompt == "both" else ()
     if cell.method in ("CoOp", "VPT", "UPT"):
-        options: Options = ("--method", "coop", "--prompt", prompt, "--epochs", "150", *GRIP, *rate)
+        options: Options = ("--method", "coop", "--tune", prompt, "--epochs", "150", *GRIP, *rate)
     elif cell.method in UNLABELED:
-        options = (*unlabeled(cell.method), "--prompt", prompt, *(rate if cell.method == "GRIP" else ()))
+        options = (*unlabeled(cell.method), "--tune", prompt, *(rate if cell.method == "GRIP" else ()))
     else:
         return []
     return [Plan(cell.data, "adapt", measure, templates=ONE, options=options, pool=pool)]

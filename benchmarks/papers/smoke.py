@@ -82,7 +82,7 @@ def learner_of(plan: Plan) -> str | None:
             return request.learner
         except InputError:
             return None
-    return plain.get("--learner") if plan.kind in ("student", "simulated") else None
+    return plain.get("--method") if plan.kind in ("student", "simulated") else None
 
 
 def shortened(plan: Plan) -> Plan:
@@ -193,10 +193,10 @@ def trained(plan: Plan, place: Place) -> dict[str, Any]:
     else:
         said = annotate(images, vlms.load(place.vlm), names, (plan.templates,), cache=place.cache).annotations
     plain, chosen = pairs(plan.options)
-    asked = parse(plain["--learner"], [f"{k}={v}" for k, v in chosen.items()])
+    asked = parse(plain["--method"], [f"{k}={v}" for k, v in chosen.items()])
     settings = make_settings({**asked.settings, "epochs": 2, "device": "cpu"})
     network = networks.build("light", len(names), SIDE)
-    learner = find_learner(plain["--learner"])(network, said, **asked.learner)
+    learner = find_learner(plain["--method"])(network, said, **asked.learner)
     place.folder.mkdir(parents=True, exist_ok=True)
     rows = pixels(images, SIDE, place.folder / "pixels.npy")
     source = Pixels(rows, Preprocess(SIDE, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), flip=True)

@@ -55,7 +55,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         candidates: how votes become candidate sets, see `zerolabel.annotations.parse_rule`; by default
             mass:0.9 for photographs, union for glyphs and chat models.
         prompt_weights: ``"estimated"`` without labels, the default, or ``"uniform"``.
-        learner: name of the algorithm, a key of `zerolabel.LEARNERS`.
+        method: name of the learner, a key of `zerolabel.LEARNERS`.
         options: values of the learner's arguments and of `zerolabel.Settings`, by name.
         student: ``"light"``, ``"preact_resnet18"``, a timm model; or ``"features"``, ``"linear"``, ``"mlp"``.
         size: side of the student's input, in pixels.
@@ -94,7 +94,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         templates: PathLike | Sequence[str] | None = None,
         candidates: str | None = None,
         prompt_weights: str | None = None,
-        learner: str = "coreg",
+        method: str = "coreg",
         options: Mapping[str, Any] | None = None,
         student: str | None = None,
         size: int | None = None,
@@ -116,7 +116,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     ) -> None:
         self.classes, self.vlm, self.templates, self.candidates = classes, vlm, templates, candidates
         self.prompt_weights = prompt_weights
-        self.learner, self.options, self.student, self.size = learner, options, student, size
+        self.method, self.options, self.student, self.size = method, options, student, size
         self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
         self.deploy, self.preset, self.open_set, self.epochs = deploy, preset, open_set, epochs
         self.seed, self.flip, self.strong, self.device = seed, flip, strong, device
@@ -237,13 +237,14 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
                 templates=_templates_file(self.templates, Path(folder) / "templates.txt"),
                 options=[f"{name}={_text(value)}" for name, value in (self.options or {}).items()],
                 few_shot=few_shot,
+                learner=self.method,
                 **{name: getattr(self, name) for name in _SAME},
             )
             return plan(request)
 
 
 _SAME = (
-    *("candidates", "prompt_weights", "learner", "student", "size", "pretrained", "adapt", "via", "propagate"),
+    *("candidates", "prompt_weights", "student", "size", "pretrained", "adapt", "via", "propagate"),
     *("deploy", "preset", "open_set", "epochs", "seed", "flip", "strong", "device"),
 )
 """Arguments that the planner takes as they are."""

@@ -159,7 +159,7 @@ def test_killed_and_resumed_is_as_if_it_had_not_been(pool, tmp_path):
     environment = {**os.environ, "ZEROLABEL_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
 
     def command(out, *more):
-        call = ["adapt", pool / "pool.txt", *CLASSES, "--prompt", "norm", "--epochs", 6, "-o", out, *more]
+        call = ["adapt", pool / "pool.txt", *CLASSES, "--tune", "norm", "--epochs", 6, "-o", out, *more]
         return [sys.executable, "-m", "zerolabel", *map(str, call)]
 
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -178,8 +178,8 @@ def test_killed_and_resumed_is_as_if_it_had_not_been(pool, tmp_path):
 
 WRONG = {
     "--method grib": "--method grib: there is no such method; did you mean 'grip'?",
-    "--prompt txt": "--prompt txt: there is no prompt 'txt'; did you mean 'text'?",
-    "--prompt both+text": "a part is named twice",
+    "--tune txt": "--tune txt: there is no part 'txt'; did you mean 'text'?",
+    "--tune both+text": "a part is named twice",
     "--set rounds=0": "--set rounds=0 is out of range; give a whole number from 1",
     "--set speed=2": "--set speed: grip has no such option",
     "--seen-classes 0,1": "--seen-classes needs --few-shot",
@@ -189,7 +189,7 @@ WRONG = {
     "--method lp++ --epochs 3": "learns no prompt by epochs",
     "--method tip-adapter --set beta=0": "--set beta=0 is out of range",
     "--method tip-adaptor": "there is no such method; did you mean 'tip-adapter'",
-    "--prompt deep+visual": "a part is named twice",
+    "--tune deep+visual": "a part is named twice",
 }
 
 
@@ -234,7 +234,7 @@ def test_a_folder_that_was_adapted_is_kept_and_a_damaged_one_named(pool, call, t
 )
 def test_an_adapted_model_is_exported_and_says_what_it_annotates(prompt, pool, call, tmp_path):
     out = tmp_path / "adapted"
-    command = ["adapt", pool / "pool.txt", *CLASSES, "--prompt", prompt, "-o", out, "--epochs", 2, "--set", "lr=0.01"]
+    command = ["adapt", pool / "pool.txt", *CLASSES, "--tune", prompt, "-o", out, "--epochs", 2, "--set", "lr=0.01"]
     assert call(*command)[0] == 0
     record = json.loads((out / "adapted.json").read_text())
     (out / "adapted.json").write_text(json.dumps({**record, "used": True}))
@@ -272,7 +272,7 @@ def test_what_a_solver_found_answers_for_single_images(method, pool, call, tmp_p
     assert call(*use)[0] == 0
     annotations = Annotations.load(tmp_path / "again" / "annotations.parquet")
     assert accuracy(annotations, pool / "pool.csv") >= before - 0.01
-    assert "leave --prompt and --epochs out" in call(*command[:-1], tmp_path / "other", "--epochs", 2)[2]
+    assert "leave --tune and --epochs out" in call(*command[:-1], tmp_path / "other", "--epochs", 2)[2]
     code, printed, err = call("export", out, "-o", tmp_path / "c.onnx", "--images", pool / "pool.txt", "--json")
     assert code == 0 and json.loads(printed)["agreement"] == 1.0, err
 

@@ -40,7 +40,7 @@ def digits(tmp_path_factory):
 
 def command(digits, out, *more):
     job = ["run", digits / "train.txt", "--classes", "0,1,2,3,4,5,6,7,8,9", "--vlm", "glyphs", "-o", out]
-    own = ["--student", "features", "--learner", "cross_entropy", "--epochs", 3, "--cache", out.parent / "cache"]
+    own = ["--student", "features", "--method", "cross_entropy", "--epochs", 3, "--cache", out.parent / "cache"]
     return [str(part) for part in [*job, *own, *more]]
 
 

@@ -75,7 +75,7 @@ def test_the_commands_weigh_likewise(command, pool, made, tmp_path):
     both = [pool / "pool.txt", "--classes", ",".join(NAMES), "--vlm", "glyphs", "-o", tmp_path / "out"]
     own = {
         "adapt": ["adapt", *both, "--method", "ueo", "--epochs", 1],
-        "run": ["run", *both, "--adapt", "ueo", "--student", "features", "--learner", "cc", "--epochs", 1],
+        "run": ["run", *both, "--adapt", "ueo", "--student", "features", "--method", "cc", "--epochs", 1],
     }[command]
     main([str(part) for part in [*own, "--cache", tmp_path / "cache"]])
     torch.testing.assert_close(made[-1], of_glyphs(pool)[0], rtol=0, atol=1e-5)
@@ -86,7 +86,7 @@ def test_a_student_of_ueo_gets_the_annotators_own_scores(pool, made, tmp_path, c
     own = [
         "--student",
         "features",
-        "--learner",
+        "--method",
         "ueo",
         "--epochs",
         1,

@@ -206,5 +206,5 @@ def test_bad_rules(text, message):
 def test_what_is_no_rule_counts_as_union():
     assert known_rule("topk:2") == "topk:2"
     assert known_rule("cleaned on frozen features") == "union"
-    with pytest.raises(InputError, match=r"^--rule topk:x: 'x' is not"):
-        parse_rule("topk:x", "--rule")
+    with pytest.raises(InputError, match=r"^--candidates topk:x: 'x' is not"):
+        parse_rule("topk:x")

@@ -67,7 +67,7 @@ BAD = {
     f"{RUN} --vlm open_clip:ViT-B-33/openai": "did you mean 'ViT-B-32'",
     f"{RUN} --vlm hf-hub:someone/something": "--vlm glyphs, which is built in",
     "run images -c 0,1 -o out": "--vlm glyphs, which is built in",
-    f"{RUN} --learner corge": "did you mean 'coreg'",
+    f"{RUN} --method corge": "did you mean 'coreg'",
     f"{RUN} --set warmup=3": "did you mean 'warm_up'",
     f"{RUN} --set warm_up=soon": "warm_up is a whole number",
     f"{RUN} --set warm_up": "NAME=VALUE",

@@ -90,7 +90,9 @@ def test_annotators_and_images_are_appended(annotated, call):
 
 @pytest.mark.parametrize("rule", ["votes:3", "topk:2", "quantile:0.6,0.3", "posterior:0.9,majority"])
 def test_candidates_are_formed_anew_without_a_model(annotated, call, rule):
-    code, printed, said = call("candidates", "both", "--rule", rule, "-o", "again.parquet", "--overwrite", "--json")
+    code, printed, said = call(
+        "candidates", "both", "--candidates", rule, "-o", "again.parquet", "--overwrite", "--json"
+    )
     assert code == 0, said
     before, after = Annotations.load("both/annotations.parquet"), Annotations.load("again.parquet")
     assert torch.equal(after.candidates, candidates.parse_rule(rule)(before))
@@ -104,7 +106,7 @@ def test_candidates_are_formed_anew_without_a_model(annotated, call, rule):
 def test_corrections_come_back_as_human_labels(annotated, call, world):
     with (world / "fixed.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file_name", "label"), ("00.png", "7"), ("01.png", ""), ("broken.png", "1")])
-    code, printed, said = call("candidates", "both", "--labels", "fixed.csv", "-o", "corrected")
+    code, printed, said = call("candidates", "both", "--few-shot", "fixed.csv", "-o", "corrected")
     assert code == 0, said
     assert "human labels" in printed and "corrected/annotations.parquet" in printed
     after = Annotations.load("corrected/annotations.parquet")
@@ -112,7 +114,7 @@ def test_corrections_come_back_as_human_labels(annotated, call, world):
     assert after.candidates[0].nonzero().tolist() == [[7]]
     assert after.rule == "union"
     (world / "fixed.csv").write_text("file_name,label\n00.png,3\n")
-    code, _, said = call("candidates", "corrected", "--labels", "fixed.csv", "--rule", "topk:2", "-o", "twice")
+    code, _, said = call("candidates", "corrected", "--few-shot", "fixed.csv", "--candidates", "topk:2", "-o", "twice")
     assert code == 0, said
     assert Annotations.load("twice/annotations.parquet").candidates.sum(1).tolist() == [1] + [2] * (N - 1)
     code, _, said = call("merge", "corrected", "twice", "-o", "no.parquet")
@@ -122,7 +124,7 @@ def test_corrections_come_back_as_human_labels(annotated, call, world):
 def test_a_pixel_student_trains_on_several_models_and_needs_none_of_them(annotated, call, monkeypatch):
     monkeypatch.setattr("zerolabel.vlms.load", None)
     monkeypatch.setattr("zerolabel.vlms.at_hand", lambda model: False)
-    few = ["--learner", "cross_entropy", "--epochs", 1, "--student", "light", "--size", 16, "-o", "pixels"]
+    few = ["--method", "cross_entropy", "--epochs", 1, "--student", "light", "--size", 16, "-o", "pixels"]
     code, _, said = call("train", "images", "both", *few)
     assert code == 0, said
     assert "glyphs x 8 prompts + open_clip:model x 8 prompts" in said
@@ -163,10 +165,13 @@ def test_a_run_of_several_models_says_how_right_each_prompt_was(annotated, call,
         ("merge glyphs -o x", "glyphs is alone; give two or more annotations to merge"),
         ("merge glyphs nowhere -o x", "there is no annotations file nowhere"),
         ("merge glyphs tiny -o both", "both/annotations.parquet exists; give --overwrite"),
-        ("merge glyphs tiny --rule vote -o x", "--rule vote: there is no rule 'vote'; did you mean 'votes'"),
-        ("candidates glyphs -o x", "there is nothing to do; give --rule"),
-        ("candidates glyphs --rule votes:none -o x", "--rule votes:none: 'none' is not a whole number"),
-        ("candidates glyphs --labels none.csv -o x", "there are no labels none.csv"),
+        (
+            "merge glyphs tiny --candidates vote -o x",
+            "--candidates vote: there is no rule 'vote'; did you mean 'votes'",
+        ),
+        ("candidates glyphs -o x", "there is nothing to do; give --candidates"),
+        ("candidates glyphs --candidates votes:none -o x", "--candidates votes:none: 'none' is not a whole number"),
+        ("candidates glyphs --few-shot none.csv -o x", "there are no labels none.csv"),
         ("annotate images -o x", "give --classes"),
         ("annotate images --append nowhere -o x", "there is no annotations file nowhere"),
         ("train images both --student features --vlm other -o x", "--vlm other: unknown model"),

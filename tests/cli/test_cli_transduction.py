@@ -60,7 +60,7 @@ def test_scores_are_the_solver_s_and_votes_the_prompts(made, folder):
 
 
 def test_other_commands_take_them(made, call, folder):
-    assert call("candidates", "together", "--rule", "topk:2", "-o", "two.parquet")[0] == 0
+    assert call("candidates", "together", "--candidates", "topk:2", "-o", "two.parquet")[0] == 0
     assert (Annotations.load(folder / "two.parquet").candidates.sum(1) == 2).all()
     code, printed, said = call("inspect", "together", "--json")
     assert code == 0, said

@@ -34,7 +34,7 @@ def digits(tmp_path_factory, annotated_digits):
 
 
 def compare(digits, out, *more):
-    given = ["compare", digits / "train", digits / "train.parquet", "-o", out, "--learners", "proden,cross_entropy"]
+    given = ["compare", digits / "train", digits / "train.parquet", "-o", out, "--methods", "proden,cross_entropy"]
     cli.main([str(part) for part in [*given, "--seeds", 1, "--epochs", 2, "--no-flip", "--json", *more]])
 
 
@@ -81,7 +81,7 @@ def test_a_killed_comparison_goes_on_where_it_was(digits, tmp_path):
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
     def command(out):
-        given = ["compare", digits / "train", digits / "train.parquet", "-o", out, "--learners", "proden,cross_entropy"]
+        given = ["compare", digits / "train", digits / "train.parquet", "-o", out, "--methods", "proden,cross_entropy"]
         more = ["--seeds", 2, "--epochs", 6, "--no-flip", "--test", digits / "test", "--jobs", 2]
         return [sys.executable, "-m", "zerolabel", *map(str, [*given, *more])]
 
@@ -104,7 +104,7 @@ def test_the_strong_view_is_chosen_for_all_learners(digits, tmp_path):
     """Both learners below have strong views, so both see others; the same choice gives the same bits."""
     found = {}
     for name, more in {"default": [], "named": ["--strong", "randaugment"], "cutout": ["--strong", "cutout"]}.items():
-        compare(digits, tmp_path / name, "--learners", "cross_entropy,papi", *more)
+        compare(digits, tmp_path / name, "--methods", "cross_entropy,papi", *more)
         files = sorted((tmp_path / name).glob("runs/*/probabilities.safetensors"))
         found[name] = [load_file(file)["train"] for file in files]
     assert all(map(torch.equal, found["default"], found["named"])) and len(found["default"]) == 2
@@ -113,7 +113,7 @@ def test_the_strong_view_is_chosen_for_all_learners(digits, tmp_path):
 
 def test_the_adapted_annotator_is_a_row(digits, tmp_path, capsys):
     out = tmp_path / "out"
-    more = ["--learners", "cross_entropy,adapt:ueo", "--set", "adapt:ueo.gamma=0.5", "--test", digits / "test"]
+    more = ["--methods", "cross_entropy,adapt:ueo", "--set", "adapt:ueo.gamma=0.5", "--test", digits / "test"]
     compare(digits, out, *more, "--truth", digits / "truth.csv")
     rows = {row["learner"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["adapt:ueo"]["accuracy"] > 0.85 and rows["adapt:ueo"]["accuracy"] > rows["cross_entropy"]["accuracy"]
@@ -126,9 +126,9 @@ def test_the_adapted_annotator_is_a_row(digits, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--learners", "prodne"], "proden"),
-        (["--learners", "adapt:grib"], "did you mean 'grip'"),
-        (["--learners", "adapt:coop"], "learns from human labels"),
+        (["--methods", "prodne"], "proden"),
+        (["--methods", "adapt:grib"], "did you mean 'grip'"),
+        (["--methods", "adapt:coop"], "learns from human labels"),
         (["--set", "elr.beta=0.5"], "elr is not among"),
         (["--test-annotations", "x.parquet"], "--test"),
         (["--student", "mlp"], "reads pixels"),

@@ -88,7 +88,7 @@ def test_the_command_writes_ordinary_annotations(squares, capsys, kind):
 
 def test_a_pixel_student_trains_on_them(squares, capsys):
     command(squares, "--kind", "uniform", "--q", 0.2)
-    train = ["train", squares / "images", squares / "out.parquet", "-o", squares / "run", "--learner", "proden"]
+    train = ["train", squares / "images", squares / "out.parquet", "-o", squares / "run", "--method", "proden"]
     more = ["--student", "light", "--epochs", 1, "--no-flip", "--json", "--truth", squares / "truth.csv"]
     capsys.readouterr()
     cli.main([str(part) for part in [*train, *more]])

@@ -66,7 +66,7 @@ COMMANDS = {
     "run": ["run", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--student", "light", *SHORT],
     "features": ["run", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--student", "linear", *SHORT],
     "train": ["train", "pics", "said/annotations.parquet", "--student", "light", *SHORT],
-    "compare": ["compare", "pics", "said/annotations.parquet", "--learners", "cc,proden", "--seeds", "1", *SHORT],
+    "compare": ["compare", "pics", "said/annotations.parquet", "--methods", "cc,proden", "--seeds", "1", *SHORT],
     "adapt": ["adapt", "pics", "-c", NAMES, "--vlm", "glyphs", "--method", "ueo", "--few-shot", "few.csv", *SHORT],
     "annotate": ["annotate", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--device", "cpu"],
 }

@@ -11,7 +11,7 @@ from zerolabel.deployment.classifier import Classifier
 
 def test_an_untrained_student_is_not_deployed(annotated_digits, tmp_path, capsys):
     given = ["run", annotated_digits.folder, "--classes", ",".join("0123456789"), "--vlm", "glyphs", "--epochs", 1]
-    more = ["--student", "light", "--learner", "cross_entropy", "--set", "lr=1e-6", "--cache", tmp_path / "cache"]
+    more = ["--student", "light", "--method", "cross_entropy", "--set", "lr=1e-6", "--cache", tmp_path / "cache"]
     cli.main([str(part) for part in [*given, *more, "-o", tmp_path / "run", "--json"]])
     metrics = json.loads(capsys.readouterr().out)
     assert metrics["deployed"] == "zero-shot" and metrics["fallback_reason"]
@@ -35,7 +35,7 @@ def test_of_several_models_the_one_that_the_votes_call_best_is_deployed(annotate
         "glyphs",
         "--student",
         "light",
-        "--learner",
+        "--method",
         "cross_entropy",
     ]
     where = ["--set", "lr=1e-6", "--cache", tmp_path / "cache", "-o", tmp_path / "run", "--json"]

@@ -270,7 +270,7 @@ def test_an_answer_is_paid_once_whatever_is_asked_next(images, serve, call, tmp_
     assert len(server.requests) == 6 and len(answers(tmp_path / "out")) == 7
     assert call(*ask(images, tmp_path / "other", server, "--candidates", "topk:2"))[0] == 0
     assert len(server.requests) == 6
-    assert call(*ask(images, tmp_path / "third", server, "--questions", "Is it one of {}?"))[0] == 0
+    assert call(*ask(images, tmp_path / "third", server, "--templates", "Is it one of {}?"))[0] == 0
     assert len(server.requests) == 12
 
 
@@ -306,7 +306,7 @@ def test_with_another_model_and_held_out_images_a_student_is_trained(serve, call
     server = serve(lambda request, nth: good('{"classes": ["3", "8"]}' if nth % 2 else "0"))
     models = ["--vlm", "glyphs", "--vlm", "chat:tiny", "--endpoint", server.url]
     names = ["--classes", ",".join("0123456789"), "-o", tmp_path / "out"]
-    train = ["--epochs", 1, "--learner", "cross_entropy", "--student", "light", "--test", digits]
+    train = ["--epochs", 1, "--method", "cross_entropy", "--student", "light", "--test", digits]
     code, _, err = call("run", digits, *names, *models, *train)
     assert code == 0, err
     found = Annotations.load(tmp_path / "out" / "annotations.parquet")
@@ -339,7 +339,7 @@ WRONG = {
     "--vlm chat:tiny --endpoint URL --answer-tokens 0": "--answer-tokens 0 is below 1",
     "--vlm chat:tiny --endpoint URL --budget 3": "--budget needs --price-in and --price-out",
     "--vlm chat:tiny --endpoint URL --concurrency 0": "--concurrency 0 is below 1",
-    "--vlm chat:tiny --endpoint URL --questions what": "--questions what: there is no such file",
+    "--vlm chat:tiny --endpoint URL --templates what": "--templates what: there is no such file",
     "--vlm glyphs --endpoint URL": "add --vlm chat:MODEL",
     "--vlm chat: --endpoint URL": "unknown model",
 }

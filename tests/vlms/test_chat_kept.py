@@ -54,7 +54,7 @@ CHANGES = {
     "answer tokens": ["--answer-tokens", 99],
     "choices": ["--choices", 2],
     "image side": ["--image-side", 32],
-    "prompt": ["--questions", "Which one? {}"],
+    "prompt": ["--templates", "Which one? {}"],
     "classes": ["--classes", "cat,dog,fox"],
     "order of classes": ["--classes", "dog,cat"],
     "model": ["--vlm", "chat:other"],

@@ -33,7 +33,7 @@ class Method:
             takes one pass: a few-shot method if it needs labels, else a solver.
         hyper_parameters: defaults of the learner or the solver that differ from its own.
         settings: training settings that differ from `SETTINGS`.
-        prompt: the parts that are tuned, see `zerolabel.networks.prompted.kinds`.
+        tune: the parts that are tuned, see `zerolabel.networks.prompted.kinds`.
         needs_labels: True if only images with a human label are learned.
         published: values of ``--preset paper``; None if there are none.
     """
@@ -41,7 +41,7 @@ class Method:
     learner: str | None
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    prompt: str = "text"
+    tune: str = "text"
     needs_labels: bool = False
     published: Published | None = None
 
@@ -78,13 +78,13 @@ METHODS: dict[str, Method] = {
             crop="resized",
         ),
     ),
-    "tent": Method("tent", settings={"lr": 0.01, "epochs": 10}, prompt="norm"),
+    "tent": Method("tent", settings={"lr": 0.01, "epochs": 10}, tune="norm"),
     "infomax": Method("tent", {"spread": 1.0}, {"lr": 0.1, "epochs": 10}, "norm"),
     "pouf": Method("pouf", settings={"lr": 0.01, "epochs": 20}),
-    "must": Method("must", settings={"lr": 0.01, "epochs": 10}, prompt="norm"),
-    "dpa": Method("dpa", settings={"lr": 0.01, "epochs": 10}, prompt="norm"),
+    "must": Method("must", settings={"lr": 0.01, "epochs": 10}, tune="norm"),
+    "dpa": Method("dpa", settings={"lr": 0.01, "epochs": 10}, tune="norm"),
     "lafter": Method(
-        "lafter", settings={"lr": 5e-4, "epochs": 10, "optimizer": "adamw"}, prompt="classifier+visual+norm"
+        "lafter", settings={"lr": 5e-4, "epochs": 10, "optimizer": "adamw"}, tune="classifier+visual+norm"
     ),
     "stata": Method(None, {"prior": "estimated"}),
     "moon": Method(None, {"prior": "estimated"}),
@@ -93,13 +93,11 @@ METHODS: dict[str, Method] = {
     "em_dirichlet": Method(None),
     "knn": Method(None),
     "coop": Method("cross_entropy", needs_labels=True),
-    "cocoop": Method(
-        "cross_entropy", settings={"batch_size": 16, "epochs": 10}, prompt="conditional", needs_labels=True
-    ),
+    "cocoop": Method("cross_entropy", settings={"batch_size": 16, "epochs": 10}, tune="conditional", needs_labels=True),
     "clip-lora": Method(
         "cross_entropy",
         settings={"lr": 2e-4, "optimizer": "adamw", "weight_decay": 1e-2},
-        prompt="lora",
+        tune="lora",
         needs_labels=True,
     ),
     "clip-adapter": Method(None, needs_labels=True),

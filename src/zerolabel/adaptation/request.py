@@ -24,7 +24,7 @@ class Request:
     Attributes:
         vlm: how the model is named.
         method: one of `zerolabel.adaptation.methods.METHODS`, or a learner.
-        prompt: what is learned, see `zerolabel.networks.prompted.kinds`.
+        tune: what is learned, see `zerolabel.networks.prompted.kinds`.
         hyper_parameters: of the learner, the few-shot method or the solver, over the method's.
         settings: of the training, over the method's.
         flip: whether views may be mirrored.
@@ -37,7 +37,7 @@ class Request:
 
     vlm: str
     method: str = "grip"
-    prompt: str | None = None
+    tune: str | None = None
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     flip: bool = True
@@ -53,7 +53,7 @@ class Request:
         method: str,
         assignments: Sequence[str] = (),
         *,
-        prompt: str | None = None,
+        tune: str | None = None,
         epochs: int | None = None,
         seed: int = 0,
         device: str = "auto",
@@ -70,7 +70,7 @@ class Request:
             vlm: how the model is named.
             method: see `Request`.
             assignments: texts such as ``lr=0.1``, over the preset's.
-            prompt: see `Request`.
+            tune: see `Request`.
             epochs: of the training.
             seed: of the training.
             device: of the training.
@@ -88,8 +88,8 @@ class Request:
         check_device(device)
         mirrored = vlm != "glyphs" if flip is None else flip
         if find(method).learner is None:
-            if prompt is not None or epochs is not None:
-                raise InputError(f"--method {method} learns no prompt by epochs; leave --prompt and --epochs out.")
+            if tune is not None or epochs is not None:
+                raise InputError(f"--method {method} learns no prompt by epochs; leave --tune and --epochs out.")
             if (preset, start, crop) != (None, None, None):
                 raise InputError(f"--method {method} has no --preset, --start or --crop; leave them out.")
             read = parse_few_shot if method in FEW_SHOT else parse_solver
@@ -99,11 +99,11 @@ class Request:
         settings = {**paper.settings, **chosen.settings, "seed": seed, "device": device}
         settings |= {"epochs": epochs} if epochs else {}
         request = cls(
-            vlm, method, prompt, {**paper.hyper_parameters, **chosen.learner}, settings, mirrored,
+            vlm, method, tune, {**paper.hyper_parameters, **chosen.learner}, settings, mirrored,
             propagate and preset is None, open_set, one_of("--start", start or paper.start, STARTS),
             one_of("--crop", crop or paper.crop, CROPS),
         )  # fmt: skip
-        kinds(request.prompt or "text")
+        kinds(request.tune or "text")
         make_settings(settings)
         return request
 
@@ -134,7 +134,7 @@ class Request:
         Raises:
             InputError: there is no such part.
         """
-        return kinds(self.prompt or self.row.prompt)
+        return kinds(self.tune or self.row.tune)
 
     @property
     def on_features(self) -> bool:

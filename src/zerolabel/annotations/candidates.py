@@ -150,12 +150,11 @@ RULES: dict[str, str] = {
 }
 
 
-def parse_rule(text: str, option: str = "--candidates") -> Rule:
+def parse_rule(text: str) -> Rule:
     """Turn a rule written as text into a function of annotations.
 
     Args:
         text: ``"union"``, ``"topk:3"``, ``"ratio:0.5"``, ``"mass:0.9"``; `RULES` describes each.
-        option: what messages call it by.
 
     Returns:
         A pure function from annotations to candidate sets, which needs no model.
@@ -164,7 +163,7 @@ def parse_rule(text: str, option: str = "--candidates") -> Rule:
         InputError: the rule has another name, or a value outside its range.
     """
     name, _, value = text.strip().partition(":")
-    text = f"{option} {text}"
+    text = f"--candidates {text}"
     match name:
         case "union" | "soft" if value:
             raise InputError(f"{text}: the rule {name} takes no value; write {name}.")

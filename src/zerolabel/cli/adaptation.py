@@ -40,7 +40,7 @@ MethodOpt = Arg[
     str,
     typer.Option(help=methods.summary()),
 ]
-PromptOpt = Arg[
+TuneOpt = Arg[
     str | None,
     typer.Option(
         help="text, classwise, conditional, classifier, visual, deep, both, norm, lora or adapter, or several with a "
@@ -62,7 +62,7 @@ def adapt(
         str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
     ] = None,
     method: MethodOpt = "grip",
-    prompt: PromptOpt = None,
+    tune: TuneOpt = None,
     templates: TemplatesOpt = None,
     few_shot: FewShotOpt = None,
     truth: TruthOpt = None,
@@ -101,7 +101,7 @@ def adapt(
     model = vlm or vlms.DEFAULT_PHOTO_VLM
     names, asked = load_classes(classes), vlms.templates(model, templates)
     request = Request.parse(
-        model, method, options or (), prompt=prompt, epochs=epochs, seed=seed, device=device, flip=flip,
+        model, method, options or (), tune=tune, epochs=epochs, seed=seed, device=device, flip=flip,
         propagate=propagate, open_set=open_set, preset=preset, start=start, crop=crop,
     )  # fmt: skip
     if seen_classes is not None:

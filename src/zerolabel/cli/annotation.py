@@ -10,6 +10,7 @@ from zerolabel.cli.arguments import (
     AnswerTokensOpt,
     BudgetOpt,
     CacheOpt,
+    CandidatesOpt,
     ChoicesOpt,
     ConcurrencyOpt,
     DeviceOpt,
@@ -24,14 +25,12 @@ from zerolabel.cli.arguments import (
     OverwriteOpt,
     PriceInOpt,
     PriceOutOpt,
-    QuestionsOpt,
     RateOpt,
     RayAddressOpt,
     ResumeOpt,
     RetriesOpt,
-    RuleOpt,
     SideOpt,
-    TemplatesOpt,
+    TemplatesOfEachOpt,
     TimeoutOpt,
     TruthOpt,
     VlmOpt,
@@ -44,7 +43,7 @@ from zerolabel.errors import InputError
 AnnotationsOutOpt = Arg[
     Path, typer.Option("--output", "-o", help="File .parquet to write, or the folder for annotations.parquet.")
 ]
-RuleAgainOpt = Arg[
+CandidatesAgainOpt = Arg[
     str | None,
     typer.Option(help="union, votes:M, topk:K, ratio:R, mass:M, soft, quantile:A,B or posterior:M,MODEL; else as is."),
 ]
@@ -59,8 +58,8 @@ def annotate(
         typer.Option("--classes", "-c", help="File of class names, or names with commas between; else of --append."),
     ] = None,
     vlm: VlmOpt = None,
-    templates: TemplatesOpt = None,
-    candidates: RuleOpt = None,
+    templates: TemplatesOfEachOpt = None,
+    candidates: CandidatesOpt = None,
     prompt_weights: WeightsOpt = None,
     append: Arg[
         Path | None, typer.Option(help="Annotations, or a run, that these annotators and images are added to.")
@@ -72,7 +71,7 @@ def annotate(
     ray_address: RayAddressOpt = None,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
-    endpoint: EndpointOpt = None, questions: QuestionsOpt = None, api_key_env: KeyOpt = None,
+    endpoint: EndpointOpt = None, api_key_env: KeyOpt = None,
     image_side: SideOpt = None, choices: ChoicesOpt = None, answer_tokens: AnswerTokensOpt = None,
     concurrency: ConcurrencyOpt = None, rate: RateOpt = None, timeout: TimeoutOpt = None, retries: RetriesOpt = None,
     price_in: PriceInOpt = None, price_out: PriceOutOpt = None, budget: BudgetOpt = None,
@@ -90,7 +89,7 @@ def annotate(
     from zerolabel.runs.stages import annotation
 
     chat = said(
-        endpoint=endpoint, questions=questions, key_variable=api_key_env, side=image_side, choices=choices,
+        endpoint=endpoint, key_variable=api_key_env, side=image_side, choices=choices,
         answer_tokens=answer_tokens, concurrency=concurrency, per_minute=rate, timeout=timeout, retries=retries,
         price_in=price_in, price_out=price_out, budget=budget,
     )  # fmt: skip
@@ -115,8 +114,8 @@ def annotate(
 def candidates(
     annotations: AnnotationsArg,
     output: AnnotationsOutOpt,
-    rule: RuleAgainOpt = None,
-    labels: Arg[
+    candidates: CandidatesAgainOpt = None,
+    few_shot: Arg[
         str | None, typer.Option(help="CSV of file_name,label corrected or given by a person, for training.")
     ] = None,
     overwrite: OverwriteFileOpt = False,
@@ -127,19 +126,19 @@ def candidates(
     from zerolabel.annotations.files import open_annotations, with_human_labels, write_annotations
     from zerolabel.cli import tables
 
-    if rule is None and labels is None:
-        raise InputError("there is nothing to do; give --rule, such as --rule votes:2, or --labels, or both.")
-    build = None if rule is None else parse_rule(rule, "--rule")
+    if candidates is None and few_shot is None:
+        raise InputError("there is nothing to do; give --candidates, such as votes:2, or --few-shot, or both.")
+    build = None if candidates is None else parse_rule(candidates)
     before = open_annotations(annotations)
-    after = before if labels is None else with_human_labels(before, labels, annotations)
-    after = after if build is None else after.with_candidates(build(after), str(rule))
+    after = before if few_shot is None else with_human_labels(before, few_shot, annotations)
+    after = after if build is None else after.with_candidates(build(after), str(candidates))
     show(*tables.rebuilt(before, after, write_annotations(after, output, overwrite=overwrite)), as_json)
 
 
 def merge(
     annotations: Arg[list[Path], typer.Argument(help="Two or more annotations.parquet, or folders that hold one.")],
     output: AnnotationsOutOpt,
-    rule: RuleAgainOpt = None,
+    candidates: CandidatesAgainOpt = None,
     overwrite: OverwriteFileOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -151,10 +150,10 @@ def merge(
 
     if len(annotations) < 2:
         raise InputError(f"{annotations[0]} is alone; give two or more annotations to merge.")
-    if rule is not None:
-        parse_rule(rule, "--rule")
+    if candidates is not None:
+        parse_rule(candidates)
     parts = [open_annotations(path) for path in annotations]
-    together = merge_all(parts, [str(path) for path in annotations], rule)
+    together = merge_all(parts, [str(path) for path in annotations], candidates)
     show(*tables.merged(parts, together, write_annotations(together, output, overwrite=overwrite)), as_json)
 
 

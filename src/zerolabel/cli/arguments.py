@@ -13,8 +13,19 @@ VlmOpt = Arg[
     list[str] | None,
     typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME; repeatable."),
 ]
-TemplatesOpt = Arg[str | None, typer.Option(help="generic, small, openai, a file with one per line, or one template.")]
-RuleOpt = Arg[
+TemplatesOpt = Arg[
+    str | None,
+    typer.Option(help="generic, small, openai, default (the model's own), a file with one per line, or one template."),
+]
+TemplatesOfEachOpt = Arg[
+    list[str] | None,
+    typer.Option(
+        "--templates",
+        help="generic, small, openai, default (the model's own), a file with one per line, or one template; "
+        "one for all models, or repeated for each --vlm in order.",
+    ),
+]
+CandidatesOpt = Arg[
     str | None,
     typer.Option(
         "--candidates",
@@ -25,7 +36,7 @@ WeightsOpt = Arg[
     str | None, typer.Option("--prompt-weights", help="estimated without labels (if left out), or uniform.")
 ]
 AnnotationsArg = Arg[Path, typer.Argument(help="annotations.parquet, or the folder that holds it.")]
-LearnerOpt = Arg[str, typer.Option(help="Algorithm; `zerolabel learners` lists them.")]
+MethodOpt = Arg[str, typer.Option(help="Learner; `zerolabel learners` lists them.")]
 SetOpt = Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the learner or the training; repeatable.")]
 StudentOpt = Arg[str | None, typer.Option(help="light, preact_resnet18, a timm model, or features, linear, mlp.")]
 SizeOpt = Arg[int | None, typer.Option(help="Side of the student's input in pixels.")]
@@ -70,9 +81,6 @@ CacheOpt = Arg[Path | None, typer.Option(help="Folder of image features, shared 
 
 _WORDS = "Chat models (--vlm chat:MODEL)"
 EndpointOpt = Arg[str | None, typer.Option(help="URL of the server, up to /chat/completions.", rich_help_panel=_WORDS)]
-QuestionsOpt = Arg[
-    str | None, typer.Option(help="Prompt with {} for the class names, or a file of them.", rich_help_panel=_WORDS)
-]
 KeyOpt = Arg[
     str | None,
     typer.Option("--api-key-env", help="Environment variable of the key; OPENAI_API_KEY.", rich_help_panel=_WORDS),

@@ -17,7 +17,7 @@ from zerolabel.cli.arguments import (
     FlipOpt,
     ImagesArg,
     JsonOpt,
-    LearnerOpt,
+    MethodOpt,
     OutOpt,
     OverwriteOpt,
     PresetOpt,
@@ -43,7 +43,7 @@ def train(
     vlm: Arg[
         str | None, typer.Option(help="Model whose features are read; else the first of the annotations' models.")
     ] = None,
-    learner: LearnerOpt = "coreg",
+    method: MethodOpt = "coreg",
     preset: PresetOpt = "auto",
     options: SetOpt = None,
     student: StudentOpt = None,
@@ -76,7 +76,7 @@ def train(
     from zerolabel.runs.request import Request
 
     request = Request(
-        images, learner=learner, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
+        images, learner=method, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
         propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
         truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, preset=preset,
         allow_changed=allow_changed, command=command_line(),

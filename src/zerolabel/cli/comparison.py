@@ -28,7 +28,7 @@ def compare(
     images: ImagesArg,
     annotations: AnnotationsArg,
     output: OutOpt,
-    learners: Arg[str, typer.Option(help="Names with commas between; `zerolabel learners` lists them.")],
+    methods: Arg[str, typer.Option(help="Names with commas between; `zerolabel learners` lists them.")],
     seeds: Arg[int, typer.Option(min=1, help="Runs of each learner, with seeds from 0.")] = 3,
     truth: TruthOpt = None,
     test: TestOpt = None,
@@ -41,7 +41,7 @@ def compare(
     pretrained: PretrainedOpt = None,
     epochs: EpochsOpt = None,
     options: Arg[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of the training, or LEARNER.NAME=VALUE; repeatable.")
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of the training, or METHOD.NAME=VALUE; repeatable.")
     ] = None,
     flip: FlipOpt = None,
     strong: StrongOpt = "randaugment",
@@ -65,7 +65,7 @@ def compare(
         pretrained=pretrained, preset=preset, epochs=epochs, flip=flip, strong=strong, device=device,
         truth=truth, propagate=False, allow_changed=allow_changed, command=command_line(),
     )  # fmt: skip
-    comparison = comparing.compare_plan(request, learners.split(","), seeds, test, test_annotations)
+    comparison = comparing.compare_plan(request, methods.split(","), seeds, test, test_annotations)
     wide(stderr=True).print(tables.plan(next(iter(comparison.configs.values()))))
     total = seeds * len(comparison.configs)
     for done, (name, seed, known) in enumerate(comparing.run_all(comparison, output, jobs), 1):

@@ -35,7 +35,7 @@ class Entry:
     """One learner, or one solver.
 
     Attributes:
-        name: for ``--learner``, or ``--method``.
+        name: for ``--method``, or ``--method``.
         summary: one sentence.
         paper: authors, title, venue.
         details: the rest of the module's docstring: formulas and decisions.

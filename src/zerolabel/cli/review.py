@@ -23,7 +23,7 @@ def review(
     ] = None,
     images: Arg[str | None, typer.Option(help="Folder or list of the images, where they lie elsewhere now.")] = None,
     classes: Arg[str | None, typer.Option("--classes", "-c", help="All class names, for a table.")] = None,
-    learner: Arg[str | None, typer.Option(help="Which one of a comparison; else the first.")] = None,
+    method: Arg[str | None, typer.Option(help="Which one of a comparison; else the first.")] = None,
     reviewer: Arg[
         list[str] | None, typer.Option(help="Name of who answers; repeatable, each gets an address.")
     ] = None,
@@ -46,7 +46,7 @@ def review(
     from zerolabel.runs.inference import write_table
 
     names = list(dict.fromkeys(name.strip() for name in reviewer or [] if name.strip())) or [getpass.getuser()]
-    made = Review(open_subject(path, images, classes, learner), n=n, seed=seed)
+    made = Review(open_subject(path, images, classes, method), n=n, seed=seed)
     for file in take_in or ():
         say("review:", f"{made.ledger.take_in(file)} new answers from {file}")
     if static is not None:

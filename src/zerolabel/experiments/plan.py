@@ -74,7 +74,7 @@ def compare_plan(
     """
     wanted = tuple(dict.fromkeys(name.strip() for name in learners if name.strip()))
     if not wanted:
-        raise InputError("give --learners, names with commas between; `zerolabel learners` lists them.")
+        raise InputError("give --methods, names with commas between; `zerolabel learners` lists them.")
     if test_annotations is not None and test is None:
         raise InputError("--test-annotations are of the images of --test; give both.")
     for name in wanted:
@@ -83,7 +83,7 @@ def compare_plan(
     own = {text: text.partition("=")[0].partition(".") for text in request.options}
     for text, (learner, dot, _) in own.items():
         if dot and learner not in wanted:
-            raise InputError(f"--set {text}: {learner} is not among --learners {','.join(wanted)}.")
+            raise InputError(f"--set {text}: {learner} is not among --methods {','.join(wanted)}.")
     configs = {}
     for name in wanted:
         mine = [

@@ -128,7 +128,7 @@ def _of_comparison(folder: Path, images: str | None, row: str | None) -> Subject
     learners: dict[str, Any] = told.get("learners") or {}
     name = row if row is not None else next(iter(learners), "")
     if name not in learners:
-        raise InputError(f"{folder} compares no {name!r}; give --learner one of {', '.join(learners)}.")
+        raise InputError(f"{folder} compares no {name!r}; give --method one of {', '.join(learners)}.")
     kept, config = folder / "annotations.parquet", learners[name]
     annotations = open_annotations(kept if kept.is_file() else str(asked(config, "annotations")))
     probabilities = folder / "runs" / f"{name.replace(':', '-')}-0" / "probabilities.safetensors"

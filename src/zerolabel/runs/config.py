@@ -13,6 +13,7 @@ FRESH = ("chat", "created", "zerolabel", "command", "preset", "truth")
 _PLACES = ("images", "truth", "test_images", "few_shot", "annotations", "append", "chat", "command")
 """What may hold URLs."""
 _OPTIONS = {
+    "learner": "--method",
     "rule": "--candidates",
     "test_images": "--test",
     "aliases": "--classes",

@@ -17,7 +17,8 @@ class Request:
         classes: file of class names, or names with commas between; none where annotations are given.
         vlm: the annotating model, or several; see `zerolabel.vlms.load`. Where annotations are given, the one of their
             models whose features are read.
-        templates: set or file of prompts, or one prompt, for every model; by default each model's own.
+        templates: set or file of prompts, or one prompt, for all models; or one of these
+            for each model; "default" or none is a model's own.
         candidates: how votes become candidate sets; see `zerolabel.annotations.parse_rule`. By default as in the
             annotations that are appended to, else mass:0.9 for models that give features and union for others.
         learner: name of the algorithm.
@@ -43,15 +44,14 @@ class Request:
         append: annotations, or a run, that further annotators and images are added to.
         prompt_weights: "estimated" without labels, which is the default, or "uniform" for the mean of the prompts.
         preset: gives what is not said: "auto", "small", "paper", or a `presets.Preset`.
-        chat: how a chat model is asked: fields of `zerolabel.vlms.chat.Chat` but its name, and
-            ``questions``, which are to it what templates are to others.
+        chat: how a chat model is asked: fields of `zerolabel.vlms.chat.Chat` but its name.
         command: the command line.
     """
 
     images: str
     classes: str | None = None
     vlm: str | Sequence[str] | None = None
-    templates: str | None = None
+    templates: str | Sequence[str] | None = None
     candidates: str | None = None
     learner: str = "coreg"
     options: Sequence[str] = ()

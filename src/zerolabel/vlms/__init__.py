@@ -72,8 +72,10 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
 
     Args:
         spec: how the model is named.
-        source: what `zerolabel.vlms.prompts.load_templates` takes, ``"glyphs"`` for that model's, or None.
+        source: what `zerolabel.vlms.prompts.load_templates` takes, ``"glyphs"`` for that model's; None or
+            ``"default"`` for the model's own.
     """
+    source = None if source == "default" else source
     if source == "glyphs" or (source is None and spec == "glyphs"):
         from zerolabel.vlms import glyphs
 
@@ -86,7 +88,7 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
     if name.kind == "chat":
         from zerolabel.vlms import chat
 
-        return chat.TEMPLATES if source is None else prompts.load_templates(source, "--questions")
+        return chat.TEMPLATES if source is None else prompts.load_templates(source)
     return prompts.TEMPLATES["generic"] if source is None else prompts.load_templates(source)
 
 

@@ -135,12 +135,11 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 
-def load_templates(source: str | os.PathLike[str], option: str = "--templates") -> tuple[str, ...]:
+def load_templates(source: str | os.PathLike[str]) -> tuple[str, ...]:
     """The templates of a named set, of a file with one per line, or the one written out.
 
     Args:
         source: a key of `TEMPLATES`, a text file, or a template such as ``"a sketch of a {}"``.
-        option: what messages call it.
 
     Raises:
         InputError: there is no such set or file, it is empty, or a template lacks ``{}`` or is there twice.
@@ -153,7 +152,7 @@ def load_templates(source: str | os.PathLike[str], option: str = "--templates") 
     elif "{}" in text:
         templates = (text,)
     else:
-        raise InputError(f"{option} {text}: there is no such file or set of templates{nearest(text, TEMPLATES)}")
+        raise InputError(f"--templates {text}: there is no such file or set of templates{nearest(text, TEMPLATES)}")
     if not templates:
         raise InputError(f"the template file {text} is empty; write one template per line, such as: a photo of a {{}}")
     for template in templates:

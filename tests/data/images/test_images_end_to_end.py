@@ -50,7 +50,7 @@ def test_a_run_on_tars_from_annotation_to_report(shards, digits, tmp_path):
     truth = [(f"s-{i % 3}.tar/{i:02}.png", load_digits().target[i]) for i in range(60)]
     pd.DataFrame(truth, columns=["file_name", "label"]).to_csv(tmp_path / "truth.csv", index=False)
     run = tmp_path / "run"
-    options = ["--learner", "cross_entropy", "--epochs", "1", "--cache", str(tmp_path / "cache")]
+    options = ["--method", "cross_entropy", "--epochs", "1", "--cache", str(tmp_path / "cache")]
     given = ["--vlm", "glyphs", "--student", "light", "--truth", str(tmp_path / "truth.csv")]
     main(["run", shards, "-c", DIGITS, "-o", str(run), *given, *options])
     annotations = Annotations.load(run / "annotations.parquet")

@@ -35,10 +35,10 @@ def kinds(text: str) -> tuple[str, ...]:
     words = tuple(text.split("+"))
     for word in words:
         if word not in KINDS:
-            raise InputError(f"--prompt {text}: there is no prompt '{word}'{nearest(word, KINDS)}")
+            raise InputError(f"--tune {text}: there is no part '{word}'{nearest(word, KINDS)}")
     sides = (TEXTS | {"classifier"}, {"visual", "deep", "both"})
     if len(set(words)) < len(words) or any(len(side & set(words)) > 1 for side in sides):
-        raise InputError(f"--prompt {text}: a part is named twice; name one of the text and one of the image.")
+        raise InputError(f"--tune {text}: a part is named twice; name one of the text and one of the image.")
     return words
 
 
@@ -244,7 +244,7 @@ def text_side(model: Any) -> Any:
     """
     side = getattr(model, "text", model)
     if not hasattr(side, "token_embedding"):
-        raise InputError("--prompt: this model's text encoder is not open_clip's own; choose norm, visual or adapter.")
+        raise InputError("--tune: this model's text encoder is not open_clip's own; choose norm, visual or adapter.")
     return side
 
 
@@ -259,7 +259,7 @@ def patches(visual: Any) -> tuple[Any, str, int, int]:
     trunk = getattr(visual, "trunk", None)
     if trunk is not None and hasattr(trunk, "norm_pre") and hasattr(trunk, "num_prefix_tokens"):
         return trunk, "norm_pre", int(trunk.embed_dim), int(trunk.num_prefix_tokens)
-    raise InputError("--prompt: tokens beside patches need a vision transformer; choose text, norm, lora or adapter.")
+    raise InputError("--tune: tokens beside patches need a vision transformer; choose text, norm, lora or adapter.")
 
 
 def put_tokens(visual: Any, prompts: nn.Module, *, settled: bool = False) -> None:

@@ -46,16 +46,16 @@ def new_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, A
         ModelName.parse(model)
     rule = default_rule(models) if rule is None else rule
     parse_rule(rule)
-    asked = [request.chat.get("questions") if is_chat(model) else request.templates for model in models]
+    asked = templates_of(models, request.templates)
     return names, AnnotationConfig(
-        models=tuple(AnnotatingModel(m, vlms.templates(m, own)) for m, own in zip(models, asked, strict=True)),
+        models=tuple(AnnotatingModel(m, own) for m, own in zip(models, asked, strict=True)),
         rule=rule,
         prompt_weights=one_of("--prompt-weights", request.prompt_weights, (None, *CHOICES)) or CHOICES[0],
         encoder=next(filter(is_encoder, models), None),
         adapt=request.adapt,
         allow_changed=request.allow_changed,
         append=request.append,
-        chat=check_chat(models, {name: value for name, value in request.chat.items() if name != "questions"}),
+        chat=check_chat(models, request.chat),
     )
 
 
@@ -67,6 +67,30 @@ def default_rule(models: Sequence[str]) -> str:
     """
     photographs = all(is_encoder(model) and model != "glyphs" for model in models)
     return ENCODER_RULE if photographs else "union"
+
+
+def templates_of(models: Sequence[str], said: str | Sequence[str] | None) -> tuple[tuple[str, ...], ...]:
+    """The prompts of each model.
+
+    Args:
+        models: names.
+        said: a source for all of them, see `zerolabel.vlms.templates`, or one for each; None is each model's own.
+
+    Raises:
+        InputError: their numbers differ, or one source is for chat models and for others.
+    """
+    sources = (said,) if isinstance(said, str) else tuple(said or ())
+    if len(sources) > 1 and len(sources) != len(models):
+        raise InputError(
+            f"{len(sources)} --templates do not fit {len(models)} --vlm; give one for all, or one for each."
+        )
+    if len(sources) == 1 and len({is_chat(model) for model in models}) > 1:
+        raise InputError(
+            f"--templates {sources[0]}: the prompts of chat models list the classes, those of others name one; give "
+            "--templates for each --vlm in order, or default for a model's own."
+        )
+    each = sources if len(sources) == len(models) else (sources or (None,)) * len(models)
+    return tuple(vlms.templates(model, source) for model, source in zip(models, each, strict=True))
 
 
 def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, AnnotationConfig]:
