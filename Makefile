@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The CPU-only build of torch is a tenth of the size: make demo TORCH=https://download.pytorch.org/whl/cpu
 TORCH ?=
+# Two stamps: what the demo needs, and what tests, checks and documentation need beside it.
+USABLE := $(VENV)/.usable
 INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 .PHONY: demo test test-slow lint spelling docs glyphs benchmarks clean
 
-demo: $(INSTALLED)
+demo: $(USABLE)
 	$(BIN)/zerolabel demo -o demo --overwrite
 
 test: $(INSTALLED)
@@ -45,11 +48,17 @@ benchmarks: $(INSTALLED)
 	$(BIN)/python -m benchmarks.comparison --cells digits
 	$(BIN)/python -m benchmarks.selection
 
-$(INSTALLED): pyproject.toml
+$(USABLE): pyproject.toml
+	@echo "Installing zerolabel and torch into $(VENV): a few minutes, depending on the network; pip shows what it fetches."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(if $(TORCH),$(BIN)/python -m pip install --quiet torch torchvision --index-url $(TORCH))
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	$(PIP) --quiet --upgrade pip
+	$(if $(TORCH),$(PIP) torch torchvision --index-url $(TORCH))
+	$(PIP) -e .
+	touch $@
+
+$(INSTALLED): $(USABLE)
+	@echo "Installing the tools of development into $(VENV): a few minutes more."
+	$(PIP) -e ".[dev]"
 	touch $@
 
 clean:
