@@ -82,3 +82,5 @@ def compare(
         output / "comparison.html", build_comparison(runs, means, comparing.first_logs(comparison, output), lead)
     )
     show(comparing.shown(means), json.loads(runs.to_json(orient="records")), as_json)
+    if truth is None:
+        say("[bold]not checked:[/]", f"to measure a learner, run: zerolabel review {output} --learner NAME")
