@@ -203,7 +203,7 @@ def test_a_folder_of_a_run_is_one_of_its_classifier(tmp_path, digits):
     assert torch.equal(Classifier.load(tmp_path / "run").predict_proba(digits), model.predict_proba(digits))
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "stages.json").write_text("{}")
-    with pytest.raises(InputError, match="has no classifier yet; resume it first"):
+    with pytest.raises(InputError, match="has no classifier yet; finish it with"):
         Classifier.load(tmp_path / "begun")
 
 

@@ -38,7 +38,7 @@ def test_the_classifier_of_a_run_or_alone(folders):
     with pytest.raises(InputError, match="give the folder of a finished run"):
         open_classifier(folders / "begun")
     (folders / "begun" / "stages.json").write_text("{}")
-    with pytest.raises(InputError, match="resume it first"):
+    with pytest.raises(InputError, match="finish it with"):
         open_classifier(folders / "begun")
     with pytest.raises(InputError, match="no such device"):
         open_classifier(folders / "run", "gpu")

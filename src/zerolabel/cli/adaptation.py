@@ -86,7 +86,7 @@ def adapt(
     resume: ResumeOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Learn a small part of a model on unlabeled images; `annotate --vlm adapted:OUTPUT` uses it."""
+    """Adapt a VLM to unlabeled images (prompt tuning, LoRA, ...); `annotate --vlm adapted:OUTPUT` uses it."""
     from zerolabel import vlms
     from zerolabel.adaptation.adapt import adapt
     from zerolabel.adaptation.request import Request

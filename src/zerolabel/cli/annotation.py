@@ -78,7 +78,7 @@ def annotate(
     dry_run: DryRunOpt = False,
     as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
-    """Let the prompts of vision-language models vote: annotations.parquet and skipped.csv."""
+    """Annotate images with the prompts of vision-language models: annotations.parquet and skipped.csv."""
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.runs import pipeline
@@ -121,7 +121,7 @@ def candidates(
     overwrite: OverwriteFileOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Form the candidate sets of annotations again, without a model, and take in human labels."""
+    """Rebuild candidate sets from stored votes and scores; optionally add human labels."""
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import open_annotations, with_human_labels, write_annotations
     from zerolabel.cli import tables
@@ -142,7 +142,7 @@ def merge(
     overwrite: OverwriteFileOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Make one of several annotations: the images by their content, the annotators side by side."""
+    """Merge annotation files; images are matched by content hash."""
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import open_annotations, write_annotations
     from zerolabel.annotations.merging import merge_all
@@ -166,7 +166,7 @@ def inspect(
     html: Arg[Path | None, typer.Option(help="Write a page to this file as well.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Say how good annotations are, without labels, and what to do about them."""
+    """Estimate the quality of annotations without labels, and suggest what to improve."""
     from zerolabel.annotations.files import open_annotations, read_truth
     from zerolabel.cli import inspection_tables
     from zerolabel.diagnostics import inspection

@@ -7,7 +7,7 @@ import typer
 
 ImagesArg = Arg[str, typer.Argument(help="Folder, image, list, tars, parquet file, hf:DATA_SET or URL.")]
 ClassifierArg = Arg[Path, typer.Argument(help="Folder of a classifier, or of a run.")]
-ClassesOpt = Arg[str, typer.Option("--classes", "-c", help="File of class names, or names with commas between.")]
+ClassesOpt = Arg[str, typer.Option("--classes", "-c", help="File of class names, or names separated by commas.")]
 OutOpt = Arg[Path, typer.Option("--output", "-o", help="Folder of the run.")]
 VlmOpt = Arg[
     list[str] | None,
@@ -32,9 +32,7 @@ CandidatesOpt = Arg[
         help="union, votes:M, topk:K, ratio:R, mass:M (0.9 for photographs), soft, quantile:A,B or posterior:M,MODEL.",
     ),
 ]
-WeightsOpt = Arg[
-    str | None, typer.Option("--prompt-weights", help="estimated without labels (if left out), or uniform.")
-]
+WeightsOpt = Arg[str | None, typer.Option("--prompt-weights", help="estimated without labels (default), or uniform.")]
 AnnotationsArg = Arg[Path, typer.Argument(help="annotations.parquet, or the folder that holds it.")]
 MethodOpt = Arg[str, typer.Option(help="Learner; `zerolabel learners` lists them.")]
 SetOpt = Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the learner or the training; repeatable.")]
@@ -43,7 +41,7 @@ SizeOpt = Arg[int | None, typer.Option(help="Side of the student's input in pixe
 PretrainedOpt = Arg[bool | None, typer.Option(help="Start a timm student from pretrained weights.")]
 ViaOpt = Arg[str | None, typer.Option(help="features: learn on frozen features first, then a pixel student.")]
 PropagateOpt = Arg[
-    bool | None, typer.Option(help="Spread scores over similar images first; default on glyphs' features.")
+    bool | None, typer.Option(help="Propagate scores over a k-NN graph before training; default on glyphs' features.")
 ]
 AdaptOpt = Arg[str | None, typer.Option(help="Adapt the model first: grip, ueo, cpl, upl, ... as in `adapt --method`.")]
 OpenSetOpt = Arg[
@@ -60,48 +58,59 @@ PresetOpt = Arg[
 EpochsOpt = Arg[int | None, typer.Option(min=1, help="Epochs of training.")]
 TruthOpt = Arg[str | None, typer.Option(help="CSV of file_name,label or folder class/image; for evaluation only.")]
 TestOpt = Arg[str | None, typer.Option("--test", help="Images held out of training, to evaluate on.")]
-FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label given by a person; for training.")]
+FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label with human labels; for training.")]
 AllowChangedOpt = Arg[
-    bool, typer.Option("--allow-changed", help="Leave out images whose content is not the one that was annotated.")
+    bool, typer.Option("--allow-changed", help="Leave out images whose content has changed since annotation.")
 ]
-SeedOpt = Arg[int, typer.Option(help="Of weights, order and views.")]
-FlipOpt = Arg[bool | None, typer.Option(help="Whether views may be mirrored; not for characters.")]
+SeedOpt = Arg[int, typer.Option(help="Random seed (initialization, shuffling, augmentation).")]
+FlipOpt = Arg[bool | None, typer.Option(help="Mirror views horizontally; not for characters.")]
 StrongOpt = Arg[
     str,
     typer.Option(help="Strong views: randaugment, or cutout or cutout:PIXELS alone, for gray images."),
 ]
 DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
-ResumeOpt = Arg[bool, typer.Option("--resume", help="Finish the run that is in the output folder.")]
-OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run that is in the output folder.")]
+ResumeOpt = Arg[bool, typer.Option("--resume", help="Resume the run in the output folder.")]
+OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")]
 DryRunOpt = Arg[bool, typer.Option("--dry-run", help="Show the plan and its cost; do nothing.")]
 JsonOpt = Arg[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 EngineOpt = Arg[str, typer.Option(help="local, or ray: the workers of a cluster; pip install zerolabel-vision[ray].")]
-RayAddressOpt = Arg[str | None, typer.Option(help="Of the cluster for --engine ray; else this machine alone.")]
-CacheOpt = Arg[Path | None, typer.Option(help="Folder of image features, shared between runs.")]
+RayAddressOpt = Arg[
+    str | None, typer.Option(help="Address of the Ray cluster for --engine ray (default: a local one).")
+]
+CacheOpt = Arg[Path | None, typer.Option(help="Cache folder for image features, shared between runs.")]
 
 _WORDS = "Chat models (--vlm chat:MODEL)"
 EndpointOpt = Arg[str | None, typer.Option(help="URL of the server, up to /chat/completions.", rich_help_panel=_WORDS)]
 KeyOpt = Arg[
     str | None,
-    typer.Option("--api-key-env", help="Environment variable of the key; OPENAI_API_KEY.", rich_help_panel=_WORDS),
-]
-SideOpt = Arg[
-    int | None, typer.Option("--image-side", help="Longest side of the image sent; 512 pixels.", rich_help_panel=_WORDS)
-]
-ChoicesOpt = Arg[int | None, typer.Option(help="Classes that one answer may name; 3.", rich_help_panel=_WORDS)]
-AnswerTokensOpt = Arg[
-    int | None,
     typer.Option(
-        help="Tokens of an answer per class it may name; 60, more for models that think.", rich_help_panel=_WORDS
+        "--api-key-env",
+        help="Environment variable that holds the API key (default OPENAI_API_KEY).",
+        rich_help_panel=_WORDS,
     ),
 ]
-ConcurrencyOpt = Arg[int | None, typer.Option(help="Requests at a time; 8.", rich_help_panel=_WORDS)]
-RateOpt = Arg[float | None, typer.Option("--rate", help="Requests a minute; no limit.", rich_help_panel=_WORDS)]
-TimeoutOpt = Arg[float | None, typer.Option(help="Seconds for one request; 60.", rich_help_panel=_WORDS)]
-RetriesOpt = Arg[int | None, typer.Option(min=0, help="Further tries after a failure; 6.", rich_help_panel=_WORDS)]
-PriceInOpt = Arg[float | None, typer.Option(min=0, help="Of a million tokens sent.", rich_help_panel=_WORDS)]
-PriceOutOpt = Arg[float | None, typer.Option(min=0, help="Of a million tokens received.", rich_help_panel=_WORDS)]
-BudgetOpt = Arg[float | None, typer.Option(min=0, help="Stop before answers cost more.", rich_help_panel=_WORDS)]
+SideOpt = Arg[
+    int | None,
+    typer.Option(
+        "--image-side", help="Longest side of the image sent, in pixels (default 512).", rich_help_panel=_WORDS
+    ),
+]
+ChoicesOpt = Arg[int | None, typer.Option(help="Max. classes per answer (default 3).", rich_help_panel=_WORDS)]
+AnswerTokensOpt = Arg[
+    int | None,
+    typer.Option(help="Max. output tokens per class (default 60; raise for reasoning models).", rich_help_panel=_WORDS),
+]
+ConcurrencyOpt = Arg[int | None, typer.Option(help="Concurrent requests (default 8).", rich_help_panel=_WORDS)]
+RateOpt = Arg[
+    float | None, typer.Option("--rate", help="Requests per minute (default: no limit).", rich_help_panel=_WORDS)
+]
+TimeoutOpt = Arg[
+    float | None, typer.Option(help="Timeout of one request in seconds (default 60).", rich_help_panel=_WORDS)
+]
+RetriesOpt = Arg[int | None, typer.Option(min=0, help="Retries after a failure (default 6).", rich_help_panel=_WORDS)]
+PriceInOpt = Arg[float | None, typer.Option(min=0, help="Price per 1M input tokens.", rich_help_panel=_WORDS)]
+PriceOutOpt = Arg[float | None, typer.Option(min=0, help="Price per 1M output tokens.", rich_help_panel=_WORDS)]
+BudgetOpt = Arg[float | None, typer.Option(min=0, help="Maximum total cost.", rich_help_panel=_WORDS)]
 
 
 def said(**options: object) -> dict[str, object]:

@@ -96,7 +96,7 @@ def evaluate(
     device: DeviceOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
-    """Compare a classifier with true labels."""
+    """Evaluate a classifier on true labels."""
     from zerolabel.cli import tables
     from zerolabel.runs.inference import judge
 
@@ -112,7 +112,7 @@ def predict(
     threshold: Arg[float | None, typer.Option(min=0, max=1, help="Answer nothing below this confidence.")] = None,
     device: DeviceOpt = "auto",
 ) -> None:
-    """Class and confidence of every image."""
+    """Predict the class and confidence of every image."""
     from zerolabel.runs.inference import predictions, write_table
 
     write_table(predictions(classifier, images, abstain, threshold, device), output)
@@ -144,7 +144,7 @@ def export(
 
 
 def report(folder: Arg[Path, typer.Argument(help="Folder of a run.")]) -> None:
-    """Write report.html and the model card of a run again."""
+    """Rewrite report.html and the model card of a run."""
     from zerolabel.errors.printable import visible
     from zerolabel.report import write
     from zerolabel.review import remember

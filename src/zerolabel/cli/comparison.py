@@ -50,7 +50,7 @@ def compare(
     jobs: Arg[int, typer.Option(min=1, help="Runs at a time, in processes that share cores and devices.")] = 1,
     as_json: JsonOpt = False,
 ) -> None:
-    """Several learners with the same student and budget; what was finished before is not done again."""
+    """Compare learners with the same student and budget; finished runs are not repeated."""
     import json
 
     from zerolabel import experiments as comparing

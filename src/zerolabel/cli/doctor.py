@@ -1,4 +1,4 @@
-"""What is installed, which devices and models are available, what is missing and how to get it."""
+"""Check what is installed, which devices and models are available, and how to get what is missing."""
 
 import importlib.metadata
 import os

@@ -14,7 +14,7 @@ def learners(
     name: Arg[str | None, typer.Argument(help="One algorithm, with its paper and options.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """The algorithms, or one with its paper, arguments and defaults."""
+    """List the learners, or show one with its paper, arguments and defaults."""
     from zerolabel.cli import listing, tables
 
     entries = listing.learners(name)
@@ -25,7 +25,7 @@ def solvers(
     name: Arg[str | None, typer.Argument(help="One method, with its paper and options.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """The methods of `transduce`, or one with its paper, arguments and defaults."""
+    """List the methods of `transduce`, or show one with its paper, arguments and defaults."""
     from zerolabel.cli import listing, tables
 
     entries = listing.solvers(name)
@@ -34,7 +34,7 @@ def solvers(
 
 
 def doctor(as_json: JsonOpt = False) -> None:
-    """What is installed, which devices and models are available, what is missing and how to get it."""
+    """Check what is installed, which devices and models are available, and how to get what is missing."""
     from zerolabel.cli import tables
     from zerolabel.cli.doctor import examine
 

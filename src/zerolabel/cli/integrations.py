@@ -21,7 +21,7 @@ def export_labels(
     prefix: Arg[str, typer.Option(help="Folder or URL of the images, for kinds that say where they are.")] = "",
     as_json: JsonOpt = False,
 ) -> None:
-    """Write votes, scores, candidates and labels for another tool."""
+    """Export votes, scores, candidates and labels for another tool."""
     from zerolabel.annotations import Annotations
     from zerolabel.cli import tables
     from zerolabel.integrations import NEIGHBORS

@@ -40,7 +40,7 @@ def review(
     browser: Arg[bool, typer.Option("--open", help="Open the page in the browser of this machine.")] = False,
     seed: Arg[int, typer.Option(help="Of the order of the images.")] = 0,
 ) -> None:  # fmt: skip
-    """Look at a few images in the browser: a measured accuracy, and labels for the next training."""
+    """Check a few images in the browser: a measured accuracy, and labels for the next training."""
     from zerolabel.review import Review, finish, open_subject
     from zerolabel.review.static import write_static
     from zerolabel.runs.inference import write_table

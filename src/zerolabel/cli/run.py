@@ -83,7 +83,7 @@ def run(
     price_in: PriceInOpt = None, price_out: PriceOutOpt = None, budget: BudgetOpt = None,
     as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
-    """Unlabeled images and class names in; a small classifier, its ONNX file and a report out."""
+    """Train a small classifier from unlabeled images and class names; write its ONNX file and a report."""
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.runs import pipeline
@@ -125,7 +125,7 @@ def demo(
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """The main job on 1,797 real handwritten digits, with the built-in model: no download, no network."""
+    """Run the main job on 1,797 real handwritten digits with the built-in model, without a network."""
     from zerolabel.cli.demo_data import write_digits
 
     whole = output.absolute()

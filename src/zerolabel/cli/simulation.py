@@ -30,7 +30,7 @@ def simulate(
     overwrite: OverwriteFileOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Annotations by simulated annotators, made of true labels; for research."""
+    """Simulate annotators from true labels; for research."""
     from tempfile import TemporaryDirectory
 
     from zerolabel.annotations.files import place_for, write_annotations

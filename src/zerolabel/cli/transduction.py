@@ -34,7 +34,7 @@ def transduce(
     overwrite: OverwriteFileOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Annotate by a solver that looks at all images at once and trains nothing: annotations.parquet."""
+    """Annotate with a training-free transductive method that uses all images jointly."""
     from functools import partial
 
     from zerolabel import vlms

@@ -245,7 +245,7 @@ def _of_run(folder: Path) -> Path:
     if inner.is_dir():
         return inner
     if (folder / "stages.json").is_file():
-        raise InputError(f"the run in {folder} has no classifier yet; resume it first.")
+        raise InputError(f"the run in {folder} has no classifier yet; finish it with --resume.")
     return folder
 
 
