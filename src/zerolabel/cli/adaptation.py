@@ -99,11 +99,11 @@ def adapt(
     from zerolabel.training import best_device
 
     model = vlm or vlms.DEFAULT_PHOTO_VLM
-    names, asked = load_classes(classes), vlms.templates(model, templates)
     request = Request.parse(
         model, method, options or (), tune=tune, epochs=epochs, seed=seed, device=device, flip=flip,
         propagate=propagate, open_set=open_set, preset=preset, start=start, crop=crop,
     )  # fmt: skip
+    names, asked = load_classes(classes), vlms.templates(model, templates)
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
     found, human = ImageSet.open(images), Labels.read(few_shot, names, use="train") if few_shot else None

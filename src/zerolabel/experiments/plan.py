@@ -20,6 +20,7 @@ from zerolabel.files.plain_json import dumps
 from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import Config
 from zerolabel.runs.planning import plan
+from zerolabel.runs.planning.training import wanted_options
 from zerolabel.runs.request import Request
 from zerolabel.training.settings import find_learner
 
@@ -77,29 +78,47 @@ def compare_plan(
         raise InputError("give --methods, names with commas between; `zerolabel learners` lists them.")
     if test_annotations is not None and test is None:
         raise InputError("--test-annotations are of the images of --test; give both.")
-    for name in wanted:
-        if not name.startswith(ADAPT):
-            find_learner(name)
-    own = {text: text.partition("=")[0].partition(".") for text in request.options}
-    for text, (learner, dot, _) in own.items():
-        if dot and learner not in wanted:
-            raise InputError(f"--set {text}: {learner} is not among --methods {','.join(wanted)}.")
+    options = options_of(request, wanted)
     configs = {}
     for name in wanted:
-        mine = [
-            text.partition(".")[2] if dot else text for text, (who, dot, _) in own.items() if not dot or who == name
-        ]
         if name.startswith(ADAPT):
-            only = [text.partition(".")[2] for text, (who, dot, _) in own.items() if dot and who == name]
-            configs[name] = adapting_plan(request, name.removeprefix(ADAPT), only)
+            configs[name] = adapting_plan(request, name.removeprefix(ADAPT), options[name])
         else:
-            configs[name] = plan(replace(request, learner=name, options=mine))
+            configs[name] = plan(replace(request, learner=name, options=options[name]))
     first = next(iter(configs.values()))
     if first.training.student in HEADS:
         raise InputError(
             f"--student {first.training.student} reads features; compare takes one that reads pixels, as light."
         )
     return Comparison(configs, seeds, request.truth, test, test_annotations)
+
+
+def options_of(request: Request, methods: Sequence[str]) -> dict[str, list[str]]:
+    """The ``NAME=VALUE`` texts of each method, which are checked before any file is read.
+
+    Raises:
+        InputError: there is no such method or option, or a value cannot be.
+    """
+    for name in methods:
+        if not name.startswith(ADAPT):
+            find_learner(name)
+    own = {text: text.partition("=")[0].partition(".") for text in request.options}
+    for text, (method, dot, _) in own.items():
+        if dot and method not in methods:
+            raise InputError(f"--set {text}: {method} is not among --methods {','.join(methods)}.")
+    found = {}
+    for name in methods:
+        adapts = name.startswith(ADAPT)
+        found[name] = [
+            text.partition(".")[2] if dot else text
+            for text, (who, dot, _) in own.items()
+            if (dot and who == name) or not (dot or adapts)
+        ]
+        if adapts:
+            Adaptation.parse("glyphs", name.removeprefix(ADAPT), found[name], device=request.device)
+        else:
+            wanted_options(replace(request, learner=name, options=found[name]))
+    return found
 
 
 def annotations_of(comparison: Comparison, folder: Path) -> Annotations:

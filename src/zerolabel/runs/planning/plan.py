@@ -23,10 +23,10 @@ def plan(request: Request) -> Config:
     Raises:
         InputError: something that was said cannot be.
     """
+    wanted = wanted_options(request)
     images = ImageSet.open(request.images)
     if request.test_images is not None:
         ImageSet.open(request.test_images)
-    wanted = wanted_options(request)
     preset = presets.find(request.preset, len(images), wanted.settings.get("epochs"))
     request = with_preset(request, preset)
     names, annotation = resolve_annotation(request)

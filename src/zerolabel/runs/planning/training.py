@@ -15,13 +15,15 @@ from zerolabel.training.settings import Options, make_settings, parse
 
 
 def wanted_options(request: Request) -> Options:
-    """What ``--set`` and ``--epochs`` say.
+    """What ``--set`` and ``--epochs`` say; read before any file is.
 
     Raises:
         InputError: there is no such learner or option, or a value cannot be.
     """
     chosen = parse(request.learner, request.options)
-    return chosen if request.epochs is None else replace(chosen, settings={**chosen.settings, "epochs": request.epochs})
+    settings = chosen.settings if request.epochs is None else {**chosen.settings, "epochs": request.epochs}
+    make_settings({"seed": request.seed, "device": request.device, **settings})
+    return replace(chosen, settings=settings)
 
 
 def resolve_training(
