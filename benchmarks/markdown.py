@@ -13,6 +13,7 @@ from statistics import mean, stdev
 import pandas as pd
 
 from benchmarks import comparison, realworld_partial
+from benchmarks.audits import tables
 
 ROOT = Path(__file__).parents[1]
 CELLS = (*comparison.MAIN, "cifar10n", "grid q=0.1 eta=0.2", "grid q=0.3 eta=0", "grid q=0.3 eta=0.4")
@@ -87,6 +88,7 @@ TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "results": ("README.md", on_real_images),
     "comparison": ("docs/compare.md", compared),
     "classical sets": ("docs/papers.md", on_classical_sets),
+    **{name: ("docs/audits.md", lambda table=table: lines(*table())) for name, table in tables.TABLES.items()},
 }
 
 

@@ -114,11 +114,12 @@ def likely_spread(
     low, high = found, sizes - drawn + found
     bottom, top = -1.0, 1.0  # of x, where the multiplier is x / (1 - |x|)
     exact = low.astype(np.float64)
-    for _ in range(40):
+    for _ in range(30):
         x = (bottom + top) / 2
         slope = x / (1 - abs(x)) * sizes
         middle = a + b + slope
-        exact = np.clip(sizes * 2 * a / (middle + np.sqrt(np.maximum(middle**2 - 4 * slope * a, 0))), low, high)
+        exact = sizes * 2 * a / (middle + np.sqrt(np.maximum(middle**2 - 4 * slope * a, 0)))
+        exact = np.minimum(np.maximum(exact, low), high)
         bottom, top = (x, top) if exact.sum() > total else (bottom, x)
     whole = np.floor(exact + 1e-9).astype(np.int64)
     for stratum in np.argsort(-(exact - whole), kind="stable"):
