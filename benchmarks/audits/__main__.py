@@ -28,13 +28,14 @@ AUDITED = {
 }
 """Models whose accuracy is audited; all of them of the cells that are not named."""
 ANSWERS = (20, 50, 100, 400)
+CHOICE_IMAGES = 1000
 BUDGETS = (10, 20, 35, 50)
 REPEATS = {
     "coverage": 1000,
-    "anytime": 300,
-    "pairs": 40,
-    "choice": 20,
-    "coda": 3,
+    "anytime": 200,
+    "pairs": 20,
+    "choice": 10,
+    "coda": 2,
     "quality": 300,
     "teach": 5,
     "unknown": 200,
@@ -64,17 +65,18 @@ def chosen(cell: Cell) -> list[Row]:
     if cell.name.startswith("CIFAR"):  # one answer decides between annotators this different, or there is no choice
         return []
     rows = [
-        measures.regret_curve(cell, design, BUDGETS, REPEATS["choice"], 1500)
+        measures.regret_curve(cell, design, BUDGETS, REPEATS["choice"], CHOICE_IMAGES)
         for design in ("weighted", "model_picker", "random")
     ]
-    return [*rows, measures.regret_curve(cell, "coda", BUDGETS, REPEATS["coda"], 1500)]
+    return [*rows, measures.regret_curve(cell, "coda", BUDGETS, REPEATS["coda"], CHOICE_IMAGES)]
 
 
 def quality(cell: Cell) -> list[Row]:
+    models = (audited(cell)[:1], audited(cell)[3:13:3])[cell.name == "ArtDL"]
+    if cell.name == "CIFAR-10N":
+        models = [cell.models.index("aggre_label")]
     return [
-        measures.guaranteed(cell, model, limit, 200, REPEATS["quality"])
-        for model in audited(cell)[:4] + audited(cell)[11:12]
-        for limit in (0.05, 0.1)
+        measures.guaranteed(cell, model, limit, 200, REPEATS["quality"]) for model in models for limit in (0.05, 0.1)
     ]
 
 

@@ -37,8 +37,8 @@ def covers(counts: Counts, right: np.ndarray, alpha: float) -> bool:
 
     Args:
         counts: of the audit.
-        right: right predictions of each stratum in the pool. An estimate within half the normal quantile of their sum, in
-            standard errors, where one is worth two answers at least, is covered without a test.
+        right: right predictions of each stratum in the pool. An estimate is covered without a test if
+            it is within half the normal quantile of their sum, in standard errors worth two answers or more.
         alpha: chance of a miss that the interval allows.
     """
     seen, total = counts.drawn > 0, int(right.sum())
@@ -50,7 +50,9 @@ def covers(counts: Counts, right: np.ndarray, alpha: float) -> bool:
     variance = (right * wrong / np.maximum(counts.drawn, 1)).sum()
     step = counts.sizes.sum() / counts.drawn.sum()
     off = abs((counts.sizes * counts.correct / np.maximum(counts.drawn, 1)).sum() - total)
-    if variance > (2 * step) ** 2 and off**2 < (norm.isf(alpha / 2) / 2) ** 2 * variance * (1 - counts.drawn.sum() / counts.sizes.sum()):
+    if variance > (2 * step) ** 2 and off**2 < (norm.isf(alpha / 2) / 2) ** 2 * variance * (
+        1 - counts.drawn.sum() / counts.sizes.sum()
+    ):
         return True
     return _covers(tuple(counts.sizes), tuple(counts.drawn), tuple(counts.correct), total, alpha)
 
@@ -116,7 +118,7 @@ def anytime_coverage(cell: Cell, model: int, most: int, repeats: int) -> Row:
         found = found + random.hypergeometric(right - found, wrong_left, drawn - before)
         before = drawn
         held &= [covers(Counts(sizes, drawn, one), right, alpha) for one in found]
-    last = [Counts(sizes, before, one) for one in found[:WIDTHS]]
+    last = [Counts(sizes, before, one) for one in found[:3]]
     widths = [[interval(one, level=level).width for one in last] for level in (1 - alpha, 1 - ALPHA)]
     return {
         "cell": cell.name,
