@@ -13,6 +13,7 @@ PACKAGE = ROOT / "src" / "zerolabel"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LEARNER_FILES = sorted(path for path in (PACKAGE / "learners").glob("*.py") if path.stem not in ("__init__", "base"))
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 60  # of a function without its docstring
+MOST_PARAMETERS, MOST_ANYS, MOST_ENTRIES = 12, 40, 26
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 every_learner_file = pytest.mark.parametrize("path", LEARNER_FILES, ids=lambda path: path.stem)
@@ -122,6 +123,72 @@ def test_length(path: Path) -> None:
             body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
             lines = node.body[0].lineno - node.lineno + (node.end_lineno or 0) - body[0].lineno + 1
             assert lines <= MOST_LINES_OF_A_FUNCTION, f"{node.name} has {lines} lines"
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    """All of a function but the object or class that it belongs to."""
+    given = function.args
+    listed = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
+    return [one for one in listed if one is not None and one.arg not in ("self", "cls")]
+
+
+@every_file
+def test_parameters(path: Path) -> None:
+    """A command has a parameter per option, the constructor of a learner and of the estimator per hyper-parameter."""
+    from zerolabel.cli import COMMANDS
+
+    commands = {(command.__module__, command.__name__) for command in COMMANDS}
+    module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    for function in functions(path):
+        is_learner = function.name == "__init__" and (path in LEARNER_FILES or path.stem == "estimator")
+        if (module, function.name) not in commands and not is_learner:
+            assert len(parameters(function)) <= MOST_PARAMETERS, f"{function.name} has {len(parameters(function))}"
+
+
+def test_few_types_say_nothing() -> None:
+    said = [
+        annotation
+        for path in FILES
+        for function in functions(path)
+        for annotation in (*(one.annotation for one in parameters(function)), function.returns)
+        if annotation is not None and ast.unparse(annotation) == "Any"
+    ]
+    assert len(said) <= MOST_ANYS, "name the type, or take `object` and check it"
+
+
+def test_few_entries_at_the_top() -> None:
+    entries = {path.relative_to(PACKAGE).parts[0] for path in FILES} | {"py.typed"}
+    assert len(entries) <= MOST_ENTRIES, sorted(entries)
+
+
+def naming(name: str) -> set[str]:
+    """Files whose code, not prose, has a name as a string or imports a module of that name."""
+    module = name.replace("-", "_")
+    return {
+        str(path.relative_to(PACKAGE))
+        for path in FILES
+        if any(isinstance(node, ast.Constant) and node.value == name for node in ast.walk(tree(path)))
+        or any(module in full.split(".") for full in imported(path))
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "touched"),
+    [
+        ("proden", {"learners/__init__.py"}),
+        ("ueo", {"learners/__init__.py", "adaptation/methods.py"}),
+        ("tip-adapter-f", {"adaptation/few_shot/__init__.py", "adaptation/methods.py"}),
+        ("zlap", {"adaptation/transduction/__init__.py", "adaptation/methods.py"}),
+    ],
+)
+def test_what_a_new_algorithm_touches(name: str, touched: set[str]) -> None:
+    """Beside its own file and its section in the docs: three files for a learner, four for a method."""
+    assert naming(name) == touched
+    assert name.replace("-", " ") in (ROOT / "docs" / "papers.md").read_text().lower().replace("-", " ")
 
 
 @every_file

@@ -225,7 +225,8 @@ def check_adapt(plan: Plan, place: Place) -> None:
     given = parameters("adapt", cells.arguments(plan, place, "adapt"))
     more = {"preset": given["preset"]} if "preset" in given else {}
     Request.parse(
-        given["vlm"], given["method"], given["options"] or (), prompt=given["prompt"], epochs=given["epochs"],
+        given["vlm"], given["method"], given["options"] or (), tune=given["tune"],
+        common={"epochs": given["epochs"]},
         propagate=given["propagate"], **more,
     )  # fmt: skip
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from zerolabel.data.images import ImageSet
     from zerolabel.deployment.classifier import Classifier
     from zerolabel.errors import InputError
-    from zerolabel.estimator import ZeroLabel
     from zerolabel.learners import LEARNERS, Learner
+    from zerolabel.runs.estimator import ZeroLabel
     from zerolabel.runs.prepare import prepare
     from zerolabel.training import train
     from zerolabel.training.settings import Settings
@@ -33,7 +33,7 @@ _HOMES = {
     "LEARNERS": ("learners", "LEARNERS"),
     "Learner": ("learners", "Learner"),
     "Settings": ("training", "Settings"),
-    "ZeroLabel": ("estimator", "ZeroLabel"),
+    "ZeroLabel": ("runs.estimator", "ZeroLabel"),
     "load_vlm": ("vlms", "load"),
     "prepare": ("runs.prepare", "prepare"),
     "train": ("training", "train"),

@@ -106,7 +106,7 @@ def keyword_types(chosen: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def convert(name: str, text: str, kind: Any) -> Any:
+def convert(name: str, text: str, kind: object) -> object:
     """A value of the wanted type, the first that fits of a union.
 
     Raises:
@@ -124,7 +124,7 @@ def convert(name: str, text: str, kind: Any) -> Any:
     raise InputError(f"--set {name}={text}{_remedy(name, kind, out_of_range)}")
 
 
-def fits(value: Any, kind: Any) -> bool:
+def fits(value: object, kind: Any) -> bool:
     """Whether a value is of a type, and within its range.
 
     >>> fits(0.5, Share), fits(2, Share), fits(True, Epochs), fits(None, Share | None)
@@ -144,7 +144,7 @@ def fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _kinds(kind: Any) -> tuple[Any, ...]:
+def _kinds(kind: object) -> tuple[Any, ...]:
     """The types of a union, or the one type."""
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
@@ -207,7 +207,7 @@ def check_values(name: str, method: Callable[..., Any], values: Mapping[str, Any
         check_value(argument, value, types[argument])
 
 
-def check_value(name: str, value: object, kind: Any) -> None:
+def check_value(name: str, value: object, kind: object) -> None:
     """See that a value is of a type, and within its range.
 
     Raises:
@@ -218,7 +218,7 @@ def check_value(name: str, value: object, kind: Any) -> None:
         raise InputError(f"{name}={value}{_remedy(name, kind, is_number)}")
 
 
-def _remedy(name: str, kind: Any, out_of_range: bool) -> str:
+def _remedy(name: str, kind: object, out_of_range: bool) -> str:
     """The end of a sentence that begins with a name and a value which is wrong."""
     return f" is out of range; give {describe(kind)}." if out_of_range else f": {name} is {describe(kind)}."
 

@@ -42,7 +42,9 @@ def test_grip_s_values(method, rounds):
 
 
 def test_what_the_user_says_goes_over_the_preset():
-    request = Request.parse("glyphs", "grip", ["lr=0.3", "rounds=4"], preset="paper", epochs=8, start="words")
+    request = Request.parse(
+        "glyphs", "grip", ["lr=0.3", "rounds=4"], preset="paper", common={"epochs": 8}, start="words"
+    )
     assert (request.training().lr, request.training().epochs, request.options()["rounds"]) == (0.3, 8, 4)
     assert request.start == "words"
     with pytest.raises(InputError, match="--preset paper is there for grip, fpl, ifpl, ueo, not for --method tent"):

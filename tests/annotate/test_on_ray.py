@@ -64,7 +64,7 @@ def same(one, other):
 def test_without_a_cluster_at_the_address(encoder, folder):
     assert not ray.is_initialized()
     with pytest.raises(InputError, match=r"--ray-address 127\.0\.0\.1:1: there is no Ray cluster"):
-        annotate(ImageSet.open("images"), encoder, DIGITS, TEMPLATES, engine="ray", ray_address="127.0.0.1:1", out="no")
+        annotate(ImageSet.open("images"), encoder, DIGITS, TEMPLATES, engine="ray:127.0.0.1:1", out="no")
 
 
 def test_two_workers_write_the_rows_of_the_local_engine(workers, encoder, folder):

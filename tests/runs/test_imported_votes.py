@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.test_estimator import CLASSES, write
+from tests.runs.test_estimator import CLASSES, write
 from zerolabel import Annotations
 from zerolabel.annotations import Annotator
 from zerolabel.data.images import ImageSet

@@ -1,6 +1,6 @@
 """What is asked of an adaptation, read from the options of a command."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,9 +54,7 @@ class Request:
         assignments: Sequence[str] = (),
         *,
         tune: str | None = None,
-        epochs: int | None = None,
-        seed: int = 0,
-        device: str = "auto",
+        common: Mapping[str, Any] | None = None,
         flip: bool | None = None,
         propagate: bool = True,
         open_set: bool = False,
@@ -71,9 +69,8 @@ class Request:
             method: see `Request`.
             assignments: texts such as ``lr=0.1``, over the preset's.
             tune: see `Request`.
-            epochs: of the training.
-            seed: of the training.
-            device: of the training.
+            common: settings that are options of their own: ``epochs``, ``seed`` and ``device``; by default the
+                method's epochs, 0 and "auto".
             flip: whether views may be mirrored.
             propagate: see `Request`; never with the preset "paper".
             open_set: see `Request`.
@@ -85,6 +82,8 @@ class Request:
         Raises:
             InputError: there is no such method, part, option, preset or device.
         """
+        common = {name: value for name, value in (common or {}).items() if value is not None}
+        epochs, seed, device = common.get("epochs"), common.get("seed", 0), common.get("device", "auto")
         check_device(device)
         mirrored = vlm != "glyphs" if flip is None else flip
         if find(method).learner is None:

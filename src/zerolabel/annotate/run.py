@@ -52,7 +52,6 @@ def annotate(
     resume: bool = False,
     progress: Progress = iter,
     engine: str = "local",
-    ray_address: str | None = None,
     weights: str | Float[Tensor, "A C"] = "uniform",
 ) -> Annotated:
     """Let every prompt template vote on every image.
@@ -74,8 +73,7 @@ def annotate(
         resume: whether annotations that already are in ``out`` may be replaced; features found in the cache are
             used in any case.
         progress: wraps the steps of the pass over the images, such as ``tqdm`` or a function that shows a bar.
-        engine: "local" for this process, "ray" for the workers of Ray Data.
-        ray_address: of a cluster, for the engine "ray".
+        engine: see `write`.
         weights: of the prompts in the scores, "uniform", "estimated" or given, see `zerolabel.annotate.write`.
 
     Raises:
@@ -87,7 +85,7 @@ def annotate(
         cache = folder / "features" if cache is None else cache
         written = write(
             images, encoder, classes, templates, folder, rule=rule, batch_size=batch_size, cache=cache, resume=resume,
-            progress=progress, engine=engine, ray_address=ray_address, weights=weights,
+            progress=progress, engine=engine, weights=weights,
         )  # fmt: skip
         return read_back(written, images, encoder, cache)
 

@@ -67,7 +67,6 @@ def write(
     resume: bool = False,
     progress: Progress = iter,
     engine: str = "local",
-    ray_address: str | None = None,
     weights: str | Float[Tensor, "A C"] = "uniform",
 ) -> Written:
     """Let every prompt template vote on every image, and write ``annotations.parquet`` and ``skipped.csv``.
@@ -86,8 +85,8 @@ def write(
         cache: folder of image features, shared between runs; by default ``features`` inside ``out``.
         resume: whether annotations that already are in ``out`` may be replaced.
         progress: wraps the steps of the pass over the images.
-        engine: "local" for this process, "ray" for the workers of Ray Data.
-        ray_address: of a cluster, for the engine "ray"; None starts one on this machine, or joins the one that is set.
+        engine: "local" for this process, "ray" for the workers of Ray Data: of the cluster at ADDRESS with
+            "ray:ADDRESS", else of one that is started on this machine, or is set.
         weights: of the prompts in the scores: "uniform" takes the mean of their probabilities, "estimated" weighs them
             without labels, see `zerolabel.annotate.prompt_weights`; or the weights themselves.
 
@@ -96,7 +95,7 @@ def write(
             readable, or the disk is full (what was encoded before stays in the cache).
     """
     build = candidates.parse_rule(rule)
-    encode, folder = _engine(engine, ray_address), Path(out)
+    encode, folder = _engine(engine), Path(out)
     if not resume and (folder / "annotations.parquet").exists():
         raise InputError(f"{folder} holds annotations already; give --resume, --overwrite or another folder.")
     size = best_batch_size(encoder, batch_size)
@@ -150,14 +149,15 @@ def _join(images: ImageSet, parts: Path, folder: Path) -> Joined:
     return joined
 
 
-def _engine(name: str, ray_address: str | None) -> Callable[..., Iterator[Step]]:
+def _engine(asked: str) -> Callable[..., Iterator[Step]]:
+    name, _, address = asked.partition(":")
     if name not in ENGINES:
         raise InputError(f"--engine {name}: there is no such engine{nearest(name, ENGINES)}")
     if name == "local":
         return _steps
     from zerolabel.annotate.on_ray import steps_on_ray
 
-    return partial(steps_on_ray, address=ray_address)
+    return partial(steps_on_ray, address=address or None)
 
 
 def _steps(

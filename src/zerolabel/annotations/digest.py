@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ Digest = dict[str, str]
 """A hash of each thing that something was made of, by the name of the thing."""
 
 
-def of_data(data: Any) -> str:
+def of_data(data: object) -> str:
     """Hash of plain data, as JSON with sorted keys."""
     return _short(json.dumps(data, sort_keys=True, ensure_ascii=True, default=list).encode())
 

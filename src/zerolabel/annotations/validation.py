@@ -6,7 +6,7 @@ Each check raises ValueError with a reason that a sentence can hold.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ def check_meta(meta: dict[str, Any]) -> None:
                 raise ValueError(f"an annotator's {name} is {value!r:.50}")
 
 
-def _check_weights(weights: Any, n_classes: int) -> None:
+def _check_weights(weights: object, n_classes: int) -> None:
     """One share per class, or none."""
     if weights is None:
         return
@@ -158,7 +158,7 @@ def _integers(table: pa.Table, name: str) -> np.ndarray:
     return np.asarray(column.to_numpy()).astype(np.int64)
 
 
-def _lists(table: pa.Table, name: str, kind: Any) -> tuple[np.ndarray, np.ndarray]:
+def _lists(table: pa.Table, name: str, kind: Callable[[pa.DataType], bool]) -> tuple[np.ndarray, np.ndarray]:
     """The length of every row's list, and all values in one array."""
     column = table[name]
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)) or not kind(column.type.value_type):

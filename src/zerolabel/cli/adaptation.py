@@ -100,8 +100,8 @@ def adapt(
 
     model = vlm or vlms.DEFAULT_PHOTO_VLM
     request = Request.parse(
-        model, method, options or (), tune=tune, epochs=epochs, seed=seed, device=device, flip=flip,
-        propagate=propagate, open_set=open_set, preset=preset, start=start, crop=crop,
+        model, method, options or (), tune=tune, flip=flip, preset=preset, start=start, crop=crop,
+        common={"epochs": epochs, "seed": seed, "device": device}, propagate=propagate, open_set=open_set,
     )  # fmt: skip
     names, asked = load_classes(classes), vlms.templates(model, templates)
     if seen_classes is not None:

@@ -36,7 +36,7 @@ class Terminal(Console):
         raise BrokenPipeError
 
 
-def show(table: Any, data: Any, as_json: bool) -> None:
+def show(table: object, data: object, as_json: bool) -> None:
     """A table on the screen, or JSON on standard output."""
     if as_json:
         print(json_text(dumps(data, indent=2)))

@@ -62,14 +62,14 @@ def read(path: Path) -> Pairs:
     return _lines(text.splitlines(), path)
 
 
-def _json(text: str, path: Path) -> Any:
+def _json(text: str, path: Path) -> object:
     try:
         return json.loads(text, object_pairs_hook=_Mapping)
     except ValueError as error:
         raise InputError(f"the class file {path} is not valid JSON ({error}); {_SHAPE}") from None
 
 
-def _yaml(text: str, path: Path) -> Any:
+def _yaml(text: str, path: Path) -> object:
     """The nodes themselves, so that ``no: [nope]`` stays the word "no" and a repeated key is seen."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -78,7 +78,7 @@ def _yaml(text: str, path: Path) -> Any:
     return [] if root is None else _value(root, path)
 
 
-def _value(node: yaml.Node, path: Path) -> Any:
+def _value(node: yaml.Node, path: Path) -> object:
     if isinstance(node, yaml.ScalarNode):
         return None if node.tag == "tag:yaml.org,2002:null" else str(node.value)
     if isinstance(node, yaml.SequenceNode):
@@ -88,7 +88,7 @@ def _value(node: yaml.Node, path: Path) -> Any:
     return _Mapping((str(key.value), _value(value, path)) for key, value in node.value)
 
 
-def _pairs(data: Any, path: Path) -> Pairs:
+def _pairs(data: object, path: Path) -> Pairs:
     """Names and aliases of what a file holds."""
     if isinstance(data, str):
         return [(data, [])]
@@ -99,7 +99,7 @@ def _pairs(data: Any, path: Path) -> Pairs:
     return [pair for item in data for pair in _item(item, path)]
 
 
-def _item(item: Any, path: Path) -> Pairs:
+def _item(item: object, path: Path) -> Pairs:
     """A name of a list, or ``name: [aliases]`` in it."""
     if isinstance(item, _Mapping):
         return _aliased(item, path)
@@ -126,7 +126,7 @@ def _mapped(data: _Mapping, path: Path) -> Pairs:
     return _aliased(data, path)
 
 
-def _of_trainer(names: Any, count: Any, path: Path) -> Pairs:
+def _of_trainer(names: object, count: object, path: Path) -> Pairs:
     """What ``names`` of a data.yaml holds: a list, or ids with names."""
     if isinstance(names, _Mapping):
         order = _ids([key for key, _ in names])

@@ -130,7 +130,7 @@ def _check_encoder(spec: NetworkSpec) -> None:
             raise ValueError("a head has shapes that are none")
 
 
-def _check_preprocess(data: Any) -> None:
+def _check_preprocess(data: object) -> None:
     if not isinstance(data, dict):
         raise ValueError("its eval view holds no entries")
     check_side(data["size"])

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeVar, cast
 
 HIDDEN = "***"
+Data = TypeVar("Data")
 _SECRET_ENDS = (
     *("token", "key", "secret", "sig", "signature", "password", "passwd", "passphrase", "pwd", "auth"),
     *("authorization", "credential", "credentials", "accesskeyid", "session", "sessionid", "jwt", "bearer"),
@@ -55,15 +56,16 @@ def unique_redacted(names: Iterable[str], base: str = "") -> tuple[str, ...]:
     return tuple(shown)
 
 
-def redacted_data(data: Any) -> Any:
+def redacted_data(data: Data) -> Data:
     """Plain data for JSON whose texts are redacted; keys stay."""
+    found: object = data
     if isinstance(data, str):
-        return redacted(data)
-    if isinstance(data, dict):
-        return {key: redacted_data(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return type(data)(redacted_data(value) for value in data)
-    return data
+        found = redacted(data)
+    elif isinstance(data, dict):
+        found = {key: redacted_data(value) for key, value in data.items()}
+    elif isinstance(data, list | tuple):
+        found = type(data)(redacted_data(value) for value in data)
+    return cast(Data, found)
 
 
 def _clean(url: str) -> str:

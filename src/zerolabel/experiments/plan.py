@@ -115,7 +115,7 @@ def options_of(request: Request, methods: Sequence[str]) -> dict[str, list[str]]
             if (dot and who == name) or not (dot or adapts)
         ]
         if adapts:
-            Adaptation.parse("glyphs", name.removeprefix(ADAPT), found[name], device=request.device)
+            Adaptation.parse("glyphs", name.removeprefix(ADAPT), found[name], common={"device": request.device})
         else:
             wanted_options(replace(request, learner=name, options=found[name]))
     return found
@@ -137,7 +137,7 @@ def adapting_plan(request: Request, method: str, options: Sequence[str]) -> Conf
     encoder = shared.annotation.encoder
     if encoder is None:
         raise InputError(f"{ADAPT}{method} adapts a model with image features, and the annotations have none of any.")
-    asked = Adaptation.parse(encoder, method, options, device=request.device, flip=shared.training.flip)
+    asked = Adaptation.parse(encoder, method, options, common={"device": request.device}, flip=shared.training.flip)
     if asked.row.needs_labels and not bool(open_annotations(str(request.annotations)).human.any()):
         raise InputError(f"{ADAPT}{method} learns from human labels, and the annotations have none.")
     training = replace(shared.training, hyper_parameters=asked.hyper_parameters, settings=asked.settings)

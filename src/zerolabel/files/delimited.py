@@ -7,8 +7,8 @@ is written with an apostrophe before it, which `read` takes off again; plain num
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -29,7 +29,16 @@ _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 _GUARDED = re.compile("'+[=+\\-@\t\r\n＝＋－＠]")
 
 
-def safe(value: object) -> Any:
+@runtime_checkable
+class Writable(Protocol):
+    """An open text file."""
+
+    def write(self, text: str, /) -> object:
+        """Append a text."""
+        ...
+
+
+def safe(value: object) -> object:
     """A cell that no spreadsheet executes; what is no text stays as it is."""
     if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
         return value
@@ -41,7 +50,7 @@ def original(cell: str) -> str:
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
-def write(file: Any, rows: Iterable[Iterable[object]], separator: str = ",") -> None:
+def write(file: Writable, rows: Iterable[Iterable[object]], separator: str = ",") -> None:
     """Write rows to an open text file, every cell `safe`."""
     csv.writer(_Lines(file), delimiter=separator).writerows(map(safe, row) for row in rows)
 
@@ -49,7 +58,7 @@ def write(file: Any, rows: Iterable[Iterable[object]], separator: str = ",") -> 
 class _Lines:
     """Ends the lines of `csv.writer` with one line break; it quotes both kinds only where lines end with both."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Writable) -> None:
         self.file = file
 
     def write(self, line: str) -> None:
@@ -138,7 +147,7 @@ def _parsed(text: str, separator: str) -> list[list[str]]:
         raise ValueError(f"{error}; quote cells as spreadsheets do") from None
 
 
-def _reader(text: str, separator: str) -> Any:
+def _reader(text: str, separator: str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
 
 

@@ -3,10 +3,9 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
 
 
-def finite(data: Any) -> Any:
+def finite(data: object) -> object:
     """Plain data in which None stands for every NaN and infinity, and lists for tuples."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
@@ -17,7 +16,7 @@ def finite(data: Any) -> Any:
     return data
 
 
-def dumps(data: Any, *, indent: int | None = None, ascii: bool = False) -> str:
+def dumps(data: object, *, indent: int | None = None, ascii: bool = False) -> str:
     """Plain data as the text of JSON; strict, see `finite`."""
     return json.dumps(finite(data), indent=indent, ensure_ascii=ascii, allow_nan=False)
 

@@ -150,7 +150,7 @@ def _answers(task: dict[str, Any]) -> Iterator[_Answer]:
         yield _Answer(image, who, _when(annotation), {k: v for k, v in choices.items() if v}, True)
 
 
-def _chosen(value: Any) -> set[str]:
+def _chosen(value: object) -> set[str]:
     """What a key of JSON-MIN holds, where it may be a choice: a text, several, or ``{"choices": [...]}``."""
     value = value.get("choices") if isinstance(value, dict) else value
     texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []

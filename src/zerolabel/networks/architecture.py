@@ -6,7 +6,7 @@ libraries fetch a model by its name, such as ``hf-hub:org/model`` or ``local-dir
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeGuard
 
 from zerolabel.errors import InputError
 
@@ -19,7 +19,7 @@ MOST_ENTRIES = 1000
 _LAYERS = ("layers", "heads", "attn_pooler_heads")
 
 
-def check_vision(config: Any) -> None:
+def check_vision(config: object) -> None:
     """See that the image side of an open_clip configuration can be built without any file or network.
 
     Args:
@@ -43,7 +43,7 @@ def check_vision(config: Any) -> None:
                 raise InputError(f"an image encoder of {number!r:.40} {part} is not one that can be built.")
 
 
-def check_timm_name(name: Any) -> None:
+def check_timm_name(name: object) -> None:
     """See that a name is one of timm's own models, and no address.
 
     Raises:
@@ -57,7 +57,7 @@ def check_timm_name(name: Any) -> None:
         raise InputError(f"the network {name!r:.80} is no model of the installed timm; update timm.")
 
 
-def check_side(value: Any) -> None:
+def check_side(value: object) -> None:
     """See that a size is one of an image.
 
     Raises:
@@ -68,7 +68,7 @@ def check_side(value: Any) -> None:
         raise InputError(f"the input size {value!r:.40} is not from 1 to {LARGEST_SIDE} pixels.")
 
 
-def check_values(data: Any, what: str, deep: int = 4) -> None:
+def check_values(data: object, what: str, deep: int = 4) -> None:
     """See that data holds words that are no places, and bounded numbers.
 
     Raises:
@@ -96,7 +96,7 @@ def is_place(text: str) -> bool:
     return any(mark in text for mark in (":", "/", "\\", "\x00", "~")) or text.startswith(".")
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether it is a whole number, and no truth value."""
     return isinstance(value, int) and not isinstance(value, bool)
 

@@ -96,7 +96,7 @@ class _Pages:
         return Response(data, media_type=media)
 
     async def answer(self, request: Request) -> Response:
-        def save(given: dict[str, Any]) -> Any:
+        def save(given: dict[str, Any]) -> object:
             if given["kind"] not in _KINDS:
                 raise ValueError
             return self.review.answer(given["kind"], int(given["place"]), given["choice"], request.state.reviewer)
@@ -104,7 +104,7 @@ class _Pages:
         return await _saved(request, save)
 
     async def mark(self, request: Request) -> Response:
-        def save(given: dict[str, Any]) -> Any:
+        def save(given: dict[str, Any]) -> object:
             class_id = request.path_params["class_id"]
             self.review.mark(class_id, given["items"], given["wrong"], request.state.reviewer)
             return {**self.review.grid(class_id), **self.review.progress()}

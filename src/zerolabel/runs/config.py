@@ -211,10 +211,10 @@ _PARTS: dict[str, Any] = {
 }
 
 
-def _differing(name: str, now: Any, then: Any) -> list[str]:
+def _differing(name: str, now: object, then: object) -> list[str]:
     """The options that make two values of a field differ."""
     option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
-    if not isinstance(now, dict):
+    if not (isinstance(now, dict) and isinstance(then, dict)):
         return [option]
     keys = [key for key in {**then, **now} if now.get(key) != then.get(key)]
     return [f"--{key}" if key in ("epochs", "seed", "device") else f"{option} {key}" for key in keys]

@@ -24,18 +24,18 @@ LONGEST_NAME = 26
 
 
 @singledispatch
-def share(step: Any) -> float:
+def share(step: object) -> float:
     """How much of its stage is done after a step, in [0, 1]."""
     raise TypeError(step)
 
 
 @singledispatch
-def parts(step: Any) -> list[str]:
+def parts(step: object) -> list[str]:
     """A step in words, what matters most first."""
     raise TypeError(step)
 
 
-def note(step: Any) -> str:
+def note(step: object) -> str:
     """All `parts` of a step."""
     return " · ".join(parts(step))
 
@@ -160,7 +160,7 @@ class Display:
                 told.add(kind)
             yield step
 
-    def line(self, stage: str, step: Any, seconds: float) -> None:
+    def line(self, stage: str, step: object, seconds: float) -> None:
         """One plain line."""
         done = share(step)
         left = f" · {seconds * (1 - done) / done:.0f} s left" if 0 < done < 1 else ""

@@ -125,7 +125,7 @@ def warn_of_few(n_images: int, learner: Learner, settings: Settings) -> None:
         )
 
 
-def set_rate(optimizer: Any, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Let every group of parameters train at its share of a learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("scale", 1.0)
@@ -158,7 +158,7 @@ def rehearse(learner: Learner, source: Source, settings: Settings) -> float:
 
 
 def run_epoch(
-    learner: Learner, source: Source, epoch: Epoch, settings: Settings, fabric: Fabric, optimizer: Any
+    learner: Learner, source: Source, epoch: Epoch, settings: Settings, fabric: Fabric, optimizer: torch.optim.Optimizer
 ) -> EpochLog:
     """All passes of one epoch."""
     start, images = time.perf_counter(), 0

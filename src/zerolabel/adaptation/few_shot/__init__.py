@@ -64,7 +64,7 @@ def learn(
     labels: Int[Tensor, " N"],
     texts: Float[Tensor, "C E"],
     scale: float,
-    **options: Any,
+    **options: object,
 ) -> FeatureHead:
     """A head over features, learned on the images labeled by humans.
 

@@ -77,7 +77,7 @@ def solve(
     features: Float[Tensor, "N D"],
     texts: Float[Tensor, "C E"] | Float[Tensor, "A C E"],
     scale: float,
-    **options: Any,
+    **options: object,
 ) -> Float[Tensor, "N C"]:
     """Posterior of the classes for all images together, by a solver of `SOLVERS`.
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Num, UInt8
-from PIL import Image
+from PIL import Image, ImageFile
 
 WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 16, 24, 32))
 _ROWS = 1 << 22
@@ -61,7 +61,7 @@ def scale(low: float, high: float, *, floats: bool) -> tuple[float, float]:
     return low, max(high, low + 1)
 
 
-def loaded(image: Any, data: bytes, upright: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def loaded(image: ImageFile.ImageFile, data: bytes, upright: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """An opened image with its pixels, turned.
 
     Pillow keeps the higher byte of colors of 16 bits. Where that is nearly nothing everywhere, the lower byte is read
@@ -81,14 +81,14 @@ def loaded(image: Any, data: bytes, upright: Callable[[Image.Image], Image.Image
     if high[..., :3].max() > WHITES[2] >> 8:
         return turned
     with Image.open(BytesIO(data), formats=[str(image.format)]) as again:
-        again.tile = swapped
+        again.tile = swapped  # type: ignore[assignment]
         again.load()
         wide = high.astype(np.uint16) << 8 | np.asarray(upright(again))
     parts = (wide[..., :3], wide[..., 3:])
     return Image.fromarray(np.concatenate([eight_bits(part) for part in parts if part.size], axis=2))
 
 
-def _other_byte(tile: Any) -> Any:
+def _other_byte(tile: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """What to decode for the other byte of each value; None where a file holds no values of 16 bits."""
     codec, extents, offset, arguments = tile
     parts = [arguments] if isinstance(arguments, str) else list(arguments or ())

@@ -1,8 +1,10 @@
 """Images of Hugging Face data sets: folders of theirs on this machine, or, where one is named, the hub."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from zerolabel.data.images import folders, parquets
@@ -76,15 +78,16 @@ def _of_split(name: str, split: str) -> bool:
     return re.search(rf"(^|[/_.-]){re.escape(split)}([/_.-])", name) is not None
 
 
-def _packaged() -> Any:
+def _packaged() -> ModuleType:
     try:
         import datasets
     except ImportError:
         raise InputError("this data set needs a package; run `pip install zerolabel-vision[datasets]`.") from None
-    return datasets
+    package: ModuleType = datasets
+    return package
 
 
-def _loaded(name: str, split: str, load: Any) -> Found:
+def _loaded(name: str, split: str, load: Callable[..., Any]) -> Found:
     """Rows through the package ``datasets``."""
     package = _packaged()
     try:

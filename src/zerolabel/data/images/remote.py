@@ -72,12 +72,12 @@ def client_options(protocol: str) -> dict[str, Any]:
     return {"get_client": _guarded_client} if protocol in ("http", "https") else {}
 
 
-async def _guarded_client(**options: Any) -> Any:
+async def _guarded_client(**options: Any) -> object:
     """A session of aiohttp that connects to no address of this machine or its link, whatever name leads there."""
     import aiohttp
 
     class Guarded(aiohttp.ThreadedResolver):
-        async def resolve(self, host: str, *arguments: Any, **named: Any) -> Any:
+        async def resolve(self, host: str, *arguments: Any, **named: Any) -> list[Any]:
             found = await super().resolve(host, *arguments, **named)
             own = host.rstrip(".").lower() in ("localhost", socket.gethostname().lower())
             if not own and not _is_allowed() and any(_leads_here(str(entry["host"])) for entry in found):
@@ -93,7 +93,7 @@ def _watched() -> Any:
     """Hooks of aiohttp that refuse a redirect to this machine."""
     import aiohttp
 
-    async def look(session: Any, context: Any, request: Any) -> None:
+    async def look(session: object, context: object, request: aiohttp.TraceRequestRedirectParams) -> None:
         target = request.response.headers.get("Location") or request.response.headers.get("URI") or ""
         check_host(urljoin(str(request.url), target))
 

@@ -185,7 +185,7 @@ class PromptedBlock(nn.Module):
         super().__init__()
         self.block, self.prompts, self.place = block, prompts, place
 
-    def forward(self, x: Float[Tensor, "B P W"], *args: Any, **kwargs: Any) -> Float[Tensor, "B P W"]:
+    def forward(self, x: Float[Tensor, "B P W"], *args: object, **kwargs: object) -> Float[Tensor, "B P W"]:
         """The block's output."""
         tokens = self.prompts()
         after = x[:, self.place + len(tokens) :]
@@ -261,7 +261,7 @@ class AdaptedTower(nn.Module):
         self.visual, self.adapter = visual, adapter
 
     @property
-    def image_size(self) -> Any:
+    def image_size(self) -> object:
         """Side of the input in pixels, or both sides."""
         return self.visual.image_size
 

@@ -33,8 +33,8 @@ def _adapt(context: Context) -> None:
     config, data, training = context.config, context.config.data, context.config.training
     name, classes = str(config.annotation.encoder), context.classes
     request = Request.parse(
-        name, str(config.annotation.adapt), seed=training.settings.get("seed", 0),
-        device=training.settings.get("device", "auto"), flip=training.flip, open_set=data.open_set,
+        name, str(config.annotation.adapt), flip=training.flip, open_set=data.open_set,
+        common={key: training.settings.get(key) for key in ("seed", "device")},
     )  # fmt: skip
     human = Labels.read(data.few_shot, classes, use="train") if data.few_shot else None
     images = in_distribution(context) if data.open_set else ImageSet.open(data.images)

@@ -222,8 +222,7 @@ def _how(context: Context, title: str) -> dict[str, Any]:
         "cache": context.cache,
         "resume": True,
         "progress": lambda steps: context.progress(title, steps),
-        "engine": context.engine,
-        "ray_address": context.ray_address,
+        "engine": f"{context.engine}:{context.ray_address}" if context.ray_address else context.engine,
     }
 
 

@@ -109,12 +109,14 @@ def body(chat: Chat, text: str, url: str, names: Sequence[str], dialect: Dialect
     return data
 
 
-def reply(data: Any) -> Reply:
+def reply(data: object) -> Reply:
     """The answer in a reply.
 
     Raises:
         ValueError: it has another form.
     """
+    if not isinstance(data, dict):
+        raise ValueError("the reply is no chat completion (TypeError)")
     try:
         content, finish = data["choices"][0]["message"].get("content"), data["choices"][0].get("finish_reason")
         if isinstance(content, list):
@@ -130,7 +132,7 @@ def reply(data: Any) -> Reply:
     return Reply(text, tokens[0], tokens[1], ends, _sound(model)[:_LONGEST_NAME])
 
 
-def declared(data: Any, model: str) -> str:
+def declared(data: object, model: str) -> str:
     """The version of a model that a list of models declares; empty where it declares none.
 
     The time of creation is left out: some servers give that of the request.
@@ -148,10 +150,11 @@ def _sound(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def count(value: Any) -> int:
+def count(value: object) -> int:
     """A number of tokens; 0 where it is none."""
-    plausible = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**31
-    return int(value) if plausible else 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 <= value < 2**31 else 0
 
 
 def tokens_in(text: str, width: int, height: int, side: int) -> int:

@@ -30,7 +30,7 @@ def _prepare(file: sqlite3.Connection) -> None:
     file.execute(_VERSIONS)
 
 
-def key(**question: Any) -> str:
+def key(**question: object) -> str:
     """Hash of all that an answer depends on."""
     return hashlib.sha256(json.dumps(question, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

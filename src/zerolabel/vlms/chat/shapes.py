@@ -217,7 +217,7 @@ def _loaded(text: str) -> tuple[bool, Any]:
     return False, None
 
 
-def _python(text: str) -> Any:
+def _python(text: str) -> object:
     """A dictionary or list as Python writes it.
 
     Raises:
@@ -311,7 +311,7 @@ def _has_classes(data: dict[Any, Any]) -> bool:
     return any(str(key).strip().casefold() in ("classes", "class") for key in data)
 
 
-def _words(data: Any, known: Known) -> list[str] | None:
+def _words(data: object, known: Known) -> list[str] | None:
     """The words in data: of a list, of a text, or of the entry "classes" or "class"; None where it has another form."""
     if isinstance(data, dict):
         values = [value for key, value in data.items() if str(key).strip().casefold() in ("classes", "class")]
@@ -330,7 +330,7 @@ def _words(data: Any, known: Known) -> list[str] | None:
     return None if any(word is None for word in words) else [str(word) for word in words]
 
 
-def _word(value: Any, known: Known) -> str | None:
+def _word(value: object, known: Known) -> str | None:
     """A name; true, false and null where there is a class of that name."""
     if value is None or isinstance(value, bool):
         return json.dumps(value) if known(json.dumps(value)) else None

@@ -21,7 +21,7 @@ from zerolabel import Classifier, InputError, ZeroLabel
 from zerolabel.cli import run
 from zerolabel.errors.python_words import python_words
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 CLASSES = tuple("0123456789")
 
 
