@@ -11,7 +11,7 @@ import torch
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.integrations import NEIGHBORS, export_labels, import_labels
+from zerolabel.integrations import INTEGRATIONS, export_labels, import_labels
 from zerolabel.integrations.joining import add_votes, blank, silent, unique_names
 
 FILES = {
@@ -36,7 +36,7 @@ def unlabeled(annotations):
 
 
 def test_every_neighbor_is_tried():
-    assert FILES.keys() == NEIGHBORS.keys()
+    assert FILES.keys() == INTEGRATIONS.keys()
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
@@ -61,9 +61,9 @@ def test_out_and_back(kind, name, annotated, tmp_path):
 
 
 def test_a_loop_over_all_kinds_with_the_same_options(annotated, tmp_path):
-    for kind in NEIGHBORS:
+    for kind in INTEGRATIONS:
         written = export_labels(annotated, kind, tmp_path / kind, "photos")
-        assert written.exists() and (not NEIGHBORS[kind].endings or written.suffix in NEIGHBORS[kind].endings)
+        assert written.exists() and (not INTEGRATIONS[kind].endings or written.suffix in INTEGRATIONS[kind].endings)
         assert import_labels(silent(annotated), kind, tmp_path / kind).file_names == annotated.file_names
 
 

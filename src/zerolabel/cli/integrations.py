@@ -24,13 +24,13 @@ def export_labels(
     """Export votes, scores, candidates and labels for another tool."""
     from zerolabel.annotations import Annotations
     from zerolabel.cli import tables
-    from zerolabel.integrations import NEIGHBORS
+    from zerolabel.integrations import INTEGRATIONS
     from zerolabel.integrations import export_labels as write
 
     found = Annotations.load(annotations)
     output = write(found, to, output, prefix)
     facts = {"n_images": len(found), "kind": to, "path": str(output)}
-    rows = [("images", str(len(found))), (to, NEIGHBORS[to].summary), ("written", str(output))]
+    rows = [("images", str(len(found))), (to, INTEGRATIONS[to].summary), ("written", str(output))]
     show(tables.pairs(rows), facts, as_json)
 
 

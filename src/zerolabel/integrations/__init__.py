@@ -16,7 +16,7 @@ SAID_BY = ("person", "votes")
 
 
 @dataclass(frozen=True)
-class Neighbor:
+class Integration:
     """One kind of file of another tool.
 
     Attributes:
@@ -34,38 +34,38 @@ class Neighbor:
     located: bool = False
 
 
-NEIGHBORS = {
-    "snorkel": Neighbor("label matrix of votes, -1 abstains", (".npy", ".csv"), snorkel.write, snorkel.read),
-    "cleanlab": Neighbor(
+INTEGRATIONS = {
+    "snorkel": Integration("label matrix of votes, -1 abstains", (".npy", ".csv"), snorkel.write, snorkel.read),
+    "cleanlab": Integration(
         "votes, a column per annotator, nothing where it abstains",
         (".csv", ".parquet"),
         cleanlab.write_votes,
         cleanlab.read_votes,
     ),
-    "pred-probs": Neighbor(
+    "pred-probs": Integration(
         "class probabilities, as cleanlab takes them", (".npy", ".csv"), cleanlab.write_scores, cleanlab.read_scores
     ),
-    "crowd-kit": Neighbor(
+    "crowd-kit": Integration(
         "votes as rows of task, worker, label", (".csv", ".parquet"), crowd_kit.write, crowd_kit.read
     ),
-    "label-studio": Neighbor(
+    "label-studio": Integration(
         "tasks with predictions; read: a person's choices",
         (".json",),
         label_studio.write,
         label_studio.read,
         located=True,
     ),
-    "fiftyone": Neighbor(
+    "fiftyone": Integration(
         "candidates, zero-shot and human labels; read: human labels", (), fiftyone.write, fiftyone.read, located=True
     ),
-    "hugging-face": Neighbor(
+    "hugging-face": Integration(
         "a data set with candidates, votes and scores",
         (".parquet",),
         hugging_face.write,
         hugging_face.read,
         located=True,
     ),
-    "csv": Neighbor(
+    "csv": Integration(
         "file_name, label, best and candidates; read: label",
         (".csv", ".tsv", ".parquet"),
         spreadsheet.write,
@@ -80,7 +80,7 @@ def export_labels(annotations: Annotations, kind: str, path: Path, prefix: str =
 
     Args:
         annotations: votes, scores and candidates.
-        kind: a name of `NEIGHBORS`.
+        kind: a name of `INTEGRATIONS`.
         path: the file, or the folder where the kind is one; without an extension it gets the first one of the kind.
         prefix: folder or URL that goes before the file names, for kinds that say where the images are; others have no
             use for it, so that the same options do for all.
@@ -92,8 +92,8 @@ def export_labels(annotations: Annotations, kind: str, path: Path, prefix: str =
         InputError: there is no such kind, its file has another extension, or it cannot be written.
     """
     path = with_ending(kind, path)
-    neighbor = find(kind, path)
-    neighbor.write(annotations, path, prefix)
+    integration = find(kind, path)
+    integration.write(annotations, path, prefix)
     return path
 
 
@@ -105,7 +105,7 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
 
     Args:
         annotations: of the images that the file speaks of.
-        kind: a name of `NEIGHBORS`.
+        kind: a name of `INTEGRATIONS`.
         path: the file; without an extension, where there is no such file, the first one of the kind is added.
         said_by: "person" for labels that are human labels; "votes" for those of a model, which become the votes of one
             further annotator, called by the name of the file.
@@ -114,7 +114,7 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
         InputError: there is no such kind or file, it is damaged, or it does not fit the images or classes.
     """
     path = path if path.exists() else with_ending(kind, path)
-    neighbor = find(kind, path)
+    integration = find(kind, path)
     if said_by not in SAID_BY:
         raise InputError(
             f"--as {said_by}: labels are taken as those of a person or as votes{nearest(said_by, SAID_BY)}"
@@ -122,9 +122,9 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
     if not path.exists():
         raise InputError(f"there is no file {path}; check the path.")
     if said_by == "person":
-        return neighbor.read(annotations, path)
+        return integration.read(annotations, path)
     nothing = torch.full_like(annotations.labels, -1)
-    read = neighbor.read(replace(annotations, labels=nothing), path)
+    read = integration.read(replace(annotations, labels=nothing), path)
     said, votes = replace(read, labels=annotations.labels), read.labels[:, None]
     if not bool((votes >= 0).any()):
         return said.with_labels(annotations.labels)
@@ -133,19 +133,19 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
 
 def with_ending(kind: str, path: Path) -> Path:
     """The path with the first extension of a kind, where it has none."""
-    endings = NEIGHBORS[kind].endings if kind in NEIGHBORS else ()
+    endings = INTEGRATIONS[kind].endings if kind in INTEGRATIONS else ()
     return path.with_name(path.name + endings[0]) if endings and not path.suffix else path
 
 
-def find(kind: str, path: Path) -> Neighbor:
-    """The neighbor of that name, for a file with one of its extensions.
+def find(kind: str, path: Path) -> Integration:
+    """The integration of that name, for a file with one of its extensions.
 
     Raises:
         InputError: there is none, or the extension is another.
     """
-    if kind not in NEIGHBORS:
-        raise InputError(f"there is no kind '{kind}'{nearest(kind, NEIGHBORS)}")
-    neighbor = NEIGHBORS[kind]
-    if neighbor.endings and path.suffix.lower() not in neighbor.endings:
-        raise InputError(f"{path} has no extension of {kind}; name the file {' or '.join(neighbor.endings)}.")
-    return neighbor
+    if kind not in INTEGRATIONS:
+        raise InputError(f"there is no kind '{kind}'{nearest(kind, INTEGRATIONS)}")
+    integration = INTEGRATIONS[kind]
+    if integration.endings and path.suffix.lower() not in integration.endings:
+        raise InputError(f"{path} has no extension of {kind}; name the file {' or '.join(integration.endings)}.")
+    return integration

@@ -1,4 +1,4 @@
-"""Files of the neighbors: matrices and tables, written whole or not at all."""
+"""Files of other tools: matrices and tables, written whole or not at all."""
 
 from collections.abc import Callable
 from pathlib import Path
