@@ -3,12 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from zerolabel.errors.printable import cut
 from zerolabel.report.formats import Real, short
 from zerolabel.report.markup import Html, html, join
 
 WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34
+LETTER = 6.5
+"""Width of a letter below an axis, about."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,13 @@ def ticks(low: Real, high: Real, most: int = 5) -> list[float]:
 
 
 def lines(
-    series: Sequence[Line], *, title: str, x_name: str, x_range: tuple[Real, Real], from_zero: bool = False
+    series: Sequence[Line],
+    *,
+    title: str,
+    x_name: str,
+    x_range: tuple[Real, Real],
+    from_zero: bool = False,
+    names: Sequence[str] = (),
 ) -> Html:
     """Curves over a common x.
 
@@ -68,6 +78,7 @@ def lines(
         x_name: name of the x axis, which has ticks at whole numbers.
         x_range: its two ends, so that neighboring pictures share it.
         from_zero: whether the y axis starts at zero.
+        names: of the categories at 1, 2, ... that stand on the x axis in place of numbers; none for numbers.
     """
     kept = [Line(s.name, [p for p in s.points if math.isfinite(p[1])], s.tone) for s in series]
     points = [point for s in kept for point in s.points]
@@ -78,7 +89,8 @@ def lines(
     left, right = x_range if x_range[1] > x_range[0] else (x_range[0] - 0.5, x_range[0] + 0.5)
     x_ticks = [x for x in ticks(left, right) if x.is_integer() and left <= x <= right]
     axes = Axes((left, right), (y_ticks[0], y_ticks[-1]))
-    body = join([_y_axis(axes, y_ticks), _x_axis(axes, x_ticks, x_name), *(_curve(axes, s) for s in kept)])
+    below = _categories(axes, names, x_name) if names else _x_axis(axes, x_ticks, x_name)
+    body = join([_y_axis(axes, y_ticks), below, *(_curve(axes, s) for s in kept)])
     return join([_svg(title, body), _legend(kept) if len(kept) > 1 else ""])
 
 
@@ -161,11 +173,15 @@ def _svg(title: str, body: Html) -> Html:
 
 
 def _y_axis(axes: Axes, values: Sequence[Real]) -> Html:
-    parts = []
+    parts, step = [], min((b - a for a, b in pairwise(values)), default=1.0)
+    digits = next((d for d in range(7) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 7)
     for value in values:
         _, y = axes.at(axes.x[0], value)
         parts.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{short(value)}</text>')
+        parts.append(
+            f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">'
+            f"{f'{value:,.{digits}f}' if digits else short(value)}</text>"
+        )
     return Html("".join(parts))
 
 
@@ -177,6 +193,22 @@ def _x_axis(axes: Axes, values: Sequence[Real], name: str) -> Html:
     )
     middle = (LEFT + WIDTH - RIGHT) / 2
     return html(f'{labels}<text class="x" x="{middle}" y="{HEIGHT - 4}">{{name}}</text>', name=name)
+
+
+def _categories(axes: Axes, names: Sequence[str], name: str) -> Html:
+    """Names below the axis, each cut to the room that it has; all of it shows when it is pointed at."""
+    base, room = HEIGHT - BOTTOM, int((WIDTH - LEFT - RIGHT) / max(len(names) - 1, 1) / LETTER)
+    labels = join(
+        html(
+            f'<text class="x" x="{axes.at(place, axes.y[0])[0]:.1f}" y="{base + 14}">{{shown}}'
+            "<title>{name}</title></text>",
+            shown=cut(name, max(room, 2)),
+            name=name,
+        )
+        for place, name in enumerate(names, 1)
+    )
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    return html(f'{{labels}}<text class="x" x="{middle}" y="{HEIGHT - 4}">{{name}}</text>', labels=labels, name=name)
 
 
 def _curve(axes: Axes, line: Line) -> Html:

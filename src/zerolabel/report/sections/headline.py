@@ -115,6 +115,7 @@ def _warnings(run: Run) -> Html:
     """What a reader must not overlook; all of it can be seen without labels."""
     lines = [alarm["text"][:1].upper() + alarm["text"][1:] for alarm in run.metrics.get("alarms") or ()]
     if run.metrics.get("deployed") == "zero-shot":
+        lines = [text for text in lines if text.lower() not in run.metrics["fallback_reason"].lower()]
         lines.insert(0, f"The zero-shot ensemble is deployed, not the student: {run.metrics['fallback_reason']}")
     if len(run.shown):
         never = sorted(set(run.classes) - set(run.shown["student"]))

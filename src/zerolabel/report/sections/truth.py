@@ -22,6 +22,8 @@ from zerolabel.report.statement import measured_on
 
 MATRIX = 25
 HALF = 12
+NAMED = 12
+"""Most classes whose names fit below an axis."""
 
 
 def section(run: Run) -> Section | None:
@@ -59,7 +61,9 @@ def _gains(run: Run) -> list[Html]:
         Line("student", list(zip(ranks, found.after, strict=True))),
     ]
     title = f"Accuracy of the classes, the one that {run.before} knows worst first"
-    chart = lines(curves, title=title, x_name="class", x_range=(1, len(ranks)))
+    names = [str(name) for name in found.classes] if len(found.classes) <= NAMED else []
+    axis = "class" if names else "class, by rank"
+    chart = lines(curves, title=title, x_name=axis, x_range=(1, len(ranks)), names=names)
     return [
         figure(title, chart, size="narrow"),
         paragraph(

@@ -108,7 +108,7 @@ def plain_said(text: str, known: Known) -> list[Said] | None:
         if whole:
             words = _words(data, known)
             return None if words is None else [Said(tuple(words), True)]
-    inside = [*_list_at_first(text, known), *_objects(text, known)]
+    inside = [*_list_at_first(led(text), known), *_objects(text, known)]
     if inside:
         return (
             None if None in inside else [*(Said(tuple(words or ()), True) for words in inside), *_beside(text, known)]
