@@ -46,7 +46,7 @@ def test_corrections_become_labels_of_annotations_and_what_measures_does_not(tmp
         ("3.png", "unsure", f"{CHOSEN}: marked wrong"),
     ]  # fmt: skip
     answers = write(tmp_path / "answers.csv", rows)
-    code, _, err = call("candidates", tmp_path, "--labels", answers, "-o", tmp_path / "new")
+    code, _, err = call("candidates", tmp_path, "--few-shot", answers, "-o", tmp_path / "new")
     assert code == 0 and "2 of 4 answers are left out" in err
     assert Annotations.load(tmp_path / "new" / "annotations.parquet").labels.tolist() == [2, -1, -1, -1]
 
@@ -75,7 +75,7 @@ def test_a_comparison_is_reviewed_learner_by_learner(comparison):
     assert len(first.measured) == 80 and len(first.learned) == 60 and first.place != other.place
     assert first.learned.names == ("coreg", "annotators")
     assert (first.measured.predicted != other.measured.predicted).any()
-    with pytest.raises(InputError, match="give --learner one of coreg, adapt:ueo"):
+    with pytest.raises(InputError, match="give --method one of coreg, adapt:ueo"):
         open_subject(comparison, row="sce")
     os.remove(comparison / "runs" / "coreg-0" / "probabilities.safetensors")
     with pytest.raises(InputError, match="is not finished"):

@@ -83,4 +83,4 @@ def compare(
     )
     show(comparing.shown(means), json.loads(runs.to_json(orient="records")), as_json)
     if truth is None:
-        say("[bold]not checked:[/]", f"to measure a learner, run: zerolabel review {output} --learner NAME")
+        say("[bold]not checked:[/]", f"to measure a learner, run: zerolabel review {output} --method NAME")
