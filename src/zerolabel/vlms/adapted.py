@@ -15,7 +15,7 @@ from zerolabel.files import strict_json
 from zerolabel.networks.feature_head import FeatureHead
 from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, TextSide, kinds
 from zerolabel.vlms.clip import DualEncoder
-from zerolabel.vlms.names import ModelName
+from zerolabel.vlms.names import ModelName, is_model
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"
 LAYOUT = 2
@@ -81,6 +81,22 @@ def _is_circle(folder: Path, base: str) -> bool:
         except (OSError, ValueError):  # told when that model is loaded
             return False
     return False
+
+
+def base_of(name: str) -> str:
+    """Name of the model that a model was adapted from, at any distance; its own where it was not adapted.
+
+    Raises:
+        InputError: a folder on the way is missing or damaged.
+    """
+    while (parsed := ModelName.parse(name)).kind == "adapted":
+        name = str(record(parsed.path)["base"])
+    return name
+
+
+def reads_characters(name: str | None) -> bool:
+    """True for the built-in model of characters, adapted or not."""
+    return name is not None and is_model(name) and base_of(name) == "glyphs"
 
 
 def templates(folder: Path) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from zerolabel.errors import InputError, nearest
 from zerolabel.runs.config import AnnotatingModel, AnnotationConfig
 from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.request import Request
+from zerolabel.vlms.adapted import reads_characters
 from zerolabel.vlms.chat import Chat
 from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
@@ -65,7 +66,7 @@ def default_rule(models: Sequence[str]) -> str:
     Weighted prompts of an encoder have one opinion, whose probability mass says how many classes are in question, see
     ``benchmarks/results/real_vlm.json``. Chat models give no probabilities, and the fonts of glyphs differ enough.
     """
-    photographs = all(is_encoder(model) and model != "glyphs" for model in models)
+    photographs = all(is_encoder(model) and not reads_characters(model) for model in models)
     return ENCODER_RULE if photographs else "union"
 
 

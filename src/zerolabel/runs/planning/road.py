@@ -12,6 +12,7 @@ from zerolabel.runs import presets
 from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.planning.size import SIZES, choose_size
 from zerolabel.runs.request import Request
+from zerolabel.vlms.adapted import reads_characters
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def choose_propagation(request: Request, n_images: int, encoder: str | None, *, 
     """
     takes = LEARNERS[request.learner].takes_propagated_scores
     if request.propagate is None:
-        return takes and on_features and n_images <= presets.MOST_PROPAGATED and encoder == "glyphs"
+        return takes and on_features and n_images <= presets.MOST_PROPAGATED and reads_characters(encoder)
     if request.propagate and not takes:
         raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")
     return request.propagate

@@ -12,6 +12,7 @@ from zerolabel.runs.planning.road import Road
 from zerolabel.runs.presets import Preset
 from zerolabel.runs.request import Request
 from zerolabel.training.settings import Options, make_settings, parse
+from zerolabel.vlms.adapted import reads_characters
 
 
 def wanted_options(request: Request) -> Options:
@@ -48,7 +49,7 @@ def resolve_training(
         pretrained=pretrained,
         via=road.via,
         propagate=road.propagate,
-        flip="glyphs" not in annotation.names if request.flip is None else request.flip,
+        flip=not any(map(reads_characters, annotation.names)) if request.flip is None else request.flip,
         strong=strong_view(request.strong, preset.cutout),
     )
 

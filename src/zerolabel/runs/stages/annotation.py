@@ -28,6 +28,7 @@ from zerolabel.runs.context import Context
 from zerolabel.runs.folder import timed
 from zerolabel.runs.inputs import contents, record
 from zerolabel.runs.stages.training import needs_features
+from zerolabel.vlms.adapted import reads_characters
 from zerolabel.vlms.chat import SHORTLIST, Chat
 from zerolabel.vlms.names import ModelName, is_chat, is_encoder
 
@@ -206,7 +207,7 @@ def preview(context: Context) -> dict[str, Preview]:
 def _request(context: Context, name: str, before: Annotations | None = None) -> dict[str, Any]:
     """What a model is asked; its prompts weigh as they did before, where it annotated other images."""
     given = None if before is None else weights_of(before, context.model(name).name)
-    weights = "uniform" if before is not None or name == "glyphs" else context.config.annotation.prompt_weights
+    weights = "uniform" if before is not None or reads_characters(name) else context.config.annotation.prompt_weights
     return {
         "encoder": context.model(name),
         "classes": context.classes,
