@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def estimator(place: Path, **changed: Any) -> ZeroLabel:
-    options = {"classes": CLASSES, "vlm": "glyphs", "epochs": 3, "learner": "cross_entropy", "device": "cpu"}
+    options = {"classes": CLASSES, "vlm": "glyphs", "epochs": 3, "method": "cross_entropy", "device": "cpu"}
     return ZeroLabel(**{**options, "cache": place / "cache", "student": "light", **changed})
 
 
@@ -159,8 +159,8 @@ def test_cross_validation_and_grid_search(place: Path) -> None:
     scores = cross_val_score(model, paths, y, cv=KFold(2))
     halves = [estimator(place, epochs=1).fit(paths[i]).score(paths[j], y[j]) for i, j in KFold(2).split(paths)]
     assert scores.tolist() == halves
-    search = GridSearchCV(model, {"learner": ["cross_entropy", "gce"]}, cv=KFold(2), scoring="accuracy").fit(paths, y)
-    assert search.best_estimator_.learner in ("cross_entropy", "gce") and len(search.predict(paths[:3])) == 3
+    search = GridSearchCV(model, {"method": ["cross_entropy", "gce"]}, cv=KFold(2), scoring="accuracy").fit(paths, y)
+    assert search.best_estimator_.method in ("cross_entropy", "gce") and len(search.predict(paths[:3])) == 3
 
 
 def test_labels_given_to_fit_are_not_read(place: Path) -> None:
@@ -248,8 +248,8 @@ def test_options_are_typed_as_on_the_command_line(place: Path) -> None:
         ({}, {"images": "no/such/folder"}, "there is no image, folder or list of images"),
         ({}, {"resume": True}, "needs the folder of the run"),
         ({"classes": ["one"]}, {}, "only the class"),
-        ({"options": {"warmup": 1}, "learner": "coreg"}, {}, "did you mean 'warm_up'"),
-        ({"learner": "coregg"}, {}, "did you mean 'coreg'"),
+        ({"options": {"warmup": 1}, "method": "coreg"}, {}, "did you mean 'warm_up'"),
+        ({"method": "coregg"}, {}, "did you mean 'coreg'"),
         ({"templates": ["a photo"]}, {}, "lacks {}"),
     ],
 )
