@@ -48,6 +48,7 @@ COMMANDS = (
     classifiers.export,
     classifiers.report,
     help.learners,
+    help.methods,
     help.solvers,
     help.doctor,
     run.demo,

@@ -14,18 +14,30 @@ def learners(
     name: Arg[str | None, typer.Argument(help="One algorithm, with its paper and options.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """List the learners, or show one with its paper, arguments and defaults."""
+    """List the learners, or show one with its paper, arguments, ranges and defaults."""
     from zerolabel.cli import listing, tables
 
     entries = listing.learners(name)
     show(tables.learners(entries, whole=name is not None), [entry.to_dict() for entry in entries], as_json)
 
 
+def methods(
+    name: Arg[str | None, typer.Argument(help="One method, with its paper and options.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """List the methods of `adapt`, or show one with its paper, arguments, ranges and defaults."""
+    from zerolabel.cli import listing, tables
+
+    entries = listing.methods(name)
+    shown = tables.learners(entries, whole=name is not None, kind="method")
+    show(shown, [entry.to_dict() for entry in entries], as_json)
+
+
 def solvers(
     name: Arg[str | None, typer.Argument(help="One method, with its paper and options.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """List the methods of `transduce`, or show one with its paper, arguments and defaults."""
+    """List the methods of `transduce`, or show one with its paper, arguments, ranges and defaults."""
     from zerolabel.cli import listing, tables
 
     entries = listing.solvers(name)

@@ -1,4 +1,4 @@
-"""What can be chosen: learners and transductive solvers, with papers, arguments and defaults, from their docstrings."""
+"""What can be chosen: learners and adaptation methods, with papers, arguments, defaults and ranges, from docstrings."""
 
 import inspect
 import re
@@ -8,7 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zerolabel.adaptation import transduction
+from zerolabel.adaptation.few_shot import FEW_SHOT
+from zerolabel.adaptation.methods import METHODS, Method
+from zerolabel.adaptation.request import find
+from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.learners import LEARNERS, hyper_parameters
+from zerolabel.options import defaults as option_defaults
 from zerolabel.options import describe, keyword_types
 from zerolabel.training.settings import find_learner
 
@@ -71,6 +76,22 @@ def solvers(name: str | None = None) -> tuple[Entry, ...]:
     """
     chosen = transduction.SOLVERS if name is None else {name: transduction.find_solver(name)}
     return tuple(entry(key, solver, transduction.defaults(key)) for key, solver in chosen.items())
+
+
+def methods(name: str | None = None) -> tuple[Entry, ...]:
+    """All methods of ``adapt``, or one, with the defaults that they have there.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    chosen = METHODS if name is None else {name: find(name)}
+    return tuple(method(key, row) for key, row in chosen.items())
+
+
+def method(name: str, row: Method) -> Entry:
+    """One line of the table of methods: a learner, a few-shot method or a solver."""
+    chosen: Callable[..., Any] = LEARNERS[row.learner] if row.learner else {**SOLVERS, **FEW_SHOT}[name]
+    return entry(name, chosen, {**option_defaults(chosen), **row.hyper_parameters})
 
 
 def entry(name: str, chosen: Callable[..., Any], defaults: dict[str, Any]) -> Entry:
