@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from benchmarks.audits.cells import Cell, unit
 from zerolabel.audit import Counts, choice, draw, interval, stratify, teach, unknown
-from zerolabel.audit.accuracy import likely_spread, tail
+from zerolabel.audit.accuracy import MARGIN, likely_spread, tail
 from zerolabel.audit.anytime import evaluations
 from zerolabel.audit.choice import Asked, Models
 from zerolabel.audit.front import agreement
@@ -62,9 +62,10 @@ def _covers(sizes: tuple[int, ...], drawn: tuple[int, ...], correct: tuple[int, 
     size, n, k = np.array(sizes), np.array(drawn), np.array(correct)
     if not k.sum() <= total <= (size - n + k).sum():
         return False
+    margin = MARGIN if len(sizes) > 1 else 0.0
     for marked, found in ((total, k), (int(size.sum()) - total, n - k)):
         above = found.sum() < marked and marked < (size * found / n).sum()
-        if above and tail(likely_spread(marked, size, n, found), size, n, found) <= alpha / 2:
+        if above and tail(likely_spread(marked, size, n, found), size, n, found) <= (1 - margin) * alpha / 2:
             return False
     return True
 

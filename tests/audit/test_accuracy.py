@@ -6,7 +6,7 @@ from scipy.stats import hypergeom
 
 from zerolabel import InputError
 from zerolabel.audit import Counts, anytime, count, draw, interval, stratify
-from zerolabel.audit.accuracy import likely_spread, tail
+from zerolabel.audit.accuracy import CAUTION, likely_spread, tail
 from zerolabel.audit.anytime import evaluations
 from zerolabel.audit.hypergeometric import bounds, probabilities
 
@@ -61,7 +61,9 @@ def test_the_likely_spread_is_the_best_of_all_that_have_the_total() -> None:
     def plausibility(marked: np.ndarray, total: int) -> float:
         share = total / sizes.sum()
         p = np.clip(marked / sizes, 1e-9, 1 - 1e-9)
-        return float(((found + share) * np.log(p) + (drawn - found + 1 - share) * np.log(1 - p)).sum())
+        return float(
+            ((found + CAUTION * share) * np.log(p) + (drawn - found + CAUTION * (1 - share)) * np.log(1 - p)).sum()
+        )
 
     for total in (20, 35, 47):
         mine = likely_spread(total, sizes, drawn, found)

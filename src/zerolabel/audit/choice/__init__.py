@@ -15,8 +15,8 @@ from zerolabel.audit.choice.asked import NONE, Asked, Models
 from zerolabel.errors import InputError, nearest
 
 DESIGNS: dict[str, ModuleType] = {
-    "weighted": weighted,
     "model_picker": model_picker,
+    "weighted": weighted,
     "coda": coda,
     "random": at_random,
 }
@@ -32,7 +32,7 @@ def _design(name: str) -> ModuleType:
 
 
 def ask(
-    models: Models, asked: Asked, random: np.random.Generator, *, design: str = "weighted"
+    models: Models, asked: Asked, random: np.random.Generator, *, design: str = "model_picker"
 ) -> tuple[int, float] | None:
     """Image to ask next and the chance of its draw, for `Asked.and_then`; None if no image can tell more.
 
@@ -44,7 +44,7 @@ def ask(
     return None if len(asked.images) >= pool else used.ask(models, asked, random)
 
 
-def ranking(models: Models, asked: Asked, *, design: str = "weighted") -> Int[np.ndarray, " K"]:
+def ranking(models: Models, asked: Asked, *, design: str = "model_picker") -> Int[np.ndarray, " K"]:
     """Models from the best to the worst by the answers so far.
 
     Raises:
