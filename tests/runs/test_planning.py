@@ -152,7 +152,7 @@ def test_presets_by_name_and_by_the_number_of_images(images):
     pixels = plan(glyphs(images, preset="small", student="light")).training
     assert pixels.hyper_parameters == presets.small(9).hyper_parameters["coreg"] and pixels.settings["lr"] == 0.05
     head = plan(glyphs(images, preset="small")).training.settings  # nine images of three classes
-    assert head["epochs"] == presets.HEAD_EPOCHS and head["lr"] == 0.05 * (9 / (3 * presets.ENOUGH))
+    assert head["epochs"] == presets.HEAD_EPOCHS and head["lr"] == 0.05 / 2**5
     assert plan(glyphs(images, preset="small", epochs=90)).training.settings["epochs"] == 90
     with pytest.raises(InputError, match="--preset papr: there is no such preset; did you mean 'paper'"):
         plan(glyphs(images, preset="papr"))

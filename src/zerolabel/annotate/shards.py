@@ -90,7 +90,7 @@ def weigh_part(
     Raises:
         InputError: the disk is full.
     """
-    skipped = json.loads(pq.read_schema(path).metadata[SKIPPED])
+    skipped = [(str(name), str(why)) for name, why in json.loads(pq.read_schema(path).metadata[SKIPPED])]
     part = Annotations.load(path)
     features, _ = store.rows(part.sha256)
     scores = encoder.probabilities(features, weighted_texts(question.texts, weights)[0]) if len(part) else part.scores

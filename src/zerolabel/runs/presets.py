@@ -1,6 +1,7 @@
 """Presets: values for a run where the user says nothing, as plain data; the command line prints them."""
 
 from dataclasses import dataclass, field, replace
+from math import log2
 from typing import Any
 
 from zerolabel.errors import InputError, nearest
@@ -160,7 +161,8 @@ def for_head(preset: Preset, n_images: int, n_classes: int, epochs: int | None =
     """The preset for a head on frozen features, which starts at the zero-shot classifier.
 
     There is less to learn than from random weights, and with few images a class there is less to learn it from: at
-    most `HEAD_EPOCHS` epochs, and a learning rate that falls with the images of a class below `ENOUGH`.
+    most `HEAD_EPOCHS` epochs, and a learning rate that is halved whenever the images of a class are halved, below
+    `ENOUGH`. It falls in steps, so that an image more or less does not change the options of a run.
 
     Args:
         preset: that was chosen; another than "small" stays as it is.
@@ -171,7 +173,8 @@ def for_head(preset: Preset, n_images: int, n_classes: int, epochs: int | None =
     if preset.name != "small":
         return preset
     found = small(n_images, min(preset.settings["epochs"], HEAD_EPOCHS) if epochs is None else epochs)
-    lr = found.settings["lr"] * min(1.0, n_images / (ENOUGH * max(n_classes, 1)))
+    halvings = max(0, round(log2(ENOUGH * max(n_classes, 1) / max(n_images, 1))))
+    lr = found.settings["lr"] / 2**halvings
     return replace(found, why=preset.why, settings={**found.settings, "lr": lr})
 
 
