@@ -216,7 +216,7 @@ def parameters(verb: str, words: list[str]) -> dict[str, Any]:
 def check_student(plan: Plan, verb: str, place: Place) -> None:
     """Options of ``run`` or ``train``: of the command, of the learner and of the training."""
     given = parameters(verb, cells.arguments(plan, place, verb))
-    chosen = parse(given["learner"], given["options"] or ())
+    chosen = parse(given["method"], given["options"] or ())
     make_settings({**chosen.settings, "epochs": given["epochs"], "device": "cpu"})
 
 

@@ -175,7 +175,7 @@ def test_crowd_kit_is_asked_for_where_it_is_missing(make_annotations: Make, monk
 
     monkeypatch.delitem(sys.modules, "crowdkit", raising=False)
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(InputError, match=r"zerolabel\[crowd\]"):
+    with pytest.raises(InputError, match=r"zerolabel-vision\[crowd\]"):
         posterior(make_annotations(torch.zeros(2, 1).long(), 2), "glad")
 
 

@@ -65,7 +65,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     rows = read_rows(path)
     names = located([name for name, _ in rows], annotations.file_names)
     said = annotations
-    content = read_table(path, ("file_name",))
+    content = read_table(path, ())
     columns = [str(name) for name in content.columns]
     if columns[: len(_COLUMNS)] == list(_COLUMNS):
         known = set(unique_names(annotations.annotators))

@@ -75,7 +75,7 @@ def test_a_list_and_its_images(serve, photo, tmp_path):
         images.read(1)
     (tmp_path / "here.txt").write_text(f"{url}/a%20b.png\n")
     assert ImageSet.open(tmp_path / "here.txt").read(0).size == (64, 48)
-    with pytest.raises(InputError, match="no folder or list of images"):
+    with pytest.raises(InputError, match="folder or list of images"):
         ImageSet.open(f"{url}/none.csv")
 
 

@@ -141,7 +141,7 @@ def test_lists_at_a_url_and_urls_in_lists(remote, photo, tmp_path):
         (tmp_path / name).write_text(text)
     assert ImageSet.open(tmp_path / "a.txt").read_bytes(2) == photo(number=7)
     assert len(ImageSet.open(tmp_path / "b.csv")) == 2
-    with pytest.raises(InputError, match=r"no folder or list of images memory://photos/no\.csv"):
+    with pytest.raises(InputError, match=r"folder or list of images memory://photos/no\.csv"):
         ImageSet.open("memory://photos/no.csv")
 
 
@@ -264,5 +264,5 @@ def test_hugging_face_folders(photo, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="hf:somebody/something cannot be loaded"):
         ImageSet.open("hf:somebody/something:train")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(InputError, match=r"pip install zerolabel\[datasets\]"):
+    with pytest.raises(InputError, match=r"zerolabel-vision\[datasets\]"):
         ImageSet.open("hf:somebody/something")
