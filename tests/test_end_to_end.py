@@ -120,7 +120,8 @@ def test_a_run_leaves_all_its_files_and_numbers(done):
     assert metrics["onnx"]["agreement"] == 1
     assert metrics["onnx"]["max_difference"] < 1e-4
     assert {path.name for path in out.iterdir()} == {
-        *("README.md", "annotations.parquet", "checkpoints", "classifier", "classifier.onnx", "config.json"),
+        *("README.md", "annotations.parquet", "checkpoints", "classes.json", "classifier", "classifier.onnx"),
+        "config.json",
         *("evaluation.json", "log.jsonl", "metrics.json", "predict.py", "predictions.parquet", "report.html"),
         *("skipped.csv", "stages.json", "test_annotations.parquet"),
         *(("student",) if metrics["deployed"] == "zero-shot" else ()),

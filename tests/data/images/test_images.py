@@ -77,13 +77,14 @@ def test_bad_sources_are_one_sentence(folder, tmp_path):
     (tmp_path / "empty" / "x.txt").write_text("\n")
     (tmp_path / "gone.txt").write_text("nowhere.png\nalso.png")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "notes.docx").write_bytes(b"PK")
     (tmp_path / "latin.txt").write_bytes(b"\xff\xfe\xe9\n")
     for source, message in {
         "nowhere": "folder or list of images .*nowhere",
         "empty": "no image in the folder .*empty",
         "empty/x.txt": "names no image",
         "gone.txt": "no file that .*gone.txt lists exists, such as nowhere.png",
-        "images/a.jpg": "is neither an image, a folder nor a list",
+        "notes.docx": "is neither an image, a folder nor a list",
         "broken.parquet": "broken.parquet cannot be read",
         "latin.txt": "latin.txt cannot be read",
     }.items():
