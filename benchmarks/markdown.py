@@ -14,6 +14,7 @@ import pandas as pd
 
 from benchmarks import comparison, realworld_partial
 from benchmarks.audits import tables
+from benchmarks.real_vlm import tables as real
 
 ROOT = Path(__file__).parents[1]
 CELLS = (*comparison.MAIN, "cifar10n", "grid q=0.1 eta=0.2", "grid q=0.3 eta=0", "grid q=0.3 eta=0.4")
@@ -89,6 +90,14 @@ TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "comparison": ("docs/compare.md", compared),
     "classical sets": ("docs/papers.md", on_classical_sets),
     **{name: ("docs/audits.md", lambda table=table: lines(*table())) for name, table in tables.TABLES.items()},
+    "real photographs": ("README.md", real.on_features),
+    "real solvers": ("docs/transduction.md", real.solvers),
+    "real prompts": ("docs/real-outputs.md", real.zero_shot),
+    "real candidate sets": ("docs/real-outputs.md", real.candidate_rules),
+    "real label models": ("docs/real-outputs.md", real.label_models),
+    "real estimates": ("docs/real-outputs.md", real.label_free),
+    "real heads": ("docs/real-outputs.md", real.on_features),
+    "real few images": ("docs/real-outputs.md", real.few_images),
 }
 
 
