@@ -90,7 +90,7 @@ TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "comparison": ("docs/compare.md", compared),
     "classical sets": ("docs/papers.md", on_classical_sets),
     **{name: ("docs/audits.md", lambda table=table: lines(*table())) for name, table in tables.TABLES.items()},
-    "real photographs": ("README.md", real.on_features),
+    "real photographs": ("README.md", real.main_rows),
     "real solvers": ("docs/transduction.md", real.solvers),
     "real prompts": ("docs/real-outputs.md", real.zero_shot),
     "real candidate sets": ("docs/real-outputs.md", real.candidate_rules),

@@ -54,11 +54,25 @@ def test_few_images_of_a_class_are_not_enough_for_a_network_from_scratch(images,
     assert plan(glyphs(images, student="light")).training.student == "light"
     assert plan(glyphs(images, via="features")).training.student == "light"
     assert plan(glyphs(images, student="mlp", propagate=False)).training.propagate is False
-    assert plan(glyphs(images, size=128)).training.student == "resnet18"  # starts from pretrained weights
+    assert plan(glyphs(images, size=128)).training.student == "mlp"
+    assert plan(glyphs(images, size=128, via="none")).training.student == "resnet18"
     monkeypatch.setattr(presets, "FEW", 3)
     config = plan(glyphs(images))
     assert (config.training.student, config.training.propagate) == ("light", False) and "a class" not in config.preset
     assert plan(glyphs(images, propagate=True)).training.propagate
+
+
+def test_photographs_go_through_frozen_features(images, monkeypatch):
+    photographs = Request(images, "0,1,2", vlm="open_clip:a", size=128)
+    assert (plan(photographs).training.student, plan(photographs).training.via) == ("mlp", None)  # few of a class
+    monkeypatch.setattr(presets, "FEW", 3)
+    config = plan(photographs)
+    assert (config.training.student, config.training.via) == ("resnet18", "features")
+    assert "frozen features first" in config.preset
+    for more in ({"via": "none"}, {"student": "resnet18"}, {"preset": "paper"}):
+        config = plan(replace(photographs, **more))
+        assert config.training.via is None and "frozen features" not in config.preset
+    assert plan(replace(photographs, vlm="glyphs")).training.via is None
 
 
 def test_what_is_said_counts(images):

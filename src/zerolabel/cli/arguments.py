@@ -39,7 +39,12 @@ SetOpt = Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the lea
 StudentOpt = Arg[str | None, typer.Option(help="light, preact_resnet18, a timm model, or features, linear, mlp.")]
 SizeOpt = Arg[int | None, typer.Option(help="Side of the student's input in pixels.")]
 PretrainedOpt = Arg[bool | None, typer.Option(help="Start a timm student from pretrained weights.")]
-ViaOpt = Arg[str | None, typer.Option(help="features: learn on frozen features first, then a pixel student.")]
+ViaOpt = Arg[
+    str | None,
+    typer.Option(
+        help="features (default for photographs): learn on frozen features first, then a pixel student; or none."
+    ),
+]
 PropagateOpt = Arg[
     bool | None, typer.Option(help="Propagate scores over a k-NN graph before training; default on glyphs' features.")
 ]

@@ -62,7 +62,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         pretrained: whether a timm student starts from published weights.
         adapt: adapts the annotating model first, by a method such as ``"grip"``, see
             `zerolabel.adaptation.methods.METHODS`.
-        via: ``"features"`` learns on frozen features first, then trains a student that reads pixels.
+        via: ``"features"`` learns on frozen features first, then trains a student that reads pixels; the default for
+            photographs. ``"none"`` does not.
         propagate: whether scores spread over neighbors in feature space before training; by default where features
             are read.
         deploy: ``"one"`` network, or ``"both"``; None is one, or what the preset says.

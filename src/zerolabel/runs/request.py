@@ -27,7 +27,7 @@ class Request:
         size: side of the student's input in pixels.
         pretrained: whether a timm student starts from pretrained weights.
         adapt: method by which the model is adapted before it annotates.
-        via: "features" to learn on frozen features first.
+        via: "features" to learn on frozen features first, "none" not to.
         propagate: whether scores spread over neighbors before training.
         deploy: "one" network or "both"; by default one.
         open_set: whether images may be of no class.
