@@ -260,6 +260,7 @@ def trainings() -> Iterator[tuple[str, tuple[Any, ...], Callable[[], Row]]]:
             for count in FEW:
                 yield "few_images", (name, count, seed), lambda n=name, c=count, s=seed: few_images(n, c, s)
         yield "learners", ("pets-25", "coreg", seed), lambda s=seed: learned("coreg", s)
+        yield "learners", ("caltech-67", "coreg", seed), lambda s=seed: learned("coreg", s, "caltech-67")
     how = (
         {"start": False},
         {"propagate": True},

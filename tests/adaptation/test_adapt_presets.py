@@ -80,7 +80,7 @@ def test_random_tokens_and_visual_tokens_start_as_in_the_code(tmp_path):
     images = images.select(list(range(4)))
     done = annotate(images, encoder, names, ("a handwritten {}",), cache=tmp_path / "features")
     for prompt, place in (("text", "token_embedding"), ("visual", "visual")):
-        request = Request.parse("glyphs", "grip", preset="paper", prompt=prompt)
+        request = Request.parse("glyphs", "grip", preset="paper", tune=prompt)
         network = Training(request, done, encoder, names, ("a handwritten {}",)).learner.network
         ((name, tokens),) = [(n, p) for n, p in network.named_parameters() if p.requires_grad and "tokens" in n]
         assert place in name and len(tokens) == 16

@@ -89,7 +89,7 @@ def test_every_method_annotates(method, call, folder):
         (["--set", "anchr=2"], "did you mean 'anchor'"),
         (["--set", "anchor"], "write it as NAME=VALUE"),
         (["--set", "anchor=much"], "anchor is a number"),
-        (["--set", "neighbors=0"], "give a number from 1"),
+        (["--set", "neighbors=0"], "give a whole number from 1 to 1,000"),
         (["--candidates", "mas:0.9"], "did you mean 'mass'"),
         (["--device", "gpu"], "there is no such device"),
         (["--set", "prior=1,2"], "prior needs 10 positive weights"),
