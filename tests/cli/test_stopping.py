@@ -14,6 +14,7 @@ from zerolabel.cli.stopping import how_to_go_on
 WAITS = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` leaves it ignored
 from zerolabel import cli
 def command(*_, **__):
     print("begun", flush=True)
