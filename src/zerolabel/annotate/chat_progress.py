@@ -1,20 +1,20 @@
-"""How far the questions to a chat model are, and what they would take."""
+"""Progress of chat annotation, and its estimated cost."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How far the questions are.
+class ChatProgress:
+    """Progress of chat annotation.
 
     Attributes:
-        done: images dealt with.
-        total: N.
-        skipped: unreadable ones so far.
-        cached: answers so far that were known from before.
-        abstained: how often there was no vote, by reason.
-        cost: of the answers so far; None where no price was given.
-        seconds: since the start.
+        done: images processed.
+        total: number of images N.
+        skipped: unreadable images so far.
+        cached: answers taken from the cache.
+        abstained: number of abstentions by reason.
+        cost: cost so far; None without a price.
+        seconds: elapsed time.
     """
 
     done: int
@@ -27,15 +27,15 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Preview:
-    """What annotation would take.
+class CostPreview:
+    """Estimated requests, tokens and cost of chat annotation.
 
     Attributes:
-        requests: that are not answered yet.
-        cached: answers that exist.
-        tokens_in: estimate, see `wire.tokens_in`.
-        tokens_out: at most.
-        cost: at most; None where no price was given.
+        requests: number of requests to send.
+        cached: number of cached answers.
+        tokens_in: estimated input tokens, see `protocol.tokens_in`.
+        tokens_out: maximum output tokens.
+        cost: maximum cost; None without a price.
     """
 
     requests: int

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from zerolabel.adaptation.transduce import Transduced
 from zerolabel.annotate import Written
-from zerolabel.annotate.chat_progress import Preview
+from zerolabel.annotate.chat_progress import CostPreview
 from zerolabel.annotations import Annotations
 from zerolabel.cli.doctor import Finding
 from zerolabel.cli.listing import Entry
@@ -138,7 +138,7 @@ def accuracies(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def previewed(config: Config, previews: dict[str, Preview]) -> tuple[Table, dict[str, Any]]:
+def previewed(config: Config, previews: dict[str, CostPreview]) -> tuple[Table, dict[str, Any]]:
     """What annotation would take."""
     rows = [("images", redacted(config.data.images)), ("annotators", annotators(config.annotation))]
     for name, one in previews.items():

@@ -12,7 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from zerolabel.annotate import Step
-from zerolabel.annotate.chat_progress import Asked
+from zerolabel.annotate.chat_progress import ChatProgress
 from zerolabel.errors.printable import cut
 from zerolabel.training import EpochLog
 
@@ -55,12 +55,12 @@ def _(step: Step) -> list[str]:
 
 
 @share.register
-def _(step: Asked) -> float:
+def _(step: ChatProgress) -> float:
     return step.done / max(step.total, 1)
 
 
 @parts.register
-def _(step: Asked) -> list[str]:
+def _(step: ChatProgress) -> list[str]:
     extra = [] if step.cached else [f"{step.done / max(step.seconds, 1e-9):.1f} images/s"]
     extra += [f"{step.cached} answers known"] if step.cached else []
     extra += [f"{step.skipped} unreadable"] if step.skipped else []

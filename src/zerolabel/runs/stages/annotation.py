@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.annotate import Annotated, Written, annotate, embed, write
-from zerolabel.annotate.chat_progress import Preview
+from zerolabel.annotate.chat_progress import CostPreview
 from zerolabel.annotate.prompt_weights import weights_of
 from zerolabel.annotate.writing import none_readable
 from zerolabel.annotations import Annotations
@@ -174,12 +174,12 @@ def _ask_chat_model(
     context: Context, title: str, name: str, images: ImageSet, out: Path | None, others: Mapping[str, Annotated]
 ) -> Annotated:
     """What a model says that answers in chat; of many classes, it is asked about the best of the others."""
-    from zerolabel.annotate.chat import annotate_in_words
+    from zerolabel.annotate.chat import annotate_with_chat
 
     annotation = context.config.annotation
     said = [other.annotations for other in others.values()]
     before = None if annotation.append is None else open_annotations(annotation.append)
-    return annotate_in_words(
+    return annotate_with_chat(
         images,
         Chat(ModelName.parse(name).rest, **annotation.chat),
         context.classes,
@@ -192,7 +192,7 @@ def _ask_chat_model(
     )
 
 
-def preview(context: Context) -> dict[str, Preview]:
+def preview(context: Context) -> dict[str, CostPreview]:
     """What the chat models would take; asks nothing."""
     from zerolabel.annotate.chat import preview
 

@@ -1,4 +1,4 @@
-"""What the answers cost so far, and a stop before the budget is exceeded."""
+"""Cost of chat requests so far; a request that could exceed the budget is not sent."""
 
 import threading
 from collections.abc import Iterator
@@ -8,31 +8,31 @@ from zerolabel.vlms.chat import Chat
 from zerolabel.vlms.chat.protocol import Reply
 
 
-class Spent(Exception):
+class BudgetExceeded(Exception):
     """The next request could exceed the budget."""
 
 
-class Bill:
-    """One request's: what it took, once that is known.
+class Reservation:
+    """Tokens reserved for one request, replaced by its usage once the server reports it.
 
     Attributes:
-        tokens: sent and received; the estimate until then.
+        tokens: input and output tokens; the estimate until the reply arrives.
     """
 
     def __init__(self, tokens: tuple[int, int]) -> None:
         self.tokens = tokens
 
-    def settle(self, reply: Reply) -> None:
-        """Put the server's count in place of the estimate, where it counts."""
+    def record(self, reply: Reply) -> None:
+        """Replace the estimate by the usage in the reply, if it has any."""
         if reply.tokens_in or reply.tokens_out:
             self.tokens = reply.tokens_in, reply.tokens_out
 
 
-class Purse:
-    """Adds up what requests cost; several threads pay from it.
+class Budget:
+    """Total cost of requests, shared by threads.
 
     Args:
-        chat: gives the prices and the budget.
+        chat: the prices and the budget.
     """
 
     def __init__(self, chat: Chat) -> None:
@@ -41,27 +41,27 @@ class Purse:
 
     @property
     def cost(self) -> float | None:
-        """Of all answers so far; None where no price was given."""
+        """Cost of all answers so far; None without a price."""
         return None if self.chat.price_in is None else self.spent
 
     @contextmanager
-    def paying(self, tokens_in: int, tokens_out: int) -> Iterator[Bill]:
-        """Reserve what a request can cost at most, and pay what it did; a request that failed costs nothing.
+    def reserve(self, tokens_in: int, tokens_out: int) -> Iterator[Reservation]:
+        """Reserve the maximum cost of a request, then add its actual cost; a failed request costs nothing.
 
         Raises:
-            Spent: the budget does not reach.
+            BudgetExceeded: the request could exceed the budget.
         """
-        bill = Bill((tokens_in, tokens_out))
-        reserve = self.chat.cost(*bill.tokens) or 0.0
+        reservation = Reservation((tokens_in, tokens_out))
+        maximum = self.chat.cost(*reservation.tokens) or 0.0
         with self.lock:
-            if self.chat.budget is not None and self.spent + self.reserved + reserve > self.chat.budget:
-                raise Spent
-            self.reserved += reserve
+            if self.chat.budget is not None and self.spent + self.reserved + maximum > self.chat.budget:
+                raise BudgetExceeded
+            self.reserved += maximum
         paid = 0.0
         try:
-            yield bill
-            paid = self.chat.cost(*bill.tokens) or 0.0
+            yield reservation
+            paid = self.chat.cost(*reservation.tokens) or 0.0
         finally:
             with self.lock:
-                self.reserved -= reserve
+                self.reserved -= maximum
                 self.spent += paid

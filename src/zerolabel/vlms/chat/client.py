@@ -27,22 +27,22 @@ from zerolabel.vlms.chat import Chat, protocol
 from zerolabel.vlms.chat.protocol import Dialect, Reply, body, reply
 
 LONGEST_WAIT = 600.0
-"""Seconds that a server's Retry-After is heeded at most."""
+"""Upper limit in seconds for a server's Retry-After."""
 LONGEST_BACKOFF = 60.0
-"""Seconds between two tries where the server asks for none."""
+"""Upper limit in seconds of the exponential backoff without Retry-After."""
 LARGEST = 2**20
-"""Bytes of the largest reply that is read."""
+"""Maximum size of a reply in bytes."""
 GIVE_UP = 20
-"""Questions in a row that fail in every try, beside those under way, after which the server counts as gone."""
+"""Consecutive requests that fail after all retries, besides concurrent ones; then the server counts as unavailable."""
 _TRANSIENT = (408, 409, 425, 429)
 
 
-class Passing(Exception):
-    """A failure that may pass: worth another try.
+class TransientError(Exception):
+    """A request failed for a reason that may be temporary; it is retried.
 
     Args:
-        reason: in words.
-        wait: seconds that the server asked for.
+        reason: error text.
+        wait: seconds of the server's Retry-After.
     """
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -50,27 +50,27 @@ class Passing(Exception):
         self.wait = wait
 
 
-class Refused(Exception):
-    """The server will not answer this request."""
+class RequestRejected(Exception):
+    """The server rejected one request; others may succeed."""
 
 
-class Gone(Exception):
-    """The server stopped answering."""
+class ServerUnavailable(Exception):
+    """Every recent request failed after all retries."""
 
 
 class Client:
-    """Asks one model, from several threads.
+    """Thread-safe HTTP client of one chat model.
 
     Args:
-        chat: the model and how it is asked. The key is read from its environment variable and kept nowhere else.
+        chat: model and request options. The key is read from its environment variable and kept nowhere else.
 
     Attributes:
-        stopped: once set, nothing is waited for or tried again.
-        answered: whether there was an answer yet.
-        failures: questions that failed since the last answer.
+        stopped: set to cancel waits and retries.
+        answered: True after the first successful reply.
+        failures: consecutive failed requests.
 
     Raises:
-        InputError: the key holds characters that no header may.
+        InputError: the key contains characters that are invalid in a header.
     """
 
     def __init__(self, chat: Chat) -> None:
@@ -85,21 +85,21 @@ class Client:
         self.backoff = wait_random_exponential(multiplier=0.5, max=LONGEST_BACKOFF)
 
     def ask(self, text: str, url: str, names: Sequence[str]) -> Reply:
-        """The model's answer to a prompt about an image.
+        """Send a prompt with an image and return the reply.
 
         Args:
             text: the prompt.
-            url: the image, as data.
-            names: classes that the answer may name.
+            url: data URL of the image.
+            names: class names allowed in the answer.
 
         Raises:
-            InputError: the server refuses the key, wants money, or knows no such model or path.
-            Refused: it refuses this image or prompt.
-            Passing: it failed in every try.
-            Gone: it failed in every try of the last questions.
+            InputError: invalid key, no credit, or unknown model or path.
+            RequestRejected: the server rejects this image or prompt.
+            TransientError: the request failed after all retries.
+            ServerUnavailable: all recent requests failed after all retries.
         """
         tries = Retrying(
-            retry=retry_if_exception_type(Passing),
+            retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(self.chat.retries + 1) | stop_when_event_set(self.stopped),
             wait=self.pause,
             sleep=sleep_using_event(self.stopped),
@@ -107,22 +107,22 @@ class Client:
         )
         try:
             answer: Reply = tries(self.once, text, url, names)
-        except Passing as error:
+        except TransientError as error:
             self.failures += 1
             if self.failures >= GIVE_UP + self.chat.concurrency:
-                raise Gone(str(error)) from None
+                raise ServerUnavailable(str(error)) from None
             raise
         self.answered, self.failures = True, 0
         return answer
 
     def pause(self, state: RetryCallState) -> float:
-        """Seconds to the next try: what the server asked for, else exponential with jitter."""
+        """Seconds until the next retry: the server's Retry-After, otherwise exponential backoff with jitter."""
         error = state.outcome.exception() if state.outcome else None
-        asked = error.wait if isinstance(error, Passing) else None
+        asked = error.wait if isinstance(error, TransientError) else None
         return self.backoff(state) if asked is None else asked
 
     def once(self, text: str, url: str, names: Sequence[str]) -> Reply:
-        """One try; where the server does not understand a field, it is left out from now on."""
+        """One attempt; a field that the server does not support is left out from then on."""
         while True:
             self.turn()
             dialect = self.dialect
@@ -134,19 +134,19 @@ class Client:
                 self.dialect = further if self.dialect == dialect else self.dialect
 
     def turn(self) -> None:
-        """Wait for this request's turn: at most so many a minute, and none while the server asked for a pause."""
+        """Wait until the rate limit and the server's Retry-After allow this request."""
         with self.lock:
             now = time.monotonic()
             start = max(self.free_at, now)
             self.free_at = start + (60 / self.chat.per_minute if self.chat.per_minute else 0.0)
         if self.stopped.wait(start - now):
-            raise Passing("the questions were ended")
+            raise TransientError("the questions were ended")
 
     def post(self, data: dict[str, Any]) -> httpx.Response:
-        """Send a request, and read the whole reply before the time is over.
+        """Send a request and read the whole reply within the timeout.
 
         Raises:
-            Passing: no whole reply came in time, or it has no end.
+            TransientError: timeout, connection error, or oversized reply.
         """
         end, content = time.monotonic() + self.chat.timeout, bytearray()
         try:
@@ -154,15 +154,15 @@ class Client:
                 for piece in answer.iter_bytes():
                     content += piece
                     if time.monotonic() > end:
-                        raise Passing(f"no whole answer within {self.chat.timeout:g} s")
+                        raise TransientError(f"no whole answer within {self.chat.timeout:g} s")
                     if len(content) > LARGEST:
-                        raise Passing(f"a reply of more than {LARGEST} bytes")
+                        raise TransientError(f"a reply of more than {LARGEST} bytes")
                 kept = {name: answer.headers[name] for name in ("Retry-After", "Location") if name in answer.headers}
                 return httpx.Response(answer.status_code, headers=kept, content=bytes(content))
         except httpx.TimeoutException:
-            raise Passing(f"no answer within {self.chat.timeout:g} s") from None
+            raise TransientError(f"no answer within {self.chat.timeout:g} s") from None
         except httpx.HTTPError as error:
-            raise Passing(f"no connection ({type(error).__name__})") from None
+            raise TransientError(f"no connection ({type(error).__name__})") from None
 
     def judged(self, answer: httpx.Response) -> Reply:
         """The reply in a response, or the error that its status means."""
@@ -173,15 +173,15 @@ class Client:
             wait = retry_after(answer.headers.get("Retry-After"))
             with self.lock:  # all requests wait, not this one alone
                 self.free_at = max(self.free_at, time.monotonic() + (wait or 0.0))
-            raise Passing(f"HTTP {status}", wait)
+            raise TransientError(f"HTTP {status}", wait)
         if status // 100 != 2:
-            raise Refused(self.quoted(answer))
+            raise RequestRejected(self.quoted(answer))
         try:
             said = reply(answer.json())
         except (ValueError, RecursionError) as error:
-            raise Passing(f"damaged reply: {str(error)[:100]}") from None
+            raise TransientError(f"damaged reply: {str(error)[:100]}") from None
         if said.is_filtered:
-            raise Refused("the server's content filter ended the answer")
+            raise RequestRejected("the server's content filter ended the answer")
         return said
 
     def the_end(self, answer: httpx.Response) -> str | None:
