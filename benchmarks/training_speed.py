@@ -123,7 +123,7 @@ class Product:
         self.learner = CoReg(network, self.annotations, warm_up=0, queue=case.queue, **PRINTED)
         self.source = Pixels(self.pixels, Preprocess(case.size, HALF, HALF), flip=False)
         self.settings = Settings(epochs=2 * LATE, batch_size=case.batch, precision=case.precision, device="cpu")  # type: ignore[arg-type]
-        self.fabric = loop.launch(self.settings)
+        self.fabric = loop.make_fabric(self.settings)
         self.learner.to(memory_format=torch.channels_last)
         self.optimizer = self.fabric.setup_optimizers(loop.make_optimizer(self.learner, self.settings))
         self.posterior = torch.where(torch.arange(len(self.annotations)) % 2 == 0, 0.8, 0.2)

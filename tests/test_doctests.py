@@ -16,7 +16,7 @@ MODULES = [
 WITH_EXAMPLES = (
     *("zerolabel.annotations.candidates", "zerolabel.audit.front", "zerolabel.blocks.losses"),
     *("zerolabel.blocks.pseudo_labels", "zerolabel.blocks.targets", "zerolabel.diagnostics.calibration"),
-    *("zerolabel.diagnostics.model_selection", "zerolabel.evaluation.equity", "zerolabel.options"),
+    *("zerolabel.diagnostics.model_selection", "zerolabel.evaluation.class_gains", "zerolabel.options"),
 )
 
 

@@ -108,7 +108,7 @@ def test_a_run_leaves_all_its_files_and_numbers(done):
     assert (metrics["n_images"], metrics["n_skipped"], metrics["n_classes"]) == (N_TRAIN - 2, 2, 10)
     assert metrics["n_evaluated"] == N_TEST
     assert set(metrics["student_per_class"]) == set("0123456789")
-    order = [row["before"] for row in read(out / "evaluation.json")["equity"]["classes"]]
+    order = [row["before"] for row in read(out / "evaluation.json")["class_gains"]["classes"]]
     assert order == sorted(order) and len(order) == 10
     assert len(metrics["zero_shot_accuracy_per_template"]) == len(read(out / "config.json")["templates"][0])
     assert metrics["zero_shot_accuracy"] > 0.5

@@ -326,14 +326,14 @@ MISTAKES = (
         LOOP,
     ),
     Mistake(
-        "loop: statistics not settled at the end",
+        "loop: statistics not recomputed at the end",
         "training/loop.py",
         '1_000_003)\n    if settings.statistics == "recomputed":',
         '1_000_003)\n    if settings.statistics == "never":',
         LOOP,
     ),
     Mistake(
-        "loop: survey sees the plain image",
+        "loop: predict_weak_view uses the eval view",
         "training/loop.py",
         'batch_size * 4, view="weak")',
         "batch_size * 4)",

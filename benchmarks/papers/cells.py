@@ -23,7 +23,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.data.classes import load_classes
 from zerolabel.data.images import ImageSet
 from zerolabel.files import write_text
-from zerolabel.runs.inference import judge
+from zerolabel.runs.inference import evaluate_classifier
 from zerolabel.training import best_device
 
 
@@ -146,7 +146,7 @@ def run_simulated(plan: Plan, place: Place) -> dict[str, Any]:
     command(*words, "--resume")
     said = Annotations.load(place.folder / "simulate" / "annotations.parquet")
     truth = truth_of(place, said.file_names, "train")
-    report = judge(
+    report = evaluate_classifier(
         place.folder / "train", str(place.data.images("test")), str(place.data.split_truth("test")), place.device
     )
     facts = {m: measures.score(m, said.scores, truth, said.candidates) for m in measures.FINGERPRINTS}

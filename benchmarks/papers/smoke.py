@@ -34,7 +34,7 @@ from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.errors import InputError
 from zerolabel.options import defaults
 from zerolabel.training import predict, train
-from zerolabel.training.loop import launch
+from zerolabel.training.loop import make_fabric
 from zerolabel.training.settings import find_learner, make_settings, parse
 
 CLASSES = ("cat", "dog", "ship")
@@ -201,7 +201,7 @@ def trained(plan: Plan, place: Place) -> dict[str, Any]:
     rows = pixels(images, SIDE, place.folder / "pixels.npy")
     source = Pixels(rows, Preprocess(SIDE, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), flip=True)
     logs = [log.to_dict() for log in train(learner, source, settings)]
-    p = predict(learner.network, source, launch(settings), len(images))
+    p = predict(learner.network, source, make_fabric(settings), len(images))
     truth = cells.truth_of(place, said.file_names, "train")
     return {"figure": 100 * float((p.argmax(1) == truth).float().mean()), "epochs": len(logs), "differences": []}
 

@@ -15,7 +15,7 @@ from zerolabel.data.views import Features
 from zerolabel.runs import presets
 from zerolabel.runs.prepare import prepare
 from zerolabel.runs.stages.training import spread
-from zerolabel.training.loop import launch, predict, train
+from zerolabel.training.loop import make_fabric, predict, train
 
 RULE = "mass:0.9"
 
@@ -96,7 +96,7 @@ def head(
     made, settings = prepare(learner, network, said, preset=preset, seed=seed, device="cpu", precision="float32")
     for _ in train(made, Features(pool.train.features), settings):
         pass
-    fabric = launch(settings)
+    fabric = make_fabric(settings)
     found = [predict(made.network, Features(part.features), fabric, 512) for part in (pool.train, pool.test)]
     return found[0], found[1]
 

@@ -120,7 +120,7 @@ def test_truth_says_whom_it_helped_and_without_it_estimates_do(pool, call, tmp_p
         vlms.templates("glyphs", None),
     ).annotations  # fmt: skip
     assert told["accuracy"][0] == pytest.approx(accuracy(before, pool / "pool.csv"))
-    assert len(told["equity"]["classes"]) == 10
+    assert len(told["class_gains"]["classes"]) == 10
     assert "points for the less accurate half" in call(*command, tmp_path / "c", "--truth", pool / "pool.csv")[1]
 
 

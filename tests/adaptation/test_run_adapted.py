@@ -54,8 +54,8 @@ def test_the_student_learns_from_the_adapted_model(digits, tmp_path, capsys):
     annotations = json.loads((out / "config.json").read_text())
     assert annotations["adapt"] == "grip" and annotations["vlm"] == ["glyphs"]
     assert json.loads((out / "adapted" / "adapted.json").read_text())["method"] == "grip"
-    equity = json.loads((out / "evaluation.json").read_text())["equity_of_adapting"]
-    assert len(equity["classes"]) == 10
+    class_gains = json.loads((out / "evaluation.json").read_text())["class_gains_of_adaptation"]
+    assert len(class_gains["classes"]) == 10
     assert (
         "was adapted to these images by grip" in (out / "report.html").read_text()
         or not metrics["adaptation"]["helped"]

@@ -5,10 +5,10 @@ from zerolabel.annotations import Annotations, Annotator
 from zerolabel.annotations.candidates import (
     RULES,
     cumulative_mass,
-    known_rule,
     parse_rule,
     quantiles,
     ratio,
+    rule_or_union,
     soft,
     top_k,
     union_of_votes,
@@ -204,7 +204,7 @@ def test_bad_rules(text, message):
 
 
 def test_what_is_no_rule_counts_as_union():
-    assert known_rule("topk:2") == "topk:2"
-    assert known_rule("cleaned on frozen features") == "union"
+    assert rule_or_union("topk:2") == "topk:2"
+    assert rule_or_union("cleaned on frozen features") == "union"
     with pytest.raises(InputError, match=r"^--candidates topk:x: 'x' is not"):
         parse_rule("topk:x")

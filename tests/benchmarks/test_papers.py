@@ -142,7 +142,7 @@ def test_annotations_that_are_not_the_papers_are_told() -> None:
     assert measures.expected(made, 10) == pytest.approx({"mean candidates per image": 3.7, "truth missing": 10})
 
 
-def test_files_at_hand_are_read_in_every_layout(tmp_path: Path) -> None:
+def test_cached_files_are_read_in_every_layout(tmp_path: Path) -> None:
     root, pixels = tmp_path / "root", np.zeros((4, 8, 8), np.uint8)
     for split in ("train", "test"):
         for name in ("river_bank", "sea"):

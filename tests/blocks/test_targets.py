@@ -263,7 +263,7 @@ def test_given_label_is_a_persons_else_the_best_score_else_none() -> None:
     scores = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.0, 0.0], [0.3, 0.7], [0.0, 0.0]])
     candidates = torch.tensor([[0, 1], [1, 1], [0, 0], [1, 0], [1, 0]]).bool()
     human = torch.tensor([-1, -1, -1, 0, 0])
-    assert targets.given(scores, candidates, human).tolist() == [1, 0, -1, 0, 0]
+    assert targets.initial_labels(scores, candidates, human).tolist() == [1, 0, -1, 0, 0]
 
 
 def test_groups_draw_a_person_s_image_with_both() -> None:
@@ -277,7 +277,7 @@ def test_groups_draw_a_person_s_image_with_both() -> None:
 def test_anchors_are_a_persons_and_lonely_candidates_of_the_classes_without() -> None:
     candidates = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]).bool()
     human = torch.tensor([0, -1, -1, -1, -1, -1])
-    assert targets.anchors(candidates, human).tolist() == [True, True, False, False, False, True]
+    assert targets.labeled_mask(candidates, human).tolist() == [True, True, False, False, False, True]
 
 
 def test_smallest_per_class_against_the_loop() -> None:

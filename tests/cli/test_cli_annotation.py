@@ -123,7 +123,7 @@ def test_corrections_come_back_as_human_labels(annotated, call, world):
 
 def test_a_pixel_student_trains_on_several_models_and_needs_none_of_them(annotated, call, monkeypatch):
     monkeypatch.setattr("zerolabel.vlms.load", None)
-    monkeypatch.setattr("zerolabel.vlms.at_hand", lambda model: False)
+    monkeypatch.setattr("zerolabel.vlms.is_cached", lambda model: False)
     few = ["--method", "cross_entropy", "--epochs", 1, "--student", "light", "--size", 16, "-o", "pixels"]
     code, _, said = call("train", "images", "both", *few)
     assert code == 0, said

@@ -81,7 +81,7 @@ def test_collapse_names_the_classes_that_are_gone(annotated_digits):
     predicted = annotated_digits.truth.clone()
     predicted[predicted == 3] = 8
     alarm = alarms.collapse(predicted, annotated_digits.annotations)
-    assert alarm is not None and alarm.condemns and "'3'" in alarm.text and "'8'" not in alarm.text
+    assert alarm is not None and alarm.blocks_deployment and "'3'" in alarm.text and "'8'" not in alarm.text
 
 
 def test_rare_classes_and_unannotated_images_say_nothing(make_annotations):
@@ -96,5 +96,5 @@ def test_disagreement_alarms_where_it_rises():
     assert alarms.disagreement([0.3], 1000) is None
     assert alarms.disagreement([0.3, 0.2, 0.1], 1000) is None
     alarm = alarms.disagreement([0.1, 0.3], 1000)
-    assert alarm is not None and not alarm.condemns
+    assert alarm is not None and not alarm.blocks_deployment
     assert alarms.disagreement([0.1, 0.16], 100) is None

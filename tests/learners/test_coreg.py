@@ -327,7 +327,10 @@ def test_no_image_is_drawn_more_often_than_a_human_label(  # type: ignore[no-unt
     w = torch.ones(n)
     w[n - n_rest :] = 0
     drawn = Counter(
-        i for groups in loop.draw(Pass(print, learner.groups(w)), n, 16) for group in groups for i in group.tolist()
+        i
+        for groups in loop.index_batches(Pass(print, learner.groups(w)), n, 16)
+        for group in groups
+        for i in group.tolist()
     )
     assert min(drawn[i] for i in range(n_human)) >= max(drawn[i] for i in range(n_human, n))
 

@@ -150,8 +150,8 @@ def test_unicon_distance_in_nats_from_zero_to_log_two(world) -> None:  # type: i
         expected = sum(0.5 * float(a[j]) * log(float(a[j] / m[j])) for a in (y, p[i]) for j in range(4) if a[j] > 0)
         assert float(d[i]) == pytest.approx(expected, rel=1e-4)
     assert d[1] == 0
-    assert learner.distance(F.one_hot(learner.given, 4).float()).abs().max() < 1e-6
-    wrong = learner.distance(F.one_hot((learner.given + 1) % 4, 4).float())
+    assert learner.distance(F.one_hot(learner.initial_labels, 4).float()).abs().max() < 1e-6
+    wrong = learner.distance(F.one_hot((learner.initial_labels + 1) % 4, 4).float())
     assert wrong[learner.labels < 0].min() == pytest.approx(log(2))
 
 
@@ -165,7 +165,7 @@ def test_unicon_distance_and_weight_by_hand(make_annotations) -> None:  # type: 
 
 def test_unicon_selects_anew_for_the_second_network(world) -> None:  # type: ignore[no-untyped-def]
     learner = learner_of(UNICON, world, warm_up=0)
-    right, tables = F.one_hot(learner.given, 4).float(), {}
+    right, tables = F.one_hot(learner.initial_labels, 4).float(), {}
     for network in learner.networks:
         tables[id(network)] = (3 * torch.randn(len(right), 4)).softmax(1)
     passes = iter(learner.passes(Epoch(0, 0.5, lambda network: tables[id(network)])))
@@ -184,14 +184,14 @@ def test_unicon_takes_equally_many_of_each_class(hard: bool, world) -> None:  # 
     learner, n = learner_of(UNICON, world), len(world.truth)
     learner.cutoff = 0.5  # the code's 0.7 lies above every divergence
     d = 0.5 + 0.19 * torch.rand(n) if hard else 0.6 * torch.rand(n) ** 2
-    d[learner.given == 2] *= 0.9  # nearer, and yet not more of them
+    d[learner.initial_labels == 2] *= 0.9  # nearer, and yet not more of them
     cut = float(d.mean())
     if hard:
         cut -= (cut - float(d.min())) / 5
     count = sum(float(x) < cut for x in d) // 4
     chosen = learner.select(d)
     for c in range(4):
-        order = sorted((i for i in range(n) if learner.given[i] == c), key=lambda i: float(d[i]))
+        order = sorted((i for i in range(n) if learner.initial_labels[i] == c), key=lambda i: float(d[i]))
         assert set(order[:count]) == {i for i in order if chosen[i]}
     assert chosen.sum() == 4 * count > 0
 

@@ -38,7 +38,7 @@ def test_the_given_label_is_a_persons_else_the_best_score_else_none(kind: type[L
     candidates[7] = False
     annotations = world.annotations.with_candidates(candidates, "union").with_labels(human)
     learner = kind(build("mlp", 4, world.features.shape[1]), annotations)
-    target = learner.target if hasattr(learner, "target") else targets.one_hot(learner.given, 4)
+    target = learner.target if hasattr(learner, "target") else targets.one_hot(learner.initial_labels, 4)
     for i in range(len(world.truth)):
         expected = torch.zeros(4) if i == 7 else one_hot(best(world, i, human))
         assert torch.equal(target[i], expected), i
@@ -60,7 +60,7 @@ def test_gce_trusts_a_person_and_no_one_else(world) -> None:  # type: ignore[no-
 def test_truncation_leaves_out_what_the_network_does_not_believe(world) -> None:  # type: ignore[no-untyped-def]
     human = human_of(world, at0=1)
     learner = learner_of(TruncatedGCE, world, human, k=0.6, warm_up=4, interval=3)
-    given, n = learner.given, len(world.truth)
+    given, n = learner.initial_labels, len(world.truth)
     p = torch.full((n, 4), 0.05)
     sure = torch.arange(n) % 2 == 0
     p[torch.arange(n), torch.where(sure, given, (given + 1) % 4)] = 0.85

@@ -134,7 +134,7 @@ def test_what_makes_an_image_reliable_and_its_target(world) -> None:  # type: ig
     learner = learner_of(ProMix, world, confidence=0.8, debias=1.0)
     learner.side.reliable_mean.copy_(torch.tensor([0.97, 0.01, 0.01, 0.01]))
     index = torch.arange(4)
-    given = learner.given[index]
+    given = learner.initial_labels[index]
     wrong = (given + 1) % 4
     p = torch.full((4, 4), 0.05)
     p[0, given[0]] = 0.85  # sure of the given label

@@ -18,7 +18,7 @@ from zerolabel.networks import Embedder, projector, twin
 from zerolabel.networks.prompted import KINDS, TEXTS, Encoders, PromptedNetwork, kinds
 from zerolabel.networks.prompted import encoders as encoders_module
 from zerolabel.training import train
-from zerolabel.training.loop import settle
+from zerolabel.training.loop import recompute_bn_statistics
 from zerolabel.training.settings import Settings
 
 CLASSES = Classes(("3", "7", "letter a"), ((), (), ("a",)))
@@ -252,7 +252,7 @@ def test_statistics_of_a_frozen_encoder_stay() -> None:
         def views(self, names: tuple[str, ...], index: Tensor) -> tuple[Tensor, ...]:
             return (torch.rand(len(index), 3, 32, 32),)
 
-    settle(network, Source(), Fabric(accelerator="cpu", devices=1), 2)
+    recompute_bn_statistics(network, Source(), Fabric(accelerator="cpu", devices=1), 2)
     assert torch.equal(network(torch.ones(1, 3, 32, 32)), before)
 
 

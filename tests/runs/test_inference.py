@@ -10,7 +10,7 @@ from zerolabel import networks
 from zerolabel.data.views import Preprocess
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
-from zerolabel.runs.inference import judge, open_classifier, predictions, write_table
+from zerolabel.runs.inference import evaluate_classifier, open_classifier, predictions, write_table
 
 CLASSES = tuple("0123456789")
 
@@ -46,7 +46,7 @@ def test_the_classifier_of_a_run_or_alone(folders):
 
 def test_judging_counts_readable_images_with_known_truth(folders):
     with pytest.warns(UserWarning, match=r"1 of 20 images cannot be read, first 03.png"):
-        found = judge(folders / "run", str(folders / "images"), str(folders / "truth.csv"), "cpu")
+        found = evaluate_classifier(folders / "run", str(folders / "images"), str(folders / "truth.csv"), "cpu")
     assert (found["n"], found["n_skipped"]) == (14, 1)
     labels = open_classifier(folders / "run").predict([Image.open(folders / "images" / "00.png")])
     assert found["confusion"][0][CLASSES.index(labels[0])] >= 1
@@ -57,7 +57,7 @@ def test_judging_counts_readable_images_with_known_truth(folders):
 def test_truth_of_no_image_is_refused(folders):
     (folders / "empty.csv").write_text("file_name,label\n00.png,\n03.png,3\n")
     with pytest.raises(InputError, match="the class of no readable image"):
-        judge(folders / "run", str(folders / "images"), str(folders / "empty.csv"), "cpu")
+        evaluate_classifier(folders / "run", str(folders / "images"), str(folders / "empty.csv"), "cpu")
 
 
 @pytest.mark.filterwarnings("ignore:1 of 20")

@@ -94,7 +94,7 @@ def test_the_schedule_reaches_the_optimizer_and_the_log(world) -> None:  # type:
 
 
 def drawn(one: Pass, n: int, size: int) -> list[list[list[int]]]:
-    return [[group.tolist() for group in groups] for groups in loop.draw(one, n, size)]
+    return [[group.tolist() for group in groups] for groups in loop.index_batches(one, n, size)]
 
 
 def test_no_group_means_all_images_once() -> None:
@@ -182,7 +182,7 @@ def test_one_optimizer_does_not_move_a_network_without_a_gradient(optimizer: str
 def test_predict_is_in_eval_mode_and_restores_the_mode(mode: bool, batch_size: int) -> None:
     network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout(0.9)).train(mode)
     x = torch.nn.functional.normalize(torch.randn(10, 3), dim=1)
-    p = loop.predict(network, Features(x), loop.launch(CPU), batch_size)
+    p = loop.predict(network, Features(x), loop.make_fabric(CPU), batch_size)
     torch.testing.assert_close(p, network[0](x).softmax(1).detach())
     assert network.training is mode and network[1].training is mode and not p.requires_grad
 
@@ -190,7 +190,7 @@ def test_predict_is_in_eval_mode_and_restores_the_mode(mode: bool, batch_size: i
 def test_predict_restores_the_mode_after_an_error() -> None:
     network = torch.nn.Linear(99, 2).train()
     with pytest.raises(RuntimeError):
-        loop.predict(network, Features(torch.randn(4, 3)), loop.launch(CPU), 2)
+        loop.predict(network, Features(torch.randn(4, 3)), loop.make_fabric(CPU), 2)
     assert network.training
 
 

@@ -37,7 +37,7 @@ from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.lafter import text_classifier
 from zerolabel.networks.prompted import TEXTS, PromptedNetwork
 from zerolabel.training import Source, predict, train
-from zerolabel.training.loop import launch
+from zerolabel.training.loop import make_fabric
 from zerolabel.vlms import adapted
 from zerolabel.vlms.clip import DualEncoder
 
@@ -208,7 +208,7 @@ class Training:
         if "scale" in hyper_parameters(LEARNERS[request.learner]):
             hyper = {"scale": encoder.logit_scale, **hyper}
         self.learner = LEARNERS[request.learner](network, taught, **hyper)
-        self.open = partial(views, request, done, encoder, launch(self.settings).device)
+        self.open = partial(views, request, done, encoder, make_fabric(self.settings).device)
         self.facts = {"prompt": prompt, "words": words, "templates": used}
 
     def run(self, folder: Path, progress: Callable[[Iterator[Any]], Iterable[Any]], made_of: Digest) -> Learned:
@@ -217,7 +217,7 @@ class Training:
         source = self.open(pixels)
         logs = list(progress(train(self.learner, source, self.settings, folder / "checkpoint.safetensors", made_of)))
         network = self.learner.network
-        after = predict(network, source, launch(self.settings), self.settings.batch_size * 4).cpu()
+        after = predict(network, source, make_fabric(self.settings), self.settings.batch_size * 4).cpu()
         pixels.unlink(missing_ok=True)
         return Learned(after, network.state_dict(), {**self.facts, "log": [log.to_dict() for log in logs[-1:]]})
 

@@ -189,8 +189,8 @@ def parse_rule(text: str) -> Rule:
     raise InputError(f"{text}: there is no rule {name!r}{nearest(name, RULES)}")
 
 
-def known_rule(rule: str) -> str:
-    """The rule itself, or union where the candidates were formed by something that is no rule."""
+def rule_or_union(rule: str) -> str:
+    """The rule itself, or ``union`` if it is not a rule that can be parsed."""
     try:
         parse_rule(rule)
     except InputError:

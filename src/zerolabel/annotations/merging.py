@@ -42,7 +42,7 @@ def merge(
     seen = place_a >= 0
     pairs = list(zip(place_a.tolist(), place_b.tolist(), strict=True))
     files = [a.file_names[i] if i >= 0 else b.file_names[j] for i, j in pairs]
-    rule = candidates.known_rule(a.rule) if rule is None else rule
+    rule = candidates.rule_or_union(a.rule) if rule is None else rule
     merged = Annotations(
         classes=a.classes,
         file_names=tuple(files),

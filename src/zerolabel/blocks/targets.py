@@ -94,13 +94,15 @@ def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
     return rows.scatter_(1, ids.clamp_min(0)[:, None], (ids >= 0).float()[:, None])
 
 
-def told(p: Float[Tensor, "N C"], human: Int[Tensor, " N"]) -> Float[Tensor, "N C"]:
-    """The distribution of each image; of one labeled by a human, that class alone."""
+def with_human_labels(p: Float[Tensor, "N C"], human: Int[Tensor, " N"]) -> Float[Tensor, "N C"]:
+    """The rows of p, with human-labeled images replaced by one-hot rows."""
     return torch.where((human >= 0)[:, None], one_hot(human, p.shape[1]).to(p.dtype), p)
 
 
-def given(scores: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
-    """The one label that noisy-label learning starts from: a person's, else the best score; -1 without a candidate."""
+def initial_labels(
+    scores: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]
+) -> Int[Tensor, " N"]:
+    """Labels for noisy-label learning: the human label, else the class of the highest score; -1 without a candidate."""
     return human.where(human >= 0, scores.argmax(1).where(candidates.any(1), -1))
 
 
@@ -118,29 +120,29 @@ def groups(trusted: Bool[Tensor, " N"], human: Bool[Tensor, " N"]) -> tuple[Int[
     return chosen, torch.cat([rest, human.nonzero().squeeze(1)])
 
 
-def anchors(candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
+def labeled_mask(candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
     """Images that count as labeled in semi-supervised learning.
 
-    A person's; and for a class of which humans labeled none, those whose candidate set is that class alone.
+    These are human-labeled images and, for classes without any, images whose only candidate is that class.
     """
     asked = torch.bincount(human + 1, minlength=candidates.shape[1] + 1)[1:] > 0
     alone = (candidates.sum(1) == 1) & ~asked[candidates.float().argmax(1)]
     return (human >= 0) | alone
 
 
-def anchored(
+def labeled_batches(
     candidates: Bool[Tensor, "N C"], human: Int[Tensor, " N"], ratio: float
 ) -> tuple[Int[Tensor, " U"], Int[Tensor, " L"]]:
-    """The unlabeled images, and the labeled ones again and again until there is one for every `ratio` of those.
+    """Index groups for semi-supervised learning: unlabeled images, and labeled ones, one per `ratio` unlabeled.
 
-    Where no image is labeled, all are unlabeled, and all that have candidates take the place of the labeled.
+    If no image is labeled, all are unlabeled, and those with candidates stand in for the labeled ones.
 
     Raises:
-        InputError: the ratio is not above 0.
+        InputError: the ratio is not positive.
     """
     if not ratio > 0:
-        raise InputError(f"ratio is how many unlabeled images there are for a labeled one, not {ratio}.")
-    labeled = anchors(candidates, human)
+        raise InputError(f"ratio is the number of unlabeled images per labeled one and must be above 0, not {ratio}.")
+    labeled = labeled_mask(candidates, human)
     rest, own = (~labeled).nonzero().squeeze(1), labeled.nonzero().squeeze(1)
     if len(own) == 0:
         own = candidates.any(1).nonzero().squeeze(1)

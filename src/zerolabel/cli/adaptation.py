@@ -132,59 +132,57 @@ def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None",
 
 
 def facts(done: "Adapted") -> dict[str, Any]:
-    """What was found, as plain data."""
+    """The results of an adaptation as JSON-serializable data."""
     from dataclasses import asdict
 
-    from zerolabel.evaluation.equity import estimated
+    from zerolabel.evaluation.class_gains import estimated_class_gains
 
     counts = {"n_images": len(done.annotations), "n_skipped": len(done.skipped)}
-    gains = estimated(done.annotations.scores, done.probabilities, done.annotations.classes)
-    halves = {"poorer_half": gains.poorer, "richer_half": gains.richer}
+    gains = estimated_class_gains(done.annotations.scores, done.probabilities, done.annotations.classes)
+    halves = {"lower_half": gains.lower_half, "upper_half": gains.upper_half}
     checked = {**asdict(done.check), "helped": done.check.helped, "reason": done.check.reason}
     return {**counts, **checked, "estimated_gains": halves}
 
 
 def judged(done: "Adapted", truth: "Labels") -> dict[str, Any]:
-    """Accuracy before and after on the images of the training, and whom it helped."""
+    """Accuracy before and after on the training images, and the gain per class."""
     from zerolabel.evaluation import metrics
-    from zerolabel.evaluation.equity import equity
+    from zerolabel.evaluation.class_gains import class_gains
 
     said = done.annotations
     labels = truth.match(said.file_names, said.sha256, [name for name, _ in done.skipped], subset=True)
     before, after = (metrics.evaluate(p, labels, said.classes) for p in (said.scores, done.probabilities))
-    gains = equity(dict(before["per_class"]), dict(after["per_class"]))
-    return {"accuracy": [before["accuracy"], after["accuracy"]], "equity": gains.to_dict()}
+    gains = class_gains(dict(before["per_class"]), dict(after["per_class"]))
+    return {"accuracy": [before["accuracy"], after["accuracy"]], "class_gains": gains.to_dict()}
 
 
 def outcome(done: "Adapted", told: dict[str, Any]) -> list[tuple[str, str]]:
-    """The same, in words."""
+    """Rows of the summary printed after an adaptation."""
     found = done.check
     gains = told["estimated_gains"]
-    rows = [("estimated", in_points(gains["poorer_half"], gains["richer_half"], "without labels, "))]
+    rows = [("estimated gains", in_points(gains["lower_half"], gains["upper_half"]))]
     if "accuracy" in told:
-        equity = told["equity"]
+        class_gains = told["class_gains"]
         rows = [
-            ("accuracy", "{:.2%}, now {:.2%}".format(*told["accuracy"])),
-            ("gains", in_points(equity["poorer_half_gain"], equity["richer_half_gain"])),
+            ("accuracy", "{:.2%}, adapted {:.2%}".format(*told["accuracy"])),
+            ("class gains", in_points(class_gains["lower_half_gain"], class_gains["upper_half_gain"])),
         ]
     return [
         ("images", f"{len(done.annotations)}, {len(done.skipped)} unreadable"),
-        ("best class", f"the same as before on {found.kept:.1%}"),
-        ("confidence", "{:.3f}, now {:.3f}".format(*found.confidence)),
-        ("dispersity", "{:.3f}, now {:.3f}".format(*found.dispersity)),
+        ("top-1 class", f"unchanged on {found.kept:.1%} of the images"),
+        ("confidence", "{:.3f}, adapted {:.3f}".format(*found.confidence)),
+        ("dispersity", "{:.3f}, adapted {:.3f}".format(*found.dispersity)),
         *rows,
-        ("used", "what was learned" if found.helped else f"the model as it was: {found.reason}"),
+        ("deployed", "the adapted model" if found.helped else f"the unadapted model: {found.reason}"),
         ("written", f"{done.folder}; annotate with --vlm adapted:{done.folder}"),
     ]
 
 
-def in_points(poorer: float | None, richer: float | None, how: str = "") -> str:
-    """The gains of both halves of the classes, in words."""
-    if poorer is None or richer is None:
-        return "nothing can be said of one class"
-    return (
-        f"{how}{100 * poorer:+.1f} points for the less accurate half of the classes, {100 * richer:+.1f} for the other"
-    )
+def in_points(lower: float | None, upper: float | None) -> str:
+    """Mean accuracy gain of the less and the more accurate half of the classes."""
+    if lower is None or upper is None:
+        return "not available for a single class"
+    return f"{100 * lower:+.1f} points on the less accurate half of the classes, {100 * upper:+.1f} on the other half"
 
 
 def seen_ids(text: str, classes: "Classes", method: str, few_shot: str | None) -> tuple[int, ...]:

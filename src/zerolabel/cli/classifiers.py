@@ -1,4 +1,4 @@
-"""Commands that train a classifier, use it, and judge it."""
+"""Commands that train a classifier, use it, and evaluate it."""
 
 from pathlib import Path
 from typing import Annotated as Arg
@@ -98,9 +98,9 @@ def evaluate(
 ) -> None:
     """Evaluate a classifier on true labels."""
     from zerolabel.cli import tables
-    from zerolabel.runs.inference import judge
+    from zerolabel.runs.inference import evaluate_classifier
 
-    report = judge(classifier, images, truth, device)
+    report = evaluate_classifier(classifier, images, truth, device)
     show(tables.evaluation(report), report, as_json)
 
 

@@ -83,7 +83,7 @@ def devices() -> list[Finding]:
 
 def photo_model() -> Finding:
     """Whether the default model for photographs is on this machine."""
-    if vlms.at_hand(vlms.DEFAULT_PHOTO_VLM):
+    if vlms.is_cached(vlms.DEFAULT_PHOTO_VLM):
         return Finding(vlms.DEFAULT_PHOTO_VLM, True, "downloaded; the default for photographs")
     how = "the default for photographs is downloaded at its first use, about 600 MB; offline choose --vlm glyphs"
     return Finding(vlms.DEFAULT_PHOTO_VLM, False, f"not on this machine: {how} or --vlm open_clip:FOLDER")

@@ -53,25 +53,25 @@ class Estimate:
 
     @property
     def below(self) -> bool:
-        """Whether the student is called worse than its annotators."""
+        """True if the student counts as worse than its annotators."""
         return self.student + DEVIATIONS * self.deviation < self.annotators
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something that is wrong.
+    """A label-free sign that training went wrong.
 
     Attributes:
         kind: "collapse", "worse" or "disagreement".
-        text: what, as a sentence.
+        text: one sentence for the user.
     """
 
     kind: str
     text: str
 
     @property
-    def condemns(self) -> bool:
-        """Whether the student must not be deployed where there is something better."""
+    def blocks_deployment(self) -> bool:
+        """True if the zero-shot ensemble is deployed instead of the student."""
         return self.kind in ("collapse", "worse")
 
 

@@ -1,6 +1,6 @@
 """What may see true labels: accuracies, calibration errors and gains per class."""
 
-from zerolabel.evaluation.equity import Equity, equity, estimated
+from zerolabel.evaluation.class_gains import ClassGains, class_gains, estimated_class_gains
 from zerolabel.evaluation.metrics import (
     accuracy,
     candidate_coverage,
@@ -13,12 +13,12 @@ from zerolabel.evaluation.metrics import (
 )
 
 __all__ = [
-    "Equity",
+    "ClassGains",
     "accuracy",
     "candidate_coverage",
+    "class_gains",
     "confusion_matrix",
-    "equity",
-    "estimated",
+    "estimated_class_gains",
     "evaluate",
     "expected_calibration_error",
     "mean_per_class_accuracy",

@@ -38,7 +38,7 @@ from zerolabel.learners import LEARNERS
 from zerolabel.training import best_device, predict
 from zerolabel.training.fitting import fit
 from zerolabel.training.log import LogFile
-from zerolabel.training.loop import launch
+from zerolabel.training.loop import make_fabric
 from zerolabel.training.settings import make_settings
 
 COMPARISON = "comparison.json"
@@ -177,7 +177,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
     torch.manual_seed(seed)
     network = networks.build(training.student, len(config.data.classes), training.size, pretrained=training.pretrained)
     preprocess = Preprocess(training.size, *statistics(rows))
-    where = launch(settings).device
+    where = make_fabric(settings).device
     source = Pixels(rows, preprocess, flip=training.flip, strong=training.strong, device=where)
     place = run_folder(folder, name, seed)
     place.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,9 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
         held_out = Pixels(
             np.load(folder / "cache" / "test.npy", mmap_mode="r"), preprocess, flip=training.flip, device=where
         )
-        kept["test"] = predict(trained.networks[0].to(where), held_out, launch(settings), settings.batch_size * 4).cpu()
+        kept["test"] = predict(
+            trained.networks[0].to(where), held_out, make_fabric(settings), settings.batch_size * 4
+        ).cpu()
     spent = sum(json.loads(line)["seconds"] for line in (place / "log.jsonl").read_text().splitlines())
     facts = {
         "seconds": round(spent, 2),

@@ -22,7 +22,7 @@ from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners import LEARNERS
 from zerolabel.training import predict, train
-from zerolabel.training.loop import launch
+from zerolabel.training.loop import make_fabric
 from zerolabel.training.settings import Settings
 
 KINDS = ("uniform", "class", "instance")
@@ -188,7 +188,7 @@ def vote_by_networks(
         seen = distort(pixels, number)
         preprocess = Preprocess(pixels.shape[-1], *statistics(seen))
         settings = Settings(epochs=weak.epochs, batch_size=16, lr=0.05, seed=seed * 1_009 + number)
-        device = launch(settings).device
+        device = make_fabric(settings).device
         torch.manual_seed(settings.seed)
         network = networks.build(weak.student, len(classes), pixels.shape[-1])
         target = torch.nn.functional.one_hot(labels[chosen], len(classes))
@@ -198,7 +198,7 @@ def vote_by_networks(
         learner = LEARNERS["cross_entropy"](network, taught)
         for _ in train(learner, Pixels(seen[chosen.numpy()], preprocess, flip=flip, device=device), settings):
             pass
-        p = predict(network, Pixels(seen, preprocess, flip=flip, device=device), launch(settings), 256).cpu()
+        p = predict(network, Pixels(seen, preprocess, flip=flip, device=device), make_fabric(settings), 256).cpu()
         yield p.argmax(1), p
 
 

@@ -104,7 +104,7 @@ def add_votes(
         scores=(annotations.scores * before + said) / (before + after).clamp_min(1),
         annotators=(*annotations.annotators, *annotators),
     )
-    rule = candidates.known_rule(annotations.rule)
+    rule = candidates.rule_or_union(annotations.rule)
     return joined.with_candidates(candidates.parse_rule(rule)(joined), rule)
 
 

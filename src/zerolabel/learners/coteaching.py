@@ -51,7 +51,7 @@ class CoTeaching(Learner):
         self.noise_rate = noise.noise_rate(noise_rate, noise.label_noise, annotations)
         self.ramp, self.views = ramp, (view,)
         self.peer = twin(network)
-        chosen = targets.given(self.scores, self.candidates, self.labels)
+        chosen = targets.initial_labels(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     @property

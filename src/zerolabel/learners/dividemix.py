@@ -78,7 +78,7 @@ class DivideMix(Learner):
         self.unlabeled_weight = unlabeled_weight / len(annotations.classes)
         self.peer = twin(network)
         self.history, self.peer_history = (LossHistory(len(annotations), history) for _ in range(2))
-        chosen = targets.given(self.scores, self.candidates, self.labels)
+        chosen = targets.initial_labels(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
 

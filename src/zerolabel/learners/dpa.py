@@ -81,7 +81,7 @@ class DPA(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a human label."""
-        target = targets.told(self.scores[batch.index], self.labels[batch.index])
+        target = targets.with_human_labels(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch) -> Losses:
@@ -107,7 +107,7 @@ class DPA(Learner):
         known = bool(self.vectors.any())
         by_image = (self.scale * f @ self.vectors.T).softmax(1) if known else by_text
         a = self.share if known else 0.0
-        q = targets.told((1 - a) * by_text + a * by_image, self.labels[batch.index])
+        q = targets.with_human_labels((1 - a) * by_text + a * by_image, self.labels[batch.index])
         y = targets.one_hot(q.argmax(1), q.shape[1])
         weight = relative(by_text, y) * relative(by_image, y)
         self.sums.add_(y.T @ f)

@@ -48,7 +48,7 @@ class ELR(Learner):
         super().__init__(network, annotations)
         self.memory, self.weight, self.views = memory, weight, (view,)
         n_classes = len(annotations.classes)
-        chosen = targets.given(self.scores, self.candidates, self.labels)
+        chosen = targets.initial_labels(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, n_classes))
         self.register_buffer("running", targets.one_hot(self.labels, n_classes))
 

@@ -73,7 +73,7 @@ class ELRPlus(Learner):
         self.peer = twin(network)
         both = (network, self.peer)
         self.copy, self.peer_copy = (RisingMomentum(deepcopy(one), ema_momentum, ema_ramp_steps) for one in both)
-        chosen = targets.given(self.scores, self.candidates, self.labels)
+        chosen = targets.initial_labels(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
         self.register_buffer("running", targets.one_hot(self.labels, len(annotations.classes)).repeat(2, 1, 1))
 

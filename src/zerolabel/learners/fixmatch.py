@@ -50,7 +50,7 @@ class FixMatch(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.threshold, self.unlabeled_weight = threshold, unlabeled_weight
-        rest, own = targets.anchored(self.candidates, self.labels, ratio)
+        rest, own = targets.labeled_batches(self.candidates, self.labels, ratio)
         self.register_buffer("rest", rest)
         self.register_buffer("own", own)
 

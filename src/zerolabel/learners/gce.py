@@ -43,7 +43,7 @@ class GCE(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.q, self.views = q, (view,)
-        chosen = targets.given(self.scores, self.candidates, self.labels)
+        chosen = targets.initial_labels(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:

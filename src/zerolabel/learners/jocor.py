@@ -58,7 +58,7 @@ class JoCoR(Learner):
         self.noise_rate = noise.noise_rate(noise_rate, noise.label_noise, annotations)
         self.agreement_weight, self.ramp, self.views = agreement_weight, ramp, (view,)
         self.peer = twin(network)
-        chosen = targets.given(self.scores, self.candidates, self.labels)
+        chosen = targets.initial_labels(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     @property

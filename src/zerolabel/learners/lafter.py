@@ -39,24 +39,24 @@ class LaFTer(Learner):
         view: what is learned from.
     """
 
-    given: Int[Tensor, " N"]
+    initial_labels: Int[Tensor, " N"]
 
     def __init__(
         self, network: Network, annotations: Annotations, *, smoothing: Share = 0.1, view: View = "strong"
     ) -> None:
         super().__init__(network, annotations)
         self.views, self.smoothing = (view,), smoothing
-        self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
+        self.register_buffer("initial_labels", targets.initial_labels(self.scores, self.candidates, self.labels))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that have a label."""
-        yield Pass(self.training_step, ((self.given >= 0).nonzero().squeeze(1),))
+        yield Pass(self.training_step, ((self.initial_labels >= 0).nonzero().squeeze(1),))
 
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the smoothed label."""
         logits = self.network(batch.views[0])
         n_classes = logits.shape[1]
-        target = targets.one_hot(self.given[batch.index], n_classes)
+        target = targets.one_hot(self.initial_labels[batch.index], n_classes)
         return {
             "smoothed": losses.cross_entropy(logits, (1 - self.smoothing) * target + self.smoothing / n_classes),
         }

@@ -71,14 +71,14 @@ class MUST(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a human label."""
-        target = targets.told(self.scores[batch.index], self.labels[batch.index])
+        target = targets.with_human_labels(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy on the images that the teacher is confident in, fairness on all; the teacher then follows."""
         weak, strong = batch.views
         with torch.no_grad():
-            q = targets.told(self.teacher(weak).float().softmax(1), self.labels[batch.index])
+            q = targets.with_human_labels(self.teacher(weak).float().softmax(1), self.labels[batch.index])
         logits, sure = self.network(strong), q.amax(1) > self.threshold
         self.teacher.follow(self.network)
         return {

@@ -97,7 +97,7 @@ class ProMix(Learner):
     """
 
     views = ("weak", "strong")
-    given: Int[Tensor, " N"]
+    initial_labels: Int[Tensor, " N"]
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class ProMix(Learner):
         self.peer = twin(network)
         n_classes = len(annotations.classes)
         self.side, self.peer_side = (Side(network.feature_dim, n_classes) for _ in range(2))
-        self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
+        self.register_buffer("initial_labels", targets.initial_labels(self.scores, self.candidates, self.labels))
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -152,18 +152,18 @@ class ProMix(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the given label, for each network."""
-        target = targets.one_hot(self.given[batch.index], self.candidates.shape[1])
+        target = targets.one_hot(self.initial_labels[batch.index], self.candidates.shape[1])
         a, b = (losses.cross_entropy(network(batch.views[0]), target) for network in self.networks)
         return {"warm_up_a": a, "warm_up_b": b}
 
     def select(self, p: Float[Tensor, "N C"], rho: float, human: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
         """The given label of as many images of each class, those of small loss, and a person's; -1 for the others."""
-        n, n_classes = int((self.given >= 0).sum()), p.shape[1]
-        known = p.gather(1, self.given.clamp_min(0)[:, None]).squeeze(1)
+        n, n_classes = int((self.initial_labels >= 0).sum()), p.shape[1]
+        known = p.gather(1, self.initial_labels.clamp_min(0)[:, None]).squeeze(1)
         quota = max(ceil(n * (1 / n_classes) * rho), 1)
         counts = torch.full((n_classes,), quota, device=p.device)
-        chosen = targets.smallest_per_class(-known, self.given, counts)
-        return human.where(human >= 0, self.given.where(chosen, -1))
+        chosen = targets.smallest_per_class(-known, self.initial_labels, counts)
+        return human.where(human >= 0, self.initial_labels.where(chosen, -1))
 
     def co_step(
         self, chosen: tuple[Bool[Tensor, " N"], Bool[Tensor, " N"]], w: float, beta: float, late: bool, batch: Batch
@@ -214,7 +214,7 @@ class ProMix(Learner):
             side: has the margin of the reliable images.
             late: whether agreement counts.
         """
-        given = targets.one_hot(self.given[index], p.shape[1])
+        given = targets.one_hot(self.initial_labels[index], p.shape[1])
         labeled = chosen[index] | ((given * p).sum(1) > self.confidence)
         best = targets.one_hot((logits - side.margins(self.debias)[0]).argmax(1), p.shape[1])
         target = torch.where(labeled[:, None], given, best)

@@ -46,7 +46,7 @@ class SCE(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.alpha, self.beta, self.least, self.views = alpha, beta, least, (view,)
-        chosen = targets.given(self.scores, self.candidates, self.labels)
+        chosen = targets.initial_labels(self.scores, self.candidates, self.labels)
         self.register_buffer("target", targets.one_hot(chosen, len(annotations.classes)))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:

@@ -141,6 +141,6 @@ class SoLar(Learner):
         ].to(p.dtype)
         self.queue.push(rows, index, torch.ones_like(index, dtype=torch.bool))
         lost = balanced.sum(1, keepdim=True) <= 0
-        return targets.told(
+        return targets.with_human_labels(
             torch.where(lost, targets.restrict(p, self.candidates[index]), balanced), self.labels[index]
         )

@@ -62,7 +62,7 @@ class Tent(Learner):
 
     def warm_up_step(self, batch: Batch) -> Losses:
         """Cross-entropy with the scores, or with a human label."""
-        target = targets.told(self.scores[batch.index], self.labels[batch.index])
+        target = targets.with_human_labels(self.scores[batch.index], self.labels[batch.index])
         return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:

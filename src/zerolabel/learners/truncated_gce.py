@@ -39,7 +39,7 @@ class TruncatedGCE(Learner):
         view: that is learned from; the paper's is "weak", the default is that of the cross-entropy baseline.
     """
 
-    given: Int[Tensor, " N"]
+    initial_labels: Int[Tensor, " N"]
     kept: Bool[Tensor, " N"]
 
     def __init__(
@@ -55,8 +55,8 @@ class TruncatedGCE(Learner):
     ) -> None:
         super().__init__(network, annotations)
         self.q, self.k, self.warm_up, self.interval, self.views = q, k, warm_up, interval, (view,)
-        self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
-        self.register_buffer("kept", self.given >= 0)
+        self.register_buffer("initial_labels", targets.initial_labels(self.scores, self.candidates, self.labels))
+        self.register_buffer("kept", self.initial_labels >= 0)
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over the images that are kept, which are chosen again from time to time."""
@@ -68,7 +68,7 @@ class TruncatedGCE(Learner):
 
     def believed(self, p: Float[Tensor, "N C"]) -> Bool[Tensor, " N"]:
         """Images whose label has a probability above k, and those of a class that has none, and a person's."""
-        labeled, place = self.given >= 0, self.given.clamp_min(0)
+        labeled, place = self.initial_labels >= 0, self.initial_labels.clamp_min(0)
         above = labeled & (p.gather(1, place[:, None]).squeeze(1) > self.k)
         there = torch.bincount(place[above], minlength=p.shape[1]) > 0
         return labeled & (above | ~there[place] | (self.labels >= 0))
@@ -76,7 +76,10 @@ class TruncatedGCE(Learner):
     def training_step(self, batch: Batch) -> Losses:
         """The generalized loss with the annotators' label, cross-entropy with a person's."""
         logits = self.network(batch.views[0])
-        target, human = targets.one_hot(self.given[batch.index], logits.shape[1]), self.labels[batch.index] >= 0
+        target, human = (
+            targets.one_hot(self.initial_labels[batch.index], logits.shape[1]),
+            self.labels[batch.index] >= 0,
+        )
         share = (~human).float().mean()
         return {
             "supervised": share * losses.generalized_cross_entropy(logits[~human], target[~human], self.q),

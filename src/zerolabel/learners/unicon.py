@@ -58,7 +58,7 @@ class UNICON(Learner):
     """
 
     views = ("weak", "weak", "strong", "strong")
-    given: Int[Tensor, " N"]
+    initial_labels: Int[Tensor, " N"]
     prior: Float[Tensor, " C"]
 
     def __init__(
@@ -86,7 +86,7 @@ class UNICON(Learner):
         self.contrast_weight, self.contrast_temperature = contrast_weight, contrast_temperature
         self.peer = twin(network)
         self.projector, self.peer_projector = (projector(network.feature_dim, embedding) for _ in range(2))
-        self.register_buffer("given", targets.given(self.scores, self.candidates, self.labels))
+        self.register_buffer("initial_labels", targets.initial_labels(self.scores, self.candidates, self.labels))
         self.register_buffer("prior", targets.class_prior(self.scores, prior))
 
     @property
@@ -115,12 +115,14 @@ class UNICON(Learner):
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
         """Cross-entropy with the given label."""
         logits = network(batch.views[0])
-        return {"warm_up": losses.cross_entropy(logits, targets.one_hot(self.given[batch.index], logits.shape[1]))}
+        return {
+            "warm_up": losses.cross_entropy(logits, targets.one_hot(self.initial_labels[batch.index], logits.shape[1]))
+        }
 
     def distance(self, p: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
         """Divergence of the predictions from the given labels; 0 for a person's, log 2 where there is no label."""
-        d = losses.jensen_shannon(p, targets.one_hot(self.given, p.shape[1])).clamp(0, log(2))
-        return d.masked_fill(self.given < 0, log(2)).masked_fill(self.labels >= 0, 0.0)
+        d = losses.jensen_shannon(p, targets.one_hot(self.initial_labels, p.shape[1])).clamp(0, log(2))
+        return d.masked_fill(self.initial_labels < 0, log(2)).masked_fill(self.labels >= 0, 0.0)
 
     def trust(self, d: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
         """Weight of the given label in the target: 1 below a half, else 1 - d."""
@@ -136,7 +138,7 @@ class UNICON(Learner):
             cut = cut - (cut - known.min()) / self.strictness
         share = int((known < cut).sum()) / len(known)
         count = max(int(share * len(known) / n_classes), 1)
-        return targets.smallest_per_class(d, self.given, torch.full((n_classes,), count, device=d.device))
+        return targets.smallest_per_class(d, self.initial_labels, torch.full((n_classes,), count, device=d.device))
 
     def co_step(
         self,
@@ -183,7 +185,7 @@ class UNICON(Learner):
         """The targets of the selected images, then those of the rest, from weak views."""
         shared = (mean_probabilities(own, rest.views[:2]) + mean_probabilities(peer, rest.views[:2])) / 2
         index = torch.cat([trusted.index, rest.index])
-        trust, given = w[trusted.index, None], targets.one_hot(self.given[index], shared.shape[1])
+        trust, given = w[trusted.index, None], targets.one_hot(self.initial_labels[index], shared.shape[1])
         refined = trust * given[: len(trust)] + (1 - trust) * mean_probabilities(own, trusted.views[:2])
         target = targets.sharpen(torch.cat([refined, shared]), self.temperature)
         return target.where(self.labels[index, None] < 0, given)

@@ -13,7 +13,7 @@ from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.learners import LEARNERS
 from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import AnnotationConfig, Config, TrainingConfig
-from zerolabel.training import Source, rehearse
+from zerolabel.training import Source, time_epoch
 from zerolabel.training.settings import Settings
 
 _SAMPLE, _FEW = 128, 32
@@ -58,7 +58,7 @@ def annotation_seconds(annotation: AnnotationConfig, images: ImageSet) -> float 
     """For all images and models, from the first images."""
     if annotation.annotations is not None:
         return 0.0
-    here = [vlms.at_hand(model) for model in annotation.names]
+    here = [vlms.is_cached(model) for model in annotation.names]
     each = [seconds_of(model, images) if known else None for model, known in zip(annotation.names, here, strict=True)]
     known = [seconds for seconds in each if seconds is not None]
     return sum(known) if len(known) == len(each) else None
@@ -94,7 +94,7 @@ def training_seconds(training: TrainingConfig, classes: tuple[str, ...], n_image
     hyper = {} if training.via else training.hyper_parameters
     kind = LEARNERS["distillation" if training.via else training.learner]
     learner = kind(networks.build(training.student, len(classes), size), annotations, **hyper)
-    one_epoch = rehearse(learner, source, replace(settings, batch_size=min(settings.batch_size, count)))
+    one_epoch = time_epoch(learner, source, replace(settings, batch_size=min(settings.batch_size, count)))
     return one_epoch / count * n_images * settings.epochs
 
 

@@ -1,4 +1,4 @@
-"""A finished classifier on images: predictions as a table, and a comparison with true labels."""
+"""A trained classifier on images: predictions as a table, and metrics against true labels."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ from zerolabel.vlms import adapted
 
 
 def open_classifier(folder: Path, device: str = "cpu") -> Classifier:
-    """The classifier in a folder, in a run's folder, or of an adapted model.
+    """Load the classifier in its own folder, in a run's folder, or in the folder of an adapted model.
 
     Raises:
         InputError: there is none.
@@ -36,11 +36,11 @@ def open_classifier(folder: Path, device: str = "cpu") -> Classifier:
     return Classifier.load(folder, best_device(device))
 
 
-def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
-    """Accuracies of a classifier on the readable images that the truth names.
+def evaluate_classifier(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
+    """Accuracy of a classifier on the readable images with a true label.
 
     Raises:
-        InputError: there is no classifier, image or truth, or they do not fit.
+        InputError: no classifier, image or true label is found, or they do not match.
     """
     classifier, found = open_classifier(folder, device), ImageSet.open(images)
     hashes = [content_hash(found, i) for i in range(len(found))]
@@ -57,17 +57,17 @@ def judge(folder: Path, images: str, truth: str, device: str) -> dict[str, Any]:
 
 
 def predictions(folder: Path, images: str, abstain: bool, threshold: float | None, device: str) -> pd.DataFrame:
-    """``file_name``, ``label`` and ``confidence`` of every image; no label where the classifier abstains.
+    """Predict ``file_name``, ``label`` and ``confidence`` of every image; no label if the classifier abstains.
 
     Args:
-        folder: of the classifier, or of a run.
-        images: folder or list.
-        abstain: answer nothing below the classifier's own threshold.
-        threshold: answer nothing below this confidence instead.
-        device: where to compute.
+        folder: folder of a classifier or a run.
+        images: folder or list of images.
+        abstain: abstain below the classifier's own threshold.
+        threshold: abstain below this confidence instead.
+        device: torch device.
 
     Raises:
-        InputError: there is no classifier or image, or the classifier has no threshold to abstain by.
+        InputError: no classifier or image is found, or the classifier has no threshold.
     """
     classifier, found = open_classifier(folder, device), ImageSet.open(images)
     if abstain and threshold is None and classifier.threshold is None:
@@ -81,7 +81,7 @@ def predictions(folder: Path, images: str, abstain: bool, threshold: float | Non
 
 
 def write_table(table: pd.DataFrame, path: Path | None) -> None:
-    """As parquet, as CSV, or as CSV on standard output where there is no path.
+    """Write a table as Parquet or CSV; without a path, as CSV to standard output.
 
     Raises:
         InputError: the file cannot be written.

@@ -16,7 +16,7 @@ from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics import alarms
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.evaluation import metrics
-from zerolabel.evaluation.equity import equity, estimated
+from zerolabel.evaluation.class_gains import class_gains, estimated_class_gains
 from zerolabel.runs.config import DataConfig
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.names import is_model
@@ -114,7 +114,7 @@ class Outcome:
             f"{name}_confusion": voted["confusion"],
             f"{name}_per_class": voted["per_class"],
             f"{name}_ece": voted["ece"],
-            "equity": equity(voted["per_class"], student["per_class"]).to_dict(),
+            "class_gains": class_gains(voted["per_class"], student["per_class"]).to_dict(),
         }
 
     @property
@@ -150,8 +150,8 @@ class Outcome:
             "alarms": [asdict(alarm) for alarm in self.alarms],
         }
         said, p = self.voted
-        found = estimated(said.scores, p, train.classes)
-        facts["estimated_gains"] = {"poorer_half": found.poorer, "richer_half": found.richer}
+        found = estimated_class_gains(said.scores, p, train.classes)
+        facts["estimated_gains"] = {"lower_half": found.lower_half, "upper_half": found.upper_half}
         judged = self.judged
         if judged is None or self.truth_train is None:
             return facts
@@ -187,8 +187,8 @@ class Outcome:
             "unadapted_accuracy": float(old["accuracy"]),
             "unadapted_mean_per_class_accuracy": float(old["mean_per_class_accuracy"]),
         }
-        gains = equity(dict(old["per_class"]), dict(new["per_class"])).to_dict()
-        return figures, {"unadapted_per_class": old["per_class"], "equity_of_adapting": gains}
+        gains = class_gains(dict(old["per_class"]), dict(new["per_class"])).to_dict()
+        return figures, {"unadapted_per_class": old["per_class"], "class_gains_of_adaptation": gains}
 
     def coverage(self) -> float | None:
         """Share of training images whose candidates hold the truth; none where truth names no training image."""

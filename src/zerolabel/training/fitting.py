@@ -15,8 +15,8 @@ from zerolabel.diagnostics.agreement import agreement
 from zerolabel.learners import Learner
 from zerolabel.networks import Network
 from zerolabel.training.log import LogFile
-from zerolabel.training.loop import EpochLog, Source, launch, predict, train
-from zerolabel.training.monitoring import watched
+from zerolabel.training.loop import EpochLog, Source, make_fabric, predict, train
+from zerolabel.training.monitoring import monitored
 from zerolabel.training.settings import Settings
 
 
@@ -62,9 +62,9 @@ def fit(
         made_of: hashes of what training reads, which the checkpoint keeps; by default of the annotations.
     """
     steps = train(learner, source, settings, checkpoint, made_of or of_annotations(annotations))
-    for epoch in progress(watched(steps, learner, source, settings, annotations, log.before)):
+    for epoch in progress(monitored(steps, learner, source, settings, annotations, log.before)):
         log.add(epoch)
-    fabric, size = launch(settings), settings.batch_size * 4
+    fabric, size = make_fabric(settings), settings.batch_size * 4
     torch.manual_seed(settings.seed)
     p = [predict(network, source, fabric, size).cpu() for network in learner.networks]
     if not all(bool(one.isfinite().all()) for one in p):

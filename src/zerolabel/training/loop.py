@@ -1,4 +1,4 @@
-"""The one training loop: it drives any learner, and is the only place that steps an optimizer."""
+"""The training loop: it drives any learner and is the only place that steps an optimizer."""
 
 import logging
 import math
@@ -22,9 +22,9 @@ from zerolabel.training.checkpoints import Checkpoint
 from zerolabel.training.settings import Settings
 
 MADE_FOR = 10_000
-"""Images from which on the default settings, those of papers on large sets, are worth trying."""
-SETTLING = 10_000
-"""Images over which statistics of batch normalization are recomputed."""
+"""Pool size from which the default settings, taken from papers on large data sets, are appropriate."""
+BN_IMAGES = 10_000
+"""Maximum number of images over which batch-norm statistics are recomputed."""
 
 
 @runtime_checkable
@@ -40,17 +40,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class EpochLog:
-    """What one epoch did.
+    """Log of one epoch.
 
     Attributes:
         epoch: from 0.
-        progress: share of the training that is done after it, in (0, 1].
-        losses: mean of each weighted term over the steps that had it.
-        figures: the learner's own numbers, such as the sizes of splits.
-        learning_rate: of this epoch.
-        images_per_second: images drawn, not views.
+        progress: finished share of the training, in (0, 1].
+        losses: mean of each weighted loss term over the steps that returned it.
+        figures: the learner's own statistics, such as split sizes.
+        learning_rate: learning rate of this epoch.
+        images_per_second: throughput in images, not views.
         seconds: duration.
-        alarms: what was seen to go wrong after it, by kind; see `zerolabel.training.monitoring`.
+        alarms: alarm texts by kind; see `zerolabel.training.monitoring`.
     """
 
     epoch: int
@@ -63,7 +63,7 @@ class EpochLog:
     alarms: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for a line of JSON."""
+        """JSON-serializable dictionary."""
         return asdict(self)
 
 
@@ -74,43 +74,45 @@ def train(
     checkpoint: Path | None = None,
     made_of: Digest | None = None,
 ) -> Iterator[EpochLog]:
-    """Train a learner in place, yielding one log an epoch.
+    """Train a learner in place and yield one log per epoch.
 
     Args:
-        learner: is moved to the device.
-        source: its row i is image i of the learner's annotations.
-        settings: how.
-        checkpoint: file that is written after every epoch, once its log was taken; where it exists,
-            training continues after its epoch. A kill in between repeats the epoch, log and all.
-        made_of: hashes of the data; a checkpoint of other data is not taken up, and a warning says so. None trusts it.
+        learner: moved to the device.
+        source: row i is image i of the learner's annotations.
+        settings: training settings.
+        checkpoint: written after every epoch, once its log was consumed; if it exists, training continues after its
+            epoch. An interruption in between repeats the epoch and its log.
+        made_of: hashes of the data; a checkpoint of other data is ignored with a warning. None skips this check.
 
     Raises:
-        InputError: the checkpoint is of another learner or other settings.
-        FloatingPointError: a loss is no longer finite.
+        InputError: the checkpoint belongs to another learner or other settings.
+        FloatingPointError: a loss is not finite.
     """
-    warn_of_few(len(source), learner, settings)
-    fabric = launch(settings)
+    warn_of_small_pool(len(source), learner, settings)
+    fabric = make_fabric(settings)
     learner = fabric.to_device(learner)
     learner.to(memory_format=torch.channels_last)
     optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
     first, fixed = 0, {name: value for name, value in asdict(settings).items() if name != "device"}
     if checkpoint is not None and checkpoint.exists():
-        first = taken_up(Checkpoint.load(checkpoint), made_of, learner, optimizer.optimizer, fixed)
+        first = resumed_epoch(Checkpoint.load(checkpoint), made_of, learner, optimizer.optimizer, fixed)
     for number in range(first, settings.epochs):
         torch.manual_seed(settings.seed * 1_000_003 + number + 1)
-        set_rate(optimizer, settings.lr_at(number))
-        epoch = Epoch(number, number / settings.epochs, lambda network: survey(network, source, fabric, settings))
+        set_learning_rate(optimizer, settings.lr_at(number))
+        epoch = Epoch(
+            number, number / settings.epochs, lambda network: predict_weak_view(network, source, fabric, settings)
+        )
         yield run_epoch(learner, source, epoch, settings, fabric, optimizer)
         if checkpoint is not None:
             Checkpoint.of(learner, optimizer.optimizer, number, fixed, made_of).save(checkpoint)
     torch.manual_seed(settings.seed * 1_000_003)
     if settings.statistics == "recomputed":
         for network in learner.networks:
-            settle(network, source, fabric, settings.batch_size * 4)
+            recompute_bn_statistics(network, source, fabric, settings.batch_size * 4)
 
 
-def warn_of_few(n_images: int, learner: Learner, settings: Settings) -> None:
-    """Say it where defaults that are made for large sets meet few images and nothing was set."""
+def warn_of_small_pool(n_images: int, learner: Learner, settings: Settings) -> None:
+    """Warn if defaults that suit large data sets are used on few images."""
     usual, kind = Settings(), type(learner)
     missed = []
     if not learner.options_given and n_images < kind.made_for:
@@ -119,26 +121,26 @@ def warn_of_few(n_images: int, learner: Learner, settings: Settings) -> None:
         missed.append(f"the default batch_size {usual.batch_size} and lr {usual.lr}")
     if missed:
         warnings.warn(
-            f"{n_images} images are few for {' and '.join(missed)}, which are for 20,000 images and more: "
-            "zerolabel.prepare makes a learner and settings for so few.",
+            f"{n_images} images are few for {' and '.join(missed)}, which suit 20,000 images or more: "
+            "zerolabel.prepare chooses a learner and settings by the number of images.",
             stacklevel=3,
         )
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let every group of parameters train at its share of a learning rate."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group to its share of a rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("scale", 1.0)
 
 
-def taken_up(
+def resumed_epoch(
     found: Checkpoint,
     made_of: Digest | None,
     learner: Learner,
     optimizer: torch.optim.Optimizer,
     settings: dict[str, Any],
 ) -> int:
-    """The epoch to continue with after a checkpoint: the first where its data has changed since."""
+    """Restore a checkpoint and return the next epoch; 0, with a warning, if its data has changed."""
     stale = found.stale(made_of)
     if not stale:
         return found.restore(learner, optimizer, settings) + 1
@@ -146,13 +148,13 @@ def taken_up(
     return 0
 
 
-def rehearse(learner: Learner, source: Source, settings: Settings) -> float:
-    """Seconds of one epoch late in the training, when every term of the loss takes part."""
-    fabric = launch(settings)
+def time_epoch(learner: Learner, source: Source, settings: Settings) -> float:
+    """Seconds of the last epoch, in which every loss term is active."""
+    fabric = make_fabric(settings)
     learner = fabric.to_device(learner)
     optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
     last = settings.epochs - 1
-    epoch = Epoch(last, last / settings.epochs, lambda network: survey(network, source, fabric, settings))
+    epoch = Epoch(last, last / settings.epochs, lambda network: predict_weak_view(network, source, fabric, settings))
     run_epoch(learner, source, epoch, settings, fabric, optimizer)
     return run_epoch(learner, source, epoch, settings, fabric, optimizer).seconds
 
@@ -160,17 +162,17 @@ def rehearse(learner: Learner, source: Source, settings: Settings) -> float:
 def run_epoch(
     learner: Learner, source: Source, epoch: Epoch, settings: Settings, fabric: Fabric, optimizer: torch.optim.Optimizer
 ) -> EpochLog:
-    """All passes of one epoch."""
+    """Run all passes of one epoch."""
     start, images = time.perf_counter(), 0
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = defaultdict(int)
     for one in learner.passes(epoch):
         learner.train()
-        names, steps = one.views or learner.views, list(draw(one, len(source), settings.batch_size))
+        names, steps = one.views or learner.views, list(index_batches(one, len(source), settings.batch_size))
         for number, groups in enumerate(steps):
             indices, done = [group.to(fabric.device) for group in groups], number / len(steps)
             if settings.lr_per_step:
-                set_rate(optimizer, settings.lr_at(epoch.number + done))
+                set_learning_rate(optimizer, settings.lr_at(epoch.number + done))
             batches = [Batch(index, source.views(names, index), done) for index in indices]
             with fabric.autocast():
                 terms = one.step(*batches)
@@ -192,27 +194,27 @@ def run_epoch(
     return EpochLog(epoch.number, progress, means, dict(learner.figures), lr, images / seconds, seconds)
 
 
-def draw(one: Pass, n_images: int, batch_size: int) -> Iterator[tuple[Int[Tensor, " _"], ...]]:
-    """The index batches of a pass, one tensor per group, in random order; see `Pass.groups`."""
+def index_batches(one: Pass, n_images: int, batch_size: int) -> Iterator[tuple[Int[Tensor, " _"], ...]]:
+    """Yield the index batches of a pass in random order, one tensor per group; see `Pass.groups`."""
     groups = one.groups or (torch.arange(n_images),)
     size = batch_size * one.batches
     length = next((len(group) for group in groups if len(group)), 0)
     steps = -(-length // size)
-    for parts in zip(*(batches_of(one, group.cpu(), length, size, steps) for group in groups), strict=True):
+    for parts in zip(*(group_batches(one, group.cpu(), length, size, steps) for group in groups), strict=True):
         yield tuple(parts)
 
 
-def batches_of(
+def group_batches(
     one: Pass, group: Int[Tensor, " G"], length: int, size: int, steps: int
 ) -> tuple[Int[Tensor, " _"], ...]:
-    """One index batch of a group for each step of a pass, by the pass's `restart` and `repeats`."""
+    """One index batch of a group per step of a pass, following its `restart` and `repeats`."""
     if one.restart and not one.repeats:
         return rounds(group, size, steps)
-    return chunks(group, length, size, steps, one.restart)
+    return step_batches(group, length, size, steps, one.restart)
 
 
 def rounds(group: Int[Tensor, " G"], size: int, steps: int) -> tuple[Int[Tensor, " _"], ...]:
-    """The group in random order and in batches, again and again; the last batch of each round may be short."""
+    """Batches of a repeatedly shuffled group; the last batch of each round may be short."""
     if len(group) == 0:
         return (group,) * steps
     found: list[Tensor] = []
@@ -221,10 +223,10 @@ def rounds(group: Int[Tensor, " G"], size: int, steps: int) -> tuple[Int[Tensor,
     return tuple(found[:steps])
 
 
-def chunks(
+def step_batches(
     group: Int[Tensor, " G"], length: int, size: int, steps: int, restart: bool
 ) -> tuple[Int[Tensor, " _"], ...]:
-    """One index batch of a group for each step; without restarts a smaller group is spread over the steps."""
+    """One index batch of a group per step; without restarts a smaller group is spread evenly over the steps."""
     if restart or len(group) >= length:
         order = shuffled(group, length)
         return tuple(order[start : start + size] for start in range(0, length, size))
@@ -232,7 +234,7 @@ def chunks(
 
 
 def shuffled(group: Int[Tensor, " G"], length: int) -> Int[Tensor, " L"]:
-    """The group in random order, again and again until there are `length` indices; an empty group stays empty."""
+    """`length` indices of a repeatedly shuffled group; an empty group stays empty."""
     if len(group) == 0:
         return group
     rounds = [group[torch.randperm(len(group))] for _ in range(-(-length // len(group)))]
@@ -243,7 +245,7 @@ def shuffled(group: Int[Tensor, " G"], length: int) -> Int[Tensor, " L"]:
 def predict(
     network: nn.Module, source: Source, fabric: Fabric, batch_size: int, view: str = "eval"
 ) -> Float[Tensor, "N C"]:
-    """Softmax probabilities of a network on all images of a source, in eval mode."""
+    """Softmax probabilities of a network in eval mode on all images of a source."""
     rows = []
     with evaluating(network):
         for index in torch.arange(len(source), device=fabric.device).split(batch_size):
@@ -254,19 +256,19 @@ def predict(
     return torch.cat(rows)
 
 
-def survey(network: nn.Module, source: Source, fabric: Fabric, settings: Settings) -> Float[Tensor, "N C"]:
-    """What a learner sees of all images between its passes: one weak view each, by the statistics of the settings."""
+def predict_weak_view(network: nn.Module, source: Source, fabric: Fabric, settings: Settings) -> Float[Tensor, "N C"]:
+    """Probabilities on one weak view of each image, for learners that refine targets between passes."""
     if settings.statistics == "recomputed":
-        settle(network, source, fabric, settings.batch_size * 4)
+        recompute_bn_statistics(network, source, fabric, settings.batch_size * 4)
     return predict(network, source, fabric, settings.batch_size * 4, view="weak")
 
 
 @torch.no_grad()
-def settle(network: nn.Module, source: Source, fabric: Fabric, batch_size: int) -> None:
-    """Recompute the running statistics of batch normalization on weak views of at most 10,000 images.
+def recompute_bn_statistics(network: nn.Module, source: Source, fabric: Fabric, batch_size: int) -> None:
+    """Recompute the running batch-norm statistics on weak views of at most `BN_IMAGES` images.
 
-    While training they follow whatever passed last, mixed and distorted images among them, which is not what is
-    predicted on (Wu, Johnson. Rethinking "Batch" in BatchNorm. arXiv 2105.07576, "precise" statistics).
+    During training they average over the latest batches, including mixed and strongly augmented images, whose
+    statistics differ from those at test time (Wu, Johnson. Rethinking "Batch" in BatchNorm. arXiv 2105.07576).
     """
     mode = network.training
     network.train()
@@ -280,7 +282,7 @@ def settle(network: nn.Module, source: Source, fabric: Fabric, batch_size: int) 
         norm.reset_running_stats()
         norm.momentum = None
     network.train()
-    for index in torch.randperm(len(source))[:SETTLING].split(batch_size):
+    for index in torch.randperm(len(source))[:BN_IMAGES].split(batch_size):
         (x,) = source.views(("weak",), index.to(fabric.device))
         with fabric.autocast():
             network(x)
@@ -291,7 +293,7 @@ def settle(network: nn.Module, source: Source, fabric: Fabric, batch_size: int) 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode inside, the former mode after."""
+    """Context manager: eval mode inside, the previous mode after it."""
     mode = network.training
     network.eval()
     try:
@@ -301,7 +303,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def make_optimizer(learner: Learner, settings: Settings) -> torch.optim.Optimizer:
-    """The optimizer over all parameters that want a gradient, at the rates that the learner asks for."""
+    """Optimizer over all trainable parameters, with the learner's learning-rate shares."""
     parameters: list[dict[str, Any]] = []
     for share, group in learner.parameter_groups():
         wanted = [p for p in group if p.requires_grad]
@@ -312,8 +314,8 @@ def make_optimizer(learner: Learner, settings: Settings) -> torch.optim.Optimize
     return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
 
-def launch(settings: Settings) -> Fabric:
-    """Fabric with the device and precision of the settings."""
+def make_fabric(settings: Settings) -> Fabric:
+    """A Fabric with the device and precision of the settings."""
     precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}
     wanted = settings.precision if settings.precision != "auto" else best_precision(settings.device)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -321,14 +323,14 @@ def launch(settings: Settings) -> Fabric:
 
 
 def best_device(wanted: str = "auto") -> torch.device:
-    """The device that a word means: "auto" is the first CUDA device where there is one, else the processor."""
+    """Resolve a device name; "auto" is the first CUDA device if there is one, otherwise the CPU."""
     if wanted != "auto":
         return torch.device(wanted)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def best_precision(device: str) -> Literal["float32", "bfloat16"]:
-    """Bfloat16 where this machine multiplies it natively."""
+    """Bfloat16 if the hardware supports it natively, otherwise float32."""
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device in ("auto", "cpu") and torch.cpu._is_avx512_bf16_supported():
@@ -336,4 +338,4 @@ def best_precision(device: str) -> Literal["float32", "bfloat16"]:
     return "float32"
 
 
-__all__ = ["EpochLog", "Settings", "Source", "best_device", "predict", "rehearse", "train"]
+__all__ = ["EpochLog", "Settings", "Source", "best_device", "predict", "time_epoch", "train"]

@@ -1,7 +1,7 @@
-"""Alarms while a student trains: what shows without labels, at a few moments and on a few of the images.
+"""Label-free alarms during training, checked after a few epochs on a subset of the images.
 
-A look costs a forward pass of the watched images by each of at most two networks. Their number is such that all looks
-together cost about `COST` of the training, where an epoch is three forward passes of all images or more.
+A check costs a forward pass of the subset by each of at most two networks. The subset is sized so that all checks
+together cost about `COST` of the training, where an epoch is at least three forward passes of all images.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,25 +15,25 @@ from torch import Tensor
 from zerolabel.annotations import Annotations
 from zerolabel.diagnostics import alarms
 from zerolabel.learners import Learner
-from zerolabel.training.loop import EpochLog, Source, launch, predict
+from zerolabel.training.loop import EpochLog, Source, make_fabric, predict
 from zerolabel.training.settings import Settings
 
-LOOKS = 10
-"""At most, over the training."""
-QUIET = 0.25
-"""Share of the training before the first look: a student that has hardly begun knows nothing yet."""
+CHECKS = 10
+"""Maximum number of checks over the training."""
+FIRST_CHECK = 0.25
+"""Share of the training before the first check; earlier predictions carry little information."""
 COST = 0.02
 FEWEST, MOST = 200, 5_000
-"""Images that are looked at."""
+"""Bounds on the size of the subset."""
 
 
 @dataclass(frozen=True)
-class Some:
-    """Some images of a source.
+class Subset:
+    """A subset of a source's images.
 
     Attributes:
-        source: of all.
-        rows: places of the chosen ones.
+        source: source of all images.
+        rows: indices of the subset.
     """
 
     source: Source
@@ -47,7 +47,7 @@ class Some:
         return self.source.views(names, self.rows.to(index.device)[index])
 
 
-def watched(
+def monitored(
     steps: Iterator[EpochLog],
     learner: Learner,
     source: Source,
@@ -55,27 +55,27 @@ def watched(
     annotations: Annotations,
     before: Callable[[int], Sequence[Mapping[str, Any]]] = lambda _: (),
 ) -> Iterator[EpochLog]:
-    """The logs of a training, with the alarms that are seen after some of its epochs.
+    """Pass on the logs of a training, adding alarms after some epochs.
 
-    Where there are two networks, the figure ``disagreement`` is the share of the watched images on which they differ.
+    With two networks, the figure ``disagreement`` is the share of the subset on which their predictions differ.
 
     Args:
-        steps: of `zerolabel.training.train`.
-        learner: that is trained.
-        source: of all images.
-        settings: of the training.
-        annotations: of all images.
-        before: lines of the log of the epochs before a given one.
+        steps: logs of `zerolabel.training.train`.
+        learner: the learner being trained.
+        source: source of all images.
+        settings: training settings.
+        annotations: annotations of all images.
+        before: from an epoch to the log lines of earlier epochs.
     """
-    rows = chosen(len(source), settings.epochs)
-    some, said = Some(source, rows), annotations.select(rows)
-    moments = looks(settings.epochs)
+    rows = monitored_rows(len(source), settings.epochs)
+    subset, said = Subset(source, rows), annotations.select(rows)
+    moments = check_epochs(settings.epochs)
     for log in steps:
         if log.epoch not in moments or not len(rows):
             yield log
             continue
-        fabric, size = launch(settings), settings.batch_size * 4
-        answers = [predict(network, some, fabric, size).argmax(1).cpu() for network in learner.networks[:2]]
+        fabric, size = make_fabric(settings), settings.batch_size * 4
+        answers = [predict(network, subset, fabric, size).argmax(1).cpu() for network in learner.networks[:2]]
         raised, figures = list(alarms.check(answers[0], said)), dict(log.figures)
         if len(answers) == 2:
             figures["disagreement"] = float((answers[0] != answers[1]).double().mean())
@@ -86,18 +86,18 @@ def watched(
         yield replace(log, figures=figures, alarms={alarm.kind: alarm.text for alarm in raised})
 
 
-def looks(epochs: int) -> set[int]:
-    """The epochs after which there is a look; the last one is looked at by the run itself."""
-    later = range(int(QUIET * epochs), epochs - 1)
-    stride = -(-len(later) // LOOKS) or 1
+def check_epochs(epochs: int) -> set[int]:
+    """The epochs after which alarms are checked; the last epoch is checked by the run itself."""
+    later = range(int(FIRST_CHECK * epochs), epochs - 1)
+    stride = -(-len(later) // CHECKS) or 1
     return set(later[stride - 1 :: stride])
 
 
-def chosen(n_images: int, epochs: int) -> Int[Tensor, " M"]:
-    """Images that are watched, evenly spaced."""
-    affordable = int(3 * COST * epochs * n_images / max(len(looks(epochs)), 1))
+def monitored_rows(n_images: int, epochs: int) -> Int[Tensor, " M"]:
+    """Evenly spaced indices of the monitored subset."""
+    affordable = int(3 * COST * epochs * n_images / max(len(check_epochs(epochs)), 1))
     count = min(n_images, MOST, max(FEWEST, affordable))
     return torch.linspace(0, n_images - 1, count).round().long() if count else torch.zeros(0, dtype=torch.long)
 
 
-__all__ = ["Some", "chosen", "looks", "watched"]
+__all__ = ["Subset", "check_epochs", "monitored", "monitored_rows"]

@@ -92,8 +92,8 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
     return prompts.TEMPLATES["generic"] if source is None else prompts.load_templates(source)
 
 
-def at_hand(spec: str) -> bool:
-    """Whether a model can be loaded without a download."""
+def is_cached(spec: str) -> bool:
+    """True if a model can be loaded without a download."""
     name = ModelName.parse(spec)
     if name.kind == "glyphs" or (name.kind == "open_clip" and name.path.exists()):
         return True
@@ -102,7 +102,7 @@ def at_hand(spec: str) -> bool:
     if name.kind == "adapted":
         from zerolabel.vlms import adapted
 
-        return (name.path / adapted.RECORD).is_file() and at_hand(str(adapted.record(name.path)["base"]))
+        return (name.path / adapted.RECORD).is_file() and is_cached(str(adapted.record(name.path)["base"]))
     hub = name.rest if name.kind == "hf-hub" else _repository(name.rest)
     return hub is not None and all(isinstance(try_to_load_from_cache(hub, f), str) for f in (_CONFIG, _WEIGHTS))
 

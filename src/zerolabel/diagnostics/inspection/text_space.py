@@ -16,7 +16,7 @@ MOST_CLASSES = 2_000
 def text_space(annotations: Annotations) -> TextSpace | None:
     """The class names in the text space of the first annotator's model; None where that is not on this machine."""
     model = annotations.annotators[0].model if annotations.annotators else ""
-    if len(annotations.classes) > MOST_CLASSES or not (is_encoder(model) and vlms.at_hand(model)):
+    if len(annotations.classes) > MOST_CLASSES or not (is_encoder(model) and vlms.is_cached(model)):
         return None
     encoder = vlms.load(model)
     templates = [annotator.template for annotator in annotations.annotators if annotator.model == model]

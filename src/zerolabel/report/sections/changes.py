@@ -12,14 +12,14 @@ FIRST = 24
 def _gains(run: Run) -> list[Html]:
     """Whom the student helps by what both models hold to be true; where truth is known, its own section says it."""
     found = run.metrics.get("estimated_gains") or {}
-    poorer, richer = found.get("poorer_half"), found.get("richer_half")
-    if run.has_truth or poorer is None or richer is None:
+    lower, upper = found.get("lower_half"), found.get("upper_half")
+    if run.has_truth or lower is None or upper is None:
         return []
     return [
         paragraph(
             "Estimated without a label, from the probabilities of both, accuracy changes by "
-            f"{signed(100 * poorer, 1)} points for the half of the classes that {run.before} seems to know worst "
-            f"and by {signed(100 * richer, 1)} for the half that it seems to know best. A mistake that both are "
+            f"{signed(100 * lower, 1)} points for the half of the classes that {run.before} seems to know worst "
+            f"and by {signed(100 * upper, 1)} for the half that it seems to know best. A mistake that both are "
             "confident in does not show in this."
         )
     ]

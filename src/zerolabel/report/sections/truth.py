@@ -1,6 +1,6 @@
 """Against the true labels; made only where they were given."""
 
-from zerolabel.evaluation.equity import equity
+from zerolabel.evaluation.class_gains import class_gains
 from zerolabel.report.charts import Line, lines
 from zerolabel.report.formats import percent, signed
 from zerolabel.report.heatmap import heat_table
@@ -52,8 +52,8 @@ def section(run: Run) -> Section | None:
 
 def _gains(run: Run) -> list[Html]:
     """Whom the student helps, in a sentence; nothing where it cannot be said."""
-    found = equity(run.evaluation.get("zero_shot_per_class") or {}, run.evaluation.get("per_class") or {})
-    if found.poorer is None or found.richer is None:
+    found = class_gains(run.evaluation.get("zero_shot_per_class") or {}, run.evaluation.get("per_class") or {})
+    if found.lower_half is None or found.upper_half is None:
         return []
     ranks = range(1, len(found.classes) + 1)
     curves = [
@@ -68,8 +68,8 @@ def _gains(run: Run) -> list[Html]:
         figure(title, chart, size="narrow"),
         paragraph(
             f"Mean change of accuracy from {run.before} to the student, in points: "
-            f"{signed(100 * found.poorer, 1)} for the half of the classes that {run.before} knows worst, "
-            f"{signed(100 * found.richer, 1)} for the half that it knows best."
+            f"{signed(100 * found.lower_half, 1)} for the half of the classes that {run.before} knows worst, "
+            f"{signed(100 * found.upper_half, 1)} for the half that it knows best."
         ),
     ]
 

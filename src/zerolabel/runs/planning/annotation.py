@@ -7,7 +7,7 @@ from typing import Any
 from zerolabel import vlms
 from zerolabel.adaptation.request import Request as Adaptation
 from zerolabel.annotate.prompt_weights import CHOICES
-from zerolabel.annotations.candidates import known_rule, parse_rule
+from zerolabel.annotations.candidates import parse_rule, rule_or_union
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.merging import with_classes
 from zerolabel.data.classes import Classes, load_classes
@@ -140,7 +140,7 @@ def classes_and_rule(request: Request) -> tuple[Classes, str | None]:
     before = open_annotations(request.append)
     names = Classes(before.classes) if request.classes is None else load_classes(request.classes)
     with_classes(before, names.names, ("--classes", request.append))
-    return names, request.candidates or known_rule(before.rule)
+    return names, request.candidates or rule_or_union(before.rule)
 
 
 def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:

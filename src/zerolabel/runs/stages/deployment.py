@@ -32,7 +32,7 @@ def choose_deployed(
     """
     metrics |= {"deployed": "student", "fallback_reason": None}
     shutil.rmtree(context.folder / "student", ignore_errors=True)  # of the same run, before it was interrupted
-    bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.condemns]
+    bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.blocks_deployment]
     if not bad:
         return classifier
     name, better = best_model(context, annotated.annotations)
@@ -53,7 +53,7 @@ def best_model(context: Context, annotations: Annotations) -> tuple[str | None, 
     is none where no single model on this machine can be deployed that knows all classes.
     """
     names = context.config.annotation.names
-    here = [name for name in names if is_encoder(name) and (context.is_loaded(name) or vlms.at_hand(name))]
+    here = [name for name in names if is_encoder(name) and (context.is_loaded(name) or vlms.is_cached(name))]
     models = [name for name in here if is_deployable(context.model(name))]
     if not models or context.config.annotation.encoder is None or context.config.data.open_set:
         return None, ""

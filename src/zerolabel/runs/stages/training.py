@@ -15,7 +15,7 @@ from zerolabel import networks
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotate.prompt_weights import weighted_texts, weights_of
 from zerolabel.annotations import Annotations
-from zerolabel.annotations.candidates import check_enough, known_rule, parse_rule
+from zerolabel.annotations.candidates import check_enough, parse_rule, rule_or_union
 from zerolabel.annotations.digest import Digest
 from zerolabel.blocks import targets
 from zerolabel.blocks.label_propagation import propagate
@@ -35,7 +35,7 @@ from zerolabel.runs.presets import features_settings
 from zerolabel.runs.provenance import provenance
 from zerolabel.training.fitting import Trained, fit
 from zerolabel.training.log import LogFile
-from zerolabel.training.loop import EpochLog, Source, launch
+from zerolabel.training.loop import EpochLog, Source, make_fabric
 from zerolabel.training.settings import Settings
 
 SPREAD = "spread over neighbors"
@@ -89,7 +89,7 @@ def on_features(
 ) -> Trained:
     """A head on the model's frozen features, deployed on top of its image encoder."""
     training, encoder = context.config.training, context.encoder
-    source = Features(annotated.features, launch(settings).device)
+    source = Features(annotated.features, make_fabric(settings).device)
     torch.manual_seed(settings.seed)
     texts = start_texts(context, annotated.annotations)
     network = networks.build(head, len(context.classes), annotated.features.shape[1], texts=texts)
@@ -125,7 +125,7 @@ def on_pixels(
     torch.manual_seed(settings.seed)
     network = networks.build(training.student, len(context.classes), training.size, pretrained=training.pretrained)
     preprocess = Preprocess(training.size, *(IMAGENET if network.pretrained else statistics(rows)))
-    where = launch(settings).device
+    where = make_fabric(settings).device
     source = Pixels(rows, preprocess, flip=training.flip, strong=training.strong, device=where)
     kind, hyper = (
         (LEARNERS["distillation"], {}) if training.via else (LEARNERS[training.learner], training.hyper_parameters)
@@ -194,7 +194,7 @@ def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], how: str) -
     """
     changed = annotations.with_scores(scores)
     rule = annotations.rule.removesuffix(f", {SPREAD}")
-    made = parse_rule(rule)(changed) if known_rule(rule) == rule else annotations.candidates
+    made = parse_rule(rule)(changed) if rule_or_union(rule) == rule else annotations.candidates
     best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
     silent = (annotations.spoken == 0) & ~made.any(1)
     return changed.with_candidates(torch.where(silent[:, None], best, made), f"{annotations.rule}, {how}")
