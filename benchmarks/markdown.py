@@ -12,9 +12,11 @@ from statistics import mean, stdev
 
 import pandas as pd
 
-from benchmarks import comparison, realworld_partial
+from benchmarks import comparison, realworld_partial, selection
 from benchmarks.audits import tables
 from benchmarks.real_vlm import tables as real
+from zerolabel.diagnostics.model_selection import DEFAULT
+from zerolabel.report.compared import CRITERIA
 
 ROOT = Path(__file__).parents[1]
 CELLS = (*comparison.MAIN, "cifar10n", "grid q=0.1 eta=0.2", "grid q=0.3 eta=0", "grid q=0.3 eta=0.4")
@@ -85,9 +87,21 @@ def on_classical_sets() -> list[str]:
     return lines(["", *(f"{data}, {network}" for data, network in columns)], body)
 
 
+def regrets() -> list[str]:
+    """What choosing by each criterion costs, the cheapest first."""
+    found = json.loads((ROOT / selection.RESULTS).read_text(encoding="utf-8"))["criteria"]
+    body = []
+    for name, row in sorted(found.items(), key=lambda item: item[1]["mean_regret"]):
+        title = CRITERIA.get(name, name) + (" (default)" if name == DEFAULT else "")
+        figures = (f"{100 * row[key]:.1f}" for key in ("mean_regret", "worst_regret"))
+        body.append([title, *figures, f"{round(row['share_near'] * row['cells'])} of {row['cells']}"])
+    return lines(["criterion", "mean regret", "worst", "cells within 1.5 points"], body)
+
+
 TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "results": ("README.md", on_real_images),
     "comparison": ("docs/compare.md", compared),
+    "regret without labels": ("docs/compare.md", regrets),
     "classical sets": ("docs/papers.md", on_classical_sets),
     **{name: ("docs/audits.md", lambda table=table: lines(*table())) for name, table in tables.TABLES.items()},
     "real photographs": ("README.md", real.main_rows),

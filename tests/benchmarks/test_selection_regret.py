@@ -1,9 +1,12 @@
 """What choosing without labels costs, and which learners below their annotator are alarmed, on tables made by hand."""
 
+import json
+
 import pandas as pd
 import pytest
 
-from benchmarks.selection import alarms, regrets, summarize
+from benchmarks.selection import RESULTS, alarms, regrets, summarize
+from zerolabel.diagnostics import model_selection
 
 
 def runs(rows: dict[str, tuple[float, float, float]]) -> pd.DataFrame:
@@ -28,18 +31,22 @@ def test_regret_is_the_best_less_the_chosen() -> None:
     table = runs({"coreg": (0.60, 0.70, 0.7), "pico": (0.65, 0.75, 0.7), "cc": (0.62, 0.80, 0.7)})
     found = regrets(table)
     assert found["believed_accuracy"] == pytest.approx(0.05)  # pico is believed most, cc is best
-    assert found["ranked"] == found["always coreg"] == pytest.approx(0.10)  # nobody is ten points ahead
+    assert found["always coreg"] == pytest.approx(0.10)
 
 
-def test_another_learner_is_first_where_it_is_believed_far_more() -> None:
-    table = runs({"coreg": (0.50, 0.55, 0.5), "pico": (0.65, 0.75, 0.7)})
-    assert regrets(table)["ranked"] == 0 and regrets(table)["always coreg"] == pytest.approx(0.20)
+def test_the_package_states_the_committed_regrets_and_orders_by_the_smallest() -> None:
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    known = {name: row for name, row in found["criteria"].items() if name in model_selection.REGRETS}
+    assert {name: round(row["mean_regret"], 3) for name, row in known.items()} == model_selection.REGRETS
+    assert min(known, key=lambda name: known[name]["mean_regret"]) == model_selection.DEFAULT
+    assert round(known[model_selection.DEFAULT]["worst_regret"], 3) == model_selection.WORST
+    assert {row["cells"] for row in known.values()} == {model_selection.CELLS}
 
 
 def test_a_criterion_that_a_learner_lacks_is_left_out() -> None:
     table = runs({"coreg": (0.6, 0.7, 0.7), "cc": (0.6, 0.7, 0.7)})
     table["network_agreement"] = table["learner"].map({"coreg": 0.9})
-    assert set(regrets(table)) == {"believed_accuracy", "ranked", "always coreg"}
+    assert set(regrets(table)) == {"believed_accuracy", "always coreg"}
 
 
 def test_the_summary_counts_cells_within_a_point_and_a_half() -> None:

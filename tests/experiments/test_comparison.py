@@ -60,6 +60,7 @@ def test_a_row_per_run_and_one_of_the_annotators(done, digits):
 
 def test_the_page_stands_alone(done):
     page = (done / "comparison.html").read_text()
+    assert f"zerolabel review {done}" in page and "2.2 points below the best one on average and 8.9 at worst" in page
     assert "proden" in page and "Accuracy per class" in page and "http" not in page.split("</style>")[1]
 
 

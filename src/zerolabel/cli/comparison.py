@@ -78,9 +78,9 @@ def compare(
         f"{len(comparison.configs)} learners x {seeds} seeds, student {training.student} at {training.size} pixels, "
         "the same training settings for all; each learner draws its own views."
     )
-    write_text(
-        output / "comparison.html", build_comparison(runs, means, comparing.first_logs(comparison, output), lead)
-    )
+    logs = comparing.first_logs(comparison, output)
+    write_text(output / "comparison.html", build_comparison(runs, means, logs, lead, str(output)))
     show(comparing.shown(means), json.loads(runs.to_json(orient="records")), as_json)
+    say("order:", comparing.ordered_by())
     if truth is None:
         say("[bold]not checked:[/]", f"to measure a learner, run: zerolabel review {output} --method NAME")

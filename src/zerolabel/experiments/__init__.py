@@ -8,7 +8,7 @@ A finished run is never done again, and one that was killed continues after its 
 """
 
 from zerolabel.experiments.plan import ADAPT, Comparison, compare_plan
-from zerolabel.experiments.results import ANNOTATOR, first_logs, save, shown, summary, table
+from zerolabel.experiments.results import ANNOTATOR, first_logs, ordered_by, save, shown, summary, table
 from zerolabel.experiments.runs import run_all, run_folder
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Comparison",
     "compare_plan",
     "first_logs",
+    "ordered_by",
     "run_all",
     "run_folder",
     "save",

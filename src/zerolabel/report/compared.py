@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from zerolabel.diagnostics.model_selection import FAVORITE, LEAD
+from zerolabel.diagnostics.model_selection import CELLS, DEFAULT, REGRETS, WORST
 from zerolabel.report.charts import Line, lines
 from zerolabel.report.formats import duration, percent, plural, size
-from zerolabel.report.markup import Html, Section, figure, grid, join, number, paragraph, table
+from zerolabel.report.markup import Html, Section, figure, grid, html, join, number, paragraph, table
 from zerolabel.report.page import page
 from zerolabel.version import __version__
 
@@ -27,7 +27,7 @@ _PREFIX = "accuracy of "
 
 
 def build_comparison(
-    runs: pd.DataFrame, means: pd.DataFrame, logs: Mapping[str, Sequence[dict[str, Any]]], lead: str
+    runs: pd.DataFrame, means: pd.DataFrame, logs: Mapping[str, Sequence[dict[str, Any]]], lead: str, folder: str
 ) -> str:
     """Make the page.
 
@@ -36,11 +36,14 @@ def build_comparison(
         means: a row per learner: its means, and with " spread" behind the name their standard deviations.
         logs: epochs of each learner's first run.
         lead: what was compared, in sentences.
+        folder: of the comparison, for the command that reviews it.
 
     Returns:
         One HTML page with its style inside, which opens from disk.
     """
-    made = [Section("result", "Result", join([paragraph(_note("accuracy" in means)), _result(means)])), _curves(logs)]
+    judged = "accuracy" in means
+    result = join([paragraph(_note(judged)), paragraph(_offer(folder)), _result(means)])
+    made = [Section("result", "Result", result), _curves(logs)]
     if any(str(column).startswith(_PREFIX) for column in means):
         made.append(Section("classes", "Classes", _classes(means)))
     made.append(Section("runs", "Runs", _runs(runs)))
@@ -49,12 +52,21 @@ def build_comparison(
 
 def _note(judged: bool) -> str:
     text = (
-        f"Mean over seeds, ± standard deviation. Rows are in the order of choice without labels: estimated accuracy, "
-        f"but {FAVORITE} comes first where no other is {100 * LEAD:.0f} points ahead of it, being most often best in "
-        "this project's benchmarks. Criteria read no label; none of them is an accuracy."
+        f"Mean over seeds, ± standard deviation. Rows are in the order of {CRITERIA[DEFAULT].lower()} (Wang et al., "
+        f"ICLR 2025), which reads no label. In this project’s benchmarks the learner that it puts first is "
+        f"{100 * REGRETS[DEFAULT]:.1f} points below the best one on average and {100 * WORST:.1f} at worst, over "
+        f"{CELLS} sets of images; the last row shows this regret for every criterion. No criterion is an accuracy."
     )
     return (
         text if judged else text + " No truth was given, so nobody can say from this page how often a learner is right."
+    )
+
+
+def _offer(folder: str) -> Html:
+    return html(
+        "A person who checks a few images chooses more reliably than any criterion: <code>zerolabel review {folder} "
+        "--method NAME</code> measures one learner in the browser.",
+        folder=folder,
     )
 
 
@@ -75,6 +87,8 @@ def _result(means: pd.DataFrame) -> Html:
         seconds, memory = (of.get(key) for key in ("seconds", "peak_memory"))
         cost = ["–" if v is None or v != v else show(v) for v, show in ((seconds, duration), (memory, size))]
         rows.append([learner, *(_cell(means, learner, name) for name in here), *map(number, cost)])
+    regrets = [number(percent(REGRETS[name])) if name in REGRETS else number("–") for name in here]
+    rows.append(["regret in benchmarks", *regrets, number("–"), number("–")])
     return figure("Learners", table(head, rows, caption="Learners, means over seeds"), size="wide")
 
 
