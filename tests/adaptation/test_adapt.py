@@ -16,12 +16,13 @@ from matrix import quick
 from safetensors.torch import load_file
 
 from zerolabel import vlms
-from zerolabel.adaptation.adapt import adapt, wording
+from zerolabel.adaptation.adapt import adapt
 from zerolabel.adaptation.checks import check
 from zerolabel.adaptation.deployment import classifier
 from zerolabel.adaptation.few_shot import FEW_SHOT
 from zerolabel.adaptation.methods import METHODS, SUPERVISED, Method, summary
 from zerolabel.adaptation.request import Request, find
+from zerolabel.adaptation.training_targets import initial_prompt
 from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.adaptation.transduction import defaults as solver_defaults
 from zerolabel.annotate import annotate
@@ -121,7 +122,7 @@ def test_truth_says_whom_it_helped_and_without_it_estimates_do(pool, call, tmp_p
     ).annotations  # fmt: skip
     assert told["accuracy"][0] == pytest.approx(accuracy(before, pool / "pool.csv"))
     assert len(told["class_gains"]["classes"]) == 10
-    assert "points for the less accurate half" in call(*command, tmp_path / "c", "--truth", pool / "pool.csv")[1]
+    assert "points on the less accurate half" in call(*command, tmp_path / "c", "--truth", pool / "pool.csv")[1]
 
 
 def test_the_folder_holds_what_was_learned_and_no_more(pool, call, tmp_path):
@@ -317,8 +318,8 @@ def test_a_model_that_learned_classes_knows_no_others(pool, call, tmp_path):
 
 
 def test_learned_text_starts_from_the_words_of_the_first_template_that_has_any():
-    assert wording(("{}", "a handwritten {} here"), ("text",)) == ("a handwritten ", ["{} here"])
-    assert wording(("{}", "a {}"), ("norm",)) == ("", ["{}", "a {}"])
+    assert initial_prompt(("{}", "a handwritten {} here"), ("text",)) == ("a handwritten ", ("{} here",))
+    assert initial_prompt(("{}", "a {}"), ("norm",)) == ("", ("{}", "a {}"))
 
 
 def test_the_table_holds_every_method_once():

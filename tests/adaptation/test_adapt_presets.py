@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from zerolabel import vlms
-from zerolabel.adaptation.adapt import Training
+from zerolabel.adaptation.fitting import Training
 from zerolabel.adaptation.request import Request
+from zerolabel.adaptation.task import Task
 from zerolabel.annotate import annotate
 from zerolabel.cli.demo_data import write_digits
 from zerolabel.data.classes import Classes
@@ -81,7 +82,7 @@ def test_random_tokens_and_visual_tokens_start_as_in_the_code(tmp_path):
     done = annotate(images, encoder, names, ("a handwritten {}",), cache=tmp_path / "features")
     for prompt, place in (("text", "token_embedding"), ("visual", "visual")):
         request = Request.parse("glyphs", "grip", preset="paper", tune=prompt)
-        network = Training(request, done, encoder, names, ("a handwritten {}",)).learner.network
+        network = Training(Task(request, encoder, names, ("a handwritten {}",), done)).learner.network
         ((name, tokens),) = [(n, p) for n, p in network.named_parameters() if p.requires_grad and "tokens" in n]
         assert place in name and len(tokens) == 16
         wanted = 0.02 if prompt == "text" else tokens.shape[1] ** -0.5

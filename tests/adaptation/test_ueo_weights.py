@@ -7,8 +7,9 @@ import torch
 from scipy.stats import spearmanr
 
 from zerolabel import vlms
-from zerolabel.adaptation.adapt import Training
+from zerolabel.adaptation.fitting import Training
 from zerolabel.adaptation.request import Request
+from zerolabel.adaptation.task import Task
 from zerolabel.annotate import annotate, text_features
 from zerolabel.cli import main
 from zerolabel.cli.demo_data import write_digits
@@ -57,7 +58,7 @@ def test_adapt_weighs_by_the_model_s_own_answers(templates, propagate, pool):
     encoder, names = vlms.load("glyphs"), Classes(NAMES)
     done = annotate(ImageSet.open(str(pool / "pool.txt")), encoder, names, templates, cache=pool / "features")
     request = Request.parse("glyphs", "ueo", propagate=propagate)
-    found = Training(request, done, encoder, names, templates).learner.weight
+    found = Training(Task(request, encoder, names, templates, done)).learner.weight
     wanted = papers(torch.as_tensor(done.features), text_features(encoder, names, templates))
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     assert spearmanr(found, wanted).statistic > 0.9999

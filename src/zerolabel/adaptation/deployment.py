@@ -22,7 +22,7 @@ def classifier(folder: Path, device: str | torch.device = "cpu") -> Classifier:
     data = adapted.record(folder)
     encoder = vlms.load(f"adapted:{folder}", device)
     names = Classes(tuple(data["classes"]), tuple(map(tuple, data["aliases"])))
-    provenance = {"annotator": data["base"], "method": data["method"], "prompt": data["prompt"], "used": data["used"]}
+    provenance = {"annotator": data["base"], "method": data["method"], "tune": data["tune"], "used": data["used"]}
     return zero_shot(encoder, names, adapted.templates(folder), data["threshold"], provenance)
 
 

@@ -52,7 +52,7 @@ class ImageEncoder(nn.Module):
             ) from None
         visual = whole.visual
         if config.get("tokens"):
-            put_tokens(visual, parts.Prompts(torch.zeros(config["tokens"], patches(visual)[2])), settled=True)
+            put_tokens(visual, parts.Prompts(torch.zeros(config["tokens"], patches(visual)[2])), normalized=True)
         if config.get("deep"):
             add_deep_tokens(visual, config["tokens"])
         if config.get("adapter"):

@@ -33,7 +33,7 @@ def _is_list(value: Any) -> bool:
 _ENTRIES: dict[str, Callable[[Any], bool]] = {
     "base": _is_text,
     "revision": _is_text,
-    "prompt": _is_text,
+    "tune": _is_text,
     "words": _is_text,
     "templates": _is_list,
     "base_templates": _is_list,
@@ -122,19 +122,19 @@ def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEnc
         raise InputError(f"--vlm {spec}: {data['base']} is no longer the model that was adapted; adapt it again.")
     if not data["used"]:
         return replace(encoder, name=spec)
-    if not data["prompt"]:
+    if not data["tune"]:
         return replace(encoder, name=spec, head=read_head(spec, folder), classes=tuple(data["classes"]))
-    if {"visual", "deep", "both"} & set(kinds(data["prompt"])) and data.get("layout") != LAYOUT:
+    if {"visual", "deep", "both"} & set(kinds(data["tune"])) and data.get("layout") != LAYOUT:
         raise InputError(
             f"--vlm {spec}: it is of another version of zerolabel, which put tokens elsewhere; adapt again."
         )
     names = Classes(tuple(data["classes"]), tuple(map(tuple, data["aliases"])))
-    network = prompted(encoder, names, data["prompt"], data["words"], data["templates"])
+    network = prompted(encoder, names, data["tune"], data["words"], data["templates"])
     fill(spec, folder, network)
     encoders = network.encoders
-    chosen = set(kinds(data["prompt"]))
+    chosen = set(kinds(data["tune"]))
     if not chosen & OF_CLASSES:
-        beside = encoders.settle()
+        beside = encoders.fold_parametrizations()
         return replace(encoder, name=spec, model=encoders, config={**encoder.config, **beside})
     texts = cast(TextSide, network.head)
     head = texts.eval() if "conditional" in chosen else FeatureHead(texts.blended())
@@ -144,7 +144,7 @@ def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEnc
 
 
 def prompted(
-    encoder: DualEncoder, classes: Classes, prompt: str, words: str, templates: Sequence[str]
+    encoder: DualEncoder, classes: Classes, tune: str, words: str, templates: Sequence[str]
 ) -> PromptedNetwork:
     """The network that is trained: a model with the parts that are learned.
 
@@ -152,7 +152,7 @@ def prompted(
         InputError: the model has no place for them.
     """
     size, levels = encoder.view.size, encoder.config.get("characters")
-    return PromptedNetwork.of(encoder.model, encoder.tokenizer, prompt, words, classes, templates, size, levels)
+    return PromptedNetwork.of(encoder.model, encoder.tokenizer, tune, words, classes, templates, size, levels)
 
 
 def fill(spec: str, folder: Path, network: PromptedNetwork) -> None:
@@ -183,7 +183,7 @@ def without_texts(encoder: DualEncoder, learned: Encoders, parts: set[str]) -> D
         for name, p in encoders.named_parameters():
             if p.requires_grad:
                 p.copy_(state[name])
-    beside = encoders.settle()
+    beside = encoders.fold_parametrizations()
     return replace(encoder, model=encoders, config={**encoder.config, **beside})
 
 

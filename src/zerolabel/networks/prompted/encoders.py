@@ -56,7 +56,7 @@ class Encoders(nn.Module):
     Args:
         model: CLIP or CustomTextCLIP of open_clip.
         tokenizer: from M texts to token ids.
-        prompt: what is learned, see `kinds`: ``text``, tokens before a text; ``classwise``, the same with tokens of
+        tune: trainable parts, see `kinds`: ``text``, tokens before a text; ``classwise``, the same with tokens of
             each class's own; ``conditional``, tokens that an image moves; ``classifier``, a weight of each class in
             place of its text; ``visual``, 16 tokens beside the patches; ``deep``, such tokens before every block;
             ``both``, 4 of each side, coupled; ``norm``, scales and shifts of the image encoder's normalizations;
@@ -73,15 +73,15 @@ class Encoders(nn.Module):
         self,
         model: Any,
         tokenizer: Tokenizer,
-        prompt: str,
+        tune: str,
         words: str = "",
         context: int = 16,
         owners: Int[Tensor, " M"] | None = None,
     ) -> None:
         super().__init__()
-        chosen, device = set(kinds(prompt)), next(model.parameters()).device
+        chosen, device = set(kinds(tune)), next(model.parameters()).device
         model.requires_grad_(False)
-        self.prompt, self.model = prompt, copy_shared(model)
+        self.tune, self.model = tune, copy_shared(model)
         self.adapter: nn.Module = nn.Identity()
         self.place, self.context, self.pad = 0, 0, 0
         text = self._text_prompts(tokenizer, words, N_COUPLED if "both" in chosen else context, chosen)
@@ -117,24 +117,23 @@ class Encoders(nn.Module):
 
     @property
     def visual(self) -> nn.Module:
-        """The image encoder with all that was learned of it."""
+        """The image encoder with its trained parts."""
         if isinstance(self.adapter, nn.Identity):
             return cast(nn.Module, self.model.visual)
         return parts.AdaptedTower(self.model.visual, self.adapter)
 
     @torch.no_grad()
-    def settle(self) -> dict[str, Any]:
-        """Make plain weights of what was learned through others, when nothing is learned any more.
+    def fold_parametrizations(self) -> dict[str, Any]:
+        """Fold parametrizations and prompt generators into plain weights after training, and freeze them.
 
         Returns:
-            What the image encoder has beside its architecture: the number of ``tokens``, whether they are ``deep``,
-            whether there is an ``adapter``.
+            Additions to the architecture of the image encoder: the number of ``tokens``, ``deep`` and ``adapter``.
         """
         for module in self.model.modules():
             for name in list(getattr(module, "parametrizations", ())):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         beside: dict[str, Any] = {} if isinstance(self.adapter, nn.Identity) else {"adapter": True}
-        if "deep" in self.prompt.split("+"):
+        if "deep" in self.tune.split("+"):
             beside["deep"] = True
         modules = [m for m in self.model.modules() if isinstance(m, parts.PromptedPatches | parts.PromptedEmbedding)]
         prompted = [m for m in modules if not isinstance(m.prompts, parts.ClasswisePrompts | parts.ConditionalPrompts)]
@@ -142,19 +141,19 @@ class Encoders(nn.Module):
         for module, tokens in zip(prompted, both, strict=True):
             module.prompts = parts.Prompts(tokens)
             if isinstance(module, parts.PromptedPatches):
-                module.settled, beside["tokens"] = True, len(tokens)
+                module.normalized, beside["tokens"] = True, len(tokens)
         self.requires_grad_(False)
         return beside
 
     @property
     def text_prompts(self) -> nn.Module | None:
-        """What makes the tokens before a text; none where there are none."""
+        """The module that generates the text tokens; None if text prompts are not trained."""
         embedding = getattr(getattr(self.model, "text", self.model), "token_embedding", None)
         return embedding.prompts if isinstance(embedding, parts.PromptedEmbedding) else None
 
     @property
     def logit_scale(self) -> Tensor:
-        """Logarithm of the factor of the cosine."""
+        """Logarithm of the logit scale."""
         return cast(Tensor, self.model.logit_scale)
 
     def train(self, mode: bool = True) -> "Encoders":
@@ -262,10 +261,10 @@ def patches(visual: Any) -> tuple[Any, str, int, int]:
     raise InputError("--tune: tokens beside patches need a vision transformer; choose text, norm, lora or adapter.")
 
 
-def put_tokens(visual: Any, prompts: nn.Module, *, settled: bool = False) -> None:
+def put_tokens(visual: Any, prompts: nn.Module, *, normalized: bool = False) -> None:
     """Put prompts beside the patches; see `parts.PromptedPatches`."""
     owner, name, _, place = patches(visual)
-    setattr(owner, name, parts.PromptedPatches(getattr(owner, name), prompts, place, settled=settled))
+    setattr(owner, name, parts.PromptedPatches(getattr(owner, name), prompts, place, normalized=normalized))
 
 
 def add_deep_tokens(visual: Any, count: int) -> None:

@@ -69,7 +69,7 @@ class TextSide(nn.Module):
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.seen: tuple[tuple[int, int], ...] = ()
         self.classifier: nn.Parameter | None = None
-        if "classifier" in encoders.prompt.split("+"):
+        if "classifier" in encoders.tune.split("+"):
             self.classifier = nn.Parameter(self.blended())
 
     def text_features(self) -> Float[Tensor, "A C D"]:
@@ -93,7 +93,7 @@ class TextSide(nn.Module):
 
     @property
     def _moves(self) -> bool:
-        return bool((TEXTS | {"lora"}) & set(self.encoders.prompt.split("+")))
+        return bool((TEXTS | {"lora"}) & set(self.encoders.tune.split("+")))
 
     def _encode(self, images: int = 1) -> Float[Tensor, "A C D"]:
         """Of several images, for each of which all texts are encoded: (B A C D), with B and A as one."""
@@ -159,7 +159,7 @@ class PromptedNetwork(Network):
         cls,
         model: Any,
         tokenizer: Tokenizer,
-        prompt: str,
+        tune: str,
         words: str,
         classes: Classes,
         templates: Sequence[str],
@@ -171,7 +171,7 @@ class PromptedNetwork(Network):
         Args:
             model: of open_clip.
             tokenizer: from texts to token ids.
-            prompt: what is learned, see `Encoders`.
+            tune: trainable parts, see `Encoders`.
             words: that its tokens before a text start from.
             classes: C names with aliases.
             templates: A prompts, without those words.
@@ -182,7 +182,7 @@ class PromptedNetwork(Network):
             InputError: the model has no place for what is to be learned, or a class name none for the tokens.
         """
         owners = torch.tensor(classes.owners)
-        encoders = Encoders(model, tokenizer, prompt, words, owners=owners.repeat(len(templates)))
+        encoders = Encoders(model, tokenizer, tune, words, owners=owners.repeat(len(templates)))
         ids = torch.stack([tokenizer(prompts(template, classes.words)) for template in templates])
         return cls(encoders, ids, owners, size, levels)
 

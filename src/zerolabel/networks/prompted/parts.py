@@ -151,15 +151,15 @@ class PromptedPatches(nn.Module):
     """Embedded patches with prompts after the class token (VPT-shallow, Jia et al., ECCV 2022).
 
     Args:
-        before: the normalization of patches and, until they are `settled`, of prompts.
+        before: the normalization of patches and, unless they are `normalized`, of prompts.
         prompts: K tokens, learned.
         place: number of class tokens.
-        settled: whether the prompts are what the normalization gives already.
+        normalized: True if the prompts are stored as outputs of the normalization.
     """
 
-    def __init__(self, before: nn.Module, prompts: nn.Module, place: int, *, settled: bool = False) -> None:
+    def __init__(self, before: nn.Module, prompts: nn.Module, place: int, *, normalized: bool = False) -> None:
         super().__init__()
-        self.before, self.prompts, self.place, self.settled = before, prompts, place, settled
+        self.before, self.prompts, self.place, self.normalized = before, prompts, place, normalized
 
     def forward(self, x: Float[Tensor, "B P W"]) -> Float[Tensor, "B Q W"]:
         """The class tokens, the prompts, the patches."""
@@ -169,7 +169,7 @@ class PromptedPatches(nn.Module):
     def tokens(self) -> Float[Tensor, "K W"]:
         """The prompts as they join the normalized patches."""
         given = cast(Tensor, self.prompts())
-        return given if self.settled else cast(Tensor, self.before(given))
+        return given if self.normalized else cast(Tensor, self.before(given))
 
 
 class PromptedBlock(nn.Module):
