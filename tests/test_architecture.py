@@ -165,6 +165,15 @@ def test_few_entries_at_the_top() -> None:
     assert len(entries) <= MOST_ENTRIES, sorted(entries)
 
 
+@pytest.mark.parametrize("path", sorted((PACKAGE / "runs" / "stages").glob("*.py")), ids=lambda path: path.stem)
+def test_a_stage_takes_parts_of_the_configuration(path: Path) -> None:
+    assert "zerolabel.runs.config.Config" not in imported(path)
+
+
+def test_the_pipeline_is_read_on_one_page() -> None:
+    assert len((PACKAGE / "runs" / "pipeline.py").read_text().splitlines()) <= 120
+
+
 def naming(name: str) -> set[str]:
     """Files whose code, not prose, has a name as a string or imports a module of that name."""
     module = name.replace("-", "_")

@@ -16,10 +16,10 @@ from zerolabel.diagnostics import inspection
 from zerolabel.integrations.joining import add_votes, blank
 from zerolabel.report import inspected
 from zerolabel.runs import pipeline
-from zerolabel.runs.context import Context
 from zerolabel.runs.folder import Folder
 from zerolabel.runs.planning import plan
 from zerolabel.runs.request import Request
+from zerolabel.runs.workspace import Workspace
 
 NEVER = re.compile(r"zero.shot|vision.language|prompt ensemble", re.IGNORECASE)
 
@@ -49,10 +49,11 @@ def test_votes_of_people_are_called_votes(place: Path) -> None:
         test_images=str(place / "test"),
         truth=str(place / "test.csv"),
     )
-    context = Context(plan(request), Folder(place / "run"), lambda stage, steps: steps, place / "cache")
-    with pipeline.begun(context, resume=False, overwrite=False):
-        metrics = pipeline.run(context)
-    assert context.config.annotation.encoder == "glyphs" and context.config.annotation.names == ("csv", "crowd-kit")
+    config = plan(request)
+    workspace = Workspace(Folder(place / "run"), lambda stage, steps: steps, place / "cache")
+    with pipeline.begun(config, workspace, resume=False, overwrite=False):
+        metrics = pipeline.run(config, workspace)
+    assert config.annotation.encoder == "glyphs" and config.annotation.names == ("csv", "crowd-kit")
     assert metrics["evaluated_on"] == "held-out images" and metrics["n_evaluated"] == 20
     assert not any("zero_shot" in name for name in metrics) and "votes_accuracy" not in metrics
     held_out = Annotations.load(place / "run" / "test_annotations.parquet")
@@ -78,9 +79,10 @@ def test_their_accuracy_where_truth_is_of_the_images_they_saw(place: Path) -> No
         device="cpu",
         truth=str(place / "train.csv"),
     )
-    context = Context(plan(request), Folder(place / "other"), lambda stage, steps: steps, place / "cache")
-    with pipeline.begun(context, resume=False, overwrite=False):
-        metrics = pipeline.run(context)
+    config = plan(request)
+    workspace = Workspace(Folder(place / "other"), lambda stage, steps: steps, place / "cache")
+    with pipeline.begun(config, workspace, resume=False, overwrite=False):
+        metrics = pipeline.run(config, workspace)
     assert metrics["votes_accuracy_per_annotator"] == {"csv: anna.csv": 1.0, "crowd-kit: worker 7": 0.75}
     assert metrics["votes_accuracy"] >= 0.75 and "zero_shot_accuracy" not in metrics
     assert "votes_per_class" in json.loads((place / "other" / "evaluation.json").read_text())

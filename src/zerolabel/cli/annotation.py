@@ -82,11 +82,12 @@ def annotate(
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.runs import pipeline
-    from zerolabel.runs.context import Context
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.planning import plan
     from zerolabel.runs.request import Request
     from zerolabel.runs.stages import annotation
+    from zerolabel.runs.stages.training import needs_features
+    from zerolabel.runs.workspace import Workspace
 
     chat = said(
         endpoint=endpoint, key_variable=api_key_env, side=image_side, choices=choices,
@@ -101,13 +102,13 @@ def annotate(
     if append is not None and output.resolve() in (append.resolve(), *append.resolve().parents):
         raise InputError(f"{append} is in the output folder {output}; give -o another one, so that it stays.")
     config = plan(request)
+    workspace = Workspace(Folder(output), display(), default_folder(cache), config.training.device, engine, ray_address)
     if dry_run:
-        context = Context(config, Folder(output), display(), default_folder(cache))
-        show(*tables.previewed(config, annotation.preview(context)), as_json)
+        show(*tables.previewed(config, annotation.preview(config.data, config.annotation, workspace)), as_json)
         return
-    context = Context(config, Folder(output), display(), default_folder(cache), engine, ray_address)
-    with pipeline.begun(context, resume=resume, overwrite=overwrite):
-        done = annotation.write_annotations(context)
+    with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
+        features = needs_features(config.training)
+        done = annotation.write_annotations(config.data, config.annotation, workspace, features=features)
     show(*tables.annotated(done, output), as_json)
 
 

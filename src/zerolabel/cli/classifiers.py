@@ -70,10 +70,10 @@ def train(
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.runs import pipeline
-    from zerolabel.runs.context import Context
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.planning import plan
     from zerolabel.runs.request import Request
+    from zerolabel.runs.workspace import Workspace
 
     request = Request(
         images, learner=method, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
@@ -82,10 +82,10 @@ def train(
         allow_changed=allow_changed, command=command_line(),
     )  # fmt: skip
     config = plan(request)
-    context = Context(config, Folder(output), display(), default_folder(cache))
-    with pipeline.begun(context, resume=resume, overwrite=overwrite):
+    workspace = Workspace(Folder(output), display(), default_folder(cache), config.training.device)
+    with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
         wide(stderr=True).print(tables.plan(config))
-        metrics = pipeline.run(context)
+        metrics = pipeline.run(config, workspace)
     show(tables.outcome(metrics, output), metrics, as_json)
 
 

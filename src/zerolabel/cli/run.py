@@ -87,11 +87,11 @@ def run(
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.runs import pipeline
-    from zerolabel.runs.context import Context
     from zerolabel.runs.cost import estimate
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.planning import plan
     from zerolabel.runs.request import Request
+    from zerolabel.runs.workspace import Workspace
 
     chat = said(
         endpoint=endpoint, key_variable=api_key_env, side=image_side, choices=choices,
@@ -110,10 +110,10 @@ def run(
         cost = estimate(config)
         show(tables.plan(config, cost), {**config.to_dict(), "estimate": cost.to_dict()}, as_json)
         return
-    context = Context(config, Folder(output), display(), default_folder(cache))
-    with pipeline.begun(context, resume=resume, overwrite=overwrite):
+    workspace = Workspace(Folder(output), display(), default_folder(cache), config.training.device)
+    with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
         wide(stderr=True).print(tables.plan(config))
-        metrics = pipeline.run(context)
+        metrics = pipeline.run(config, workspace)
     show(tables.outcome(metrics, output), metrics, as_json)
 
 

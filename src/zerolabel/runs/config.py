@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from zerolabel.data.classes import Classes
+from zerolabel.errors import InputError
 from zerolabel.errors.redaction import redacted_data
 from zerolabel.files.plain_json import dumps
 
@@ -101,6 +102,17 @@ class AnnotationConfig:
         """Prompts of each annotating model, by its name."""
         return {model.name: model.templates for model in self.models}
 
+    @property
+    def required_encoder(self) -> str:
+        """Name of the encoder.
+
+        Raises:
+            InputError: no annotating model has image features.
+        """
+        if self.encoder is None:
+            raise InputError("no annotating model has features to read; train a student that reads pixels.")
+        return self.encoder
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -129,6 +141,11 @@ class TrainingConfig:
     propagate: bool = False
     flip: bool = True
     strong: str = "randaugment"
+
+    @property
+    def device(self) -> str:
+        """Torch device, or "auto"."""
+        return str(self.settings.get("device", "auto"))
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ from zerolabel.errors.python_words import in_python
 from zerolabel.evaluation import metrics
 from zerolabel.runs import pipeline
 from zerolabel.runs.config import Config
-from zerolabel.runs.context import Context
 from zerolabel.runs.folder import Folder
 from zerolabel.runs.planning import plan
 from zerolabel.runs.presets import Preset
 from zerolabel.runs.progress import Display
 from zerolabel.runs.request import Request
+from zerolabel.runs.workspace import Workspace
 from zerolabel.training import best_device
 from zerolabel.vlms.names import is_chat
 
@@ -163,9 +163,9 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             copies = path.parent if self.output is None else cache.parent
             config = self._plan(_source(images, copies / "inputs"), None if few_shot is None else os.fspath(few_shot))
             folder = Folder(path)
-            context = Context(config, folder, progress, cache)
-            with pipeline.begun(context, resume=resume, overwrite=overwrite):
-                self.metrics_ = pipeline.run(context)
+            workspace = Workspace(folder, progress, cache, config.training.device)
+            with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
+                self.metrics_ = pipeline.run(config, workspace)
             self.annotations_ = Annotations.load(folder / "annotations.parquet")
             self.classifier_ = Classifier.load(folder / "classifier", best_device(self.device))
             self.log_ = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

@@ -58,7 +58,7 @@ class Folder:
             InputError: it holds another run, or files that are no run, or cannot be made.
         """
         folder = cls(path)
-        free = folder.look(config, resume=resume, overwrite=overwrite)
+        free = folder.check(config, resume=resume, overwrite=overwrite)
         folder.make()
         if free:
             folder.clear()
@@ -73,7 +73,7 @@ class Folder:
         Raises:
             InputError: as `open`; or another command is running in it.
         """
-        self.look(config, resume=resume, overwrite=overwrite)
+        self.check(config, resume=resume, overwrite=overwrite)
         self.make()
         with alone(self.path):
             yield self.open(self.path, config, resume=resume, overwrite=overwrite)
@@ -91,11 +91,11 @@ class Folder:
                 f"the folder {self.path} cannot be made ({error.strerror}); give -o another place."
             ) from None
 
-    def look(self, config: Config, *, resume: bool, overwrite: bool) -> bool:
-        """See that a run may begin, or continue, in the folder; writes nothing.
+    def check(self, config: Config, *, resume: bool, overwrite: bool) -> bool:
+        """Check that a run may start or resume in the folder; writes nothing.
 
         Returns:
-            Whether what is there gives way.
+            True if the run in the folder is replaced.
 
         Raises:
             InputError: it holds another run, or files that are no run.

@@ -21,16 +21,16 @@ from zerolabel.runs.config import AnnotationConfig, Config, DataConfig
 from zerolabel.runs.folder import INPUTS, Folder
 
 
-def inputs(config: Config, known: Mapping[str, str] | None = None) -> Digest:
+def inputs(data: DataConfig, annotation: AnnotationConfig, known: Mapping[str, str] | None = None) -> Digest:
     """Hashes of everything outside its folder that a run learns from.
 
     Held-out images and true labels are not among it: what is made of them is made again whenever a run continues.
 
     Args:
-        config: of the run.
+        data: images and labels of the run.
+        annotation: annotations that the run reads.
         known: content hashes of images that were read already, by name.
     """
-    data, annotation = config.data, config.annotation
     known = None if annotation.append is not None or annotation.annotations is not None else known
     found = {f"images {name}": value for name, value in of_images(ImageSet.open(data.images), known).items()}
     if data.few_shot is not None:
@@ -47,10 +47,12 @@ def of_labels(path: str) -> str:
     return of_data(of_images(ImageSet.open(path))) if place.is_dir() else sha256(place.read_bytes())
 
 
-def record(folder: Folder, config: Config, known: Mapping[str, str] | None = None) -> None:
-    """Note in the folder what the stages that are done were made of; the first time counts."""
+def record(
+    folder: Folder, data: DataConfig, annotation: AnnotationConfig, known: Mapping[str, str] | None = None
+) -> None:
+    """Record the hashes of the inputs in the folder, once."""
     if folder.made_of() is None:
-        folder.finish(INPUTS, inputs(config, known))
+        folder.finish(INPUTS, inputs(data, annotation, known))
 
 
 def training_data(config: Config, annotations: Annotations, encoder: str) -> Digest:
@@ -67,8 +69,8 @@ def training_data(config: Config, annotations: Annotations, encoder: str) -> Dig
     return {**of_annotations(annotations), "model": encoder, "options": of_data(options)}
 
 
-def check_unchanged(folder: Folder, config: Config) -> None:
-    """See that a run that is to be finished reads what it read before; writes nothing.
+def check_unchanged(folder: Folder, data: DataConfig, annotation: AnnotationConfig) -> None:
+    """Check that a run to resume reads the same inputs as before; writes nothing.
 
     Raises:
         InputError: its images, labels or annotations have changed since.
@@ -76,14 +78,11 @@ def check_unchanged(folder: Folder, config: Config) -> None:
     then = folder.made_of()
     if then is None:
         return
-    changed = differing(then, inputs(config))
+    changed = differing(then, inputs(data, annotation))
     if not changed:
         return
     what = dict.fromkeys(name.partition(" file")[0].partition(" images")[0] for name in changed)
-    told = [
-        f"images in {config.data.images} ({_count(folder, config.data.images)})" if name == "images" else name
-        for name in what
-    ]
+    told = [f"images in {data.images} ({_count(folder, data.images)})" if name == "images" else name for name in what]
     raise InputError(
         f"the {' and the '.join(told)} have changed since the run in {folder.path} began; put back what it was made "
         "of, or give --overwrite to start again, or -o another folder."

@@ -1,60 +1,64 @@
-"""The main job: its stages in their order. Each stage takes what the stage before it left and returns a value."""
+"""The main job: its stages in order. Each takes its parts of the configuration and the values of earlier stages."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from zerolabel import report, review
 from zerolabel.annotations.candidates import check_enough
-from zerolabel.runs.context import Context
+from zerolabel.runs.config import Config
 from zerolabel.runs.folder import seconds, write_json
-from zerolabel.runs.inputs import check_annotated, check_labels, check_unchanged
+from zerolabel.runs.inputs import check_annotated, check_labels, check_unchanged, training_data
 from zerolabel.runs.outcome import check_truth
+from zerolabel.runs.provenance import provenance
 from zerolabel.runs.stages.adaptation import adapt_encoder
 from zerolabel.runs.stages.annotation import annotate_held_out, annotate_images
-from zerolabel.runs.stages.deployment import choose_deployed, export_classifier
+from zerolabel.runs.stages.deployment import assemble_classifier, choose_deployed, export_classifier
 from zerolabel.runs.stages.evaluation import evaluate
 from zerolabel.runs.stages.open_set import split_unknown
-from zerolabel.runs.stages.training import needs_features, train_classifier
+from zerolabel.runs.stages.training import needs_features, train_student
+from zerolabel.runs.workspace import Workspace
 from zerolabel.vlms.names import is_encoder
 
 
-def prepare(context: Context) -> None:
-    """Load the models that are needed, so that a wrong name ends the run before any work is done.
+def prepare(config: Config, workspace: Workspace) -> None:
+    """Load the required models, so that a wrong name ends the run before any work is done.
 
     Raises:
         InputError: there is no such model, or it cannot be downloaded.
     """
-    config = context.config
-    if config.annotation.annotations is None or config.data.test_images:
-        for name in filter(is_encoder, config.annotation.names):
-            context.model(name)
-    if config.annotation.annotations is not None and needs_features(config.training):
-        _ = context.encoder
+    annotation = config.annotation
+    if annotation.annotations is None or config.data.test_images:
+        for name in filter(is_encoder, annotation.names):
+            workspace.model(name)
+    if annotation.annotations is not None and needs_features(config.training):
+        workspace.model(annotation.required_encoder)
 
 
 @contextmanager
-def begun(context: Context, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    """Hold the run's folder: all that can refuse a run does so before anything in it is replaced.
+def begun(config: Config, workspace: Workspace, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Check everything that can end the run early, then hold its folder.
 
     Raises:
-        InputError: the folder holds another run, or one of other data, or another command is running in it; or a model
+        InputError: the folder contains another run or one of other data, another command is running in it, or a model
             cannot be loaded.
     """
-    gives_way = context.folder.look(context.config, resume=resume, overwrite=overwrite)
-    if gives_way:
-        check_annotated(context.config.data, context.config.annotation)
+    folder, data, annotation = workspace.folder, config.data, config.annotation
+    is_replaced = folder.check(config, resume=resume, overwrite=overwrite)
+    if is_replaced:
+        check_annotated(data, annotation)
     else:
-        check_unchanged(context.folder, context.config)
-    check_labels(context.config.data, context.config.annotation.append)
-    prepare(context)
-    with context.folder.begun(context.config, resume=resume, overwrite=overwrite):
+        check_unchanged(folder, data, annotation)
+    check_labels(data, annotation.append)
+    prepare(config, workspace)
+    with folder.begun(config, resume=resume, overwrite=overwrite):
         yield
 
 
-def run(context: Context) -> dict[str, Any]:
-    """All stages of the main job.
+def run(config: Config, workspace: Workspace) -> dict[str, Any]:
+    """Run all stages of the main job.
 
     Returns:
         The content of ``metrics.json``.
@@ -62,22 +66,30 @@ def run(context: Context) -> dict[str, Any]:
     Raises:
         InputError: an input cannot be used, or too few images have a candidate class.
     """
-    context = adapt_encoder(context)
-    annotated = annotate_images(context)
+    folder, features = workspace.folder, needs_features(config.training)
+
+    annotation = adapt_encoder(config.data, config.annotation, config.training, workspace)
+    annotated = annotate_images(config.data, annotation, workspace, features=features)
     check_enough(annotated.annotations)
-    held_out = annotate_held_out(context, annotated)
-    context, annotated, held_out = split_unknown(context, annotated, held_out)
-    if context.config.data.truth is not None:
-        check_truth(context.config.data, annotated, held_out)
-    trained, student = train_classifier(context, annotated)
-    metrics = evaluate(context, annotated, held_out, trained, student)
-    classifier = choose_deployed(context, annotated, student, metrics)
-    metrics["onnx"] = export_classifier(context, classifier, (held_out or annotated).images)
-    metrics["seconds"] = seconds(context.folder)
-    write_json(context.folder / "metrics.json", metrics)
-    metrics |= review.remember(context.folder.path)
-    report.write(context.folder.path)
-    shutil.rmtree(context.folder / "cache", ignore_errors=True)
+    held_out = annotate_held_out(config.data, annotation, workspace, annotated, features=features)
+    data, annotated, held_out = split_unknown(config.data, annotation, workspace, annotated, held_out)
+    if data.truth is not None:
+        check_truth(data, annotated, held_out)
+
+    config = replace(config, data=data, annotation=annotation)
+    revision = workspace.model(annotation.required_encoder).revision if features else ""
+    made_of, made = training_data(config, annotated.annotations, revision), provenance(config, annotated)
+    trained = train_student(data, annotation, config.training, workspace, annotated, made_of)
+    student = assemble_classifier(data, config.deployment, workspace, trained, annotated, made)
+
+    metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, student)
+    classifier = choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
+    metrics["onnx"] = export_classifier(workspace, classifier, (held_out or annotated).images)
+    metrics["seconds"] = seconds(folder)
+    write_json(folder / "metrics.json", metrics)
+    metrics |= review.remember(folder.path)
+    report.write(folder.path)
+    shutil.rmtree(folder / "cache", ignore_errors=True)
     return metrics
 
 

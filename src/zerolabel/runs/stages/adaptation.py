@@ -1,4 +1,4 @@
-"""The stage before annotation: the encoding model is adapted to the unlabeled images, where that is asked."""
+"""The stage before annotation: the encoder is adapted to the unlabeled images if a method is configured."""
 
 from dataclasses import replace
 
@@ -6,43 +6,44 @@ from zerolabel.adaptation.adapt import adapt
 from zerolabel.adaptation.request import Request
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
-from zerolabel.runs.base_model import adapted_folder
-from zerolabel.runs.config import AnnotatingModel
-from zerolabel.runs.context import Context
+from zerolabel.runs.config import AnnotatingModel, AnnotationConfig, DataConfig, TrainingConfig
 from zerolabel.runs.folder import timed
 from zerolabel.runs.inputs import record
 from zerolabel.runs.stages.open_set import in_distribution
+from zerolabel.runs.workspace import Workspace
 from zerolabel.vlms import adapted
 
 
-def adapt_encoder(context: Context) -> Context:
-    """The same run with its encoding model adapted: ``adapted/``; unchanged where no method is named."""
-    if context.config.annotation.adapt is None:
-        return context
-    config, folder = context.config, adapted_folder(context)
-    if not (folder / adapted.RECORD).is_file() or "adapt" not in context.folder.finished():
-        _adapt(context)
-    spec = f"adapted:{folder}"
-    tuned = AnnotatingModel(spec, adapted.templates(folder))
-    models = tuple(tuned if model.name == config.annotation.encoder else model for model in config.annotation.models)
-    annotation = replace(config.annotation, models=models, encoder=spec, adapt=None)
-    return replace(context, config=replace(config, annotation=annotation))
+def adapt_encoder(
+    data: DataConfig, annotation: AnnotationConfig, training: TrainingConfig, workspace: Workspace
+) -> AnnotationConfig:
+    """Replace the encoder by its adapted version in ``adapted/``; unchanged if no method is configured."""
+    if annotation.adapt is None:
+        return annotation
+    if not (workspace.adapted / adapted.RECORD).is_file() or "adapt" not in workspace.folder.finished():
+        _adapt(data, annotation, training, workspace)
+    spec = f"adapted:{workspace.adapted}"
+    tuned = AnnotatingModel(spec, adapted.templates(workspace.adapted))
+    models = tuple(tuned if model.name == annotation.encoder else model for model in annotation.models)
+    return replace(annotation, models=models, encoder=spec, adapt=None)
 
 
-def _adapt(context: Context) -> None:
-    config, data, training = context.config, context.config.data, context.config.training
-    name, classes = str(config.annotation.encoder), context.classes
+def _adapt(data: DataConfig, annotation: AnnotationConfig, training: TrainingConfig, workspace: Workspace) -> None:
+    name, classes = str(annotation.encoder), data.names
     request = Request.parse(
-        name, str(config.annotation.adapt), flip=training.flip, open_set=data.open_set,
+        name, str(annotation.adapt), flip=training.flip, open_set=data.open_set,
         common={key: training.settings.get(key) for key in ("seed", "device")},
     )  # fmt: skip
     human = Labels.read(data.few_shot, classes, use="train") if data.few_shot else None
-    images = in_distribution(context) if data.open_set else ImageSet.open(data.images)
-    with timed(context.folder, "adapt") as facts:
+    images = in_distribution(data, annotation, workspace) if data.open_set else ImageSet.open(data.images)
+    with timed(workspace.folder, "adapt") as facts:
         done = adapt(
-            images, context.model(name), classes, context.templates(name), request, adapted_folder(context),
+            images, workspace.model(name), classes, annotation.templates[name], request, workspace.adapted,
             labels=None if human is None else lambda a: human.match(a.file_names, a.sha256),
-            cache=context.cache, resume=True, progress=context.progress,
+            cache=workspace.cache, resume=True, progress=workspace.progress,
         )  # fmt: skip
         facts |= {"method": request.method, "helped": done.check.helped, "reason": done.check.reason}
-    record(context.folder, config)
+    record(workspace.folder, data, annotation)
+
+
+__all__ = ["adapt_encoder"]

@@ -10,52 +10,92 @@ from zerolabel.annotate import Annotated, annotate
 from zerolabel.annotate.prompt_weights import weights_of
 from zerolabel.annotations import Annotations, label_models
 from zerolabel.data.images import ImageSet
-from zerolabel.deployment.assembly import KEPT, is_deployable, zero_shot
+from zerolabel.deployment.assembly import KEPT, is_deployable, make_classifier, zero_shot
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.export import export, write_classes, write_script
 from zerolabel.diagnostics import alarms, calibration
-from zerolabel.runs.context import Context
+from zerolabel.runs.config import AnnotationConfig, DataConfig, DeploymentConfig
 from zerolabel.runs.folder import timed
-from zerolabel.runs.provenance import provenance
+from zerolabel.runs.workspace import Workspace
+from zerolabel.training.fitting import Trained
 from zerolabel.vlms.names import is_encoder
 
 N_CHECKED = 500
 """Images on which the exported graph is compared with torch."""
 
 
-def choose_deployed(
-    context: Context, annotated: Annotated, classifier: Classifier, metrics: dict[str, Any]
+def assemble_classifier(
+    data: DataConfig,
+    deployment: DeploymentConfig,
+    workspace: Workspace,
+    trained: Trained,
+    annotated: Annotated,
+    made: dict[str, Any],
 ) -> Classifier:
-    """The student, or the best annotating model's zero-shot ensemble; then the student is in ``student/``.
+    """Make a calibrated classifier of the trained networks and save it in ``classifier/``.
 
-    Puts into the metrics which one it is, and why.
+    Args:
+        data: classes of the run.
+        deployment: one network or both.
+        workspace: where the classifier is saved.
+        trained: the networks with their predictions on the training images.
+        annotated: the training images.
+        made: provenance of the classifier.
+    """
+    count = len(trained.networks) if deployment.deploy == "both" else 1
+    classifier = make_classifier(trained, annotated.annotations, data.classes, count, made)
+    classifier.save(workspace.folder / "classifier")
+    return classifier
+
+
+def choose_deployed(
+    data: DataConfig,
+    annotation: AnnotationConfig,
+    workspace: Workspace,
+    annotated: Annotated,
+    classifier: Classifier,
+    made: dict[str, Any],
+    metrics: dict[str, Any],
+) -> Classifier:
+    """The student, or the best annotating model's zero-shot ensemble; then the student is moved to ``student/``.
+
+    Args:
+        data: classes of the run.
+        annotation: the annotating models.
+        workspace: folder and models.
+        annotated: the training images.
+        classifier: the student.
+        made: provenance of the student.
+        metrics: metrics of the run; the choice and its reason are added.
     """
     metrics |= {"deployed": "student", "fallback_reason": None}
-    shutil.rmtree(context.folder / "student", ignore_errors=True)  # of the same run, before it was interrupted
+    shutil.rmtree(workspace.folder / "student", ignore_errors=True)  # of the same run, before it was interrupted
     bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.blocks_deployment]
     if not bad:
         return classifier
-    name, better = best_model(context, annotated.annotations)
+    name, better = best_model(data, annotation, workspace, annotated.annotations)
     if name is None:
         metrics["fallback_reason"] = f"{bad[0]} There is no model available that knows all classes to fall back on."
         return classifier
-    fallback = as_classifier(context, name, annotated)
-    classifier.save(context.folder / "student")
-    fallback.save(context.folder / "classifier")
+    fallback = zero_shot_classifier(data, annotation, workspace, name, annotated, made)
+    classifier.save(workspace.folder / "student")
+    fallback.save(workspace.folder / "classifier")
     metrics |= {"deployed": "zero-shot", "fallback_reason": f"{bad[0]}{better}"}
     return fallback
 
 
-def best_model(context: Context, annotations: Annotations) -> tuple[str | None, str]:
-    """The model to fall back on, and a sentence about the choice where there is one.
+def best_model(
+    data: DataConfig, annotation: AnnotationConfig, workspace: Workspace, annotations: Annotations
+) -> tuple[str | None, str]:
+    """The model to fall back on, and a sentence that explains a choice among several.
 
-    Of several it is the one whose votes are right most often by the votes of all, see `label_models.posterior`. There
-    is none where no single model on this machine can be deployed that knows all classes.
+    Of several it is the model with the highest mean accuracy of its prompts, estimated by `label_models.posterior`.
+    None if no model on this machine can be deployed and knows all classes.
     """
-    names = context.config.annotation.names
-    here = [name for name in names if is_encoder(name) and (context.is_loaded(name) or vlms.is_cached(name))]
-    models = [name for name in here if is_deployable(context.model(name))]
-    if not models or context.config.annotation.encoder is None or context.config.data.open_set:
+    names = annotation.names
+    here = [name for name in names if is_encoder(name) and (workspace.is_loaded(name) or vlms.is_cached(name))]
+    models = [name for name in here if is_deployable(workspace.model(name))]
+    if not models or annotation.encoder is None or data.open_set:
         return None, ""
     if len(names) == 1:
         return models[0], ""
@@ -64,19 +104,25 @@ def best_model(context: Context, annotations: Annotations) -> tuple[str | None, 
     by_model: dict[str, list[float]] = defaultdict(list)
     for column, right in zip(owners, accuracy, strict=True):
         by_model[annotations.annotators[column].model].append(right)
-    best = max(models, key=lambda name: mean(by_model[context.model(name).name]))
+    best = max(models, key=lambda name: mean(by_model[workspace.model(name).name]))
     return best, f" Of the models, {best} is right most often, by an estimate without labels."
 
 
-def as_classifier(context: Context, name: str, annotated: Annotated) -> Classifier:
-    """One model's zero-shot ensemble over its own prompts."""
-    config, encoder, names = context.config, context.model(name), context.classes
-    templates = context.templates(name)
+def zero_shot_classifier(
+    data: DataConfig,
+    annotation: AnnotationConfig,
+    workspace: Workspace,
+    name: str,
+    annotated: Annotated,
+    made: dict[str, Any],
+) -> Classifier:
+    """The zero-shot ensemble of one annotating model over its own prompts."""
+    encoder, names, templates = workspace.model(name), data.names, annotation.templates[name]
     said, weights = annotated.annotations, weights_of(annotated.annotations, encoder.name)
-    if len(config.annotation.names) > 1:
+    if len(annotation.names) > 1:
         how = "uniform" if weights is None else weights
-        said = annotate(annotated.images, encoder, names, templates, cache=context.cache, weights=how).annotations
-    made = provenance(config, annotated) | {
+        said = annotate(annotated.images, encoder, names, templates, cache=workspace.cache, weights=how).annotations
+    made = made | {
         "annotators": [f"{encoder.name}@{encoder.revision}"],
         "templates": {name: list(templates)},
         "learner": None,
@@ -86,10 +132,11 @@ def as_classifier(context: Context, name: str, annotated: Annotated) -> Classifi
     return zero_shot(encoder, names, templates, least, made, weights)
 
 
-def export_classifier(context: Context, classifier: Classifier, images: ImageSet) -> dict[str, float]:
-    """``classifier.onnx``, checked against torch, ``predict.py``, the script that runs it, and ``classes.json``."""
-    with timed(context.folder, "export"):
-        done = export(classifier, context.folder / "classifier.onnx", images, limit=N_CHECKED)
-        write_script(context.folder / "predict.py")
-        write_classes(classifier, context.folder / "classes.json")
+def export_classifier(workspace: Workspace, classifier: Classifier, images: ImageSet) -> dict[str, float]:
+    """Write ``classifier.onnx``, checked against torch, its script ``predict.py``, and ``classes.json``."""
+    folder = workspace.folder
+    with timed(folder, "export"):
+        done = export(classifier, folder / "classifier.onnx", images, limit=N_CHECKED)
+        write_script(folder / "predict.py")
+        write_classes(classifier, folder / "classes.json")
     return {"max_difference": done.max_difference, "agreement": done.agreement, "n_checked": done.n_checked}

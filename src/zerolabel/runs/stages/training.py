@@ -1,10 +1,11 @@
-"""The training stage: which network learns, on what, in which order."""
+"""The training stage: builds the student and its learner, on frozen features or pixels, and trains them."""
 
 import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,110 +21,117 @@ from zerolabel.annotations.digest import Digest
 from zerolabel.blocks import targets
 from zerolabel.blocks.label_propagation import propagate
 from zerolabel.data import images as image_files
+from zerolabel.data.classes import Classes
 from zerolabel.data.views import Features, Pixels, Preprocess
 from zerolabel.data.views.preprocess import IMAGENET, statistics
-from zerolabel.deployment.assembly import make_classifier
-from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
-from zerolabel.runs.config import TrainingConfig
-from zerolabel.runs.context import Context
-from zerolabel.runs.inputs import training_data
+from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
 from zerolabel.runs.presets import features_settings
-from zerolabel.runs.provenance import provenance
+from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained, fit
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, make_fabric
 from zerolabel.training.settings import Settings
+from zerolabel.vlms.clip import DualEncoder
 
 SPREAD = "spread over neighbors"
 """How the text of a rule says that scores were propagated before it."""
 
 
-def train_classifier(context: Context, annotated: Annotated) -> tuple[Trained, Classifier]:
-    """The trained networks and the classifier made of them: ``checkpoints/``, ``log.jsonl``, ``classifier/``.
+def train_student(
+    data: DataConfig,
+    annotation: AnnotationConfig,
+    training: TrainingConfig,
+    workspace: Workspace,
+    annotated: Annotated,
+    made_of: Digest,
+) -> Trained:
+    """Train the student on the annotations: ``checkpoints/``, ``log.jsonl``; finished epochs are not repeated.
 
-    Finished epochs in the folder's checkpoints are not done again.
-    """
-    trained = train_student(context, annotated)
-    config = context.config
-    count = len(trained.networks) if config.deployment.deploy == "both" else 1
-    made = provenance(config, annotated)
-    classifier = make_classifier(trained, annotated.annotations, config.data.classes, count, made)
-    classifier.save(context.folder / "classifier")
-    return trained, classifier
-
-
-def train_student(context: Context, annotated: Annotated) -> Trained:
-    """The networks that the configuration asks for, trained on the annotations.
+    Args:
+        data: classes of the run.
+        annotation: the encoder whose features are read.
+        training: student, learner and settings.
+        workspace: folder and models.
+        annotated: the training images.
+        made_of: hashes of the inputs; checkpoints of other inputs are ignored.
 
     Raises:
         InputError: too few images have a candidate, see `zerolabel.annotations.candidates.check_enough`.
     """
-    config, training = context.config, context.config.training
     check_enough(annotated.annotations)
     if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
         raise InputError("annotations or features hold numbers that are not finite; annotate again.")
-    revision = context.encoder.revision if needs_features(training) else ""
-    made_of = training_data(config, annotated.annotations, revision)
     if training.propagate and LEARNERS[training.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
+    on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of)
     if training.student in HEADS:
-        return on_features(context, training.student, Settings(**training.settings), annotated, made_of)
+        return on_features(training.student, Settings(**training.settings))
     annotations = annotated.annotations
     if training.via == "features":
-        teacher = on_features(context, "mlp", features_settings(training.settings), annotated, made_of)
+        teacher = on_features("mlp", features_settings(training.settings))
         annotations = cleaned(annotations, teacher)
-    return on_pixels(context, annotated, annotations, made_of)
+    return train_on_pixels(data, training, workspace, annotated.images, annotations, made_of)
 
 
 def needs_features(training: TrainingConfig) -> bool:
-    """Whether training reads the model's frozen features."""
+    """True if training reads frozen image features."""
     return training.student in HEADS or training.via is not None or training.propagate
 
 
-def on_features(
-    context: Context, head: str, settings: Settings, annotated: Annotated, made_of: Digest | None = None
+def train_on_features(
+    data: DataConfig,
+    annotation: AnnotationConfig,
+    training: TrainingConfig,
+    workspace: Workspace,
+    annotated: Annotated,
+    made_of: Digest,
+    head: str,
+    settings: Settings,
 ) -> Trained:
-    """A head on the model's frozen features, deployed on top of its image encoder."""
-    training, encoder = context.config.training, context.encoder
+    """Train a head on frozen features; the returned networks contain the image encoder."""
+    encoder = workspace.model(annotation.required_encoder)
     source = Features(annotated.features, make_fabric(settings).device)
     torch.manual_seed(settings.seed)
-    texts = start_texts(context, annotated.annotations)
-    network = networks.build(head, len(context.classes), annotated.features.shape[1], texts=texts)
+    texts = None if data.open_set else initial_texts(data.names, annotation, encoder, annotated.annotations)
+    network = networks.build(head, len(data.classes), annotated.features.shape[1], texts=texts)
     learner = LEARNERS[training.learner](network, annotated.annotations, **training.hyper_parameters)
     heads = fit_stage(
-        context, "train on features", learner, annotated.annotations, source, settings, encoder.view, made_of
+        workspace, "train on features", learner, annotated.annotations, source, settings, encoder.view, made_of
     )
     tower = ImageEncoder(encoder.model.visual, encoder.config)
     return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
 
 
-def start_texts(context: Context, annotations: Annotations) -> Float[Tensor, "A C D"] | None:
-    """Text features times the scale, at which a head starts; none where the classes are not those of the texts."""
-    config, encoder = context.config, context.encoder
-    if encoder.head is not None or config.data.open_set:
+def initial_texts(
+    classes: Classes, annotation: AnnotationConfig, encoder: DualEncoder, annotations: Annotations
+) -> Float[Tensor, "A C D"] | None:
+    """Text features times the logit scale, which initialize a head; None if the encoder has no prompts."""
+    prompts = annotation.templates.get(str(annotation.encoder), ())
+    if encoder.head is not None or not prompts:
         return None
-    prompts = config.annotation.templates.get(str(config.annotation.encoder), ())
-    if not prompts:
-        return None
-    texts, weights = text_features(encoder, context.classes, prompts), weights_of(annotations, encoder.name)
+    texts, weights = text_features(encoder, classes, prompts), weights_of(annotations, encoder.name)
     return encoder.logit_scale * (texts if weights is None else weighted_texts(texts, weights))
 
 
-def on_pixels(
-    context: Context, annotated: Annotated, annotations: Annotations, made_of: Digest | None = None
+def train_on_pixels(
+    data: DataConfig,
+    training: TrainingConfig,
+    workspace: Workspace,
+    images: image_files.ImageSet,
+    annotations: Annotations,
+    made_of: Digest,
 ) -> Trained:
-    """A network on small images; through features it learns the cleaned labels, else it runs the learner."""
-    training = context.config.training
+    """Train a network on small images, by the learner or, with ``via``, by distillation of the cleaned labels."""
     settings = Settings(**training.settings)
-    store = context.folder / "cache" / f"pixels-{training.size}.npy"
-    make_room(store, 3 * training.size**2 * len(annotated.images))
-    rows = image_files.pixels(annotated.images, training.size, store)
+    store = workspace.folder / "cache" / f"pixels-{training.size}.npy"
+    check_free_space(store, 3 * training.size**2 * len(images))
+    rows = image_files.pixels(images, training.size, store)
     torch.manual_seed(settings.seed)
-    network = networks.build(training.student, len(context.classes), training.size, pretrained=training.pretrained)
+    network = networks.build(training.student, len(data.classes), training.size, pretrained=training.pretrained)
     preprocess = Preprocess(training.size, *(IMAGENET if network.pretrained else statistics(rows)))
     where = make_fabric(settings).device
     source = Pixels(rows, preprocess, flip=training.flip, strong=training.strong, device=where)
@@ -131,34 +139,34 @@ def on_pixels(
         (LEARNERS["distillation"], {}) if training.via else (LEARNERS[training.learner], training.hyper_parameters)
     )
     learner = kind(network, annotations, **hyper)
-    return fit_stage(context, "train", learner, annotations, source, settings, preprocess, made_of)
+    return fit_stage(workspace, "train", learner, annotations, source, settings, preprocess, made_of)
 
 
 def fit_stage(
-    context: Context,
+    workspace: Workspace,
     stage: str,
     learner: Learner,
     annotations: Annotations,
     source: Source,
     settings: Settings,
     preprocess: Preprocess,
-    made_of: Digest | None = None,
+    made_of: Digest,
 ) -> Trained:
-    """Train with the log and the checkpoint of a stage; a checkpoint that was made of other data is left alone."""
-    log = LogFile(context.folder / "log.jsonl", stage)
-    checkpoint = context.folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
+    """Train with the log and the checkpoint of a stage."""
+    log = LogFile(workspace.folder / "log.jsonl", stage)
+    checkpoint = workspace.folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
 
     def progress(epochs: Iterator[EpochLog]) -> Iterable[EpochLog]:
-        return context.progress(stage, epochs)
+        return workspace.progress(stage, epochs)
 
     return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress, made_of)
 
 
-def make_room(file: Path, n_bytes: int) -> None:
-    """See that a file of that size fits; writing to a mapped file on a full disk would end the process unheard.
+def check_free_space(file: Path, n_bytes: int) -> None:
+    """Check that a file of that size fits; on a full disk, writing to a memory map would kill the process silently.
 
     Raises:
-        OSError: it does not.
+        OSError: there is too little space.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     there = getattr(file.stat(), "st_blocks", 0) * 512 if file.exists() else 0

@@ -1,0 +1,58 @@
+"""Where a run works: its folder and cache, its progress display, and the models that it has loaded."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zerolabel import vlms
+from zerolabel.runs.folder import Folder
+from zerolabel.training import best_device
+from zerolabel.vlms.clip import DualEncoder
+
+Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
+"""Wraps the steps of a stage, given the stage's name, and displays them."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What the stages of a run share beside its configuration.
+
+    Attributes:
+        folder: the run's folder.
+        progress: displays the steps of each stage.
+        cache: folder of image features and chat answers, shared between runs.
+        device: torch device of the models, or "auto".
+        engine: engine of annotation, "local" or "ray"; see `zerolabel.annotate.write`.
+        ray_address: address of a cluster for the engine "ray".
+    """
+
+    folder: Folder
+    progress: Progress
+    cache: Path
+    device: str = "auto"
+    engine: str = "local"
+    ray_address: str | None = None
+    _loaded: dict[str, DualEncoder] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def model(self, name: str) -> DualEncoder:
+        """A vision-language model by its name, loaded once.
+
+        Raises:
+            InputError: there is no such model, or it cannot be downloaded.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = vlms.load(name, best_device(self.device))
+        return self._loaded[name]
+
+    def is_loaded(self, name: str) -> bool:
+        """True if the model is already in memory."""
+        return name in self._loaded
+
+    @property
+    def adapted(self) -> Path:
+        """Folder of the encoder that the run adapted."""
+        return self.folder / "adapted"
+
+
+__all__ = ["Progress", "Workspace"]
