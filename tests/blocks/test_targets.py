@@ -350,7 +350,8 @@ def test_the_share_that_is_kept_falls_to_what_is_right() -> None:
 def test_the_smallest_losses_are_chosen_beside_all_that_a_person_labeled() -> None:
     loss, human = torch.tensor([0.1, 5.0, 0.3, 0.2, 0.4]), torch.tensor([False, True, False, False, False])
     assert targets.smallest(loss, 0.5, human).tolist() == [True, True, False, True, False]
-    assert targets.smallest(loss, 0.6, human).tolist() == [True, True, True, True, False]  # 2.4 images, rounded up
+    assert targets.smallest(loss, 0.6, human).tolist() == [True, True, False, True, False]  # 2.4 images: two
+    assert targets.smallest(loss, 0.75, human).tolist() == [True, True, True, True, False]
     assert targets.smallest(loss, 0.0, human).tolist() == human.tolist()
     assert targets.smallest(loss[:1], 0.1, human[:1]).tolist() == [True]
 

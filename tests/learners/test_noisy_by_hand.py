@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from zerolabel.blocks import targets
 from zerolabel.learners import Learner
-from zerolabel.learners.base import Batch
+from zerolabel.learners.base import Batch, Epoch
 from zerolabel.learners.coteaching import CoTeaching
 from zerolabel.learners.elr import ELR
 from zerolabel.learners.fixmatch import FixMatch
@@ -52,12 +52,36 @@ def test_sce(make_annotations) -> None:  # type: ignore[no-untyped-def]
     assert terms["reverse"].item() == pytest.approx((0.2 + 0.7) / 2 * 9.210340, abs=1e-5)  # -log 1e-4
 
 
+def test_sce_bounds_the_cross_entropy_and_not_its_reverse(make_annotations) -> None:  # type: ignore[no-untyped-def]
+    x = said(0.5, 1e-9).requires_grad_()
+    terms = learner_of(SCE, 2, make_annotations, least_prediction=1e-7).training_step(batch_of(x))
+    assert terms["supervised"].item() == pytest.approx(0.1 * (0.693147 + 16.118096) / 2, abs=1e-5)  # -log 1e-7
+    paper = learner_of(SCE, 2, make_annotations).training_step(batch_of(x))
+    assert paper["supervised"].item() == pytest.approx(0.1 * (0.693147 + 20.723266) / 2, abs=1e-5)  # -log 1e-9
+    terms["supervised"].backward()
+    assert x.grad is not None and x.grad[0].any() and not x.grad[1].any()
+
+
 def test_truncated_gce(make_annotations) -> None:  # type: ignore[no-untyped-def]
     learner = learner_of(TruncatedGCE, 3, make_annotations)
     p = torch.tensor([[0.6, 0.4], [0.5, 0.5], [0.4, 0.6]])
     assert learner.believed(p).tolist() == [True, False, False]  # p_y > k, strictly
     terms = learner.training_step(Batch(torch.tensor([0]), (said(0.6),)))
     assert terms["supervised"].item() == pytest.approx(0.429474, abs=1e-5)
+
+
+def test_truncated_gce_is_a_constant_below_k_in_a_mean_over_the_batch(make_annotations) -> None:  # type: ignore[no-untyped-def]
+    learner = learner_of(TruncatedGCE, 2, make_annotations)
+    learner.kept[1] = False
+    x = said(0.6, 0.2).requires_grad_()
+    terms = learner.training_step(batch_of(x))
+    # (1 - .5^.7) / .7 = .549182, whatever the network says of the second image
+    assert terms["supervised"].item() == pytest.approx((0.429474 + 0.549182) / 2, abs=1e-5)
+    terms["supervised"].backward()
+    # d L / d z_y = -p_y^q (1 - p_y) = -.6^.7 .4 = -.279747, by half for the mean
+    torch.testing.assert_close(x.grad[:, 0], torch.tensor([-0.139874, 0.0]), atol=1e-5, rtol=0)
+    (one,) = learner.passes(Epoch(0, 0.0, lambda _: torch.zeros(2, 2)))
+    assert one.groups[0].tolist() == [0, 1]  # all are drawn, so that the mean is over them
 
 
 def test_coteaching(make_annotations) -> None:  # type: ignore[no-untyped-def]
@@ -67,6 +91,16 @@ def test_coteaching(make_annotations) -> None:  # type: ignore[no-untyped-def]
     assert terms["supervised_a"].item() == pytest.approx((0.693147 + 2.302585) / 2, abs=1e-5)  # b picks 1 and 3
     assert terms["supervised_b"].item() == pytest.approx((1.609438 + 0.105361) / 2, abs=1e-5)  # a picks 0 and 1
     assert [targets.kept_share(0.2, epoch, 10) for epoch in (0, 5, 10, 50)] == pytest.approx([1, 0.9, 0.8, 0.8])
+
+
+@pytest.mark.parametrize("kind", [CoTeaching, JoCoR])
+@pytest.mark.parametrize(("share", "kept"), [(0.9, 2), (0.67, 2), (0.6, 1), (0.1, 1)])
+def test_the_number_of_kept_images_is_rounded_down(kind, share, kept, make_annotations) -> None:  # type: ignore[no-untyped-def]
+    learner = learner_of(kind, 3, make_annotations, noise_rate=0.2)
+    terms = learner.training_step(share, batch_of(said(0.9, 0.8, 0.7)))  # both networks say the same
+    losses = [0.105361, 0.223144, 0.356675][:kept]
+    one = sum(losses) / kept
+    assert next(iter(terms.values())).item() == pytest.approx(one, abs=1e-5)  # JoCoR: half of twice
 
 
 def test_jocor(make_annotations) -> None:  # type: ignore[no-untyped-def]

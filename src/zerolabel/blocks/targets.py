@@ -1,7 +1,7 @@
 """Label distributions: pure functions of probabilities and candidate sets, rows are images."""
 
 import warnings
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 import torch
@@ -238,10 +238,13 @@ def ramped(final: float, epochs: int | float, ramp: int | float) -> float:
 
 
 def smallest(loss: Float[Tensor, " N"], share: float, human: Bool[Tensor, " N"]) -> Bool[Tensor, " N"]:
-    """The share of images with the smallest loss, rounded up; beyond that share, all images labeled by humans."""
-    order = loss.masked_fill(human, torch.inf).argsort()
+    """The share of images with the smallest loss, rounded down, yet one at least where the share is above zero.
+
+    Beyond that share all images labeled by humans.
+    """
+    order, free = loss.masked_fill(human, torch.inf).argsort(), int((~human).sum())
     chosen = human.clone()
-    chosen[order[: ceil(share * int((~human).sum()) - 1e-9)]] = True
+    chosen[order[: max(floor(share * free + 1e-9), min(free, 1) if share > 0 else 0)]] = True
     return chosen
 
 

@@ -7,11 +7,14 @@ network learns from them:
     R(e) = 1 - tau min(e / T_k, 1),   tau = the noise rate,   e from 0
 
 The paper knows the noise rate. Here it is estimated from what the annotators' agreement says, see
-`zerolabel.annotations.noise`, unless it is given. Ours: the number of images kept is rounded up, so that a batch of
-one is learned from; an image labeled by a human is always kept, beyond that share; one without a vote is left out.
+`zerolabel.annotations.noise`, unless it is given. The number of images kept is rounded down as in the code, where the
+paper's "at least" would round up. Ours: one image at least is kept; an image labeled by a human always is, beyond that
+share; one without a vote is left out.
 
-Against the authors' code: documented difference, the number of images kept is rounded up, theirs down; hand-computed
-cases (test_coteaching).
+Against the authors' code (bhanML/Co-teaching @ 07a0f57): exact in what is picked and exchanged (test_coteaching).
+Documented differences: the code divides the mean over the kept images by their number once more, which Adam cancels;
+its share falls from the first epoch on and reaches 1 - tau after T_k - 1 of them; and from epoch 80 on Adam's first
+momentum is 0.1.
 """
 
 from collections.abc import Iterable

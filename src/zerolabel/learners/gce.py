@@ -7,7 +7,8 @@ An image that the network does not believe weighs p_y^q as much as in cross-entr
 same paper is the learner `truncated_gce`. Ours: an image labeled by a human has the plain cross-entropy (the
 limit q -> 0), for its label is not in doubt; an image without a vote is left out.
 
-Against the authors' code: not compared; ours by the formula, with hand-computed cases (test_gce).
+Against the authors' code: none is known to be public. Exact, loss and its mean over the batch, by the paper's formula
+and by AlanChou/Truncated-Loss @ 93a2464, which calls itself unofficial; hand-computed cases (test_gce).
 """
 
 from collections.abc import Iterable

@@ -12,11 +12,12 @@ The authors tune lambda by data, noise and network, from 0.5 to 0.95. The defaul
 label has a tenth of the loss, and a short training of a convolutional network stays where it began.
 
 As in `coteaching`, the noise rate that the paper knows is estimated from what the annotators' agreement says unless
-it is given; the number of images kept is rounded up, one labeled by a human is always kept, beyond that share, and
-one without a vote is left out.
+it is given; the number of images kept is rounded down, yet one is; one labeled by a human is always kept, beyond that
+share, and one without a vote is left out.
 
-Against the authors' code: documented difference, the number of images kept is rounded up, theirs down; hand-computed
-cases (test_jocor).
+Against the authors' code (hongxin001/JoCoR @ 20a570e): exact in the joint loss, through both networks, and in what is
+kept (test_jocor). Documented differences: the schedule of the share and Adam's momentum, as in `coteaching`; tau is the
+noise rate, of which the code takes half where the noise is asymmetric.
 """
 
 from collections.abc import Iterable

@@ -58,13 +58,22 @@ def test_clip_adapter():
     assert_close(start(SHOTS), 10 * SHOTS @ TEXTS.T)
 
 
-def test_clip_lora_adds_half_of_up_times_down_at_rank_two():
+def test_clip_lora_adds_up_times_down_over_the_root_of_the_rank():
     change = LowRank(torch.zeros(3, 2), 3)
     assert not change(torch.zeros(3, 2)).any()  # up starts at zero
     with torch.no_grad():
         change.down.copy_(torch.tensor([[[1.0, 2.0], [0.0, 1.0]]] * 3))
         change.up.copy_(torch.tensor([[[1.0, 4.0]], [[0.0, 2.0]], [[2.0, 0.0]]]))
-    assert change(torch.ones(3, 2)).tolist() == [[1.5, 4.0], [1.0, 2.0], [2.0, 3.0]]
+    # B A = (1, 6), (0, 2) and (2, 4), over the root of 2
+    wanted = [[1.70711, 5.24264], [1.0, 2.41421], [2.41421, 3.82843]]
+    assert_close(change(torch.ones(3, 2)), torch.tensor(wanted), atol=1e-5, rtol=0)
+
+
+def test_clip_lora_starts_each_down_by_its_columns():
+    torch.manual_seed(0)
+    largest = LowRank(torch.zeros(300, 100), 3).down.abs().amax((1, 2))
+    # uniform within .1; with the rows among the inputs it would be .0707
+    assert bool((largest <= 0.1).all()) and bool((largest > 0.09).all())
 
 
 def test_cocoop_moves_all_tokens_by_one_vector():

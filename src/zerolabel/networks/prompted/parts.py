@@ -1,5 +1,6 @@
 """What is learned beside frozen encoders: prompts of the text and of the image, low-rank changes, a feature adapter."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -194,10 +195,12 @@ class PromptedBlock(nn.Module):
 
 
 class LowRank(nn.Module):
-    """``W + B A / rank`` for each of the blocks that a weight holds one above the other (LoRA, Hu et al., ICLR 2022).
+    """``W + B A / sqrt(rank)`` for each of the blocks that a weight holds one above the other.
 
-    Starts at W: B is zero. CLIP-LoRA (Zanella, Ben Ayed, CVPR workshops 2024) takes rank 2 and alpha 1, on queries,
-    keys and values. It drops inputs of A at random, which a change of the weight itself cannot do.
+    CLIP-LoRA (Zanella, Ben Ayed, CVPR workshops 2024): rank 2 and alpha 1 on queries, keys and values, scaled by
+    ``alpha / sqrt(rank)`` as in its code (MaxZanella/CLIP-LoRA @ 68033ea), where LoRA (Hu et al., ICLR 2022) has
+    ``alpha / rank``. Starts at W: B is zero, and each A is uniform within one over the root of its columns. Its dropout
+    of the inputs of A is left out: a change of the weight itself cannot have it.
 
     Args:
         weight: W, not changed.
@@ -210,11 +213,12 @@ class LowRank(nn.Module):
         rows, columns = weight.shape
         self.down = nn.Parameter(torch.empty(blocks, rank, columns).to(weight))
         self.up = nn.Parameter(torch.zeros(blocks, rows // blocks, rank).to(weight))
-        nn.init.kaiming_uniform_(self.down, a=5**0.5)
+        for down in self.down:  # each by itself: of three dimensions the rows would count as inputs
+            nn.init.kaiming_uniform_(down, a=math.sqrt(5))
 
     def forward(self, weight: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
         """The changed weight."""
-        return weight + (self.up @ self.down).flatten(0, 1) / self.down.shape[1]
+        return weight + (self.up @ self.down).flatten(0, 1) / math.sqrt(self.down.shape[1])
 
 
 def add_low_rank(tower: nn.Module) -> None:
