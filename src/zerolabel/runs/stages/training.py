@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel import networks
+from zerolabel.adaptation.few_shot.stacking import stacked
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotate.prompt_weights import weighted_texts, weights_of
 from zerolabel.annotations import Annotations
@@ -39,6 +40,8 @@ from zerolabel.vlms.clip import DualEncoder
 
 SPREAD = "spread over neighbors"
 """How the text of a rule says that scores were propagated before it."""
+STACKED = "stacked with human labels"
+"""How it says that a probe on human labels took part in the scores."""
 
 
 def train_student(
@@ -65,6 +68,8 @@ def train_student(
     check_enough(annotated.annotations)
     if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
         raise InputError("annotations or features hold numbers that are not finite; annotate again.")
+    if annotated.features.shape[1] and LEARNERS[training.learner].takes_propagated_scores:
+        annotated = replace(annotated, annotations=stacked_with_labels(annotated.annotations, annotated.features))
     if training.propagate and LEARNERS[training.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
     on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of)
@@ -174,6 +179,19 @@ def check_free_space(file: Path, n_bytes: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
+def stacked_with_labels(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
+    """The annotations with scores in which human labels take part on every image, see `few_shot.stacking`.
+
+    The best class of these scores joins the candidates, since a rule may go by votes alone.
+    """
+    scores = stacked(annotations.scores, annotations.labels, features)
+    if scores is annotations.scores:
+        return annotations
+    made = rescored(annotations, scores, STACKED)
+    best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool()
+    return made.with_candidates(made.candidates | best, made.rule)
+
+
 def spread(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
     """The annotations with scores spread over neighbors in feature space, and the candidates that their rule makes."""
     human = targets.one_hot(annotations.labels, len(annotations.classes))
@@ -201,7 +219,7 @@ def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], how: str) -
         how: what was done to the scores, for the text of the rule.
     """
     changed = annotations.with_scores(scores)
-    rule = annotations.rule.removesuffix(f", {SPREAD}")
+    rule = annotations.rule.removesuffix(f", {SPREAD}").removesuffix(f", {STACKED}")
     made = parse_rule(rule)(changed) if rule_or_union(rule) == rule else annotations.candidates
     best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
     silent = (annotations.spoken == 0) & ~made.any(1)

@@ -1,0 +1,99 @@
+"""Annotators and few human labels as one score: stacked generalization. Wolpert. Neural Networks 5, 1992.
+
+    log s  =  a log h + b log q + const
+
+q are the annotators' scores and h is a linear probe (`linear_probe`) on the human labels alone. a and b minimize the
+cross-entropy on the labeled images, where the probability h of an image comes from a probe that did not learn it. So
+annotators that contradict the labels count little and the labels lead, and the other way round. Without it a label
+only overrules the annotators on its own image, which is worse than a probe where annotators are poor.
+
+Ours: a penalty of `PULL` per label holds a and b near 1; where a class has a single label there is no probe that did
+not learn it, and a is `SINGLE`, about what is found with two labels a class, since probes of few labels are too
+unsure. Where a class has no label, h knows nothing of it, and the annotators' scores stay.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
+from torch.nn import functional
+
+from zerolabel.adaptation.few_shot.linear_probe import cross_validated, linear_probe
+from zerolabel.blocks.lbfgs import minimized
+
+LEAST = 1e-6
+"""Added to probabilities before the logarithm."""
+PULL = 1e-3
+"""Weight of (a - 1)^2 + (b - 1)^2 beside the mean cross-entropy."""
+SINGLE = 2.0
+PARTS = 5
+ITERATIONS = 100
+
+
+def stacked(
+    scores: Float[Tensor, "N C"], labels: Int[Tensor, " N"], features: Float[Tensor, "N D"]
+) -> Float[Tensor, "N C"]:
+    """The annotators' scores combined with what human labels say of all images.
+
+    Args:
+        scores: probabilities; a row of zeros is an image on which every annotator abstained.
+        labels: class id given by a person, -1 where there is none.
+        features: of length 1.
+
+    Returns:
+        Rows that sum to 1; the scores as they are where a class has no label.
+    """
+    rows = (labels >= 0).nonzero().squeeze(1)
+    shots, given = features[rows].float(), labels[rows]
+    counts = torch.bincount(given, minlength=scores.shape[1])
+    if scores.shape[1] < 2 or int(counts.min()) == 0:
+        return scores
+    penalty = cross_validated(shots.double().numpy(), given.numpy())
+    own = _log(_probe(shots, given, features.float(), scores.shape[1], penalty))
+    said = _log(scores)
+    if int(counts.min()) > 1:
+        a, b = _fitted([_log(_left_out(shots, given, scores.shape[1], penalty)), said[rows]], given)
+    else:
+        a, (b,) = SINGLE, _fitted([said[rows]], given)
+    return (a * own + b * said).softmax(1).to(scores)
+
+
+def _log(p: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    return (p + LEAST).log()
+
+
+def _probe(
+    shots: Float[Tensor, "M D"], given: Int[Tensor, " M"], features: Float[Tensor, "N D"], n: int, penalty: float
+) -> Float[Tensor, "N C"]:
+    """Probabilities of images by a probe on the shots."""
+    head = linear_probe(shots, given, shots.new_zeros(n, shots.shape[1]), 1.0, penalty=penalty)
+    with torch.no_grad():
+        return head(features).softmax(1)
+
+
+def _left_out(
+    shots: Float[Tensor, "M D"], given: Int[Tensor, " M"], n: int, penalty: float
+) -> Float[Tensor, "M C"]:
+    """Probabilities of each shot by a probe that did not learn it."""
+    found = shots.new_zeros(len(shots), n)
+    parts = min(PARTS, int(np.unique(given.numpy(), return_counts=True)[1].min()))
+    for learned, left in StratifiedKFold(parts).split(shots.numpy(), given.numpy()):
+        found[left] = _probe(shots[learned], given[learned], shots[left], n, penalty)
+    return found
+
+
+def _fitted(logs: list[Float[Tensor, "M C"]], given: Int[Tensor, " M"]) -> list[float]:
+    """Positive weights of the log probabilities under which the labels are most likely."""
+    each = torch.stack(logs).double()
+
+    def loss(logs_of_weights: Tensor) -> Tensor:
+        weights = logs_of_weights.exp()
+        mixed = torch.einsum("k,kmc->mc", weights, each)
+        return functional.cross_entropy(mixed, given) + PULL * (weights - 1).square().sum()
+
+    weights: list[float] = minimized(loss, torch.zeros(len(logs), dtype=torch.double), ITERATIONS).exp().tolist()
+    return weights
+
+
+__all__ = ["stacked"]
