@@ -234,3 +234,48 @@ def test_bfloat16_trains_close_to_float32(world) -> None:  # type: ignore[no-unt
         ends.append(last.losses["supervised"])
         assert all(p.dtype == torch.float32 for p in learner.parameters())
     assert ends[1] == pytest.approx(ends[0], rel=0.02) and isinstance(learner.candidates, Tensor)
+
+
+class Named:
+    """A source whose views differ by their name: ones in the weak view, zeros in all others."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def views(self, names, index):  # type: ignore[no-untyped-def]
+        return tuple(self.rows[index] * float(name == "weak") for name in names)
+
+
+class Parts(Plain):
+    """Its head learns at a tenth of the rate."""
+
+    def parameter_groups(self):  # type: ignore[no-untyped-def]
+        return [(1.0, list(self.network.backbone.parameters())), (0.1, list(self.network.head.parameters()))]
+
+
+def test_parts_keep_their_share_of_the_rate(world) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    learner = Parts(build("mlp", 4, world.features.shape[1]), world.annotations)
+    optimizer = loop.make_optimizer(learner, CPU)
+    loop.set_learning_rate(optimizer, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.05]
+
+
+def test_predictions_between_passes_are_of_the_weak_view() -> None:
+    rows, network = torch.randn(8, 3), torch.nn.Linear(3, 2)
+    p = loop.predict_weak_view(network, Named(rows), loop.make_fabric(CPU), CPU)
+    torch.testing.assert_close(p, network(rows).softmax(1).detach())
+
+
+@pytest.mark.parametrize("statistics", ["recomputed", "running"])
+def test_the_last_statistics_are_those_of_the_weak_views(statistics: str, world) -> None:  # type: ignore[no-untyped-def]
+    learner, seen = plain(world), 5 + 2 * world.features
+    learner.network.backbone = torch.nn.Sequential(torch.nn.BatchNorm1d(seen.shape[1]), learner.network.backbone)
+    assert list(train(learner, Named(seen), settings(statistics=statistics, batch_size=len(seen))))
+    norm = learner.network.backbone[0]
+    own = torch.allclose(norm.running_mean, seen.mean(0), atol=1e-4)
+    own &= torch.allclose(norm.running_var, seen.var(0), rtol=1e-3)
+    assert own == (statistics == "recomputed")

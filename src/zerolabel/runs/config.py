@@ -127,6 +127,8 @@ class TrainingConfig:
         pretrained: True if a timm student starts from pretrained weights.
         via: "features" to learn on frozen features first, else None.
         propagate: True if scores spread over the images' neighbors in feature space before training.
+        stack: True if features are read so that human labels count on every image, see
+            `zerolabel.adaptation.few_shot.stacking`.
         flip: True if views may be mirrored.
         strong: which strong view learners get.
     """
@@ -139,6 +141,7 @@ class TrainingConfig:
     pretrained: bool = False
     via: str | None = None
     propagate: bool = False
+    stack: bool = False
     flip: bool = True
     strong: str = "randaugment"
 

@@ -69,12 +69,11 @@ def _probe(
     """Probabilities of images by a probe on the shots."""
     head = linear_probe(shots, given, shots.new_zeros(n, shots.shape[1]), 1.0, penalty=penalty)
     with torch.no_grad():
-        return head(features).softmax(1)
+        p: Tensor = head(features).softmax(1)
+        return p
 
 
-def _left_out(
-    shots: Float[Tensor, "M D"], given: Int[Tensor, " M"], n: int, penalty: float
-) -> Float[Tensor, "M C"]:
+def _left_out(shots: Float[Tensor, "M D"], given: Int[Tensor, " M"], n: int, penalty: float) -> Float[Tensor, "M C"]:
     """Probabilities of each shot by a probe that did not learn it."""
     found = shots.new_zeros(len(shots), n)
     parts = min(PARTS, int(np.unique(given.numpy(), return_counts=True)[1].min()))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from zerolabel import networks
+from zerolabel import networks, vlms
 from zerolabel.data.views import STRONG
 from zerolabel.errors import InputError
 from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
@@ -49,9 +49,17 @@ def resolve_training(
         pretrained=pretrained,
         via=road.via,
         propagate=road.propagate,
+        stack=stacks_labels(data, annotation),
         flip=not any(map(reads_characters, annotation.names)) if request.flip is None else request.flip,
         strong=strong_view(request.strong, preset.cutout),
     )
+
+
+def stacks_labels(data: DataConfig, annotation: AnnotationConfig) -> bool:
+    """True if human labels were given and there is a model from whose features a probe can learn them."""
+    if not data.few_shot or annotation.encoder is None:
+        return False
+    return annotation.annotations is None or vlms.is_cached(annotation.encoder)
 
 
 def strong_view(asked: str, cutout: int | None) -> str:

@@ -84,7 +84,7 @@ def train_student(
 
 def needs_features(training: TrainingConfig) -> bool:
     """True if training reads frozen image features."""
-    return training.student in HEADS or training.via is not None or training.propagate
+    return training.student in HEADS or training.via is not None or training.propagate or training.stack
 
 
 def train_on_features(
