@@ -46,6 +46,16 @@ def test_the_annotators_own_answers_are_never_called_worse(world):
     assert found.student >= found.annotators and not found.below
 
 
+@pytest.mark.parametrize("n_labels", [0, 60])
+def test_human_labels_show_that_the_annotators_are_poor(make_annotations, n_labels):
+    """One annotator without doubts that is right on 43 %: labels of a few images tell that the student is better."""
+    truth = torch.randint(0, 10, (2000,))
+    annotations = make_annotations(with_mistakes(truth, 0.43)[:, None], 10)
+    labels = torch.where(torch.arange(2000) < n_labels, truth, -1)
+    found = alarms.check(with_mistakes(truth, 0.95), replace(annotations, labels=labels))
+    assert [alarm.kind for alarm in found] == ([] if n_labels else ["worse"])
+
+
 def test_a_better_student_of_annotators_that_guess_is_not_called_worse(make_annotations):
     """One annotator that names three of ten classes, one of them true: a student may leave its sets and be better."""
     truth = torch.randint(0, 10, (2000,))

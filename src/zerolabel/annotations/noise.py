@@ -33,6 +33,8 @@ from zerolabel.annotations.label_models.models import first_votes
 from zerolabel.errors import InputError
 
 IMAGINED = 50
+DOUBTED = 10
+"""The same where a student is compared with its annotators: it must not fall to what one annotator says of itself."""
 MOST_IMAGES = 5_000
 """Looked at, evenly spaced; a share estimated from so many is within 1.4 points, 19 times in 20."""
 
@@ -76,6 +78,25 @@ def beliefs(annotations: Annotations, most: int = MOST_IMAGES) -> Beliefs:
     return Beliefs(
         rows, torch.where(human, sure, joint), torch.where(human, sure, torch.where(voted, independent, p)), w
     )
+
+
+def corrected_beliefs(annotations: Annotations) -> tuple[Int[Tensor, " M"], Float[Tensor, "M C"]]:
+    """Rows and r of `beliefs`, flattened until the best class errs as often as human labels show.
+
+    Where annotators are worse than they believe, a share of each row without a human label is spread evenly over the
+    classes. Without human labels, or where the annotators are better than they believe, r is as it was.
+    """
+    believed = beliefs(annotations)
+    r, free = believed.joint, ~annotations.human[believed.rows]
+    best = best_class(annotations, believed.rows)
+    wrong = 1 - r.gather(1, best[:, None])[free, 0].double()
+    seen = wrong_by_score(annotations)
+    if not len(wrong) or not len(seen) or r.shape[1] < 2:
+        return believed.rows, r
+    before = float(wrong.mean())
+    excess = (DOUBTED * before + float(seen.sum())) / (DOUBTED + len(seen)) - before
+    share = min(max(excess / max(1 - before - 1 / r.shape[1], 1e-9), 0.0), 1.0)
+    return believed.rows, torch.where(free[:, None], (1 - share) * r + share / r.shape[1], r)
 
 
 def noise_rate(given: float | None, estimate: Callable[[Annotations], float], annotations: Annotations) -> float:

@@ -1,7 +1,8 @@
 """Whether a training goes wrong, as far as it shows without labels: pure functions of predictions and annotations.
 
-With r the probabilities that the annotations give each class of an image (`zerolabel.annotations.noise.beliefs`), c the
-annotators' best class and s the student's, the annotators believe in a true answer, and in any other class, by
+With r the probabilities that the annotations give each class of an image, corrected by human labels where there are
+some (`zerolabel.annotations.noise.corrected_beliefs`), c the annotators' best class and s the student's, the annotators
+believe in a true answer, and in any other class, by
 
     g  =  mean_i sum_k r_k^2,        w  =  mean_i ( 1 - sum_k r_k^2 ) / (C - 1)
 
@@ -23,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
-from zerolabel.annotations.noise import beliefs
+from zerolabel.annotations.noise import beliefs, corrected_beliefs
 
 COLLAPSED = 0.25
 """A class collapses where it is predicted less than this share of the times that the annotations expect."""
@@ -77,11 +78,11 @@ class Alarm:
 
 def estimate(predicted: Int[Tensor, " N"], annotations: Annotations) -> Estimate:
     """How often predictions are right, see above; None without annotations of differing confidence."""
-    believed = beliefs(annotations)
-    r = believed.joint.double()
+    rows, r = corrected_beliefs(annotations)
+    r = r.double()
     squares = (r**2).sum(1)
-    best = annotations.scores[believed.rows].argmax(1, keepdim=True)
-    in_student, in_annotators = r.gather(1, predicted[believed.rows][:, None]), r.gather(1, best).mean()
+    best = annotations.scores[rows].argmax(1, keepdim=True)
+    in_student, in_annotators = r.gather(1, predicted[rows][:, None]), r.gather(1, best).mean()
     in_truth, in_other = squares.mean(), (1 - squares).mean() / max(r.shape[1] - 1, 1)
     scale = float(in_truth - in_other)
     if len(r) < 2 or scale < SURER:
