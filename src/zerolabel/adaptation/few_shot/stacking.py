@@ -9,7 +9,7 @@ only overrules the annotators on its own image, which is worse than a probe wher
 
 Ours: a penalty of `PULL` per label holds a and b near 1; where a class has a single label there is no probe that did
 not learn it, and a is `SINGLE`, about what is found with two labels a class, since probes of few labels are too
-unsure. Where a class has no label, h knows nothing of it, and the annotators' scores stay.
+unsure. Where a class has no label, h has no information about it, and the annotators' scores stay.
 """
 
 import numpy as np

@@ -182,7 +182,7 @@ def check_free_space(file: Path, n_bytes: int) -> None:
 def stacked_with_labels(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
     """The annotations with scores in which human labels take part on every image, see `few_shot.stacking`.
 
-    The best class of these scores joins the candidates, since a rule may go by votes alone.
+    The best class of these scores joins the candidates, since a rule may read votes alone.
     """
     scores = stacked(annotations.scores, annotations.labels, features)
     if scores is annotations.scores:
