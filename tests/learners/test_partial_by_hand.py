@@ -175,13 +175,19 @@ def test_irnet_leaves_the_confidence_where_nothing_is_corrected(annotated) -> No
     ]
 
 
-def test_rc_weighs_by_the_posterior_of_the_last_look(annotated) -> None:  # type: ignore[no-untyped-def]
-    learner = RC(mirror(3), annotated([[1, 1, 0], [0, 1, 0]]))
-    p = torch.tensor([[0.6, 0.2, 0.2], [0.5, 0.25, 0.25]])
-    (one,) = learner.passes(Epoch(1, 0.1, lambda _: p))
-    rows_are(learner.confidence, [0.75, 0.25, 0], [0, 1, 0])
-    loss = one.step(shown([0.5, 0.25, 0.25], [0.1, 0.8, 0.1]))["weighted"].item()
-    assert loss == pytest.approx((-0.75 * log(0.5) - 0.25 * log(0.25) - log(0.8)) / 2, abs=1e-5)
+def test_rc_weighs_by_the_posterior_after_the_step(annotated) -> None:  # type: ignore[no-untyped-def]
+    """Logits that the step doubles: (.6, .2, .2) becomes (.36, .04, .04) / .44, which is .9 and .1 inside the set."""
+    learner = RC(mirror(3), annotated([[1, 1, 0], [0, 1, 0]])).train()
+    for one in learner.passes(Epoch(0, 0.0, lambda _: learner.scores)):
+        loss = one.step(shown([0.6, 0.2, 0.2], [0.5, 0.25, 0.25]))["weighted"].item()
+        assert loss == pytest.approx((-0.5 * log(0.6) - 0.5 * log(0.2) - log(0.25)) / 2, abs=1e-5)
+        with torch.no_grad():
+            learner.network.head.weight.mul_(2)
+    rows_are(learner.confidence, [0.9, 0.1, 0], [0, 1, 0])
+    with torch.no_grad():
+        learner.network.head.weight.div_(2)
+    loss = learner.training_step(shown([0.5, 0.25, 0.25], [0.1, 0.8, 0.1]))["weighted"].item()
+    assert loss == pytest.approx((-0.9 * log(0.5) - 0.1 * log(0.25) - log(0.8)) / 2, abs=1e-5)
 
 
 def test_leveraged_losses_of_one_image(annotated) -> None:  # type: ignore[no-untyped-def]
@@ -203,8 +209,9 @@ def test_pop_drops_what_is_below_a_share_of_the_best(annotated) -> None:  # type
     """Mean of two epochs (.55, .4, .05): at theta 0.1 the third goes, and theta stays, for one was dropped."""
     learner = POP(mirror(3), annotated([[1, 1, 1]]), warm_up=2, window=2, theta=0.1, growth=0.5)
     for number, c in ((1, [0.5, 0.42, 0.08]), (2, [0.6, 0.38, 0.02])):
-        learner.confidence.copy_(torch.tensor([c]))
-        list(learner.passes(Epoch(number, number / 10, lambda _: learner.scores)))
+        assert bool(learner.candidates.all())
+        for _ in learner.passes(Epoch(number, number / 10, lambda _: learner.scores)):
+            learner.confidence.copy_(torch.tensor([c]))  # as the epoch leaves it
     assert learner.candidates.tolist() == [[True, True, False]] and learner.theta.item() == pytest.approx(0.1)
     rows_are(learner.confidence, [0.55 / 0.95, 0.4 / 0.95, 0])
     loss = learner.training_step(shown([0.5, 0.25, 0.25]))["weighted"].item()
@@ -212,17 +219,64 @@ def test_pop_drops_what_is_below_a_share_of_the_best(annotated) -> None:  # type
     rows_are(learner.confidence, [2 / 3, 1 / 3, 0])
 
 
+def test_pop_learns_the_mean_of_three_views_and_follows_the_first(annotated) -> None:  # type: ignore[no-untyped-def]
+    learner = POP(mirror(2), annotated([[1, 1]]))
+    assert learner.views == ("weak", "strong", "strong")
+    views = tuple(torch.tensor([p]).log() for p in ([0.8, 0.2], [0.5, 0.5], [0.1, 0.9]))
+    loss = learner.training_step(Batch(torch.tensor([0]), views))["weighted"].item()
+    # c = (.5, .5): -log .16 / 2, -log .25 / 2 and -log .09 / 2
+    assert loss == pytest.approx((0.916291 + 0.693147 + 1.203973) / 3, abs=1e-5)
+    rows_are(learner.confidence, [0.8, 0.2])
+
+
+def test_pop_waits_for_its_window(annotated) -> None:  # type: ignore[no-untyped-def]
+    """With a window of 2 and a warm-up of 1 the first purification follows epoch 2, and the next one epoch 4."""
+    learner, sizes = POP(mirror(3), annotated([[1, 1, 1]]), warm_up=1, window=2, theta=0.1), []
+    for number, c in enumerate(([0.8, 0.15, 0.05], [0.8, 0.15, 0.05], [0.8, 0.15, 0.05], [0.96, 0.04, 0], [1, 0, 0])):
+        for _ in learner.passes(Epoch(number, number / 10, lambda _: learner.scores)):
+            learner.confidence.copy_(torch.tensor([c]))
+        sizes.append(int(learner.candidates.sum()))
+    assert sizes == [3, 3, 2, 2, 1]
+
+
 def test_fredis_adds_the_best_and_drops_the_farthest(annotated) -> None:  # type: ignore[no-untyped-def]
-    """Class 2 of image 0 is the best and no candidate; of its candidates both are farther away than any other's."""
+    """Class 2 of image 0 is the best and no candidate; of its candidates both are farther away than any other's.
+
+    One is added, so that two are to be dropped: gaps .6 and .5. Delta falls from 1 by .15: .55 is below one, .4 both.
+    """
     sets = [[1, 1, 0], [1, 1, 0], [1, 0, 1]] + [[1, 0, 0]] * 27
-    learner = FREDIS(mirror(3), annotated(sets), theta=0.01, change_size=2, dropped_per_added=2)
+    learner = FREDIS(mirror(3), annotated(sets), theta=0.01, change_size=2, dropped_per_added=2, delta_step=0.15)
     assert learner.change_size == 2
     learner.posterior.copy_(torch.tensor([[0.1, 0.2, 0.7], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]] + [[0.8, 0.1, 0.1]] * 27))
     learner.correct()
     assert learner.candidates[:3].int().tolist() == [[0, 0, 1], [1, 1, 0], [1, 0, 1]]
+    assert torch.equal(learner.candidates[3:], torch.tensor(sets[3:]).bool())
     rows_are(learner.confidence[:3], [0, 0, 1], [5 / 9, 4 / 9, 0], [5 / 9, 0, 4 / 9])
-    # two dropped at most: gaps .6 and .5, so that delta is .5
-    assert learner.figures == {"added": 1.0, "dropped": 2.0} and learner.delta.item() == pytest.approx(0.5)
+    assert learner.figures == {"added": 1.0, "dropped": 2.0} and learner.delta.item() == pytest.approx(0.4)
+    assert learner.theta.item() == pytest.approx(0.01)  # three changes, not fewer than two
+
+
+def test_fredis_leaves_no_set_empty_and_moves_its_thresholds_after_little_change(annotated) -> None:  # type: ignore[no-untyped-def]
+    sets = [[1, 0, 0], [1, 1, 0]] + [[1, 0, 0]] * 18
+    learner = FREDIS(mirror(3), annotated(sets), theta=0.0, delta=0.3, change_size=2, theta_step=0.1, delta_step=0.05)
+    learner.posterior.copy_(torch.tensor([[0.1, 0.2, 0.7], [0.7, 0.2, 0.1]] + [[0.8, 0.1, 0.1]] * 18))
+    learner.correct()
+    # gaps .6 of image 0's only candidate, which stays, and .5 of image 1's second
+    assert learner.candidates[:2].int().tolist() == [[1, 0, 0], [1, 0, 0]]
+    assert learner.figures == {"added": 0.0, "dropped": 1.0}
+    assert learner.theta.item() == pytest.approx(0.1) and learner.delta.item() == pytest.approx(0.25)
+
+
+def test_fredis_draws_from_all_entries_that_pass(annotated) -> None:  # type: ignore[no-untyped-def]
+    """Every entry is near, a third are candidates already: of three that are drawn fewer than three may be new."""
+    added = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        learner = FREDIS(mirror(3), annotated([[1, 0, 0]] * 30), theta=1.0, change_size=3)
+        learner.posterior.copy_(torch.tensor([[0.4, 0.3, 0.3]] * 30))
+        learner.correct()
+        added.append(int(learner.figures["added"]))
+    assert max(added) == 3 and 1.5 < sum(added) / 20 < 2.5
 
 
 def test_fredis_loss_of_one_image(annotated) -> None:  # type: ignore[no-untyped-def]
@@ -232,6 +286,19 @@ def test_fredis_loss_of_one_image(annotated) -> None:  # type: ignore[no-untyped
     assert terms["consistency"].item() == pytest.approx(2 * (-0.5 * log(0.5 * 0.3) - log(2)), abs=1e-5)
     assert terms["complement"].item() == pytest.approx(-0.5 * log(0.8), abs=1e-5)
     rows_are(learner.confidence, [0.625, 0.375, 0])
+
+
+def test_fredis_sums_its_views_at_a_temperature(annotated) -> None:  # type: ignore[no-untyped-def]
+    """At T = 2 the odds are their roots: 16 to 4 to 1 becomes (4, 2, 1) / 7, and 4 to 1 to 1 (2, 1, 1) / 4."""
+    learner = FREDIS(mirror(3), annotated([[1, 1, 0]]), temperature=2.0)
+    assert learner.views == ("weak", "strong", "strong")
+    rows = ([16 / 21, 4 / 21, 1 / 21], [4 / 6, 1 / 6, 1 / 6])
+    terms = learner.training_step(Batch(torch.tensor([0]), tuple(torch.tensor([p]).log() for p in rows)))
+    kl = -log(2) * 2 - 0.5 * (log(4 / 7) + log(2 / 7) + log(2 / 4) + log(1 / 4))
+    assert terms["consistency"].item() == pytest.approx(kl, abs=1e-5)
+    assert terms["complement"].item() == pytest.approx(-log(6 / 7) - log(3 / 4), abs=1e-5)
+    rows_are(learner.posterior, [4 / 7, 2 / 7, 1 / 7])
+    rows_are(learner.confidence, [2 / 3, 1 / 3, 0])  # both views have odds of 2 to 1 inside the set
 
 
 def test_pico_plus_learns_reliable_sets_and_guesses_the_rest(annotated, monkeypatch) -> None:  # type: ignore[no-untyped-def]

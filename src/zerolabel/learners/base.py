@@ -15,6 +15,8 @@ from zerolabel.options import check_value, defaults, keyword_types
 Losses = dict[str, Tensor]
 View = Literal["weak", "strong"]
 """The view that a learner of one view learns from."""
+Views = Literal["weak", "strong", "three"]
+"""The one view that a learner learns from, or three: a weak one and two strong ones."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,14 @@ class Learner(nn.Module, ABC):
         """The passes of one epoch, in order; the code between two passes runs between them."""
 
 
+def views_of(choice: Views) -> tuple[str, ...]:
+    """Names of the views that a learner declares for its choice."""
+    return ("weak", "strong", "strong") if choice == "three" else (choice,)
+
+
 def hyper_parameters(learner: type[Learner]) -> dict[str, object]:
     """Name and default of each keyword-only argument of a learner's constructor."""
     return defaults(learner)
 
 
-__all__ = ["Batch", "Epoch", "Learner", "Losses", "Pass", "hyper_parameters"]
+__all__ = ["Batch", "Epoch", "Learner", "Losses", "Pass", "View", "Views", "hyper_parameters", "views_of"]

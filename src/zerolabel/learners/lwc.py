@@ -7,6 +7,9 @@ ICML 2021 (arXiv 2106.05731), with cross-entropy.
 
 At first w is 1 / C for every class. Even a set of one also pushes the other classes away, and a set of all
 classes is sharpened. The paper's beta is 1 or 2, by data set.
+
+Against the authors' code (hongwei-wen/LW-loss-for-partial-label @ 3be28e6): it has the sigmoid loss alone. Its weights
+are exact, also in their start and their time; the loss by the paper's formula (test_leveraged_losses_of_one_image).
 """
 
 from collections.abc import Iterable
