@@ -201,6 +201,15 @@ def test_what_a_new_algorithm_touches(name: str, touched: set[str]) -> None:
 
 
 @every_file
+def test_docstrings_say_what_a_thing_is(path: Path) -> None:
+    """Plain statements: no indirect question in place of a noun or a verb."""
+    nodes = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    texts = [ast.get_docstring(node) or "" for node in nodes]
+    openings = re.compile(r"(Whether|How|What|Where|See that|The same)\b")
+    assert not [text.splitlines()[0] for text in texts if openings.match(text)]
+
+
+@every_file
 def test_nothing_unfinished(path: Path) -> None:
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text())
     raised = [ast.unparse(node.exc) for node in ast.walk(tree(path)) if isinstance(node, ast.Raise) and node.exc]

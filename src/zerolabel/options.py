@@ -61,7 +61,7 @@ Weight = Annotated[float, Range(0, 1000)]
 Positive = Annotated[float, Range(0, 1e9, above=True)]
 """Scales, ratios and powers."""
 Temperature = Annotated[float, Range(1e-3, 1e6)]
-"""What logits or similarities are divided by."""
+"""Divisor of logits or similarities."""
 Concentration = Annotated[float, Range(0, 1e3)]
 """Parameter of the Beta distribution that images are mixed by; 0 does not mix."""
 Prior = Literal["uniform", "estimated", "auto"] | tuple[Positive, ...]
@@ -125,7 +125,7 @@ def convert(name: str, text: str, kind: object) -> object:
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a value is of a type, and within its range.
+    """True if a value has a type and is within its range.
 
     >>> fits(0.5, Share), fits(2, Share), fits(True, Epochs), fits(None, Share | None)
     (True, False, False, True)
@@ -190,7 +190,7 @@ def defaults(method: Callable[..., Any]) -> dict[str, Any]:
 
 
 def check_values(name: str, method: Callable[..., Any], values: Mapping[str, Any]) -> None:
-    """See that a method takes these values of its keyword-only arguments.
+    """Check the values of a method's keyword-only arguments.
 
     Args:
         name: of the method, for messages.
@@ -208,7 +208,7 @@ def check_values(name: str, method: Callable[..., Any], values: Mapping[str, Any
 
 
 def check_value(name: str, value: object, kind: object) -> None:
-    """See that a value is of a type, and within its range.
+    """Check the type and range of a value.
 
     Raises:
         InputError: it is not.

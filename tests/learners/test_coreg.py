@@ -479,8 +479,8 @@ def test_in_warm_up_candidates_weigh_as_much_as_their_scores(world) -> None:  # 
     assert terms["warm_up"].item() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(("evidence", "told_apart"), [("scores", True), ("sets", False)])
-def test_scores_tell_classes_apart_that_always_come_together(evidence: str, told_apart: bool, make_annotations) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("evidence", "separated"), [("scores", True), ("sets", False)])
+def test_scores_tell_classes_apart_that_always_come_together(evidence: str, separated: bool, make_annotations) -> None:  # type: ignore[no-untyped-def]
     """Three annotators are right; two name the other of two classes, so that both are candidates of each image."""
     truth = torch.arange(360) % 3
     votes = torch.stack([truth] * 3 + [torch.where(truth < 2, 1 - truth, truth)] * 2, 1)
@@ -490,4 +490,4 @@ def test_scores_tell_classes_apart_that_always_come_together(evidence: str, told
         pass
     with torch.no_grad():
         right = learner.network(features).argmax(1) == truth
-    assert (min(float(right[truth == c].float().mean()) for c in range(3)) > 0.9) == told_apart
+    assert (min(float(right[truth == c].float().mean()) for c in range(3)) > 0.9) == separated

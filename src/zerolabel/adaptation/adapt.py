@@ -35,7 +35,7 @@ REQUEST = "request.json"
 
 @dataclass(frozen=True)
 class Adapted:
-    """What `adapt` returns.
+    """Result of `adapt`.
 
     Attributes:
         folder: folder for ``--vlm adapted:FOLDER``.

@@ -1,4 +1,4 @@
-"""Whether adapting a model helped, as far as it shows without a true label."""
+"""Label-free check of an adapted model."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from zerolabel.diagnostics.agreement import agreement
 
 @dataclass(frozen=True)
 class Check:
-    """What can be said without a true label of a model before and after it was adapted.
+    """Label-free comparison of a model before and after adaptation.
 
     Attributes:
         kept: share of the images that keep their class.
@@ -29,7 +29,7 @@ class Check:
 
     @property
     def helped(self) -> bool:
-        """Whether dispersity did not fall and nothing is wrong."""
+        """True if dispersity did not fall and no alarm was raised."""
         return self.dispersity[1] >= self.dispersity[0] and not self.alarms
 
     @property

@@ -1,4 +1,4 @@
-"""What is asked of an adaptation, read from the options of a command."""
+"""Parses and validates the options of an adaptation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from zerolabel.networks.prompted import OF_CLASSES, kinds
 from zerolabel.training.settings import Settings, check_device, make_settings, parse
 
 STARTS = ("words", "random")
-"""Where learned tokens before a text start: from the words of a template, or at random, 16 of N(0, 0.02)."""
+"""Initial text tokens: the words of a template, or 16 random ones from N(0, 0.02)."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked.
+    """Validated options of an adaptation.
 
     Attributes:
         vlm: how the model is named.
@@ -128,7 +128,7 @@ class Request:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What is learned.
+        """The trainable parts.
 
         Raises:
             InputError: there is no such part.
@@ -137,7 +137,7 @@ class Request:
 
     @property
     def on_features(self) -> bool:
-        """Whether the images' features stay as they are, so that one pass over the images is enough."""
+        """True if training does not change the image features, so that they are computed once."""
         return set(self.parts) <= {"text", "adapter"} | OF_CLASSES and self.crop == "padding"
 
     def options(self) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def find(name: str) -> Method:
 
 
 def published(method: str, preset: str | None) -> Published:
-    """What a preset sets; nothing without one.
+    """Values of a preset; empty without one.
 
     Raises:
         InputError: there is no such preset, or none of this method.

@@ -1,4 +1,4 @@
-"""What an adaptation trains on: scores, propagated scores, text classifiers or human labels; and the initial prompt."""
+"""Training targets of an adaptation, from scores, texts or human labels, and the initial prompt."""
 
 from collections.abc import Sequence
 from dataclasses import replace

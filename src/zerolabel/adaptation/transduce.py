@@ -22,7 +22,7 @@ RULE = "mass:0.9"
 
 @dataclass(frozen=True)
 class Transduced:
-    """What `transduce` returns.
+    """Result of `transduce`.
 
     Attributes:
         annotations: the templates' votes, and scores and candidates of the solver.

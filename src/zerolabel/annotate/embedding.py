@@ -28,7 +28,7 @@ NOT_FINITE = "the model gives it features or scores that are no finite numbers"
 
 @dataclass(frozen=True)
 class Step:
-    """How far the pass over the images is.
+    """Progress of the pass over the images.
 
     Attributes:
         done: images dealt with, readable or not.
@@ -115,7 +115,7 @@ def embed(
 
 
 def best_batch_size(encoder: DualEncoder, asked: int | None) -> int:
-    """What was asked; else 64 on the CPU, where more gains nothing, and 256 elsewhere.
+    """The requested size; by default 64 on the CPU, where more is not faster, and 256 elsewhere.
 
     Raises:
         InputError: it is below 1.

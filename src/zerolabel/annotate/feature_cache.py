@@ -34,7 +34,7 @@ _SECONDS = 60.0  # a slow model writes sooner than once a shard
 
 
 def default_folder(given: Path | None = None) -> Path:
-    """Where image features are kept: what was given, ``$ZEROLABEL_CACHE``, or the user's cache folder."""
+    """Folder of cached features: the given one, ``$ZEROLABEL_CACHE``, or the user's cache folder."""
     return given or Path(os.environ.get("ZEROLABEL_CACHE") or user_cache_path("zerolabel")) / "features"
 
 

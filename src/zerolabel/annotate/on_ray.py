@@ -25,7 +25,7 @@ from zerolabel.vlms.clip import DualEncoder
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker gets.
+    """Everything a worker needs.
 
     Attributes:
         images: N images.

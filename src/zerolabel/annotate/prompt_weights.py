@@ -1,4 +1,4 @@
-"""How much each prompt counts, per class, without labels.
+"""Weights of prompts per class, estimated without labels.
 
 CARPRT (arXiv 2607.14125, ICLR 2026): with s_jic the cosine of image j and class c under prompt i, and y_ji its best
 class,
@@ -32,7 +32,7 @@ KEPT = 0.6
 MOST_IMAGES = 20_000
 """Looked at, evenly spaced."""
 CHOICES = ("estimated", "uniform")
-"""What ``--prompt-weights`` takes; "uniform" is the mean of the prompts' probabilities, as in Co-Reg's paper."""
+"""Values of ``--prompt-weights``; "uniform" is the mean of the prompts' probabilities, as in Co-Reg's paper."""
 
 
 def estimated_weights(

@@ -20,7 +20,7 @@ from zerolabel.vlms.clip import DualEncoder
 
 @dataclass(frozen=True)
 class Annotated:
-    """What `annotate` returns.
+    """Result of `annotate`.
 
     Attributes:
         annotations: votes, scores and candidates of the N readable images.
@@ -91,7 +91,7 @@ def annotate(
 
 
 def read_back(written: Written, images: ImageSet, encoder: DualEncoder, cache: str | os.PathLike[str]) -> Annotated:
-    """What was written, with the features of its images."""
+    """Read written annotations, with the features of the images."""
     annotations = Annotations.load(written.path)
     left_out = {name for name, _ in written.skipped}
     readable = images.select([i for i, name in enumerate(images.file_names) if name not in left_out])

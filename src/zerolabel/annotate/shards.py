@@ -27,7 +27,7 @@ _BY_ROW = ("union", "votes", "topk", "ratio", "mass", "soft")
 
 @dataclass(frozen=True)
 class Question:
-    """What every image is asked.
+    """Model, classes and templates that every image is scored with.
 
     Attributes:
         classes: C names.
@@ -43,7 +43,7 @@ class Question:
 
     @property
     def by_row(self) -> bool:
-        """Whether the rule looks at one image at a time, so that candidates are known range by range."""
+        """True if the rule reads one image at a time, so that candidates are formed range by range."""
         return self.rule.strip().partition(":")[0] in _BY_ROW
 
 
@@ -125,7 +125,7 @@ def _finite(
 
 @dataclass(frozen=True)
 class Joined:
-    """What `join` saw.
+    """Result of `join`.
 
     Attributes:
         n_images: rows.

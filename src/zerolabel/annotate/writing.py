@@ -31,7 +31,7 @@ ENGINES = ("local", "ray")
 
 @dataclass(frozen=True)
 class Written:
-    """What `write` left on disk.
+    """Result of `write`.
 
     Attributes:
         path: ``annotations.parquet``.

@@ -1,4 +1,4 @@
-"""What the annotators said: plain data between the annotation stage and everything after it."""
+"""Votes, scores and candidate sets: plain data between the annotation stage and everything after it."""
 
 import json
 import os
@@ -99,7 +99,7 @@ class Annotations:
 
     @property
     def spoken(self) -> Int[Tensor, " N"]:
-        """How many annotators voted on each image, whose mean the scores are; further choices do not count."""
+        """Number of annotators that voted on each image; the scores are their mean. Second choices do not count."""
         first = [a for a, annotator in enumerate(self.annotators) if annotator.choice == 1]
         return (self.votes[:, first] >= 0).sum(1)
 
@@ -114,7 +114,7 @@ class Annotations:
         )
 
     def with_candidates(self, candidates: Bool[Tensor, "N C"], rule: str) -> "Annotations":
-        """The same votes and scores with other candidate sets; a human label stays a set of one."""
+        """A copy with other candidate sets; the set of a human-labeled image stays its label."""
         return replace(self, candidates=_pin(candidates, self.labels), rule=rule)
 
     def with_labels(self, labels: Int[Tensor, " N"]) -> "Annotations":
@@ -176,11 +176,11 @@ class Annotations:
             raise _damaged(path, error) from None
 
     def with_scores(self, scores: Float[Tensor, "N C"]) -> "Annotations":
-        """The same with other scores."""
+        """A copy with other scores."""
         return replace(self, scores=scores)
 
     def table(self) -> pa.Table:
-        """As it lies on disk; of more than `SPARSE_FROM` classes only the scores that are not zero, with their ids."""
+        """The table as stored; with more than `SPARSE_FROM` classes, only nonzero scores with their ids."""
         sparse = len(self.classes) > SPARSE_FROM
         meta = {
             "schema": SPARSE_VERSION if sparse else SCHEMA_VERSION,
@@ -234,7 +234,7 @@ class Annotations:
 
 
 def names_of(annotators: Sequence[Annotator]) -> list[str]:
-    """What tells annotators apart in a table: the template, and before it the model where there are several."""
+    """Names that distinguish annotators in a table: the template, preceded by the model if there are several."""
     several = len({annotator.model for annotator in annotators}) > 1
     return [
         (f"{one.model}: {one.template}" if several else one.template) + (f" (choice {one.choice})" * (one.choice > 1))

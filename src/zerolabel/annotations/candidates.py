@@ -203,7 +203,7 @@ LEAST_SHARE = 0.01
 
 
 def check_enough(annotations: Annotations) -> None:
-    """See that enough images have a candidate class to learn from.
+    """Check that enough images have a candidate class to learn from.
 
     Too few are: none; fewer than classes, where that is less than half of the images; and less than `LEAST_SHARE` of
     the images, unless humans labeled as many images as there are classes, which is then meant so.

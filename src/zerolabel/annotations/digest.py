@@ -1,4 +1,4 @@
-"""What a file was made of, as hashes: by them a later command tells whether it still belongs to its data."""
+"""Hashes of the inputs of a file, by which a later command detects that they changed."""
 
 import hashlib
 import json

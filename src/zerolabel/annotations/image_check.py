@@ -1,4 +1,4 @@
-"""Whether images are still those that annotations were made of, by their content."""
+"""Checks by content hash that images are those that were annotated."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial

@@ -74,7 +74,7 @@ def merge_all(parts: Sequence[Annotations], names: Sequence[str], rule: str | No
 
 
 def with_classes(annotations: Annotations, classes: Sequence[str], names: Names) -> Annotations:
-    """The same annotations with the class ids of another list of the same names.
+    """Reorder class ids to another list of the same names.
 
     Raises:
         InputError: it has other names; the first of ``names`` is that of the list, the second of the annotations.

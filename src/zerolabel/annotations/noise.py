@@ -1,4 +1,4 @@
-"""How wrong the labels are, estimated from the annotations alone.
+"""Noise rates estimated from the annotations without labels.
 
 Annotators that are prompts of one model err together, so that their agreement says too much of them: Dawid-Skene, which
 takes their errors as independent, is the optimist. The model's own confidence is the other witness. Both are joined,
@@ -41,7 +41,7 @@ MOST_IMAGES = 5_000
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What is believed of M of the annotated images.
+    """Posterior of M of the annotated images.
 
     Attributes:
         rows: places of the images.
@@ -151,13 +151,13 @@ def corrected(errors: Float[Tensor, " M"], human: Bool[Tensor, " M"], seen: Bool
 
 
 def wrong_by_score(annotations: Annotations) -> Bool[Tensor, " H"]:
-    """Whether the best-scored class of each image that has scores and a human label is another."""
+    """True where the class with the highest score differs from the human label, for images with both."""
     counted = annotations.human & annotations.scores.any(1)
     return annotations.scores[counted].argmax(1) != annotations.labels[counted]
 
 
 def missed_by_rule(annotations: Annotations) -> Bool[Tensor, " H"]:
-    """Whether the set that the rule makes of each image with a human label misses it; empty for an unknown rule."""
+    """True where the candidate set of the rule misses the human label; empty for an unknown rule."""
     none = torch.zeros(0, dtype=torch.bool)
     if not bool(annotations.human.any()):
         return none

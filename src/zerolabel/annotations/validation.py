@@ -1,4 +1,4 @@
-"""Whether a table is annotations: types, ranges, lengths and names, before anything is made of it.
+"""Checks that a table contains annotations: types, ranges, lengths and names, before it is used.
 
 Each check raises ValueError with a reason that a sentence can hold.
 """
@@ -21,12 +21,12 @@ _ANNOTATOR = {"model": str, "revision": str, "template": str, "choice": int}
 
 
 def checksum(told: bytes) -> bytes:
-    """What stands under `CHECKSUM`."""
+    """The value of `CHECKSUM`."""
     return hashlib.sha256(told).hexdigest().encode()
 
 
 def read_meta(metadata: dict[bytes, bytes] | None, key: bytes) -> dict[str, Any]:
-    """What a file tells of classes, annotators and rule.
+    """Read classes, annotators and rule from the metadata of a file.
 
     Raises:
         KeyError: it holds nothing.
@@ -108,7 +108,7 @@ def check_table(table: pa.Table, n_classes: int, n_annotators: int, *, sparse: b
 
 
 def is_sound(text: str) -> bool:
-    """Whether a text can be written to any file."""
+    """True if a text can be encoded in any file."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What a few answers of a person say: how good, which is better, which is best, and what to ask."""
+"""Estimates from a few human answers: accuracy, comparison, choice of a model, and which images to ask about."""
 
 from zerolabel.audit.accuracy import Interval, interval
 from zerolabel.audit.anytime import anytime

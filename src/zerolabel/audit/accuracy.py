@@ -1,4 +1,4 @@
-"""How good is it? An interval for the accuracy on a pool from a stratified random sample of answers.
+"""Confidence interval of the accuracy on a pool from a stratified random sample of answers.
 
 The interval inverts a test. For each number t of right predictions in the pool, the stratified estimate
 ``T = sum_h N_h k_h / n_h`` has a known distribution once it is known how the t are spread over the strata: a sum of

@@ -94,7 +94,7 @@ class Audit:
         return self._open(order[: len(self._answered(order)) + n])
 
     def against(self, other: Int[np.ndarray, " N"], *, level: float = 0.95) -> Verdict:
-        """Whether these predictions ("first") or the others ("second") are better, as soon as it is decided."""
+        """The better one of these predictions ("first") and others ("second"), as soon as it is decided."""
         order = draw_differing(self.predicted, other, seed=self.seed)
         drawn = self._answered(order)
         labels = self.labels(drawn)

@@ -15,7 +15,7 @@ LEAST_SHARE = 0.04
 
 @dataclass(frozen=True)
 class Counts:
-    """What a stratified sample showed: one entry a stratum.
+    """Counts of a stratified sample, one entry per stratum.
 
     Attributes:
         sizes: images in the pool.

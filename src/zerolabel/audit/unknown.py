@@ -21,7 +21,7 @@ CUTS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where images begin to belong to a named class.
+    """The threshold of scores above which images belong to a named class.
 
     Attributes:
         score: images below are called unknown; minus infinity if none should be.

@@ -27,7 +27,7 @@ Winner = Literal["first", "second", "neither"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the answers say about two classifiers.
+    """Result of comparing two classifiers.
 
     Attributes:
         better: "first" or "second" once that is decided; "neither" if all differing images were asked and the two are
@@ -89,7 +89,7 @@ def verdict(answers: Sequence[str], differing: int, *, level: float = 0.95) -> V
 def undecided(
     first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"], differing: int, limit: float
 ) -> Bool[np.ndarray, " n"]:
-    """Whether it is open which is better after 0, 1, 2, ... answers.
+    """True while a comparison is undecided, after 0, 1, 2, ... answers.
 
     Args:
         first: answers so far on which the first is right.

@@ -1,4 +1,4 @@
-"""What contrastive learners hold beside their network: projector, momentum copy and queue (MoCo, arXiv 1911.05722)."""
+"""Parts of contrastive learners: projector, momentum copy and queue (MoCo, arXiv 1911.05722)."""
 
 from copy import deepcopy
 

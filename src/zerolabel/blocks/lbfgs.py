@@ -11,7 +11,7 @@ from torch.func import grad_and_value
 
 
 def minimized(loss: Callable[[Tensor], Tensor], start: Float[Tensor, "*S"], iterations: int) -> Float[Tensor, "*S"]:
-    """Where ``loss`` is after so many iterations from ``start``.
+    """Minimize ``loss`` by L-BFGS, starting from ``start``.
 
     Args:
         loss: of a tensor shaped as the start, a number.

@@ -1,4 +1,4 @@
-"""What learners remember between steps: small modules of buffers, so that memory moves, saves and resumes."""
+"""State that learners keep between steps, as small modules of buffers, so that it moves, saves and resumes."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -108,7 +108,7 @@ class Momentum(nn.Module):
         self.average = get_ema_multi_avg_fn(momentum)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """What the copy answers."""
+        """Output of the momentum copy."""
         answer: Tensor = self.copy(*inputs)
         return answer
 

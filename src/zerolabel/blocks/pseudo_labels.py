@@ -89,7 +89,7 @@ def top_of_predicted(p: Float[Tensor, "N C"], counts: Int[Tensor, " C"]) -> Int[
 def counts_for(
     prior: Float[Tensor, " C"], n_images: int, *, k: int, round_: int, rounds: int, growing: bool
 ) -> Int[Tensor, " C"]:
-    """How many images of each class are chosen in a round, at least one.
+    """Number of images chosen per class in a round, at least one.
 
     ``K_t = floor(t floor(N / T) / C)`` where the number grows, else ``K = min(k, floor(N / C))``; a class gets
     ``K C prior_c``, which is K under a uniform prior. The last round of growing takes all images that K C holds.

@@ -59,7 +59,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 for command in COMMANDS:
     app.command()(command)
 UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-"""What the parser of the command line raises; typer carries its own copy of click, or uses click's."""
+"""Exceptions of the command-line parser; typer has its own copy of click, or uses click's."""
 
 
 def version(wanted: bool) -> bool:

@@ -14,7 +14,7 @@ _SPLIT_SEED = 0
 
 @dataclass(frozen=True)
 class Digits:
-    """Where the images of the demonstration lie.
+    """Paths of the demonstration data.
 
     Attributes:
         train: folder of 1,297 unlabeled images.

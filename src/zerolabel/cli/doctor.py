@@ -82,7 +82,7 @@ def devices() -> list[Finding]:
 
 
 def photo_model() -> Finding:
-    """Whether the default model for photographs is on this machine."""
+    """Checks if the default model for photographs is on this machine."""
     if vlms.is_cached(vlms.DEFAULT_PHOTO_VLM):
         return Finding(vlms.DEFAULT_PHOTO_VLM, True, "downloaded; the default for photographs")
     how = "the default for photographs is downloaded at its first use, about 600 MB; offline choose --vlm glyphs"

@@ -14,7 +14,7 @@ MATRIX, CLASSES = 12, 20
 
 
 def inspection(found: Inspection) -> Group:
-    """What annotations hold, how good they are believed to be, and what stands out."""
+    """Content of annotations, their estimated quality, and findings."""
     sizes = ", ".join(
         f"{n:,} with {size}" for size, n in enumerate(vote_counts.set_sizes(found.annotations.candidates)) if n
     )

@@ -1,4 +1,4 @@
-"""What can be chosen: learners and adaptation methods, with papers, arguments, defaults and ranges, from docstrings."""
+"""Lists learners and adaptation methods with papers, arguments, defaults and ranges, from docstrings."""
 
 import inspect
 import re
@@ -95,7 +95,7 @@ def method(name: str, row: Method) -> Entry:
 
 
 def entry(name: str, chosen: Callable[..., Any], defaults: dict[str, Any]) -> Entry:
-    """What the docstrings and the signature of a class or a function say of it."""
+    """Documentation of a class or a function, from its docstring and signature."""
     paper, _, details = inspect.cleandoc(sys.modules[chosen.__module__].__doc__ or "").partition("\n\n")
     summary = inspect.cleandoc(chosen.__doc__ or "").partition("\n\n")[0]
     types, meanings = keyword_types(chosen), _meanings(chosen)

@@ -1,4 +1,4 @@
-"""What a command shows: tables, JSON, progress, and one line for a mistake."""
+"""Console output: tables, JSON, progress, and one line for an error."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What ends a command from outside: an interrupt, a request to terminate, or the end of the terminal."""
+"""Handles interrupts, termination requests and a closed terminal."""
 
 import inspect
 import os

@@ -1,4 +1,4 @@
-"""What the command line prints at the end of a stage: small tables."""
+"""Small tables printed at the end of a stage."""
 
 import shlex
 from collections import Counter
@@ -38,7 +38,7 @@ def pairs(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
 
 
 def plan(config: Config, cost: Estimate | None = None) -> Table:
-    """What will be done."""
+    """The plan of a run."""
     rows = [
         ("images", redacted(config.data.images)),
         ("classes", f"{len(config.data.classes)}: {some(config.data.classes)}"),
@@ -104,13 +104,13 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
 
 
 def reviewed(found: dict[str, Any]) -> str:
-    """What a review measured."""
+    """The result of a review."""
     about = "" if found["accuracy"] is None else f"accuracy about {share(found['accuracy'])}, "
     return f"{about}{share(found['low'])} to {share(found['high'])} by {found['n_answers']} answers of a review"
 
 
 def adaptation(done: dict[str, Any]) -> str:
-    """Whether adapting helped, by the check without labels."""
+    """Result of an adaptation, by the label-free check."""
     used = "the model is used as adapted" if done["helped"] else f"the model is used as it was: {done['reason']}"
     return f"{done['method']}, {used}"
 
@@ -139,7 +139,7 @@ def accuracies(metrics: dict[str, Any]) -> Table:
 
 
 def previewed(config: Config, previews: dict[str, CostPreview]) -> tuple[Table, dict[str, Any]]:
-    """What annotation would take."""
+    """The estimated cost of chat annotation."""
     rows = [("images", redacted(config.data.images)), ("annotators", annotators(config.annotation))]
     for name, one in previews.items():
         cost = "" if one.cost is None else f", at most {one.cost:.2f} in all"
@@ -149,7 +149,7 @@ def previewed(config: Config, previews: dict[str, CostPreview]) -> tuple[Table, 
 
 
 def annotated(done: Written, folder: Path) -> tuple[Table, dict[str, Any]]:
-    """What the annotators said."""
+    """Summary of annotations."""
     facts = {
         "n_images": done.n_images,
         "n_skipped": len(done.skipped),
@@ -174,7 +174,7 @@ def annotated(done: Written, folder: Path) -> tuple[Table, dict[str, Any]]:
 
 
 def transduced(done: Transduced, method: str, path: Path) -> tuple[Table, dict[str, Any]]:
-    """What a solver made of the images together."""
+    """Summary of transductive annotation."""
     annotations = done.annotations
     facts = {
         "n_images": len(annotations),
@@ -198,7 +198,7 @@ def transduced(done: Transduced, method: str, path: Path) -> tuple[Table, dict[s
 
 
 def merged(before: Sequence[Annotations], after: Annotations, path: Path) -> tuple[Table, dict[str, Any]]:
-    """What annotations became one."""
+    """Summary of merged annotations."""
     facts = {
         "n_images": len(after),
         "n_annotators": len(after.annotators),
@@ -308,7 +308,7 @@ def learners(entries: Sequence[Entry], *, whole: bool, kind: str = "learner") ->
 
 
 def doctor(findings: Sequence[Finding]) -> Table:
-    """What was found."""
+    """Findings of ``zerolabel doctor``."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in findings:
         mark = "[green]ok[/]" if finding.good else "[yellow]!![/]"

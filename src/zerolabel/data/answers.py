@@ -22,22 +22,22 @@ from zerolabel.errors import InputError
 from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows, write
 
 Use = Literal["train", "measure"]
-"""What labels are read for: to learn from, or to measure with."""
+"""Purposes of labels: training or measuring."""
 COLUMNS = ("file_name", "label", "reviewer", "time", "why shown")
 """Heads of the table."""
 NONE, UNSURE, WITHDRAWN = "none of these", "unsure", ""
-"""What stands in the place of a class: it is of none; the reviewer cannot tell; the answer was taken back."""
+"""Answers other than a class: none of them, unsure, withdrawn."""
 RANDOM = "random"
 """Why shown: drawn at random, each image with the same chance."""
 DIFFERING = f"{RANDOM} where two differ"
 """Why shown: drawn at random among the images on which two classifiers give different answers."""
 CHOSEN = "chosen"
-"""What begins with this was picked."""
+"""Prefix of the reasons of images that were not drawn at random."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one person said of one image.
+    """One person's answer about one image.
 
     Attributes:
         file_name: of the image.
@@ -118,7 +118,7 @@ def _places(heads: Sequence[str]) -> list[int] | None:
 
 
 def said(answers: Iterable[Answer]) -> dict[tuple[str, str], Answer]:
-    """What each reviewer says of each image in the end, by file name and reviewer; what was taken back is not there."""
+    """Each reviewer's last answer about each image, by file name and reviewer, without withdrawn ones."""
     last = {(answer.file_name, answer.reviewer): answer for answer in answers}
     return {key: answer for key, answer in last.items() if answer.label != WITHDRAWN}
 
@@ -143,7 +143,7 @@ FITS: dict[Use, Callable[[str], bool]] = {
     "measure": lambda why: why == RANDOM,
     "train": lambda why: why.startswith(CHOSEN),
 }
-"""Whether the answer about an image that was shown for a reason has a use."""
+"""Usable answers by the reason for which an image was shown."""
 
 
 def usable(answers: Sequence[Answer], use: Use, path: Path) -> list[tuple[str, str]]:

@@ -127,7 +127,7 @@ def _mapped(data: _Mapping, path: Path) -> Pairs:
 
 
 def _of_trainer(names: object, count: object, path: Path) -> Pairs:
-    """What ``names`` of a data.yaml holds: a list, or ids with names."""
+    """Parse ``names`` of a data.yaml: a list, or a mapping from ids to names."""
     if isinstance(names, _Mapping):
         order = _ids([key for key, _ in names])
         if order is None:

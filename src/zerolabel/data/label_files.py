@@ -23,7 +23,7 @@ from zerolabel.errors import InputError, nearest
 from zerolabel.errors.printable import cut
 
 NO_LABEL = frozenset(("", "-1", "nan", "null", "none"))
-"""What stands for "nothing is known" in label files, in any case, unless a class has that name."""
+"""Values that mean "unknown" in label files, in any case, unless a class has that name."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _SHOWN = 200
 """Characters of a name that a message shows."""
@@ -241,7 +241,7 @@ def _label_ids(labels: Sequence[str], classes: Classes, path: Path) -> dict[str,
 
 
 def _plain_path(name: str) -> str:
-    """With forward slashes, and without a leading ``./``."""
+    """Normalize a path: forward slashes, no leading ``./``."""
     return PurePosixPath(name.strip().replace("\\", "/")).as_posix()
 
 

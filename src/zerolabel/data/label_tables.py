@@ -93,7 +93,7 @@ def _missing(heads: Sequence[str]) -> InputError:
 
 
 def is_image(name: str) -> bool:
-    """Whether a cell has the extension of an image."""
+    """True if a cell has the extension of an image."""
     return Path(name.strip().partition("?")[0]).suffix.lower() in extensions()
 
 

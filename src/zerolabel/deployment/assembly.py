@@ -86,5 +86,5 @@ def zero_shot(
 
 
 def is_deployable(encoder: DualEncoder) -> bool:
-    """Whether a model can be a classifier: not where its texts change with every image."""
+    """True if a model can be deployed: its text features must not depend on the image."""
     return encoder.head is None or isinstance(encoder.head, FeatureHead)

@@ -30,7 +30,7 @@ _DAMAGE = (
     *(KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, ArithmeticError, AssertionError),
     *(MemoryError, RecursionError, OSError, SafetensorError),
 )
-"""What damaged files of a classifier make the libraries raise that read them."""
+"""Exceptions that libraries raise for damaged files of a classifier."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Classifier:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of the networks."""
         return next(self.networks[0].parameters()).device
 
     def to(self, device: str | torch.device) -> "Classifier":

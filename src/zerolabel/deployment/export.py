@@ -41,7 +41,7 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how far it agrees with torch.
+    """Result of an export, with its agreement with torch.
 
     Attributes:
         max_difference: largest absolute difference of a probability.
@@ -119,7 +119,7 @@ def _on_processor(classifier: Classifier) -> Classifier:
 
 
 def facts(classifier: Classifier) -> dict[str, object]:
-    """What a prediction needs besides the graph, and where the classifier comes from."""
+    """Metadata for prediction, and the provenance of the classifier."""
     return {
         "classes": classifier.classes,
         "threshold": classifier.threshold,

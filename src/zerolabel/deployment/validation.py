@@ -1,4 +1,4 @@
-"""Whether the files of a classifier are what they say, before a network is built: they may come from elsewhere.
+"""Checks the files of a classifier before a network is built, since they may be damaged or untrusted.
 
 Each check raises ValueError, or InputError, with a reason that a sentence can hold.
 """
@@ -57,7 +57,7 @@ def check_config(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def check_checksum(config: Mapping[str, Any], name: str) -> None:
-    """Whether the entries are those that were saved, where they say so."""
+    """Compare the entries with their checksum, if there is one."""
     if CHECKSUM in config and config[CHECKSUM] != checksum(config):
         raise ValueError(f"{name} was changed since it was saved; if that was meant, remove its entry {CHECKSUM}")
 

@@ -1,1 +1,1 @@
-"""What can be said of annotations, training and classifiers without labels."""
+"""Label-free diagnostics of annotations, training and classifiers."""

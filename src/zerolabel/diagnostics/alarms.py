@@ -1,4 +1,4 @@
-"""Whether a training goes wrong, as far as it shows without labels: pure functions of predictions and annotations.
+"""Label-free alarms about a training, as pure functions of predictions and annotations.
 
 With r the probabilities that the annotations give each class of an image, corrected by human labels where there are
 some (`zerolabel.annotations.noise.corrected_beliefs`), c the annotators' best class and s the student's, the annotators
@@ -40,7 +40,7 @@ RISE = 0.05
 
 @dataclass(frozen=True)
 class Estimate:
-    """How often a student is right if its mistakes are its own, see above.
+    """Estimated accuracy of a student whose errors are independent of the annotators', see above.
 
     Attributes:
         student: a, not kept inside [0, 1].
@@ -77,7 +77,7 @@ class Alarm:
 
 
 def estimate(predicted: Int[Tensor, " N"], annotations: Annotations) -> Estimate:
-    """How often predictions are right, see above; None without annotations of differing confidence."""
+    """Estimated accuracy of predictions, see above; None without annotations of differing confidence."""
     rows, r = corrected_beliefs(annotations)
     r = r.double()
     squares = (r**2).sum(1)
@@ -92,14 +92,14 @@ def estimate(predicted: Int[Tensor, " N"], annotations: Annotations) -> Estimate
 
 
 def expected_counts(annotations: Annotations) -> Float[Tensor, " C"]:
-    """How many of the annotated images each class has, by the annotations."""
+    """Expected number of annotated images of each class."""
     believed = beliefs(annotations)
     n_annotated = float((annotations.candidates.any(1) | annotations.scores.any(1)).sum())
     return believed.joint.double().mean(0).nan_to_num(0.0) * n_annotated
 
 
 def class_shares(predicted: Int[Tensor, " N"], annotations: Annotations) -> Float[Tensor, " C"]:
-    """How often each class is predicted, as a multiple of its expected count; 1 where that is below `EXPECTED`."""
+    """Number of predictions of each class as a multiple of the expected one; 1 where that is below `EXPECTED`."""
     rows = annotations.candidates.any(1) | annotations.scores.any(1)
     expected = expected_counts(annotations)
     counts = torch.bincount(predicted[rows], minlength=len(expected)).double()

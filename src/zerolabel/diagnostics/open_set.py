@@ -36,7 +36,7 @@ def mcm(cosines: Float[Tensor, "N C"], temperature: float = 1.0) -> Float[Tensor
 
 
 def mcm_of_scores(p: Float[Tensor, "N C"], scale: float) -> Float[Tensor, " N"]:
-    """The same at temperature 1 from a model's probabilities: exact for one prompt, for the mean of several nearly.
+    """MCM score at temperature 1 from probabilities: exact for one prompt, approximate for the mean of several.
 
     Args:
         p: softmax of the scaled cosines.
@@ -63,7 +63,7 @@ def auroc(scores: Float[Tensor, " N"], known: Bool[Tensor, " N"]) -> float:
 
 
 def threshold(scores: Float[Tensor, " N"]) -> float:
-    """Where scores part in two groups, without a label (Otsu, 1979): images below are called unknown.
+    """Threshold that splits scores into two groups without labels (Otsu, 1979); images below it are "unknown".
 
     The cut of the largest variance between the groups, over all cuts between neighboring scores. It was taken before
     a mixture of two normals because it asks for no shape: scores of unknown images are skewed, and a mixture then may

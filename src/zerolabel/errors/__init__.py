@@ -1,4 +1,4 @@
-"""What a user can get wrong."""
+"""Errors that a user can fix."""
 
 import difflib
 from collections.abc import Iterable

@@ -29,7 +29,7 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 
 def cell(text: str) -> str:
-    """The same for a cell of a table of `rich`, whose markup in the text is escaped as well."""
+    """Like `visible`, for a cell of a table of `rich`, whose markup in the text is escaped as well."""
     return escape(visible(text, lines=True))
 
 

@@ -33,7 +33,7 @@ def _argument(found: re.Match[str]) -> str:
 
 @contextmanager
 def in_python() -> Iterator[None]:
-    """What is raised inside names arguments, not options.
+    """Context manager: errors raised inside name Python arguments instead of options.
 
     Raises:
         InputError: what was raised, in the words of Python.

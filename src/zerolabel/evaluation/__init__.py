@@ -1,4 +1,4 @@
-"""What may see true labels: accuracies, calibration errors and gains per class."""
+"""Metrics that read true labels: accuracy, calibration error and gains per class."""
 
 from zerolabel.evaluation.class_gains import ClassGains, class_gains, estimated_class_gains
 from zerolabel.evaluation.metrics import (

@@ -1,4 +1,4 @@
-"""What is compared: one configuration for each row, from what is asked."""
+"""Plans a comparison: one configuration per row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ ADAPT = "adapt:"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """A planned comparison.
 
     Attributes:
         configs: of each learner, with seed 0.
@@ -47,7 +47,7 @@ class Comparison:
     test_annotations: str | None = None
 
     def to_json(self) -> str:
-        """What must be the same where runs are taken up again; truth may come later."""
+        """Options that must not change on resume; the true labels may be added later."""
         data = {name: {k: v for k, v in c.to_dict().items() if k not in _FREE} for name, c in self.configs.items()}
         beside = {"test": self.test, "test_annotations": self.test_annotations}
         return dumps(redacted_data({"learners": data, **beside}), indent=1)
@@ -128,7 +128,7 @@ def annotations_of(comparison: Comparison, folder: Path) -> Annotations:
 
 
 def adapting_plan(request: Request, method: str, options: Sequence[str]) -> Config:
-    """What a method that adapts the annotating model does; its prompts are those of the annotations.
+    """Configuration of an adaptation method; its prompts are those of the annotations.
 
     Raises:
         InputError: there is no such method or option, no model that gives features, or no label where it wants some.

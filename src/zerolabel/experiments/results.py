@@ -1,4 +1,4 @@
-"""What the runs of a comparison came to: a table of them all, means over seeds, and files."""
+"""Results of a comparison: a table of all runs, means over seeds, and files."""
 
 import json
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def ordered_by() -> str:
-    """What the learners are put in order by, and what that costs."""
+    """The criterion that orders the learners, and its regret."""
     criterion, regret = model_selection.DEFAULT, model_selection.REGRETS[model_selection.DEFAULT]
     return (
         f"{criterion.replace('_', ' ')}, which reads no label and is {100 * regret:.1f} points below the best learner "

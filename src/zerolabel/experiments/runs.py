@@ -72,7 +72,7 @@ def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[s
 
 
 def look(comparison: Comparison, folder: Path, made_of: Digest) -> str:
-    """See that a folder is free, or holds runs of the same data with the same options; writes nothing.
+    """Check that a folder is free or contains runs of the same data and options; writes nothing.
 
     Returns:
         What the folder says of itself with the runs that are asked for.
@@ -149,7 +149,7 @@ def end_with_parent() -> None:
 
 
 def run_folder(folder: Path, learner: str, seed: int) -> Path:
-    """Where one run lies."""
+    """Folder of one run."""
     return folder / "runs" / f"{learner.replace(':', '-')}-{seed}"
 
 

@@ -31,7 +31,7 @@ MODEL = "simulated"
 
 @dataclass(frozen=True)
 class Images:
-    """What annotations say of images beside their labels, in one order."""
+    """Names, hashes and sizes of images, in one order."""
 
     file_names: tuple[str, ...]
     sha256: tuple[str, ...]
@@ -150,7 +150,7 @@ def long_tailed(labels: Int[Tensor, " N"], n_classes: int, ratio: float) -> Int[
 
 @dataclass(frozen=True)
 class Weak:
-    """How weak networks that vote are trained.
+    """Training options of the weak networks that vote.
 
     Attributes:
         annotators: how many.
@@ -203,7 +203,7 @@ def vote_by_networks(
 
 
 def distort(pixels: np.ndarray, number: int) -> np.ndarray:
-    """How annotator ``number`` sees the images: as they are, in gray, or blurred by a mean over 3 x 3 pixels."""
+    """Input of annotator ``number``: the images as they are, in gray, or blurred by a mean over 3 x 3 pixels."""
     if number % 3 == 0:
         return np.asarray(pixels)
     rows = torch.from_numpy(np.array(pixels)).float()
@@ -216,7 +216,7 @@ def distort(pixels: np.ndarray, number: int) -> np.ndarray:
 
 
 def check_kind(kind: str) -> None:
-    """See that there is such a kind of annotators.
+    """Check that a kind of annotators exists.
 
     Raises:
         InputError: there is none.

@@ -46,7 +46,7 @@ def safe(value: object) -> object:
 
 
 def original(cell: str) -> str:
-    """What `safe` was given."""
+    """Undo `safe`."""
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
@@ -120,7 +120,7 @@ def rows(text: str, suffix: str = ".csv") -> list[list[str]]:
 
 
 def _test(text: str, fits: Callable[[list[list[str]]], bool]) -> Callable[[str], bool]:
-    """Whether the first lines, parted by a separator, have a property."""
+    """True if the first lines, split by a separator, have a property."""
 
     def tested(separator: str) -> bool:
         try:

@@ -33,7 +33,7 @@ def partial_of(path: Path) -> Path:
 
 
 def partial_before(path: Path) -> Path:
-    """The same by a name that ends as that of ``path``, for libraries that go by the ending."""
+    """Like `partial_of`, with the ending of ``path``, for libraries that choose the format by it."""
     with suppress(OSError):
         for left in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
             _remove(left, left.name[: -len(path.name) - 1])

@@ -55,7 +55,7 @@ def atomic(path: Path, *, keep_ending: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path, *, keep_ending: bool = False) -> Iterator[Path]:
-    """As `atomic`, with the folder made, and a failure as a sentence.
+    """Like `atomic`; creates the folder and raises a readable error.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.

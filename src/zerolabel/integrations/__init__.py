@@ -1,4 +1,4 @@
-"""What other tools read and write: each kind a pair of functions, from annotations to a file and back."""
+"""Export to and import from other tools, one pair of functions per format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

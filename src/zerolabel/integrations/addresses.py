@@ -57,7 +57,7 @@ def _find(address: str, known: dict[str, str], uploads: dict[str, list[str]]) ->
 
 
 def _paths(address: str) -> Iterator[str]:
-    """What of an address may be a path: as it is, unescaped, and that in the query of a local storage."""
+    """Parts of an address that may be a path: itself, unescaped, and the query of a local storage."""
     yield _composed(address)
     parts = urlsplit(address) if is_url(address) or address.startswith("/data/") else None
     if parts is not None:

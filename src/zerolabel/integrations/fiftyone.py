@@ -15,7 +15,7 @@ FIELDS = ("candidates", "zero_shot", "human")
 
 
 def fields(annotations: Annotations, prefix: str = "") -> dict[str, dict[str, Any]]:
-    """What each label file holds: the classes, and per image its classification or classifications.
+    """Content of each label file: the classes, and one or several classifications per image.
 
     Args:
         annotations: of the images.
@@ -74,7 +74,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
 
 
 def _image(name: str, prefix: str) -> str:
-    """How FiftyOne calls an image: its path, or below a data path its name without extension."""
+    """Key of an image in FiftyOne: its path, or its name without extension below a data path."""
     return os.path.abspath(joined(prefix, name)) if prefix else str(PurePosixPath(name).with_suffix(""))
 
 

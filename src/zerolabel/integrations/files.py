@@ -22,12 +22,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As UTF-8."""
+    """Write a text in UTF-8."""
     write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def write_matrix(path: Path, matrix: np.ndarray) -> None:
-    """As .npy, or as .csv without a head."""
+    """Write a matrix as .npy, or as .csv without a head."""
     integers = np.issubdtype(matrix.dtype, np.integer)
     if path.suffix.lower() == ".npy":
         write_whole(path, lambda partial: np.save(partial, matrix, allow_pickle=False))
@@ -37,7 +37,7 @@ def write_matrix(path: Path, matrix: np.ndarray) -> None:
 
 
 def read_matrix(path: Path, rows: int) -> np.ndarray:
-    """What `write_matrix` wrote, or another tool.
+    """Read a matrix written by `write_matrix` or by another tool.
 
     Args:
         path: a .npy or .csv file.
@@ -63,7 +63,7 @@ def read_matrix(path: Path, rows: int) -> np.ndarray:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """As .parquet, .tsv or .csv."""
+    """Write a table as .parquet, .tsv or .csv."""
     match path.suffix.lower():
         case ".parquet":
             write_whole(path, lambda partial: table.to_parquet(partial, index=False))

@@ -1,4 +1,4 @@
-"""How what comes from elsewhere joins annotations: further annotators, or human labels."""
+"""Adds imported votes and labels to annotations, as further annotators or human labels."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -73,7 +73,7 @@ def blank(images: ImageSet, classes: Sequence[str]) -> Annotations:
 
 
 def silent(annotations: Annotations) -> Annotations:
-    """The same images, classes and human labels without any annotator."""
+    """A copy of the images, classes and human labels without annotators."""
     nobody = torch.zeros(len(annotations), 0, dtype=torch.long)
     return replace(annotations, votes=nobody, scores=torch.zeros_like(annotations.scores), annotators=())
 

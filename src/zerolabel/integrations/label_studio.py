@@ -113,7 +113,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one person said of one image.
+    """One person's label of an image.
 
     Attributes:
         image: its address.
@@ -151,7 +151,7 @@ def _answers(task: dict[str, Any]) -> Iterator[_Answer]:
 
 
 def _chosen(value: object) -> set[str]:
-    """What a key of JSON-MIN holds, where it may be a choice: a text, several, or ``{"choices": [...]}``."""
+    """Values of a key of JSON-MIN that may be a choice: a text, several, or ``{"choices": [...]}``."""
     value = value.get("choices") if isinstance(value, dict) else value
     texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     return {text for text in texts if text} if all(isinstance(text, str) for text in texts) else set()

@@ -26,7 +26,7 @@ def write(annotations: Annotations, path: Path, prefix: str) -> None:
 
 
 def names_file(path: Path) -> Path:
-    """Where the names of a matrix's columns are."""
+    """File with the column names of a matrix."""
     return path.with_name(f"{path.name}.annotators.json")
 
 

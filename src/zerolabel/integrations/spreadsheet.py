@@ -82,7 +82,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
 
 
 def _with_sets(annotations: Annotations, rows: Sequence[int], sets: Sequence[str], path: Path) -> Annotations:
-    """With the candidate sets of a table."""
+    """Set the candidate sets of a table."""
     held = annotations.candidates.clone()
     for row, names in zip(rows, sets, strict=True):
         held[row] = False

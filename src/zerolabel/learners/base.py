@@ -60,7 +60,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where the training stands, and a way to pass over all images.
+    """State of the training at the start of an epoch.
 
     Attributes:
         number: from 0.
@@ -123,7 +123,7 @@ class Learner(nn.Module, ABC):
         return (self.network,)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """What is trained, in groups: the share of the learning rate that each trains at, and its parameters."""
+        """Groups of trainable parameters, each with its share of the learning rate."""
         return [(1.0, list(self.parameters()))]
 
     @property

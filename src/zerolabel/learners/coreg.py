@@ -46,7 +46,7 @@ from zerolabel.options import Concentration, Count, Epochs, Prior, Share, Temper
 
 
 class Side(Contrast):
-    """What one of the two networks has beside its weights.
+    """State of one network besides its weights.
 
     Attributes:
         history: of its division losses.

@@ -99,7 +99,7 @@ class DIRK(Learner):
         return {"distillation": loss}
 
     def contrast_step(self, with_labels: bool, batch: Batch) -> Losses:
-        """The same, and the contrast of a strong view."""
+        """The training step with the contrastive term on a strong view."""
         _, weak, strong = batch.views
         with torch.no_grad():
             keys = self.teacher(weak)

@@ -44,7 +44,7 @@ Heads = tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]
 
 
 class Side(nn.Module):
-    """What one of the two networks has besides: its pseudo head, and running class means of its predictions.
+    """State of one network besides its weights: its pseudo head, and running class means of its predictions.
 
     Attributes:
         head: features -> logits, for pseudo-labels.
@@ -77,7 +77,7 @@ class Side(nn.Module):
 
 
 class ProMix(Learner):
-    """As many labels as can be believed, and a head of its own for the rest.
+    """ProMix: select as many clean labels as possible; a separate head learns the pseudo-labels.
 
     Args:
         warm_up: epochs on the given labels.

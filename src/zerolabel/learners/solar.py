@@ -32,7 +32,7 @@ from zerolabel.networks import Network
 from zerolabel.options import Concentration, Count, Epochs, Positive, Prior, Share
 
 ABSENT = 1e-5
-"""What a prediction of zero counts as where a class or an image has zeros alone (code)."""
+"""Replacement of a zero probability if a class or an image has only zeros (code)."""
 
 
 class SoLar(Learner):

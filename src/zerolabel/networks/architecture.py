@@ -1,4 +1,4 @@
-"""Whether a description of a network is one that may be built: known names, plain numbers within bounds.
+"""Checks that the description of a network can be built: known names, plain numbers within bounds.
 
 A description may come from elsewhere, with a classifier. What it names is built, so that it must not name a place: some
 libraries fetch a model by its name, such as ``hf-hub:org/model`` or ``local-dir:/path``.
@@ -20,7 +20,7 @@ _LAYERS = ("layers", "heads", "attn_pooler_heads")
 
 
 def check_vision(config: object) -> None:
-    """See that the image side of an open_clip configuration can be built without any file or network.
+    """Check that the image encoder of an open_clip configuration can be built without any file or network.
 
     Args:
         config: ``vision_cfg``.
@@ -44,7 +44,7 @@ def check_vision(config: object) -> None:
 
 
 def check_timm_name(name: object) -> None:
-    """See that a name is one of timm's own models, and no address.
+    """Check that a name is a model of timm, not an address.
 
     Raises:
         InputError: it is not.
@@ -58,7 +58,7 @@ def check_timm_name(name: object) -> None:
 
 
 def check_side(value: object) -> None:
-    """See that a size is one of an image.
+    """Check that a value is an image size.
 
     Raises:
         InputError: it is not.
@@ -69,7 +69,7 @@ def check_side(value: object) -> None:
 
 
 def check_values(data: object, what: str, deep: int = 4) -> None:
-    """See that data holds words that are no places, and bounded numbers.
+    """Check that data contains only words that are not paths, and bounded numbers.
 
     Raises:
         InputError: it holds something else.
@@ -92,12 +92,12 @@ def check_values(data: object, what: str, deep: int = 4) -> None:
 
 
 def is_place(text: str) -> bool:
-    """Whether a word names a place: a path, a URL, or a model of a hub."""
+    """True if a word is a path, a URL, or a model of a hub."""
     return any(mark in text for mark in (":", "/", "\\", "\x00", "~")) or text.startswith(".")
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether it is a whole number, and no truth value."""
+    """True for an integer that is not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -95,11 +95,11 @@ class Network(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def image_parameters(self) -> list[nn.Parameter]:
-        """What is trained below the head."""
+        """The trainable image encoder, without the head."""
         return [p for p in self.backbone.parameters() if p.requires_grad]
 
     def features(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
-        """What the head reads, and what a projector for contrastive learning may read."""
+        """Features before the head, also the input of a projector for contrastive learning."""
         if x.shape[0] == 0:  # len() would fix the batch size of an exported graph
             return x.new_zeros(0, self.feature_dim)
         if self.training and x.shape[0] == 1:

@@ -62,7 +62,7 @@ def build(
 
 
 def hidden_layer(head: str, size: int) -> tuple[nn.Module, int]:
-    """What is below the last layer of a head over features, and its width."""
+    """The layers below the last one of a feature head, and their output width."""
     if head == "linear":
         return nn.LayerNorm(size, elementwise_affine=False), size
     layers = (

@@ -34,7 +34,7 @@ class ImageEncoder(nn.Module):
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> "ImageEncoder":
-        """The same architecture with random weights, for weights that are loaded next; needs no network.
+        """An untrained copy of the architecture, whose weights are loaded next; needs no network.
 
         Raises:
             InputError: the installed open_clip cannot build it, or it names a place to fetch a model from.

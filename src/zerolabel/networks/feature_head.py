@@ -1,4 +1,4 @@
-"""What few-shot methods and learned classes leave behind: features of an image in, logits out."""
+"""Head of few-shot methods and class weights: from image features to logits."""
 
 from collections.abc import Mapping, Sequence
 

@@ -80,7 +80,7 @@ def _weights(name: str) -> dict[str, Any] | None:
 
 
 def _reachable(address: str) -> bool:
-    """Whether a server answers at once; the hub's own client would try again for most of a minute."""
+    """True if a server answers at once; the hub's own client would retry for most of a minute."""
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 

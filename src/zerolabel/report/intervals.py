@@ -1,4 +1,4 @@
-"""What a number of checked images says about a proportion."""
+"""Confidence intervals of proportions."""
 
 import math
 
@@ -23,7 +23,7 @@ def wilson(correct: int, n: int, level: Real = 0.95) -> tuple[float, float]:
 
 
 def separable(first: Real, second: Real, n: int) -> bool:
-    """Whether two shares measured on n images differ by more than 1.96 standard errors.
+    """True if two proportions measured on n images differ by more than 1.96 standard errors.
 
     The images are taken as two independent samples, which is cautious: the same images were used twice.
     """

@@ -90,7 +90,7 @@ def span(share: Share) -> Html:
 
 
 def findings(inspection: Inspection) -> Html:
-    """What stands out, and what to do about it."""
+    """Findings with suggestions."""
     if not inspection.findings:
         nothing = paragraph("Nothing stands out in the votes, the prompts or the class names.")
         return figure("What stands out", nothing, size="wide")
@@ -156,7 +156,7 @@ def votes(inspection: Inspection, counts: Int[Tensor, "B C"], *, wide: bool) -> 
 
 
 def sizes(annotations: Annotations) -> Html:
-    """How many images have how many candidates."""
+    """Number of images by the size of their candidate set."""
     counts = vote_counts.set_sizes(annotations.candidates).tolist()
     names = [str(i) for i in range(len(counts))]
     if len(counts) > 12:

@@ -1,4 +1,4 @@
-"""What a review measured, in words: the accuracy with its interval, how it was drawn, and by how many answers."""
+"""The measured accuracy of a review as text: interval, sampling design and number of answers."""
 
 from typing import Any
 

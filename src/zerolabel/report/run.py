@@ -1,4 +1,4 @@
-"""What a run left behind, read once; whatever is missing is empty."""
+"""The files of a run, read once; missing ones are empty."""
 
 import json
 import re
@@ -74,27 +74,27 @@ class Run:
 
     @property
     def imported(self) -> bool:
-        """Whether the votes of a person, another tool or a simulation are among those of the annotators."""
+        """True if some votes are of a person, another tool or a simulation."""
         return any(not is_model(name) for name in self.config.get("vlm", ()))
 
     @property
     def before(self) -> str:
-        """What pages call the annotators together, without training, within a sentence."""
+        """Name of the untrained ensemble of annotators within a sentence."""
         return "the vote" if self.imported else "zero-shot"
 
     @property
     def before_title(self) -> str:
-        """The same as the head of a column, or before another noun."""
+        """The ensemble's name as a column head, or before a noun."""
         return "Vote" if self.imported else "Zero-shot"
 
     @property
     def has_truth(self) -> bool:
-        """Whether the student was compared with true labels."""
+        """True if the student was compared with true labels."""
         return self.metrics.get("student_accuracy") is not None
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """True if the run is finished."""
         return bool(self.metrics)
 
     def setting(self, name: str) -> Any:
@@ -110,7 +110,7 @@ class Run:
 
     @property
     def shown_name(self) -> str:
-        """What `shown` is, in words."""
+        """Name of the classifier in `shown`."""
         held_out = len(self.shown) and (self.shown["set"] == "test").all()
         return f"{len(self.shown):,} {'held-out' if held_out else 'training'} images"
 
@@ -156,7 +156,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _as_ensemble(data: dict[str, Any]) -> dict[str, Any]:
-    """The same under the names of zero-shot: pages call it by `Run.before`."""
+    """Rename entries of ``votes`` to ``zero_shot``; pages name the ensemble by `Run.before`."""
     names = {"votes_accuracy_per_annotator": "zero_shot_accuracy_per_template"}
     return {names.get(name, re.sub("^votes_", "zero_shot_", name)): value for name, value in data.items()}
 

@@ -27,7 +27,7 @@ def command(run: Run) -> str:
 
 
 def rule(run: Run) -> str:
-    """How the candidate sets were formed."""
+    """The candidate rule of the run, as text."""
     return rule_in_words(run.annotations.rule if run.annotations is not None else str(run.config.get("rule", "")))
 
 
@@ -45,7 +45,7 @@ def n_images(run: Run) -> int:
 
 
 def request(run: Run) -> str:
-    """What was asked, in words."""
+    """The options of the run, as text."""
     config = run.config
     parts = [f"Sort {plural(n_images(run), 'unlabeled image')} into {plural(len(run.classes), 'class', 'classes')}."]
     if config.get("adapt"):
@@ -120,7 +120,7 @@ probabilities = classifier.predict_proba("path/to/images")  # (N, C)
 
 
 def limits(run: Run) -> list[str]:
-    """What the classifier cannot do, as sentences."""
+    """Limits of the classifier, as sentences."""
     lines = [
         (
             f"It knows {plural(len(run.classes), 'class', 'classes')} and nothing else: an image of anything else "

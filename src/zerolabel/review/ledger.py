@@ -82,7 +82,7 @@ def now() -> str:
 
 
 def _start(file: int) -> str:
-    """What comes before a new line: the head in an empty file, a line break after one that was cut off."""
+    """Text before a new line: the head in an empty file, a line break after an incomplete line."""
     size = os.fstat(file).st_size
     if size == 0:
         return head()

@@ -1,4 +1,4 @@
-"""What is reviewed: images with the answers of a classifier."""
+"""The images of a review with their predictions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ class Pool:
 
     @property
     def agreed(self) -> Bool[np.ndarray, " N"] | None:
-        """Whether the other answer, or every annotator, agrees with the prediction; none where there is no other."""
+        """True where the second prediction, or every annotator, agrees with the prediction; None without either."""
         if self.compared is not None:
             return np.asarray(self.compared == self.predicted)
         return None if self.candidates is None else np.asarray(self.candidates.sum(1) == 1)
@@ -46,7 +46,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a review is about.
+    """Subject of a review.
 
     Attributes:
         path: what was given.

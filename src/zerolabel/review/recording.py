@@ -1,4 +1,4 @@
-"""What a review came to, where its run says what it knows: ``metrics.json``, the report and the model card."""
+"""Writes the result of a review to its run: ``metrics.json``, the report and the model card."""
 
 import json
 from dataclasses import asdict
@@ -17,7 +17,7 @@ ACCURACY, VERDICT = "review", "review_verdict"
 
 
 def findings(review: Review) -> dict[str, Any]:
-    """What the answers say, as entries of ``metrics.json``; empty where they say nothing yet."""
+    """Entries of ``metrics.json`` for the answers; empty if they give no estimate yet."""
     measured, verdict = review.measured, review.verdict
     found = {} if measured is None else {ACCURACY: measured.to_dict()}
     if verdict is None or not verdict.answers:

@@ -19,7 +19,7 @@ Kind = Literal["measure", "compare", "correct"]
 CONFIRMED, MARKED, CORRECTED = f"{CHOSEN}: confirmed", f"{CHOSEN}: marked wrong", f"{CHOSEN}: corrected"
 """Why shown: in the grid, where the prediction was right or wrong; and after it was marked wrong."""
 WORDS = {"none": NONE, "unsure": UNSURE}
-"""What may be answered beside a class."""
+"""Answers besides the classes."""
 DEFAULT = 50
 """Images that measure the accuracy."""
 PAGE = 24
@@ -53,7 +53,7 @@ class Review:
 
     @property
     def measured(self) -> Measured | None:
-        """What the answers say so far; none where there are none."""
+        """The measured accuracy so far; None without answers."""
         answers = self._random
         if not any(answer.why == RANDOM for answer in answers):
             return None
@@ -67,7 +67,7 @@ class Review:
 
     @property
     def remaining(self) -> int:
-        """How many of the images that measure nobody has answered."""
+        """Number of sampled images without an answer."""
         return self.n - len(self._answered(self.sample))
 
     def pool(self, kind: str) -> Pool:
@@ -119,7 +119,7 @@ class Review:
         return {"about": about, "right": right, **self.progress()}
 
     def progress(self) -> dict[str, Any]:
-        """How many of the images that measure are answered, and the interval."""
+        """Number of answered sampled images, and the interval."""
         measured, answered, verdict = self.measured, list(self._answered(self.sample)), self.verdict
         return {
             "n": self.n,
@@ -162,7 +162,7 @@ class Review:
 
     @property
     def _most(self) -> int:
-        """How many images were asked about to measure: now, or when more were wanted."""
+        """Number of sampled images, including later additions."""
         asked = {answer.file_name for answer in self.ledger.answers if answer.why == RANDOM}
         names = self.subject.measured.images.file_names
         order = self.sampled.first(len(self.sampled.places))
@@ -179,7 +179,7 @@ class Review:
 
     @property
     def counts(self) -> dict[int, int]:
-        """How many images were predicted to be of each class."""
+        """Number of predictions of each class."""
         return {class_id: len(places) for class_id, places in self._by_class.items() if class_id >= 0}
 
     @property
@@ -216,7 +216,7 @@ class Review:
         return {place: self.ids.get(label, words.get(label)) for place, label in known.items() if label is not None}
 
     def _about(self, pool: Pool, place: int) -> dict[str, Any]:
-        """What was predicted for an image, and its candidates."""
+        """Prediction and candidates of an image."""
         candidates = [] if pool.candidates is None else np.flatnonzero(pool.candidates[place]).tolist()
         compared = None if pool.compared is None else int(pool.compared[place])
         return {
@@ -234,7 +234,7 @@ class Review:
         raise ValueError("there is no such answer")
 
     def _taken_back(self, kind: Kind) -> str:
-        """What stands in the place of an answer that was taken back."""
+        """Replacement of a withdrawn answer."""
         return UNSURE if kind == "correct" else WITHDRAWN
 
     def _measures(self, place: int) -> bool:

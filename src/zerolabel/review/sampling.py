@@ -31,7 +31,7 @@ LOOKED = "stratified random sample, interval that holds at every look"
 
 @dataclass(frozen=True)
 class Measured:
-    """What answers about randomly drawn images say of an accuracy.
+    """Accuracy estimated from answers about randomly drawn images.
 
     Attributes:
         accuracy: estimated share of right predictions, of the sure answers; none where there is no sure answer.
@@ -203,7 +203,7 @@ class Sample:
 
 
 def noted(path: Path, sample: Sample) -> int | None:
-    """How many answers were planned before the first of them; none where none were, or for another classifier."""
+    """Planned number of answers at the first one; None if not planned or for another classifier."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         return int(known["n"]) if known["digest"] == sample.digest else None

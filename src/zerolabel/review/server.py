@@ -59,7 +59,7 @@ async def _nothing(request: Request, error: Exception) -> Response:
 
 
 class _Pages:
-    """What each address answers."""
+    """The routes of the server."""
 
     def __init__(self, review: Review, finish: Callable[[], str], names: Sequence[str]) -> None:
         self.review, self.written, self.names = review, finish, names
@@ -116,7 +116,7 @@ class _Pages:
 
 
 async def _saved(request: Request, save: Callable[[dict[str, Any]], Any]) -> Response:
-    """What a function makes of the JSON of a request; nothing where that is not what the page sends."""
+    """Result of a function of the JSON body of a request; None for an invalid body."""
     data = b""
     async for part in request.stream():
         data += part

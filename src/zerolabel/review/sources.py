@@ -1,4 +1,4 @@
-"""Where images and answers are found: a run, annotations, a comparison, or a table of predictions."""
+"""Sources of images and predictions: a run, annotations, a comparison, or a table."""
 
 import json
 from collections.abc import Mapping
@@ -225,7 +225,7 @@ def _ids(names: pd.Series, classes: tuple[str, ...]) -> Int[np.ndarray, " N"]:
 
 
 def _beside(path: Path) -> Path:
-    """Where the answers about a single file go."""
+    """Folder of the answers for a single file."""
     return path.with_name(f"{path.stem}.review")
 
 

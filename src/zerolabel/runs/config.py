@@ -1,4 +1,4 @@
-"""What a run was asked, complete: one frozen part for each of its stages."""
+"""Complete configuration of a run, in one frozen part per stage."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -10,9 +10,9 @@ from zerolabel.errors.redaction import redacted_data
 from zerolabel.files.plain_json import dumps
 
 FRESH = ("chat", "created", "zerolabel", "command", "preset", "truth")
-"""What may differ where a run is resumed; the truth may come later, since it takes no part in training."""
+"""Entries that may change on resume; true labels may be added, since training does not read them."""
 _PLACES = ("images", "truth", "test_images", "few_shot", "annotations", "append", "chat", "command")
-"""What may hold URLs."""
+"""Entries that may contain URLs."""
 _OPTIONS = {
     "learner": "--method",
     "rule": "--candidates",
@@ -67,7 +67,7 @@ class AnnotatingModel:
 
 @dataclass(frozen=True)
 class AnnotationConfig:
-    """How annotations are made, or which ones are read.
+    """Models and prompts that annotate, or existing annotations.
 
     Attributes:
         models: the annotating models, each with its prompts.
@@ -153,7 +153,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class DeploymentConfig:
-    """What is deployed.
+    """Number of deployed networks.
 
     Attributes:
         deploy: "one" network or "both".
@@ -197,7 +197,7 @@ class Config:
         return flat | {name: redacted_data(flat[name]) for name in _PLACES}
 
     def to_json(self) -> str:
-        """As the text of a file."""
+        """Serialize to JSON."""
         return dumps(self.to_dict(), indent=2) + "\n"
 
     @classmethod
@@ -214,7 +214,7 @@ class Config:
         return cls(**parts, **raw)
 
     def differences(self, other: "Config") -> list[str]:
-        """What two runs do not share, as options of the command line; what is in `FRESH` may differ."""
+        """Options that differ between two runs, except those in `FRESH`."""
         own, its = (json.loads(config.to_json()) for config in (self, other))
         found: list[str] = []
         for name in own:

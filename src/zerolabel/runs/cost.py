@@ -1,4 +1,4 @@
-"""What a run would cost, measured on a few images: nothing is kept, and nothing is downloaded."""
+"""Estimates the duration of a run on a few images, without a download and without keeping anything."""
 
 import time
 from dataclasses import asdict, dataclass, replace

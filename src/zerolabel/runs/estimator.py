@@ -262,7 +262,7 @@ def _place(output: PathLike | None) -> Iterator[Path]:
 
 
 def _source(images: Images, folder: Path) -> str:
-    """What a run reads: a source as it is, or a list of files, in a folder for what is not a file."""
+    """Source of a run: the given one, or a list of files in a folder for images in memory."""
     return os.fspath(images) if isinstance(images, str | os.PathLike) else str(as_list(as_image_set(images), folder))
 
 

@@ -133,7 +133,7 @@ class Folder:
         return False
 
     def config(self) -> Config:
-        """What was asked.
+        """Read the configuration of the run.
 
         Raises:
             InputError: the folder holds no run, or its ``config.json`` is damaged.

@@ -1,4 +1,4 @@
-"""What a run reads, as hashes: a folder is not gone on with where its images or labels have changed since."""
+"""Hashes of a run's inputs, so that a run is not resumed on changed images or labels."""
 
 import os
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def check_unchanged(folder: Folder, data: DataConfig, annotation: AnnotationConf
 
 
 def check_annotated(data: DataConfig, annotation: AnnotationConfig) -> None:
-    """See that annotations are of the images as they are, before a run that is there gives way to one on them.
+    """Check that annotations match the images, before a run on them replaces an existing one.
 
     Raises:
         InputError: they are not.
@@ -123,7 +123,7 @@ def check_labels(data: DataConfig, append: str | None) -> None:
 
 
 def _count(folder: Folder, place: str) -> str:
-    """How many images came, went and changed, as far as the annotations in the folder tell."""
+    """Number of added, removed and changed images, compared with the annotations in the folder."""
     before = contents(folder / "annotations.parquet")
     images = ImageSet.open(place)
     now = {name: content_hash(images, i) for i, name in enumerate(images.file_names)}

@@ -22,12 +22,12 @@ from zerolabel.training.fitting import Trained
 from zerolabel.vlms.names import is_model
 
 PER_ANNOTATOR = {"zero_shot": "zero_shot_accuracy_per_template", "votes": "votes_accuracy_per_annotator"}
-"""What metrics call the accuracy of each annotator, by what they call all together."""
+"""Metric with the accuracy of each annotator, by the name of their ensemble."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to.
+    """Predictions and metrics of a run.
 
     Attributes:
         train: annotations of the training images.
@@ -85,7 +85,7 @@ class Outcome:
 
     @property
     def held_out(self) -> bool:
-        """Whether accuracies are those of images held out of training."""
+        """True if accuracies are measured on held-out images."""
         return self.test is not None
 
     @property
@@ -119,7 +119,7 @@ class Outcome:
 
     @property
     def ensemble(self) -> str:
-        """What files call the annotators together: ``zero_shot``, or ``votes`` where not all are models."""
+        """Name of the ensemble of annotators in files: ``zero_shot``, or ``votes`` if some are not models."""
         return "zero_shot" if all(is_model(one.model) for one in self.train.annotators) else "votes"
 
     @property
@@ -131,7 +131,7 @@ class Outcome:
 
     @property
     def alarms(self) -> tuple[alarms.Alarm, ...]:
-        """What shows without labels that the student went wrong: on held-out images, else on those it learned."""
+        """Label-free alarms, on held-out images if there are any, otherwise on the training images."""
         said, p = self.voted
         return alarms.check(p.argmax(1), said)
 
@@ -218,7 +218,7 @@ def true_labels(data: DataConfig, annotated: Annotated, held_out: Annotated | No
 
 
 def check_truth(data: DataConfig, annotated: Annotated, held_out: Annotated | None) -> None:
-    """See that the truth fits the images, before hours of training; nothing of it is kept.
+    """Check that the true labels match the images, before hours of training; nothing is kept.
 
     Raises:
         InputError: it names unknown files, or no image that accuracies are about.
@@ -229,7 +229,7 @@ def check_truth(data: DataConfig, annotated: Annotated, held_out: Annotated | No
 
 
 def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Float[Tensor, "N C"]:
-    """What a classifier answers, from the answers of its networks, which are the first of the given ones."""
+    """Probabilities of a classifier from those of its networks, which are the first of the given ones."""
     return (torch.stack(list(log_p[: len(classifier.networks)])).mean(0) / classifier.temperature).softmax(1)
 
 

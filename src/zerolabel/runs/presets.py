@@ -17,7 +17,7 @@ HEAD_EPOCHS, ENOUGH = 60, 70
 MOST_PROPAGATED = 200_000
 """Images up to which scores are spread over neighbors by default: comparing all with all takes quadratic time."""
 NAMES = ("auto", "small", "paper")
-"""What ``--preset`` takes; "auto" is small with fewer than `SMALL` images, else the learners' own defaults."""
+"""Values of ``--preset``; "auto" is small below `SMALL` images, otherwise the learners' own defaults."""
 
 
 @dataclass(frozen=True)

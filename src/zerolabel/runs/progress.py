@@ -25,7 +25,7 @@ LONGEST_NAME = 26
 
 @singledispatch
 def share(step: object) -> float:
-    """How much of its stage is done after a step, in [0, 1]."""
+    """Finished share of the stage after a step, in [0, 1]."""
     raise TypeError(step)
 
 
@@ -94,7 +94,7 @@ class Rest(ProgressColumn):
         super().__init__()
 
     def render(self, task: Task) -> Text:
-        """As text that fits beside the name and the bar."""
+        """Text that fits between the name and the bar."""
         spent = task.elapsed or 0.0
         left = spent * (1 - task.completed) / task.completed if task.completed else None
         text = f"{100 * task.completed:3.0f} % · {_clock(spent)} elapsed · {_clock(left)} left"

@@ -1,4 +1,4 @@
-"""How a classifier came to be: what its files and its model card say of annotators, learner and command."""
+"""Provenance of a classifier: annotators, learner and command, for its files and model card."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from zerolabel.runs.config import Config
 
 
 def provenance(config: Config, annotated: Annotated) -> dict[str, Any]:
-    """How a classifier came to be, for its files."""
+    """Provenance of a classifier, for its files."""
     return {
         "annotators": sorted({f"{one.model}@{one.revision}" for one in annotated.annotations.annotators}),
         "templates": {model.name: list(model.templates) for model in config.annotation.models},

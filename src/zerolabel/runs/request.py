@@ -1,4 +1,4 @@
-"""What a user may ask of the main job, before anything is chosen for them."""
+"""Options of the main job as given by the user, before defaults are chosen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from zerolabel.runs.presets import Preset
 
 @dataclass(frozen=True)
 class Request:
-    """What a user may say; none means that the tool chooses.
+    """Options of a run; None leaves the choice to `zerolabel.runs.planning`.
 
     Attributes:
         images: folder or list of unlabeled images.

@@ -1,4 +1,4 @@
-"""Where a run works: its folder and cache, its progress display, and the models that it has loaded."""
+"""Folder, cache, progress display and loaded models of a run."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Workspace:
-    """What the stages of a run share beside its configuration.
+    """Everything that the stages of a run share besides the configuration.
 
     Attributes:
         folder: the run's folder.

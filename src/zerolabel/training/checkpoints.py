@@ -72,7 +72,7 @@ class Checkpoint:
             ) from None
 
     def stale(self, made_of: Digest | None) -> list[str]:
-        """What has changed since of the data that it was trained on; of old files that do not tell, all of it."""
+        """Inputs that changed since the checkpoint was written; all of them for old files without hashes."""
         then = self.meta.get("made_of")
         if made_of is None or then == made_of:
             return []

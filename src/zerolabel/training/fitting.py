@@ -22,7 +22,7 @@ from zerolabel.training.settings import Settings
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves.
+    """Result of training.
 
     Attributes:
         networks: those that could be deployed, the one first that agrees best with the annotators.

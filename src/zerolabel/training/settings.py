@@ -1,4 +1,4 @@
-"""How to train, whatever the learner, and the options of learner and training read from NAME=VALUE."""
+"""Training settings of any learner, and the options of learner and training parsed from NAME=VALUE."""
 
 import math
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ from zerolabel.options import (
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train, whatever the learner.
+    """Training settings of any learner.
 
     Attributes:
         epochs: passes of the learner; Co-Reg's paper uses 100 or 800.
@@ -76,7 +76,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Options:
-    """What was set, separated.
+    """Parsed options of the learner and of the training.
 
     Attributes:
         learner: hyper-parameters of the learner.
@@ -137,7 +137,7 @@ def make_settings(values: dict[str, Any]) -> Settings:
 
 
 def check_device(name: str) -> None:
-    """See that there is such a device.
+    """Check that a device exists.
 
     Raises:
         InputError: the name is unknown, or this machine has no such device.

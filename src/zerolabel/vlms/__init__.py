@@ -108,7 +108,7 @@ def is_cached(spec: str) -> bool:
 
 
 def _repository(model: str) -> str | None:
-    """Where the hub has the weights that open_clip calls ``ARCH/PRETRAINED``; none where only as pickle."""
+    """Hub repository of the weights that open_clip calls ``ARCH/PRETRAINED``; None if it has only pickles."""
     import open_clip
 
     architecture, _, tag = model.rpartition("/")
@@ -182,7 +182,7 @@ def _download(repository: str, spec: str) -> Path:
 
 
 def _carried(repository: str) -> str:
-    """How to bring a model from a machine that reaches the hub."""
+    """Instructions for copying a model from a machine with access to the hub."""
     return (
         f"where it can, run `pip install huggingface_hub` and `hf download {repository} --exclude '*.bin' --local-dir "
         f"model`, copy the folder model ({_CONFIG}, {_WEIGHTS}, the tokenizer's files) to this machine, and give --vlm "

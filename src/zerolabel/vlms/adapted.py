@@ -19,7 +19,7 @@ from zerolabel.vlms.names import ModelName, is_model
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"
 LAYOUT = 2
-"""How learned tokens beside patches are meant: since 2 they pass the first normalization of the image encoder."""
+"""Version of the prompt layout: since 2, tokens beside patches pass the encoder's first normalization."""
 
 
 def _is_text(value: Any) -> bool:
@@ -42,11 +42,11 @@ _ENTRIES: dict[str, Callable[[Any], bool]] = {
     "used": lambda value: isinstance(value, bool),
     "threshold": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1,
 }
-"""What the record must hold."""
+"""Required entries of the record with their checks."""
 
 
 def record(folder: Path) -> dict[str, Any]:
-    """What the folder says of itself.
+    """Read the record of an adapted model.
 
     Raises:
         InputError: there is no such folder, or it is damaged.

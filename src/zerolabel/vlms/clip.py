@@ -47,7 +47,7 @@ class DualEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """Device of the model."""
         return torch.device(next(self.model.parameters()).device)
 
     @property
@@ -142,12 +142,12 @@ class DualEncoder:
 
     @property
     def _reads_to_the_end(self) -> bool:
-        """Whether a text is what its end token says, and no token sees those after it: CLIP's own text encoder."""
+        """True if the feature of a text is that of its end token, and no token attends to later ones, as in CLIP."""
         known = hasattr(self.model, "token_embedding") and getattr(self.model, "text_pool_type", None) == "argmax"
         return known and isinstance(getattr(self.model, "attn_mask", None), Tensor)
 
     def _encode_short(self, tokens: Int[Tensor, "M T"]) -> Float[Tensor, "M D"]:
-        """What ``encode_text`` gives, without the padding after the longest text, which changes no feature."""
+        """Output of ``encode_text``, computed without the padding after the longest text."""
         model, ends = self.model, tokens.argmax(dim=1)
         length = int(ends.max()) + 1
         x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]

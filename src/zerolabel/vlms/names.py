@@ -1,4 +1,4 @@
-"""What the text after ``--vlm`` means: the one parser of model names."""
+"""The parser of model names, the values of ``--vlm``."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FORMS: dict[Kind, str] = {
     "adapted": "adapted:FOLDER",
     "chat": "chat:MODEL",
 }
-"""How a model of each kind is written."""
+"""Syntax of each kind of model name."""
 _HUB_TWINS = {
     "openai/clip-vit-base-patch32": "open_clip:ViT-B-32/openai",
     "openai/clip-vit-base-patch16": "open_clip:ViT-B-16/openai",

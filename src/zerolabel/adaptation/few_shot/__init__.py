@@ -50,7 +50,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def check(name: str, options: dict[str, Any]) -> None:
-    """See that a method takes these options.
+    """Check the options of a method.
 
     Raises:
         InputError: it has none of a name, or a number is out of its range.

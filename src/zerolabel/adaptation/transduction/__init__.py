@@ -64,7 +64,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def check(name: str, options: dict[str, Any]) -> None:
-    """See that a solver takes these options.
+    """Check the options of a solver.
 
     Raises:
         InputError: it has none of a name, or a number is out of its range.
@@ -119,7 +119,7 @@ def solve(
 
 
 def refuse(name: str, features: Float[Tensor, "N D"], texts: Float[Tensor, "C D"], scale: float, most: float) -> None:
-    """See that a solver made for few of many classes does not get images of most of them, where it ruins the answers.
+    """Reject a solver for few of many classes on images of most of them, where it fails.
 
     Raises:
         InputError: it does.

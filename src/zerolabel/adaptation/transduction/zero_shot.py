@@ -1,4 +1,4 @@
-"""Where every solver starts: the model's own answers, one image at a time."""
+"""Initialization of all solvers: the model's own prediction for each image."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""What the annotators' agreement says of them and of their labels, without a true label."""
+"""Label models: infer labels and annotator accuracies from the votes, without true labels."""
 
 from zerolabel.annotations.label_models.models import (
     DEFAULT,

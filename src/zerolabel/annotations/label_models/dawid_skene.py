@@ -25,7 +25,7 @@ MOST_CELLS = 100_000_000
 
 @dataclass(frozen=True)
 class Fit:
-    """What expectation maximization came to.
+    """Result of expectation maximization.
 
     Attributes:
         posterior: q, a row per image, which is zero where nobody voted.
@@ -88,7 +88,7 @@ def dawid_skene(
 
 
 def _evidence(column: Int[Tensor, " M"], q: Float[Tensor, "M C"], smoothing: float) -> Float[Tensor, "M C"]:
-    """What one annotator adds, log pi_a(v_i | c); a vote of C is an abstention, which says nothing."""
+    """Log-likelihood of one annotator's votes, log pi_a(v_i | c); abstentions (C) contribute nothing."""
     n_classes = q.shape[1]
     counts = torch.zeros(n_classes + 1, n_classes).index_add_(0, column, q)[:n_classes] + smoothing / n_classes
     confusion = (counts / counts.sum(0).clamp_min(_EPS)).clamp_min(_EPS)
@@ -96,7 +96,7 @@ def _evidence(column: Int[Tensor, " M"], q: Float[Tensor, "M C"], smoothing: flo
 
 
 def _odds(column: Int[Tensor, " M"], q: Float[Tensor, "M C"]) -> Float[Tensor, "M 1"]:
-    """How much a vote of one annotator with accuracy s speaks for its class: log s (C - 1) / (1 - s), at least 0."""
+    """Log odds of a vote by an annotator with accuracy s: log s (C - 1) / (1 - s), at least 0."""
     n_classes = q.shape[1]
     voted = column < n_classes
     right = q[voted].gather(1, column[voted, None]).sum()

@@ -1,4 +1,4 @@
-"""How much annotators err together.
+"""Dependence of the annotators' errors.
 
 w = 1 - 1 / (1 + (A - 1) rho), with rho the mean correlation, over images, of two annotators' probabilities of being
 right: the share of their number that shared errors make void (the design effect of Kish, 1965).

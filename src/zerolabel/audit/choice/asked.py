@@ -64,11 +64,11 @@ class Asked:
         return cls(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
 
     def and_then(self, image: int, label: int, chance: float = 1.0) -> "Asked":
-        """With one answer more."""
+        """A copy with one more answer."""
         return Asked(
             np.append(self.images, image), np.append(self.labels, label), np.append(self.chances, float(chance))
         )
 
     def correct(self, models: Models) -> Bool[np.ndarray, "K n"]:
-        """Whether each model is right, for the images that were asked."""
+        """True where a model's prediction matches the answer."""
         return np.asarray((models.predicted[:, self.images] == self.labels) & (self.labels >= 0))

@@ -30,7 +30,7 @@ class Beliefs(NamedTuple):
 
 
 def beliefs(models: Models, asked: Asked) -> Beliefs:
-    """What is believed after the answers so far."""
+    """Posterior after the answers so far."""
     k, _, c = models.scores.shape
     consensus = models.scores.mean(0).argmax(1)
     counts = np.bincount(consensus, minlength=c)

@@ -71,7 +71,7 @@ def decode(data: bytes) -> Image.Image:
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """What is done to one image, of which a failed allocation is the fault.
+    """Context manager around the processing of one image: a failed allocation is reported as its fault.
 
     Raises:
         Unreadable: there was not enough memory.
@@ -87,7 +87,7 @@ def enough_memory() -> Iterator[None]:
 
 
 def is_image_content(data: bytes) -> bool:
-    """Whether Pillow knows the format of this content, damaged or not."""
+    """True if Pillow knows the format of this content, damaged or not."""
     try:
         with Image.open(BytesIO(data), formats=formats()):
             return True
@@ -120,7 +120,7 @@ def extensions() -> frozenset[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, without line breaks; its type where it says nothing."""
+    """The message of an exception without line breaks; its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

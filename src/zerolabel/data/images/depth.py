@@ -89,7 +89,7 @@ def loaded(image: ImageFile.ImageFile, data: bytes, upright: Callable[[Image.Ima
 
 
 def _other_byte(tile: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """What to decode for the other byte of each value; None where a file holds no values of 16 bits."""
+    """Decoder of the low bytes; None for a file without 16-bit values."""
     codec, extents, offset, arguments = tile
     parts = [arguments] if isinstance(arguments, str) else list(arguments or ())
     for place, part in enumerate(parts):

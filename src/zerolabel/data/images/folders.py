@@ -52,7 +52,7 @@ def images(folder: str, inside: Inside) -> Found:
 
 
 def inside(folder: str, name: str) -> str:
-    """Where something in a folder lies."""
+    """Path of an entry of a folder."""
     return joined(folder, name)
 
 

@@ -1,4 +1,4 @@
-"""What Python code has for images, whatever its type, as an image set; and an image set as files that a run reads."""
+"""Converts Python image containers to an image set, and an image set to files that a run reads."""
 
 import csv
 import hashlib
@@ -21,7 +21,7 @@ from zerolabel.errors.printable import cut
 from zerolabel.files import write_text
 
 Images = ImageSet | str | os.PathLike[str] | Image.Image | Iterable[object]
-"""What `as_image_set` takes."""
+"""Types accepted by `as_image_set`."""
 _SHOWN = 200
 _AS_PNG, _AS_TIFF = ("1", "L", "LA", "P", "RGBA"), ("CMYK", "F")
 _LIST = "images.csv"
@@ -38,7 +38,7 @@ class InMemory:
     items: Sequence[object] = field(repr=False)
 
     def read(self, row: int, name: str) -> bytes:
-        """See `zerolabel.data.images.stores.Store.read`."""
+        """Read an image; see `zerolabel.data.images.stores.Store.read`."""
         item = self.items[row]
         if isinstance(item, bytes):
             return item
@@ -154,7 +154,7 @@ def _of_paths(paths: list[str]) -> ImageSet:
 
 
 def _check(item: object, place: int) -> None:
-    """See that an entry can be an image.
+    """Check that an entry can be an image.
 
     Raises:
         InputError: it cannot.

@@ -29,7 +29,7 @@ class Loaded:
     column: str
 
     def read(self, row: int, name: str) -> bytes:
-        """See `zerolabel.data.images.stores.Store.read`."""
+        """Read an image; see `zerolabel.data.images.stores.Store.read`."""
         value = self.dataset[row][self.column] or {}
         data: bytes | None = value.get("bytes")
         if data is None and not value.get("path"):
@@ -74,7 +74,7 @@ def _divided(spec: str) -> tuple[str, str]:
 
 
 def _of_split(name: str, split: str) -> bool:
-    """Whether ``data/train-00000-of-00002.parquet``, ``train/0.parquet`` and their like belong to a split."""
+    """True for file names of a split, such as ``data/train-00000-of-00002.parquet`` and ``train/0.parquet``."""
     return re.search(rf"(^|[/_.-]){re.escape(split)}([/_.-])", name) is not None
 
 

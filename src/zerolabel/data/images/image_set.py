@@ -70,7 +70,7 @@ class ImageSet:
         return len(self.file_names)
 
     def path(self, index: int) -> Path:
-        """Where a file lies on this machine.
+        """Local path of an image.
 
         Raises:
             InputError: the image is not a file of its own, or lies elsewhere.
@@ -81,7 +81,7 @@ class ImageSet:
         return Path(on_disk(joined(self._store.base, name)))
 
     def place(self, index: int) -> str:
-        """What to call an image in a message."""
+        """Name of an image in messages."""
         return joined(str(self.root), self.file_names[index])
 
     def read(self, index: int) -> Image.Image:

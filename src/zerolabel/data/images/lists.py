@@ -124,7 +124,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _names_an_image(text: str, base: str) -> bool:
-    """Whether the first cell of a table is an image already, and no head; the image itself may be missing."""
+    """True if the first row of a table names an image and is not a head; the image itself may be missing."""
     return _has_extension(text) or is_url(text) or (not is_url(base) and _exists(base, text))
 
 

@@ -43,7 +43,7 @@ class Rows:
     starts: Int[np.ndarray, " G"]
 
     def read(self, row: int, name: str) -> bytes:
-        """See `zerolabel.data.images.stores.Store.read`."""
+        """Read an image; see `zerolabel.data.images.stores.Store.read`."""
         group = int(np.searchsorted(self.starts, row, side="right")) - 1
         file, number = self.groups[group].tolist()
         try:
@@ -151,7 +151,7 @@ def _relative(place: str, root: str) -> str:
 
 
 def _is_structure(field: pa.Field) -> bool:
-    """Whether it holds images as structures of ``bytes`` and ``path``."""
+    """True if a column contains images as structures of ``bytes`` and ``path``."""
     kind = field.type
     if not pa.types.is_struct(kind):
         return False
@@ -169,7 +169,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _begins_with_an_image(parquet: pq.ParquetFile, column: str) -> bool:
-    """Whether the first value of a column is the content of an image."""
+    """True if the first value of a column is the content of an image."""
     for batch in parquet.iter_batches(batch_size=8, columns=[column]):
         for value in batch.column(0).to_pylist():
             if value is not None:

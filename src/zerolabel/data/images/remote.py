@@ -1,4 +1,4 @@
-"""What a list from elsewhere may name: files relative to itself and its own protocol, but nothing of this network.
+"""Restricts remote lists: they name files relative to themselves by their own protocol, never this network.
 
 Whoever writes a list that somebody else reads would otherwise choose what the reader's machine opens: its files, or
 services that answer it alone, such as the metadata of a cloud at 169.254.169.254.
@@ -50,7 +50,7 @@ def allowed(name: str, base: str) -> str:
 
 
 def check_host(url: str) -> None:
-    """See that a URL does not lead to this machine or its link.
+    """Check that a URL does not lead to this machine or its local network.
 
     Raises:
         Unreadable: it does, and `ALLOW` does not say that it may.
@@ -64,7 +64,7 @@ def check_host(url: str) -> None:
 
 
 def client_options(protocol: str) -> dict[str, Any]:
-    """What makes fsspec's file system of a protocol check where it connects, and where a server redirects to.
+    """Options for fsspec's file system that check the hosts of connections and redirects.
 
     A name is checked when the connection looks it up, too: it could have another address by then than before. Those by
     which a machine calls itself are no such names; lists that name them are refused by `allowed`.
@@ -108,7 +108,7 @@ def _is_allowed() -> bool:
 
 @lru_cache(4096)
 def _is_local(host: str) -> bool:
-    """Whether any address of a host is a loopback, link-local or unspecified one; a name that has none is not."""
+    """True if a host resolves to a loopback, link-local or unspecified address."""
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):

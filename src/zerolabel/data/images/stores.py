@@ -1,4 +1,4 @@
-"""Where the images of a set lie: small values that can be pickled and read lazily, from any thread or process."""
+"""Stores that read the images of a set lazily; they can be pickled and used from any thread or process."""
 
 from dataclasses import dataclass, field
 from io import BytesIO

@@ -40,7 +40,7 @@ class Members:
     refused: Mapping[int, str]
 
     def read(self, row: int, name: str) -> bytes:
-        """See `zerolabel.data.images.stores.Store.read`."""
+        """Read an image; see `zerolabel.data.images.stores.Store.read`."""
         if row in self.refused:
             raise Unreadable(self.refused[row])
         start, size = self.spans[row].tolist()
@@ -80,7 +80,7 @@ def find(places: Sequence[str], base: str | None = None) -> Found:
 
 @lru_cache(4)
 def _indexed(places: tuple[str, ...], base: str | None, stamps: tuple[tuple[int, int], ...]) -> Found:
-    """See `find`; a second look at tars that did not change costs nothing."""
+    """Like `find`, with a cached index for tars that did not change."""
     root = base or _shared_folder(places)
     names: list[str] = []
     shard: list[int] = []

@@ -20,7 +20,7 @@ _ESCAPED = re.compile(r"\\u(d[89a-f][0-9a-f]{2})")
 
 
 def is_url(text: str) -> bool:
-    """Whether it is an address such as ``s3://bucket/a.jpg`` or ``https://...``, and no path of this machine."""
+    """True for an address such as ``s3://bucket/a.jpg`` or ``https://...``, False for a local path."""
     return _URL.match(text) is not None
 
 

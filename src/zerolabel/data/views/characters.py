@@ -1,4 +1,4 @@
-"""How the built-in model of characters sees: gray, the whole range of it, light ink on a dark ground."""
+"""Preprocessing of the built-in character model: gray, full contrast, light ink on a dark ground."""
 
 import torch
 from jaxtyping import Float

@@ -15,8 +15,8 @@ from zerolabel.errors import InputError, nearest
 FITS = ("squash", "crop")
 INTERPOLATIONS = ("bilinear", "bicubic")
 LONGEST = 16
-"""How many times the shorter side the longer may be where the center is taken; of a thinner image the ends are cut off
-first, which the center does not reach. Memory is bounded whatever the proportions."""
+"""Maximum aspect ratio before a center crop; the ends of longer images, outside the crop, are cut off first
+to bound memory."""
 RGB = tuple[float, float, float]
 
 

@@ -1,4 +1,4 @@
-"""Where the training loop gets its batches: pixels or frozen features, as named views."""
+"""Sources of training batches: pixels or frozen features, as named views."""
 
 import numpy as np
 import torch

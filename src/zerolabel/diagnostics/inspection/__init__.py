@@ -1,4 +1,4 @@
-"""What annotations hold and how good they are, as far as that can be said without labels.
+"""Label-free estimates of the quality of annotations.
 
 Everything is computed from the annotations alone; true labels, where they are given, only stand beside it.
 """
@@ -39,7 +39,7 @@ class TextSpace:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in annotations of N images by B annotators over C classes.
+    """Inspection of annotations of N images by B annotators over C classes.
 
     Attributes:
         annotations: that were inspected.

@@ -113,7 +113,7 @@ def words(name: str) -> str:
 
 
 def unclear(name: str) -> str:
-    """What a reader who knows only the name may take it for; empty where nothing contradicts it."""
+    """Possible misreading of a class name; empty if the name is clear."""
     if (meaning := OTHER_MEANINGS.get(words(name))) is not None:
         return f"may be {meaning}"
     if re.fullmatch(r"(class|label|category|id)[ _-]*\d+|n\d{8}", name, re.IGNORECASE):

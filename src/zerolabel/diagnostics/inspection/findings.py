@@ -1,4 +1,4 @@
-"""What stands out in annotations, each with what to do about it. No truth is read."""
+"""Findings about annotations, each with a suggestion; true labels are not read."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

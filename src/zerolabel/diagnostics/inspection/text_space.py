@@ -1,4 +1,4 @@
-"""What an inspection reads: annotations, the truth beside them, and the text encoder where it is available."""
+"""Class names in the text space of an annotating model."""
 
 import torch
 

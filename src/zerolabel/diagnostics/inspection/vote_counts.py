@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def votes_per_class(votes: Int[Tensor, "N A"], n_classes: int) -> Int[Tensor, "A C"]:
-    """How often each annotator chose each class; abstentions are not counted."""
+    """Number of votes of each annotator for each class; abstentions are not counted."""
     n_annotators = votes.shape[1]
     ids = votes + torch.arange(n_annotators) * n_classes
     return torch.bincount(ids[votes >= 0], minlength=n_annotators * n_classes).view(n_annotators, n_classes)
@@ -30,12 +30,12 @@ def mean_agreement(agreement: Float[Tensor, "A A"]) -> Float[Tensor, " A"]:
 
 
 def set_sizes(candidates: Bool[Tensor, "N C"]) -> Int[Tensor, " S"]:
-    """How many images have 0, 1, 2, ... candidates, up to the largest set."""
+    """Number of images with 0, 1, 2, ... candidates, up to the largest set."""
     return torch.bincount(candidates.sum(1))
 
 
 def partners(candidates: Bool[Tensor, "N C"], most: int = 50_000) -> Int[Tensor, "C C"]:
-    """How often two classes are candidates of the same image; the diagonal is zero.
+    """Number of images with both of two classes as candidates; the diagonal is zero.
 
     At most `most` images are looked at, evenly spaced.
     """

@@ -27,7 +27,7 @@ Tokenizer = Callable[[list[str]], Int[Tensor, "M T"]]
 
 
 def kinds(text: str) -> tuple[str, ...]:
-    """What is learned, from words with a plus between, such as ``"text+norm"``.
+    """Parse trainable parts joined by a plus, such as ``"text+norm"``.
 
     Raises:
         InputError: a word is unknown or comes with one that holds it.
@@ -180,7 +180,7 @@ class Encoders(nn.Module):
         return self.encode_prepared(self.prepare(ids))
 
     def encode_prepared(self, ids: Int[Tensor, "M T"]) -> Float[Tensor, "M D"]:
-        """The same, of texts that have room for the tokens already."""
+        """Encode texts that have room for the prompt tokens."""
         model = self.model
         if not reads_to_the_end(model):
             return cast(Tensor, model.encode_text(ids))
@@ -248,7 +248,7 @@ def text_side(model: Any) -> Any:
 
 
 def patches(visual: Any) -> tuple[Any, str, int, int]:
-    """Where tokens can join the patches: a module, the name of its part before, the width, and the first place.
+    """The insertion point of tokens beside patches: a module, the name of the part before, the width, the first place.
 
     Raises:
         InputError: the image encoder is no vision transformer.
@@ -277,7 +277,7 @@ def add_deep_tokens(visual: Any, count: int) -> None:
 
 
 def reads_to_the_end(model: Any) -> bool:
-    """Whether a text is what its end token says, and no token sees those after it: CLIP's own text encoder."""
+    """True if the feature of a text is that of its end token, and no token attends to later ones, as in CLIP."""
     known = hasattr(model, "token_embedding") and getattr(model, "text_pool_type", None) == "argmax"
     return known and isinstance(getattr(model, "attn_mask", None), Tensor)
 

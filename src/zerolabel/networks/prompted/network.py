@@ -205,12 +205,12 @@ class PromptedNetwork(Network):
                 p.add_(JITTER * (p.norm() / p.numel() ** 0.5).clamp_min(LEAST) * torch.randn_like(p))
 
     def image_parameters(self) -> list[nn.Parameter]:
-        """What is learned of the image side: normalizations, tokens beside patches, low-rank changes, the adapter."""
+        """Trainable parameters of the image side: normalizations, tokens, low-rank updates, the adapter."""
         named = self.encoders.named_parameters()
         return [p for name, p in named if p.requires_grad and name.startswith(("model.visual.", "adapter."))]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What was learned."""
+        """The trained parameters."""
         prefix = kwargs.get("prefix", "")
         state = super().state_dict(*args, **kwargs)
         for name in [name for name in state if name.startswith(prefix) and name[len(prefix) :] not in self.learned]:

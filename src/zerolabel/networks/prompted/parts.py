@@ -1,4 +1,4 @@
-"""What is learned beside frozen encoders: prompts of the text and of the image, low-rank changes, a feature adapter."""
+"""Trainable parts beside frozen encoders: text and image prompts, low-rank updates, a feature adapter."""
 
 import math
 from collections.abc import Iterator
@@ -115,7 +115,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 def mixer(widths: tuple[int, int], width: int = 128) -> nn.ModuleDict:
-    """What both sides of coupled prompts share: projections into a common width, a layer, projections back."""
+    """Shared part of coupled prompts: projections into a common width, a layer, projections back."""
     back = nn.ModuleList(nn.Linear(width, side) for side in widths)
     for projection in back:
         nn.init.zeros_(cast(nn.Linear, projection).weight)

@@ -1,4 +1,4 @@
-"""How to learn the accuracy from a few images checked by hand."""
+"""Instructions for measuring the accuracy on a few images checked by hand."""
 
 from zerolabel.report.formats import percent
 from zerolabel.report.gallery import gallery

@@ -1,4 +1,4 @@
-"""What the annotators said: votes, candidate sets, agreement, and how good they are believed to be."""
+"""Votes, candidate sets, agreement of the annotators, and their estimated accuracy."""
 
 import math
 from dataclasses import replace
@@ -26,7 +26,7 @@ def section(run: Run) -> Section | None:
 
 
 def summary(annotations: Annotations, rule: str) -> str:
-    """How large the candidate sets are, in words.
+    """Size of the candidate sets, as text.
 
     Args:
         annotations: of at least one image.

@@ -1,4 +1,4 @@
-"""Where the student and zero-shot differ."""
+"""Images on which student and zero-shot ensemble differ."""
 
 from zerolabel.report.formats import percent, plural, signed
 from zerolabel.report.gallery import gallery

@@ -112,7 +112,7 @@ def _interval(share: float, n: int | None) -> str:
 
 
 def _warnings(run: Run) -> Html:
-    """What a reader must not overlook; all of it can be seen without labels."""
+    """Warnings that need no labels."""
     lines = [alarm["text"][:1].upper() + alarm["text"][1:] for alarm in run.metrics.get("alarms") or ()]
     if run.metrics.get("deployed") == "zero-shot":
         lines = [text for text in lines if text.lower() not in run.metrics["fallback_reason"].lower()]

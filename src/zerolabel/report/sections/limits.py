@@ -1,4 +1,4 @@
-"""What the classifier cannot do."""
+"""Limits of the classifier."""
 
 from zerolabel.report.markup import Section, bullets
 from zerolabel.report.run import Run

@@ -1,4 +1,4 @@
-"""How the answers are spread over classes and confidence."""
+"""Distribution of the predictions over classes and confidence."""
 
 import numpy as np
 import pandas as pd

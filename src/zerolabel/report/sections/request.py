@@ -1,4 +1,4 @@
-"""What was asked."""
+"""The options of the run."""
 
 from zerolabel.report import statement
 from zerolabel.report.licenses import license

@@ -33,7 +33,7 @@ def section(run: Run) -> Section | None:
 
 
 def _alarms(run: Run) -> list[Html]:
-    """What was seen to go wrong, each kind the first time."""
+    """Alarms raised during training, each kind once."""
     first: dict[str, str] = {}
     for record in run.log:
         for kind, text in (record.get("alarms") or {}).items():

@@ -15,7 +15,7 @@ def index(title: str) -> str:
 
 
 def about(review: Review, reviewer: str) -> dict[str, Any]:
-    """What the page needs to know before the first image."""
+    """Data of the page before the first image."""
     return {
         "title": review.subject.title,
         "images": review.subject.measured.words,

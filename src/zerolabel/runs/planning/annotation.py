@@ -61,7 +61,7 @@ def new_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, A
 
 
 def default_rule(models: Sequence[str]) -> str:
-    """How votes become candidates where the user says nothing.
+    """Default candidate rule.
 
     Weighted prompts of an encoder have one opinion, whose probability mass says how many classes are in question, see
     ``benchmarks/results/real_vlm.json``. Chat models give no probabilities, and the fonts of glyphs differ enough.
@@ -95,7 +95,7 @@ def templates_of(models: Sequence[str], said: str | Sequence[str] | None) -> tup
 
 
 def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, AnnotationConfig]:
-    """The same of annotations that exist.
+    """Annotation configuration for existing annotations.
 
     Args:
         request: names the file.
@@ -128,7 +128,7 @@ def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes,
 
 
 def classes_and_rule(request: Request) -> tuple[Classes, str | None]:
-    """What the options say, or else the annotations that are appended to; no rule where neither says one.
+    """Classes and rule from the options, otherwise from the annotations that are appended to.
 
     Raises:
         InputError: neither says it, or they name different classes.
@@ -144,7 +144,7 @@ def classes_and_rule(request: Request) -> tuple[Classes, str | None]:
 
 
 def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
-    """How the chat models are called, complete; empty where there is none.
+    """Complete options of the chat models; empty if there are none.
 
     Raises:
         InputError: an option is wrong, or is given for nothing.
@@ -163,7 +163,7 @@ def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_adaptation(annotation: AnnotationConfig, request: Request) -> None:
-    """See that there is one model to adapt, and that the method can, where that is asked.
+    """Check that there is one model to adapt, and that the method supports it.
 
     Raises:
         InputError: it cannot.

@@ -34,7 +34,7 @@ def resolve_data(request: Request, names: Classes, annotation: AnnotationConfig)
 
 
 def check_labels(names: Classes, request: Request) -> None:
-    """See that the files of true and of human labels can be read and name classes of the run.
+    """Check that the files of true and of human labels can be read and name classes of the run.
 
     Raises:
         InputError: one does not.
@@ -47,7 +47,7 @@ def check_labels(names: Classes, request: Request) -> None:
 
 
 def check_open_set(names: Classes, annotation: AnnotationConfig) -> None:
-    """See that out-of-distribution images can be separated, and that no class is called like them.
+    """Check that out-of-distribution images can be detected, and that no class has their name.
 
     Raises:
         InputError: no model gives features, or a name or an alias means the same as `open_set.NAME`.

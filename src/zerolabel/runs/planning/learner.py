@@ -18,7 +18,7 @@ def fit_to_epochs(hyper: dict[str, Any], learner: str, epochs: int) -> dict[str,
 
 
 def check_hyper_parameters(learner: str, hyper: dict[str, Any], classes: tuple[str, ...]) -> None:
-    """See that the learner takes them, on a few made-up images, before anything is done.
+    """Check the hyper-parameters by building the learner on a few synthetic images.
 
     Raises:
         InputError: it does not.

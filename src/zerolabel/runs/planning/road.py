@@ -1,4 +1,4 @@
-"""Whether the student learns on frozen features or on pixels: the one place that decides it."""
+"""Decides if the student is trained on frozen features or on pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,7 +119,7 @@ def _reason(student: str, via: str | None, request: Request) -> str:
 
 
 def choose_propagation(request: Request, n_images: int, encoder: str | None, *, on_features: bool) -> bool:
-    """Whether scores spread over neighbors before training: what was asked, else for a head on features of glyphs.
+    """Propagation of scores before training: the option, otherwise True for a head on features of glyphs.
 
     On photographs, neighbors in the space that made the scores repeat its mistakes: a head that starts at the
     zero-shot classifier is better without, see ``benchmarks/results/real_vlm.json``.

@@ -16,7 +16,7 @@ from zerolabel.vlms.adapted import reads_characters
 
 
 def wanted_options(request: Request) -> Options:
-    """What ``--set`` and ``--epochs`` say; read before any file is.
+    """Parse ``--set`` and ``--epochs``, before any file is read.
 
     Raises:
         InputError: there is no such learner or option, or a value cannot be.

@@ -1,4 +1,4 @@
-"""What a run deploys: its student, or an annotating model where alarms call the student worse."""
+"""The deployment stage: the student, or an annotating model if alarms block the student."""
 
 import shutil
 from collections import defaultdict

@@ -39,9 +39,9 @@ from zerolabel.training.settings import Settings
 from zerolabel.vlms.clip import DualEncoder
 
 SPREAD = "spread over neighbors"
-"""How the text of a rule says that scores were propagated before it."""
+"""Suffix of a candidate rule for propagated scores."""
 STACKED = "stacked with human labels"
-"""How it says that a probe on human labels took part in the scores."""
+"""Suffix of a candidate rule for scores combined with a probe on human labels."""
 
 
 def train_student(

@@ -36,7 +36,7 @@ Skipped = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Voting:
-    """How the models of a run vote.
+    """Models, prompts and workspace of a vote.
 
     Attributes:
         annotation: models, prompts and rule.

@@ -82,7 +82,7 @@ class Chat:
 
     @property
     def name(self) -> str:
-        """How the annotator is named."""
+        """Name of the annotator."""
         return f"chat:{self.model}"
 
     @property
@@ -91,7 +91,7 @@ class Chat:
         return redacted(self.endpoint)
 
     def url(self, path: str) -> str:
-        """Where a path of the protocol is: below that of the endpoint, before its query."""
+        """URL of a path of the protocol, below that of the endpoint and before its query."""
         parts = urlsplit(self.endpoint)
         return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}", fragment=""))
 
@@ -112,7 +112,7 @@ class Chat:
 
 
 def _is_url(endpoint: str) -> bool:
-    """Whether something could listen there."""
+    """True for a valid URL of an endpoint."""
     try:
         parts = urlsplit(endpoint)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

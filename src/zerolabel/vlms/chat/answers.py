@@ -1,4 +1,4 @@
-"""What an answer of a chat model means: class ids, or the reason why it is an abstention. Nothing is guessed."""
+"""Parses answers of chat models into class ids, or into the reason of an abstention; nothing is guessed."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FAILED = ("refused", "failed", CUT_OFF)
 
 @dataclass(frozen=True)
 class Answer:
-    """What an answer was read as.
+    """A parsed answer.
 
     Attributes:
         ids: class ids in the order in which they were named; empty for an abstention.
@@ -47,7 +47,7 @@ class Vocabulary:
 
     @cached_property
     def normalized(self) -> dict[str, int]:
-        """The same by normalized text, for texts that mean one class alone."""
+        """Class ids by normalized text, for texts that mean a single class."""
         return _unique((normalize(word), c) for word, c in self.exact.items())
 
     def find(self, word: str) -> int | None:

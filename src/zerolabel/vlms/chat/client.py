@@ -208,7 +208,7 @@ class Client:
         return f"HTTP {answer.status_code}: {without(answer.text, self._hidden)[:200]}"
 
     def reach(self) -> None:
-        """See that something listens, before the first question.
+        """Check the connection before the first request.
 
         Raises:
             InputError: nothing does.

@@ -25,7 +25,7 @@ _FORM = (
 
 @dataclass(frozen=True)
 class Dialect:
-    """What of the protocol a server understands; learned from its refusals.
+    """Protocol features that a server supports; learned from its error replies.
 
     Attributes:
         schema: takes ``response_format`` with a JSON schema.
@@ -38,7 +38,7 @@ class Dialect:
     temperature: bool = True
 
     def after(self, status: int, refusal: str) -> "Dialect | None":
-        """What to try after a reply; None where it is no refusal of a field, or nothing is left to leave out."""
+        """The dialect to try after an error reply; None if the reply rejects no optional field."""
         if status in (500, 501) and self.schema and any(word in refusal for word in _SCHEMA[:2]):
             return Dialect(False, self.max_tokens, self.temperature)
         if status not in (400, 422):
@@ -54,7 +54,7 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server said.
+    """A parsed reply.
 
     Attributes:
         text: of the answer; None where it refused to give one.
@@ -72,12 +72,12 @@ class Reply:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether the answer ended at the number of tokens that it may have."""
+        """True if the answer was cut off at the maximum number of tokens."""
         return self.finish.casefold() in _CUT
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a filter of the server ended the answer."""
+        """True if the server's content filter ended the answer."""
         return self.finish.casefold() == "content_filter"
 
 

@@ -81,7 +81,7 @@ class AnswerStore:
         return memory
 
     def version(self, name: str) -> str:
-        """What a model called itself when it last answered; empty where it never did."""
+        """Model name in the last reply of a model; empty if there was none."""
         rows = self.run("SELECT version FROM versions WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else ""
 

@@ -87,7 +87,7 @@ def said(text: str, known: Known) -> list[Said] | None:
 
 
 def said_of(text: str, known: Known, deep: int = 3) -> list[Said] | None:
-    """The same of a text without thoughts and special tokens: the innermost wrapping counts."""
+    """Parse a text without thoughts and special tokens; the innermost wrapping counts."""
     for inside in (_tagged(text), _boxed(text), _fenced(text)) if deep else ():
         if inside:
             found = [said_of(one, known, deep - 1) for one in inside]
@@ -97,7 +97,7 @@ def said_of(text: str, known: Known, deep: int = 3) -> list[Said] | None:
 
 
 def plain_said(text: str, known: Known) -> list[Said] | None:
-    """The same of a text that is not wrapped: JSON, with prose around it or not, or nothing but names."""
+    """Parse a text that is not wrapped: JSON, with or without prose around it, or only class names."""
     text = text.strip()
     if not text:
         return []
@@ -199,7 +199,7 @@ def unquoted(text: str) -> str:
 
 
 def _loaded(text: str) -> tuple[bool, Any]:
-    """Whether a text is data as a whole, and the data: JSON, or as Python writes it, in quotes of any script."""
+    """Parse a text that is data as a whole: JSON or a Python literal, in quotes of any script."""
     if not text or text[0] not in "{[\"“'‘｛［tfn-0123456789":
         return False, None
     for way in (text, text.translate(_PLAIN)):
@@ -243,7 +243,7 @@ def _list_at_first(text: str, known: Known) -> Iterator[list[str] | None]:
 
 
 def _beside(text: str, known: Known) -> Iterator[Said]:
-    """What stands before and after an object, where it is nothing but known names: an answer of its own."""
+    """Text around an object, if it contains only class names: a separate answer."""
     for part in (text[: text.find("{")], text[text.rfind("}") + 1 :]) if "{" in text else ():
         for one in _names(led(part), known) or ():
             if all(known(word) for word in one.words):
@@ -299,7 +299,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Literal(str):
-    """What JSON writes without quotes, such as true, null and 1; may be the name of a class."""
+    """JSON literals without quotes, such as true, null and 1; they may be class names."""
 
 
 _decoder = json.JSONDecoder(
