@@ -27,7 +27,7 @@ from zerolabel.errors import InputError
 from zerolabel.files import LOCK, alone, replacing, write_text, writing
 from zerolabel.files.plain_json import dumps
 from zerolabel.vlms import adapted
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
 REQUEST = "request.json"
@@ -56,7 +56,7 @@ class Adapted:
 
 def adapt(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: Encoder,
     classes: Classes,
     templates: Sequence[str],
     request: Request,

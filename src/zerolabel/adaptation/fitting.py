@@ -71,13 +71,13 @@ class Training:
     """
 
     def __init__(self, task: Task) -> None:
-        request = task.request
+        request, model = task.request, task.model
         self.task, self.settings = task, request.training()
         targets = training_targets(task)
         torch.manual_seed(self.settings.seed)
         tune = "+".join(request.parts)
         words, used = initial_prompt(task.templates, request.parts, request.start)
-        network = adapted.prompted(task.encoder, task.classes, tune, words, used)
+        network = adapted.prompted(model, task.classes, tune, words, used)
         if request.method == "lafter":
             targets = text_classifier_targets(task, network, self.settings.seed)
         hyper = request.options()
@@ -104,8 +104,8 @@ def training_source(task: Task, device: torch.device, store: Path) -> Source:
     request, annotated = task.request, task.annotated
     if request.on_features:
         return Features(annotated.features, device)
-    rows = cropped_pixels(annotated.images, task.encoder, store)
-    return Pixels(rows, task.encoder.view, flip=request.flip, crop=request.crop, device=device)
+    rows = cropped_pixels(annotated.images, task.model, store)
+    return Pixels(rows, task.model.view, flip=request.flip, crop=request.crop, device=device)
 
 
 def cropped_pixels(images: ImageSet, encoder: DualEncoder, store: Path) -> UInt8[np.ndarray, "N 3 S S"]:

@@ -12,7 +12,9 @@ from zerolabel.annotate import text_features
 from zerolabel.annotate.run import Annotated
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes
+from zerolabel.errors import InputError
 from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,24 @@ class Task:
     """
 
     request: Request
-    encoder: DualEncoder
+    encoder: Encoder
     classes: Classes
     templates: tuple[str, ...]
     annotated: Annotated
+
+    @property
+    def model(self) -> DualEncoder:
+        """The model, where parts of it are trained.
+
+        Raises:
+            InputError: there are only its embeddings.
+        """
+        if isinstance(self.encoder, DualEncoder):
+            return self.encoder
+        raise InputError(
+            f"--method {self.request.method} trains parts of a model, and {self.encoder.name} has embeddings alone; "
+            "give the model itself, or a solver, such as stata."
+        )
 
     @property
     def annotations(self) -> Annotations:

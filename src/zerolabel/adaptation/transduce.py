@@ -14,7 +14,7 @@ from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 RULE = "mass:0.9"
 """Candidates are the fewest classes that hold so much of the solver's posterior."""
@@ -42,7 +42,7 @@ class Transduced:
 
 def transduce(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: Encoder,
     classes: Classes,
     templates: Sequence[str],
     method: str,

@@ -16,11 +16,14 @@ from torch import Tensor
 
 from zerolabel.annotate import feature_cache
 from zerolabel.annotate.feature_cache import FeatureCache
+from zerolabel.annotate.known import FeatureStore, KnownFeatures, look_up
 from zerolabel.data.images import ImageSet, Unreadable, decode, enough_memory, sha256
 from zerolabel.errors import InputError
 from zerolabel.files import writing
 from zerolabel.files.leftovers import suffix
 from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.embedded import EmbeddedImages
+from zerolabel.vlms.encoder import Encoder
 
 NOT_FINITE = "the model gives it features or scores that are no finite numbers"
 """The reason why an image is skipped that a model overflows on."""
@@ -90,7 +93,7 @@ class Embedding:
 
 def embed(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: Encoder,
     *,
     batch_size: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -114,7 +117,7 @@ def embed(
     return found
 
 
-def best_batch_size(encoder: DualEncoder, asked: int | None) -> int:
+def best_batch_size(encoder: Encoder, asked: int | None) -> int:
     """The requested size; by default 64 on the CPU, where more is not faster, and 256 elsewhere.
 
     Raises:
@@ -125,8 +128,29 @@ def best_batch_size(encoder: DualEncoder, asked: int | None) -> int:
     return asked or (64 if encoder.device.type == "cpu" else 256)
 
 
-def open_store(encoder: DualEncoder, cache: str | os.PathLike[str] | None) -> FeatureCache:
-    """The features that are known of this model and preprocessing."""
+def open_store(
+    encoder: Encoder, cache: str | os.PathLike[str] | None, images: ImageSet
+) -> FeatureCache | KnownFeatures:
+    """The features that are known of this model and preprocessing; images that are embeddings bring their own.
+
+    Raises:
+        InputError: the images are embeddings, and the model encodes images, or embeds them in other dimensions.
+    """
+    if isinstance(encoder, EmbeddedImages):
+        known = encoder.embeddings if images.embeddings is None else images.embeddings
+        if known.dimensions != encoder.dimensions:
+            raise InputError(
+                f"{images.root} has {known.dimensions} dimensions, and --vlm {encoder.name} {encoder.dimensions}; give "
+                "embeddings of one model."
+            )
+        return KnownFeatures(known, None if cache is None else Path(cache) / "embeddings")
+    if images.embeddings is not None:
+        raise InputError(
+            f"--vlm {encoder.name} reads pixels, and {images.root} has embeddings alone; if this model made them, give "
+            f"--vlm embeddings:{images.embeddings.source}@{encoder.name}."
+        )
+    if not isinstance(encoder, DualEncoder):
+        raise TypeError(f"{encoder.name} encodes no image")
     folder = None if cache is None else Path(cache) / f"{encoder.revision}-{encoder.preprocessing}"
     return FeatureCache(folder, encoder.dimensions)
 
@@ -138,6 +162,31 @@ def ranges(count: int) -> list[tuple[int, int]]:
 
 
 def encode_range(
+    images: ImageSet,
+    place: tuple[int, int],
+    encoder: Encoder,
+    batch_size: int,
+    store: FeatureCache | KnownFeatures,
+    block: Block,
+) -> Iterator[int]:
+    """Put the features of a range of the images into the store, where they are not there, and note it in the block.
+
+    Yields:
+        Images of the range that are dealt with, after each batch; the store is then up to date.
+    """
+    if isinstance(store, KnownFeatures):
+        for index, digest, reason in look_up(images, place, store):
+            if digest is None or reason is not None:
+                block.skipped.append((images.file_names[index], str(reason)))
+            else:
+                block.sha256.append(digest)
+                block.index.append(index)
+        yield place[1] - place[0]
+    elif isinstance(encoder, DualEncoder):
+        yield from _encode_range(images, place, encoder, batch_size, store, block)
+
+
+def _encode_range(
     images: ImageSet, place: tuple[int, int], encoder: DualEncoder, batch_size: int, store: FeatureCache, block: Block
 ) -> Iterator[int]:
     """Encode a range of the images into the store, in threads that read and decode, and note it in the block.
@@ -183,7 +232,7 @@ def encode_range(
         store.flush()
 
 
-def mapped(store: FeatureCache, sha256: Sequence[str], rows: Sequence[int], count: int) -> Float[Tensor, "N D"]:
+def mapped(store: FeatureStore, sha256: Sequence[str], rows: Sequence[int], count: int) -> Float[Tensor, "N D"]:
     """Features by content, as a tensor that is mapped from a file; the file goes when the tensor does.
 
     Args:
@@ -209,9 +258,9 @@ def mapped(store: FeatureCache, sha256: Sequence[str], rows: Sequence[int], coun
 
 
 def _steps(
-    images: ImageSet, encoder: DualEncoder, batch_size: int, cache: str | os.PathLike[str] | None, found: Embedding
+    images: ImageSet, encoder: Encoder, batch_size: int, cache: str | os.PathLike[str] | None, found: Embedding
 ) -> Iterator[Step]:
-    store, whole, start = open_store(encoder, cache), Block(), time.perf_counter()
+    store, whole, start = open_store(encoder, cache, images), Block(), time.perf_counter()
     for first, stop in ranges(len(images)):
         for done in encode_range(images, (first, stop), encoder, batch_size, store, whole):
             if first + done == len(images):

@@ -17,10 +17,11 @@ import torch
 from zerolabel import vlms
 from zerolabel.annotate.embedding import Block, Step, encode_range, open_store, ranges
 from zerolabel.annotate.feature_cache import FeatureCache
+from zerolabel.annotate.known import KnownFeatures
 from zerolabel.annotate.shards import Question, part_path, write_part
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Job:
 
 
 @lru_cache(maxsize=1)
-def _begin(reference: Any) -> tuple[Job, DualEncoder, FeatureCache]:
+def _begin(reference: Any) -> tuple[Job, Encoder, FeatureCache | KnownFeatures]:
     """Fetch the job, and load its model, once in each process."""
     import ray
 
@@ -59,7 +60,7 @@ def _begin(reference: Any) -> tuple[Job, DualEncoder, FeatureCache]:
     if job.device == "cpu":
         torch.set_num_threads(1)
     encoder = vlms.load(job.model, job.device)
-    return job, encoder, open_store(encoder, job.cache)
+    return job, encoder, open_store(encoder, job.cache, job.images)
 
 
 def annotate_range(batch: dict[str, np.ndarray], reference: list[Any]) -> dict[str, np.ndarray]:
@@ -84,7 +85,7 @@ def annotate_range(batch: dict[str, np.ndarray], reference: list[Any]) -> dict[s
 
 def steps_on_ray(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: Encoder,
     question: Question,
     parts: Path,
     cache: str | os.PathLike[str],

@@ -15,7 +15,7 @@ from zerolabel.annotate.writing import Progress, Written, write
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Annotated:
 
 def annotate(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: Encoder,
     classes: Classes,
     templates: Sequence[str],
     *,
@@ -90,11 +90,11 @@ def annotate(
         return read_back(written, images, encoder, cache)
 
 
-def read_back(written: Written, images: ImageSet, encoder: DualEncoder, cache: str | os.PathLike[str]) -> Annotated:
+def read_back(written: Written, images: ImageSet, encoder: Encoder, cache: str | os.PathLike[str]) -> Annotated:
     """Read written annotations, with the features of the images."""
     annotations = Annotations.load(written.path)
     left_out = {name for name, _ in written.skipped}
     readable = images.select([i for i, name in enumerate(images.file_names) if name not in left_out])
-    store = open_store(encoder, cache)
+    store = open_store(encoder, cache, images)
     features = mapped(store, annotations.sha256, range(len(annotations)), len(annotations))
     return Annotated(annotations, readable, features, written.skipped, written.seconds, written.images_per_second)

@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zerolabel.annotate.embedding import NOT_FINITE, Block
-from zerolabel.annotate.feature_cache import FeatureCache
+from zerolabel.annotate.known import FeatureStore
 from zerolabel.annotate.prompt_weights import weighted_texts
 from zerolabel.annotate.text_features import score, strongest
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.annotations.annotations import SPARSE_FROM, TOP
 from zerolabel.data.images import ImageSet
 from zerolabel.files import replacing
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 SKIPPED = b"zerolabel.skipped"
 _BY_ROW = ("union", "votes", "topk", "ratio", "mass", "soft")
@@ -53,7 +53,7 @@ def part_path(folder: Path, place: tuple[int, int]) -> Path:
 
 
 def write_part(
-    path: Path, images: ImageSet, block: Block, encoder: DualEncoder, store: FeatureCache, question: Question
+    path: Path, images: ImageSet, block: Block, encoder: Encoder, store: FeatureStore, question: Question
 ) -> None:
     """Score the images of a range, whose features the store has, and write them and what could not be read.
 
@@ -83,7 +83,7 @@ def write_part(
 
 
 def weigh_part(
-    path: Path, encoder: DualEncoder, store: FeatureCache, question: Question, weights: Float[Tensor, "A C"]
+    path: Path, encoder: Encoder, store: FeatureStore, question: Question, weights: Float[Tensor, "A C"]
 ) -> None:
     """Write a part again with the scores that weighted prompts give its images.
 

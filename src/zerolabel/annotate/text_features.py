@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from zerolabel.data.classes import Classes, prompts
 from zerolabel.errors import InputError
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 ENTRIES = 1 << 22
 """Probabilities in memory at once: the more classes, the fewer images are scored together."""
@@ -18,7 +18,7 @@ WORDS = 4096
 """Names encoded at once."""
 
 
-def text_features(encoder: DualEncoder, classes: Classes, templates: Sequence[str]) -> Float[Tensor, "A C D"]:
+def text_features(encoder: Encoder, classes: Classes, templates: Sequence[str]) -> Float[Tensor, "A C D"]:
     """Features of every class under every template, of length 1; the names of one class are averaged.
 
     Raises:
@@ -28,6 +28,9 @@ def text_features(encoder: DualEncoder, classes: Classes, templates: Sequence[st
     if encoder.classes not in ((), classes.names):
         known = ", ".join(encoder.classes[:5])
         raise InputError(f"--vlm {encoder.name} has learned its own classes ({known} ...); give --classes these.")
+    given = encoder.class_features(classes)
+    if given is not None:
+        return given
     if not templates:
         raise InputError("there is no prompt template; give at least one, such as: a photo of a {}")
     for template in templates:
@@ -48,7 +51,7 @@ def text_features(encoder: DualEncoder, classes: Classes, templates: Sequence[st
 
 
 def score(
-    encoder: DualEncoder, features: Float[Tensor, "N D"], texts: Float[Tensor, "A C D"]
+    encoder: Encoder, features: Float[Tensor, "N D"], texts: Float[Tensor, "A C D"]
 ) -> tuple[Int[Tensor, "N A"], Float[Tensor, "N C"]]:
     """One softmax per template: p_a = softmax(scale r . t_a) (Co-Reg, Wang et al., AAAI 2025).
 

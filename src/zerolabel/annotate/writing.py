@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.annotate.embedding import NOT_FINITE, Block, Step, best_batch_size, encode_range, open_store, ranges
-from zerolabel.annotate.feature_cache import FeatureCache
+from zerolabel.annotate.known import FeatureStore
 from zerolabel.annotate.prompt_weights import MOST_IMAGES, estimated_weights
 from zerolabel.annotate.shards import Joined, Question, join, part_path, remove, weigh_part, write_part
 from zerolabel.annotate.text_features import text_features
@@ -21,7 +21,7 @@ from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
 from zerolabel.files.skipped import save_skipped
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 Progress = Callable[[Iterator[Step]], Iterable[Step]]
 BLOCK = 1024
@@ -56,7 +56,7 @@ class Written:
 
 def write(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: Encoder,
     classes: Classes,
     templates: Sequence[str],
     out: str | os.PathLike[str],
@@ -108,7 +108,12 @@ def write(
     seconds = time.perf_counter() - start
     if len(templates) > 1 and encoder.head is None and not (isinstance(weights, str) and weights == "uniform"):
         weigh(
-            images, encoder, question, parts, open_store(encoder, cache), None if isinstance(weights, str) else weights
+            images,
+            encoder,
+            question,
+            parts,
+            open_store(encoder, cache, images),
+            None if isinstance(weights, str) else weights,
         )
     joined = _join(images, parts, folder)
     mean = joined.candidates / max(joined.labeled, 1)
@@ -122,10 +127,10 @@ def write(
 
 def weigh(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: Encoder,
     question: Question,
     parts: Path,
-    store: FeatureCache,
+    store: FeatureStore,
     weights: Float[Tensor, "A C"] | None,
 ) -> None:
     """Write the parts again with the scores of weighted prompts, whose weights are estimated where none are given."""
@@ -162,13 +167,13 @@ def _engine(asked: str) -> Callable[..., Iterator[Step]]:
 
 def _steps(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: Encoder,
     question: Question,
     parts: Path,
     cache: str | os.PathLike[str],
     batch_size: int,
 ) -> Iterator[Step]:
-    store, start, skipped, cached = open_store(encoder, cache), time.perf_counter(), 0, 0
+    store, start, skipped, cached = open_store(encoder, cache, images), time.perf_counter(), 0, 0
     for place in ranges(len(images)):
         block = Block()
         for done in encode_range(images, place, encoder, batch_size, store, block):

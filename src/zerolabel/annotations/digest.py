@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zerolabel.annotations.annotations import Annotations
-from zerolabel.data.images import ImageSet, Unreadable, sha256
+from zerolabel.data.images import ImageSet, Unreadable
 
 Digest = dict[str, str]
 """A hash of each thing that something was made of, by the name of the thing."""
@@ -58,7 +58,7 @@ def of_images(images: ImageSet, known: Mapping[str, str] | None = None) -> Diges
 def content_hash(images: ImageSet, index: int) -> str:
     """SHA-256 of a file; empty where it cannot be read."""
     try:
-        return sha256(images.read_bytes(index))
+        return images.digest(index)
     except Unreadable:
         return ""
 

@@ -16,6 +16,7 @@ from zerolabel.cli import (
     annotation,
     classifiers,
     comparison,
+    embedding,
     help,
     integrations,
     review,
@@ -31,6 +32,7 @@ from zerolabel.version import __version__
 
 COMMANDS = (
     run.run,
+    embedding.embed,
     annotation.annotate,
     annotation.inspect,
     annotation.candidates,

@@ -123,8 +123,9 @@ def export(
     output: Arg[Path | None, typer.Option("--output", "-o", help="ONNX file; else beside the classifier.")] = None,
     images: Arg[str | None, typer.Option(help="Images to check the graph on.")] = None,
     layout: Arg[
-        str, typer.Option("--format", help="uint8, images of any size; or nchw, floats resized before.")
-    ] = "uint8",
+        str | None,
+        typer.Option("--format", help="uint8, images of any size (default); or nchw, floats resized before."),
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Write a classifier as one ONNX file, checked against torch."""
@@ -136,7 +137,7 @@ def export(
     from zerolabel.deployment.export import write_classes
     from zerolabel.runs.inference import open_classifier
 
-    target = output or classifier / ("classifier.onnx" if layout == "uint8" else f"classifier.{layout}.onnx")
+    target = output or classifier / (f"classifier.{layout}.onnx" if layout == "nchw" else "classifier.onnx")
     opened = open_classifier(classifier)
     done = write(opened, target, None if images is None else ImageSet.open(images), layout=layout)
     write_classes(opened, target.with_suffix(".classes.json") if output else classifier / "classes.json")

@@ -15,6 +15,7 @@ from rich.text import Text
 from zerolabel.adaptation.transduce import Transduced
 from zerolabel.annotate import Written
 from zerolabel.annotate.chat_progress import CostPreview
+from zerolabel.annotate.embeddings import Embedded
 from zerolabel.annotations import Annotations
 from zerolabel.cli.doctor import Finding
 from zerolabel.cli.listing import Entry
@@ -170,6 +171,23 @@ def annotated(done: Written, folder: Path) -> tuple[Table, dict[str, Any]]:
         rows.insert(
             1, ("unreadable", f"see {folder / 'skipped.csv'}, first {done.skipped[0][0]}: {done.skipped[0][1]}")
         )
+    return pairs(rows), facts
+
+
+def embedded(done: Embedded) -> tuple[Table, dict[str, Any]]:
+    """What `embed` wrote."""
+    facts = {
+        "n_images": done.n_images,
+        "n_skipped": len(done.skipped),
+        "dimensions": done.dimensions,
+        "images_per_second": done.images_per_second,
+        "embeddings": str(done.folder),
+    }
+    rows = [
+        ("images", f"{done.n_images:,}, {len(done.skipped)} unreadable"),
+        ("embeddings", f"{done.n_images:,} x {done.dimensions}"),
+        ("written", f"{done.folder}; read it as embeddings:{done.folder}"),
+    ]
     return pairs(rows), facts
 
 

@@ -54,7 +54,8 @@ def transduce(
     parse_rule(candidates)
     check_device(device)
     file = place_for(output, overwrite=overwrite)
-    found, names, model = ImageSet.open(images), load_classes(classes), vlm or vlms.DEFAULT_PHOTO_VLM
+    found, names = ImageSet.open(images), load_classes(classes)
+    model = vlm or vlms.default_name(found)
     asked = vlms.templates(model, templates)
     encoder = vlms.load(model, best_device(device))
     done = transduce(

@@ -17,9 +17,11 @@ from zerolabel.diagnostics import calibration
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.errors import InputError
 from zerolabel.networks import ImageEncoder
+from zerolabel.networks.embedding_input import EmbeddingInput
 from zerolabel.networks.feature_head import FeatureHead, HeadedNetwork
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 KEPT = 0.95
 """Share of the training images that are at least as confident as a classifier's threshold."""
@@ -50,7 +52,7 @@ def make_classifier(
 
 
 def zero_shot(
-    encoder: DualEncoder,
+    encoder: Encoder,
     classes: Classes,
     templates: Sequence[str],
     threshold: float,
@@ -58,6 +60,8 @@ def zero_shot(
     weights: Float[Tensor, "A C"] | None = None,
 ) -> Classifier:
     """The annotating model as a classifier, the baseline that trains nothing: its probabilities are the mean scores.
+
+    It reads embeddings where the model has these in the place of an image encoder.
 
     On an image that the model's preprocessing need not resize they are the same up to rounding; else Pillow rounds
     resized pixels and the deployed view does not, which moves them a little.
@@ -75,16 +79,19 @@ def zero_shot(
     """
     if not is_deployable(encoder):
         raise InputError(f"{encoder.name}: texts that each image changes are too slow to deploy; train a student.")
-    tower = ImageEncoder(encoder.model.visual, encoder.config)
+    view = None
+    tower: ImageEncoder | EmbeddingInput = EmbeddingInput(encoder.dimensions)
+    if isinstance(encoder, DualEncoder):
+        tower, view = ImageEncoder(encoder.model.visual, encoder.config), encoder.view
     if isinstance(encoder.head, FeatureHead):
         network: networks.Network = HeadedNetwork(tower, encoder.head)
     else:
         texts = text_features(encoder, classes, templates)
         texts = texts if weights is None else weighted_texts(texts, weights)
         network = networks.ZeroShotNetwork(tower, encoder.logit_scale * texts.to(encoder.device))
-    return Classifier((network.cpu(),), classes.names, encoder.view, 1.0, threshold, provenance)
+    return Classifier((network.cpu(),), classes.names, view, 1.0, threshold, provenance)
 
 
-def is_deployable(encoder: DualEncoder) -> bool:
+def is_deployable(encoder: Encoder) -> bool:
     """True if a model can be deployed: its text features must not depend on the image."""
     return encoder.head is None or isinstance(encoder.head, FeatureHead)

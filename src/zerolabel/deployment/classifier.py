@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zerolabel.data.images import Images, Unreadable, as_image_set, enough_memory
 from zerolabel.data.views import Preprocess
-from zerolabel.deployment import validation
+from zerolabel.deployment import embedding_inputs, validation
 from zerolabel.errors import InputError
 from zerolabel.files import atomic, strict_json
 from zerolabel.files.plain_json import dumps
@@ -40,7 +40,7 @@ class Classifier:
     Attributes:
         networks: one by default; of several, the mean of the logits decides.
         classes: C class names; a class id is its place here.
-        preprocess: the eval view.
+        preprocess: the eval view; none where it reads embeddings in the place of images.
         temperature: divides the logits, see `zerolabel.diagnostics.calibration`.
         threshold: confidence in [0, 1] below which `predict` abstains where it is asked to; none where unknown.
         provenance: how it was made, as data for JSON.
@@ -51,7 +51,7 @@ class Classifier:
 
     networks: tuple[Network, ...]
     classes: tuple[str, ...]
-    preprocess: Preprocess
+    preprocess: Preprocess | None
     temperature: float = 1.0
     threshold: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -67,6 +67,11 @@ class Classifier:
             raise InputError(f"the temperature must be a positive number, not {self.temperature}.")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"the threshold is a confidence between 0 and 1, not {self.threshold}.")
+
+    @property
+    def dimensions(self) -> int | None:
+        """D of the embeddings that it reads; none where it reads images."""
+        return self.networks[0].spec.size if self.preprocess is None else None
 
     @property
     def n_parameters(self) -> int:
@@ -111,7 +116,8 @@ class Classifier:
 
         Args:
             images: one image or several, as paths, PIL images or arrays, or a folder, a list of files or an image set;
-                see `zerolabel.data.images.as_image_set`.
+                see `zerolabel.data.images.as_image_set`. Of a classifier that reads embeddings: an array of N x D, or
+                ``embeddings:FOLDER``.
             batch_size: images at a time; memory stays bounded by it.
 
         Returns:
@@ -119,9 +125,13 @@ class Classifier:
             warning says how many there were.
 
         Raises:
-            InputError: there is no such folder or file, or an array is not an image.
+            InputError: there is no such folder or file, an array is not an image, or images are given for embeddings.
         """
-        given = as_image_set(images)
+        if self.dimensions is not None:
+            parts = embedding_inputs.batches(images, self.dimensions, batch_size)
+            return torch.cat([torch.zeros(0, len(self.classes)), *map(self._forward, parts)])
+        given, preprocess = as_image_set(images), self.preprocess
+        assert preprocess is not None
         count = len(given)
         rows = torch.full((count, len(self.classes)), torch.nan)
         failures: dict[int, str] = {}
@@ -129,7 +139,7 @@ class Classifier:
         def view(index: int) -> Tensor | None:
             try:
                 with enough_memory():
-                    return self.preprocess(torch.from_numpy(np.array(given.read(index))))
+                    return preprocess(torch.from_numpy(np.array(given.read(index))))
             except Unreadable as error:
                 failures[index] = str(error)
                 return None
@@ -147,7 +157,7 @@ class Classifier:
             warnings.warn(message, stacklevel=2)
         return rows
 
-    def _forward(self, batch: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C"]:
+    def _forward(self, batch: Float[Tensor, "B ..."]) -> Float[Tensor, "B C"]:
         batch = batch.to(self.device)
         return torch.stack([network.eval()(batch).float() for network in self.networks]).mean(0).cpu()
 
@@ -167,7 +177,7 @@ class Classifier:
             "zerolabel": __version__,
             "id2label": {str(i): name for i, name in enumerate(self.classes)},
             "networks": [network.spec.to_dict() for network in self.networks],
-            "preprocess": self.preprocess.to_dict(),
+            "preprocess": None if self.preprocess is None else self.preprocess.to_dict(),
             "temperature": self.temperature,
             "threshold": self.threshold,
             "weights_sha256": digest,
@@ -206,10 +216,11 @@ class Classifier:
             if config["weights_sha256"] != _sha256(folder / WEIGHTS):
                 raise ValueError(f"{WEIGHTS} is not the file that was saved with it")
             classes = validation.check_config(config)
-            preprocess = Preprocess.from_dict(config["preprocess"])
+            view = config["preprocess"]
+            preprocess = None if view is None else Preprocess.from_dict(view)
             specs = [NetworkSpec.from_dict(spec) for spec in config["networks"]]
             for spec in specs:
-                validation.check_spec(spec, len(classes), preprocess.size)
+                validation.check_spec(spec, len(classes), None if preprocess is None else preprocess.size)
             validation.check_weights(folder / WEIGHTS, specs)
             validation.check_checksum(config, CONFIG)
             networks, state = tuple(rebuild(spec) for spec in specs), load_file(folder / WEIGHTS)

@@ -20,9 +20,11 @@ import onnxruntime
 import torch
 from onnx import helper
 from torch import nn
+from torch.nn import functional
 
 from zerolabel.data.images import Images, Unreadable, as_image_set
 from zerolabel.deployment.classifier import Classifier
+from zerolabel.deployment.embedding_inputs import batches
 from zerolabel.deployment.graph import LAYOUTS, graph
 from zerolabel.errors import InputError, nearest
 from zerolabel.files import atomic, write_text
@@ -30,7 +32,7 @@ from zerolabel.files.plain_json import dumps
 from zerolabel.version import __version__
 
 TOLERANCE = 1e-4
-SCRIPT = Path(__file__).with_name("predict_onnx.py")
+SCRIPT, SCRIPT_OF_EMBEDDINGS = (Path(__file__).with_name(f"predict_{kind}.py") for kind in ("onnx", "embeddings"))
 _BLOCK = 8  # images in memory at a time; they may be large
 _SIZES = ((8, 8), (37, 91), (64, 64), (480, 640), (1201, 900), (1, 1), (67, 64), (2, 3000), (301, 7))
 
@@ -62,7 +64,7 @@ def export(
     images: Images | None = None,
     *,
     limit: int = 1000,
-    layout: str = "uint8",
+    layout: str | None = None,
 ) -> Exported:
     """Write a classifier as ONNX, after the graph has been compared with torch.
 
@@ -71,24 +73,27 @@ def export(
         path: the file to write; it appears whole or not at all.
         images: to compare on, PIL or uint8 (H, W, 3); where there is none, on nine drawn ones of different sizes.
         limit: of the images to compare on, the first so many.
-        layout: of the input, one of `LAYOUTS`.
+        layout: of the input, one of `LAYOUTS`; by default uint8, or embeddings where the classifier reads these.
 
     Returns:
         The comparison, which the file's metadata holds as well.
 
     Raises:
-        InputError: there is no such layout.
+        InputError: there is no such layout, or the classifier has none of it.
         ExportError: a probability differs by more than 1e-4.
     """
-    if layout not in LAYOUTS:
-        raise InputError(f"there is no layout '{layout}'{nearest(layout, LAYOUTS)}")
+    layout = check_layout(classifier, layout)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     classifier = _on_processor(classifier)
     model = graph(classifier, layout)
-    given = islice(_arrays(() if images is None else images), limit)
-    first = next(given, None)
-    difference, agreement, n_checked = _compare(classifier, model, _drawn() if first is None else chain([first], given))
+    if classifier.dimensions is not None:
+        difference, agreement, n_checked = _compare_embeddings(classifier, model, images, limit)
+    else:
+        given = islice(_arrays(() if images is None else images), limit)
+        first = next(given, None)
+        some = _drawn() if first is None else chain([first], given)
+        difference, agreement, n_checked = _compare(classifier, model, some)
     if not difference <= TOLERANCE:
         raise ExportError(f"the exported graph differs from torch by {difference:.2g}; {path} was not written.")
     done = Exported(difference, agreement, n_checked)
@@ -106,9 +111,26 @@ def export(
     return replace(done, n_bytes=path.stat().st_size)
 
 
-def write_script(path: str | os.PathLike[str]) -> Path:
+def check_layout(classifier: Classifier, layout: str | None) -> str:
+    """The layout, or the one of the classifier where none is asked for.
+
+    Raises:
+        InputError: there is no such layout, or the classifier has none of it.
+    """
+    own = "uint8" if classifier.dimensions is None else "embeddings"
+    if layout is None or layout == own:
+        return own
+    if layout not in LAYOUTS:
+        raise InputError(f"there is no layout '{layout}'{nearest(layout, LAYOUTS)}")
+    if "embeddings" in (layout, own):
+        reads = "images" if own == "uint8" else "embeddings"
+        raise InputError(f"this classifier reads {reads}, so that there is no layout '{layout}' of it; leave it out.")
+    return layout
+
+
+def write_script(path: str | os.PathLike[str], *, of_embeddings: bool = False) -> Path:
     """Write the prediction script, which needs only onnxruntime, numpy and Pillow, into a file of this name."""
-    return Path(shutil.copyfile(SCRIPT, path))
+    return Path(shutil.copyfile(SCRIPT_OF_EMBEDDINGS if of_embeddings else SCRIPT, path))
 
 
 def _on_processor(classifier: Classifier) -> Classifier:
@@ -124,7 +146,7 @@ def facts(classifier: Classifier) -> dict[str, object]:
         "classes": classifier.classes,
         "threshold": classifier.threshold,
         "temperature": classifier.temperature,
-        "preprocess": classifier.preprocess.to_dict(),
+        "preprocess": None if classifier.preprocess is None else classifier.preprocess.to_dict(),
         "provenance": classifier.provenance,
         "zerolabel": __version__,
     }
@@ -138,6 +160,7 @@ def write_classes(classifier: Classifier, path: str | os.PathLike[str]) -> Path:
 
 def _of_loaders(classifier: Classifier) -> dict[str, str]:
     """Metadata by the names that common loaders read: ``names``, ``task`` and ``imgsz``."""
+    assert classifier.preprocess is not None
     side = classifier.preprocess.size
     return {"names": repr(dict(enumerate(classifier.classes))), "task": "classify", "imgsz": repr([side, side])}
 
@@ -162,8 +185,24 @@ def _compare(classifier: Classifier, model: onnx.ModelProto, images: Iterable[np
     return float(np.max(differences)), float(np.mean(same)), len(same)
 
 
+def _compare_embeddings(
+    classifier: Classifier, model: onnx.ModelProto, images: Images | None, limit: int
+) -> tuple[float, float, int]:
+    """Largest difference, agreement and number of embeddings; random ones where none are given."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    dimensions = classifier.networks[0].spec.size
+    drawn: Images = functional.normalize(torch.randn(64, dimensions, generator=torch.Generator().manual_seed(0)), dim=1)
+    given = torch.cat([*islice(batches(drawn if images is None else images, dimensions, 1), limit)])
+    expected = classifier.predict_proba(given).numpy()
+    parts = [session.run(None, {"embeddings": rows.numpy()})[0] for rows in (given[:1], given[1:]) if len(rows)]
+    found = np.concatenate(parts)
+    same = found.argmax(1) == expected.argmax(1)
+    return float(np.abs(found - expected).max()), float(same.mean()), len(found)
+
+
 def _resized(classifier: Classifier, image: np.ndarray) -> np.ndarray:
     """RGB in [0, 1], float32 (3, S, S), as the caller of the layout ``nchw`` resizes an image."""
+    assert classifier.preprocess is not None
     return (classifier.preprocess.resize(torch.from_numpy(np.array(image))) / 255).numpy()
 
 

@@ -1,11 +1,13 @@
-"""A classifier as an ONNX graph, in two layouts.
+"""A classifier as an ONNX graph, in two layouts for images, and one for embeddings.
 
 - ``uint8``: input ``image``, uint8 (N, H, W, 3) of any height and width, as files are decoded; resize, crop and
   normalization are in the graph.
 - ``nchw``: input ``images``, float32 (N, 3, S, S) of RGB values in [0, 1], resized by the caller; the normalization by
   mean and standard deviation is in the graph. Many loaders, browsers and phones expect this layout.
+- ``embeddings``: input ``embeddings``, float32 (N, D), of a classifier that was trained on them; their length makes no
+  difference.
 
-Both have one output ``probabilities``, float32 (N, C).
+All have one output ``probabilities``, float32 (N, C).
 """
 
 import io
@@ -20,6 +22,7 @@ import torch
 from jaxtyping import Float
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from torch.nn import functional
 
 from zerolabel.data.views import Preprocess
 from zerolabel.data.views.preprocess import LONGEST
@@ -27,11 +30,11 @@ from zerolabel.deployment.classifier import Classifier
 from zerolabel.version import __version__
 
 OPSET = 18  # the first with an antialiased Resize
-LAYOUTS = ("uint8", "nchw")
+LAYOUTS = ("uint8", "nchw", "embeddings")
 
 
 class Deployed(nn.Module):
-    """From resized pixels in [0, 255] to probabilities.
+    """From resized pixels in [0, 255], or from embeddings, to probabilities.
 
     Backbone and head are called themselves: `Network.features` looks at the size of the batch, which would fix it.
     """
@@ -41,8 +44,8 @@ class Deployed(nn.Module):
         self.networks = nn.ModuleList(nn.Sequential(n.backbone, n.head) for n in classifier.networks)
         self.preprocess, self.temperature = classifier.preprocess, classifier.temperature
 
-    def forward(self, pixels: Float[Tensor, "N 3 S S"]) -> Float[Tensor, "N C"]:
-        x = self.preprocess.normalize(pixels)
+    def forward(self, given: Float[Tensor, "N ..."]) -> Float[Tensor, "N C"]:
+        x = functional.normalize(given, dim=1) if self.preprocess is None else self.preprocess.normalize(given)
         logits = torch.stack([network(x) for network in self.networks]).mean(0)
         return (logits / self.temperature).softmax(1)
 
@@ -61,23 +64,24 @@ class _Scaled(nn.Module):
 
 def graph(classifier: Classifier, layout: str) -> onnx.ModelProto:
     """The graph of a classifier on the processor, in one of `LAYOUTS`; without metadata."""
-    deployed = Deployed(classifier).eval()
-    size = classifier.preprocess.size
-    if layout == "nchw":
-        model = _exported(_Scaled(deployed).eval(), size, "images")
+    deployed, preprocess = Deployed(classifier).eval(), classifier.preprocess
+    if preprocess is None:
+        model = _exported(deployed, (classifier.networks[0].spec.size,), "embeddings")
+    elif layout == "nchw":
+        model = _exported(_Scaled(deployed).eval(), (3, preprocess.size, preprocess.size), "images")
     else:
-        model = _with_resize(_exported(deployed, size, "pixels"), classifier.preprocess)
+        model = _with_resize(_exported(deployed, (3, preprocess.size, preprocess.size), "pixels"), preprocess)
     model.producer_name, model.producer_version = "zerolabel", __version__
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _exported(module: nn.Module, size: int, name: str) -> onnx.ModelProto:
-    """A module's graph as torch exports it; the number of images is free."""
+def _exported(module: nn.Module, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
+    """A module's graph as torch exports it, for an image of a shape; the number of images is free."""
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
-            (torch.rand(2, 3, size, size),),
+            (torch.rand(2, *shape),),
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=({0: torch.export.Dim("N")},),

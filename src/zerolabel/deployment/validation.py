@@ -52,7 +52,8 @@ def check_config(config: Mapping[str, Any]) -> tuple[str, ...]:
         raise ValueError("its provenance holds no entries")
     if not isinstance(specs, list) or not 1 <= len(specs) <= MOST_NETWORKS:
         raise ValueError("it names no networks, or too many")
-    _check_preprocess(config["preprocess"])
+    if config["preprocess"] is not None:
+        _check_preprocess(config["preprocess"])
     return classes
 
 
@@ -62,8 +63,8 @@ def check_checksum(config: Mapping[str, Any], name: str) -> None:
         raise ValueError(f"{name} was changed since it was saved; if that was meant, remove its entry {CHECKSUM}")
 
 
-def check_spec(spec: NetworkSpec, n_classes: int, side: int) -> None:
-    """A network's description, against the number of classes and the side of the eval view."""
+def check_spec(spec: NetworkSpec, n_classes: int, side: int | None) -> None:
+    """A network's description, against the number of classes and the side of the eval view; none reads embeddings."""
     if not isinstance(spec.name, str) or not is_whole(spec.n_classes) or not is_whole(spec.size):
         raise ValueError("a network's description has an entry of another type")
     if spec.n_classes != n_classes:
@@ -72,11 +73,13 @@ def check_spec(spec: NetworkSpec, n_classes: int, side: int) -> None:
         raise ValueError(f"the size of a network is {spec.size}")
     if spec.n_prompts is not None and (not is_whole(spec.n_prompts) or not 1 <= spec.n_prompts <= LARGEST):
         raise ValueError(f"a network has {spec.n_prompts!r:.40} prompts")
-    if spec.encoder is not None:
+    if side is None:
+        _check_embedding_reader(spec)
+    elif spec.encoder is not None:
         _check_encoder(spec)
     elif spec.name not in NAMES:
         check_timm_name(spec.name)
-    if spec.encoder is not None or spec.name not in _HEADS:
+    if side is not None and (spec.encoder is not None or spec.name not in _HEADS):
         check_side(spec.size)
         if spec.size != side:
             raise ValueError(f"a network reads {spec.size} pixels, and the eval view gives {side}")
@@ -121,6 +124,16 @@ def _check_encoder(spec: NetworkSpec) -> None:
     check_vision(encoder.get("vision_cfg"))
     if spec.name not in (*_HEADS, ZERO_SHOT, FEATURE_HEAD):
         raise ValueError(f"the head {spec.name!r:.80} of an image encoder is unknown")
+    _check_head(spec)
+
+
+def _check_embedding_reader(spec: NetworkSpec) -> None:
+    if spec.encoder is not None or spec.name not in (*_HEADS, ZERO_SHOT, FEATURE_HEAD):
+        raise ValueError(f"the network {spec.name!r:.80} does not read embeddings")
+    _check_head(spec)
+
+
+def _check_head(spec: NetworkSpec) -> None:
     if spec.head is not None:
         check_values(spec.head, "a head")
         if not isinstance(spec.head, dict) or not all(

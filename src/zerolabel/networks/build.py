@@ -80,13 +80,13 @@ def rebuild(spec: NetworkSpec) -> Network:
     Raises:
         InputError: the installed libraries do not know it.
     """
-    if spec.encoder is None:
+    if spec.encoder is None and spec.name not in (zero_shot.NAME, feature_head.NAME):
         return build(spec.name, spec.n_classes, spec.size, texts=blank_texts(spec, spec.size))
     if spec.name == zero_shot.NAME:
         return zero_shot.ZeroShotNetwork.build(spec)
     if spec.name == feature_head.NAME:
         return feature_head.HeadedNetwork.build(spec)
-    encoder = ImageEncoder.build(spec.encoder)
+    encoder = ImageEncoder.build(spec.encoder or {})
     width = encoder.feature_dim
     return EncodedNetwork(encoder, build(spec.name, spec.n_classes, width, texts=blank_texts(spec, width)))
 

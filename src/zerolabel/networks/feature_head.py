@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zerolabel.networks.base import Network, NetworkSpec
+from zerolabel.networks.embedding_input import EmbeddingInput
 from zerolabel.networks.encoded import ImageEncoder
 
 NAME = "feature_head"
@@ -91,14 +92,14 @@ def adapted(
 
 
 class HeadedNetwork(Network):
-    """An image encoder followed by such a head; reads pixels.
+    """An image encoder followed by such a head; reads pixels, or the encoder's embeddings.
 
     Args:
         encoder: is shared, not copied.
         head: over its features.
     """
 
-    def __init__(self, encoder: ImageEncoder, head: FeatureHead) -> None:
+    def __init__(self, encoder: ImageEncoder | EmbeddingInput, head: FeatureHead) -> None:
         spec = NetworkSpec(NAME, len(head.weights), encoder.size, encoder.config, head=head.shapes)
         super().__init__(encoder, encoder.feature_dim, spec, pretrained=True)
         self.head = head  # type: ignore[assignment]  # what is deployed only calls it
@@ -110,7 +111,8 @@ class HeadedNetwork(Network):
         Raises:
             InputError: the installed open_clip cannot build it.
         """
-        return cls(ImageEncoder.build(spec.encoder or {}), FeatureHead.blank(spec.head or {}))
+        encoder = EmbeddingInput(spec.size) if spec.encoder is None else ImageEncoder.build(spec.encoder)
+        return cls(encoder, FeatureHead.blank(spec.head or {}))
 
 
 __all__ = ["NAME", "FeatureHead", "HeadedNetwork", "adapted"]

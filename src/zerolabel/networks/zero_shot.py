@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zerolabel.networks.base import Network, NetworkSpec
+from zerolabel.networks.embedding_input import EmbeddingInput
 from zerolabel.networks.encoded import ImageEncoder
 
 NAME = "zero_shot"
@@ -35,14 +36,14 @@ class PromptEnsemble(nn.Module):
 
 
 class ZeroShotNetwork(Network):
-    """An image encoder followed by the prompts; reads pixels.
+    """An image encoder followed by the prompts; reads pixels, or the encoder's embeddings.
 
     Args:
         encoder: is shared, not copied.
         texts: text features of length 1 of A prompts and C classes, times the model's logit scale.
     """
 
-    def __init__(self, encoder: ImageEncoder, texts: Float[Tensor, "A C D"]) -> None:
+    def __init__(self, encoder: ImageEncoder | EmbeddingInput, texts: Float[Tensor, "A C D"]) -> None:
         n_prompts, n_classes, _ = texts.shape
         spec = NetworkSpec(NAME, n_classes, encoder.size, encoder.config, n_prompts)
         super().__init__(encoder, encoder.feature_dim, spec, pretrained=True)
@@ -55,7 +56,7 @@ class ZeroShotNetwork(Network):
         Raises:
             InputError: the installed open_clip cannot build it.
         """
-        encoder = ImageEncoder.build(spec.encoder or {})
+        encoder = EmbeddingInput(spec.size) if spec.encoder is None else ImageEncoder.build(spec.encoder)
         return cls(encoder, torch.zeros(spec.n_prompts or 1, spec.n_classes, encoder.feature_dim))
 
 

@@ -15,6 +15,7 @@ from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import AnnotationConfig, Config, TrainingConfig
 from zerolabel.training import Source, time_epoch
 from zerolabel.training.settings import Settings
+from zerolabel.vlms.clip import DualEncoder
 
 _SAMPLE, _FEW = 128, 32
 
@@ -67,6 +68,8 @@ def annotation_seconds(annotation: AnnotationConfig, images: ImageSet) -> float 
 def seconds_of(model: str, images: ImageSet) -> float | None:
     """For all images by one model; none where no image can be read."""
     encoder = vlms.load(model)
+    if not isinstance(encoder, DualEncoder):
+        return 0.0
     start, read = time.perf_counter(), []
     for i in range(min(32, len(images))):
         try:

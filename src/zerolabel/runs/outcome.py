@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
+from zerolabel.data.images import Images
 from zerolabel.data.label_files import Labels, places_known
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics import alarms
@@ -68,7 +69,8 @@ class Outcome:
         log_p, log_p_test = trained.log_probabilities, None
         if held_out is not None:
             alone = [replace(classifier, networks=(network,)) for network in trained.networks]
-            log_p_test = tuple(one.logits(held_out.images).log_softmax(1) for one in alone)
+            given: Images = held_out.images if classifier.dimensions is None else held_out.features
+            log_p_test = tuple(one.logits(given).log_softmax(1) for one in alone)
         together = replace(classifier, networks=trained.networks)
         return cls(
             train,

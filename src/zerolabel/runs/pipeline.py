@@ -84,7 +84,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
 
     metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, student)
     classifier = choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
-    metrics["onnx"] = export_classifier(workspace, classifier, (held_out or annotated).images)
+    metrics["onnx"] = export_classifier(workspace, classifier, held_out or annotated)
     metrics["seconds"] = seconds(folder)
     write_json(folder / "metrics.json", metrics)
     metrics |= review.remember(folder.path)

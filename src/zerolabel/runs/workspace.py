@@ -8,7 +8,7 @@ from typing import Any
 from zerolabel import vlms
 from zerolabel.runs.folder import Folder
 from zerolabel.training import best_device
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
 """Wraps the steps of a stage, given the stage's name, and displays them."""
@@ -33,9 +33,9 @@ class Workspace:
     device: str = "auto"
     engine: str = "local"
     ray_address: str | None = None
-    _loaded: dict[str, DualEncoder] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _loaded: dict[str, Encoder] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def model(self, name: str) -> DualEncoder:
+    def model(self, name: str) -> Encoder:
         """A vision-language model by its name, loaded once.
 
         Raises:

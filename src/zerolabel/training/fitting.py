@@ -28,13 +28,13 @@ class Trained:
         networks: those that could be deployed, the one first that agrees best with the annotators.
         log_probabilities: of each of them on the training images, eval view.
         agreement: share of the training images on which the first two agree, weak view; none where there is one.
-        preprocess: from an image to the networks' input.
+        preprocess: from an image to the networks' input; none where they read embeddings.
     """
 
     networks: tuple[Network, ...]
     log_probabilities: tuple[Float[Tensor, "N C"], ...]
     agreement: float | None
-    preprocess: Preprocess
+    preprocess: Preprocess | None
 
 
 def fit(
@@ -42,7 +42,7 @@ def fit(
     annotations: Annotations,
     source: Source,
     settings: Settings,
-    preprocess: Preprocess,
+    preprocess: Preprocess | None,
     log: LogFile,
     checkpoint: Path,
     progress: Callable[[Iterator[EpochLog]], Iterable[EpochLog]] = iter,
@@ -55,7 +55,7 @@ def fit(
         annotations: that it learns from; the monitoring compares predictions with their votes.
         source: views of the training images.
         settings: of the training.
-        preprocess: from an image to the networks' input.
+        preprocess: from an image to the networks' input; none where they read embeddings.
         log: gets a line for each epoch.
         checkpoint: file that is written after every epoch, and continued where it exists.
         progress: shows the epochs as they pass.

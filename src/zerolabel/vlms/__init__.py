@@ -16,13 +16,15 @@ from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
+from zerolabel.data.images import ImageSet
 from zerolabel.data.views.preprocess import Preprocess
 from zerolabel.errors import InputError, nearest
 from zerolabel.files import strict_json
 from zerolabel.networks.architecture import check_vision
 from zerolabel.vlms import prompts
 from zerolabel.vlms.clip import DualEncoder
-from zerolabel.vlms.names import ModelName, of_open_clip
+from zerolabel.vlms.encoder import Encoder
+from zerolabel.vlms.names import ModelName, is_encoder, of_open_clip
 
 DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
 """For photographs: weights under the MIT license, which may be used in products and passed on.
@@ -37,7 +39,7 @@ _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _TOKENIZER = ["tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model"]
 
 
-def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
+def load(spec: str, device: str | torch.device = "cpu") -> Encoder:
     """Load a model, in eval mode and frozen. Weights are read from safetensors alone; no pickle is ever loaded.
 
     Args:
@@ -47,6 +49,9 @@ def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
             - ``"open_clip:ARCH/PRETRAINED"``: a model of open_clip's list, downloaded once;
             - ``"open_clip:FOLDER"``: a folder with ``open_clip_config.json`` and weights, or the weights file in it;
             - ``"hf-hub:ORG/NAME"``: an open_clip model on the Hugging Face hub, downloaded once;
+            - ``"embeddings:FOLDER"``: image embeddings in the place of an encoder, see
+              `zerolabel.data.embeddings.open_embeddings`; behind an ``@`` the model, one of these, that encodes texts,
+              or a file of class embeddings, where the folder does not say what made it;
             - ``"adapted:FOLDER"``: one of these with what `zerolabel adapt` learned of it.
         device: where to put it.
 
@@ -60,11 +65,34 @@ def load(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
         return _open_clip(spec, name.rest, device)
     if name.kind == "hf-hub":
         return _from_folder(spec, _download(name.rest, spec), device)
+    if name.kind == "embeddings":
+        from zerolabel.vlms import embedded
+
+        return embedded.load(spec, name.rest, lambda base: load_model(base, device))
     if name.kind == "adapted":
         from zerolabel.vlms import adapted
 
         return adapted.load(spec, name.path, lambda base: load(base, device))
     raise InputError(f"--vlm {spec}: a chat model has no image encoder; it can only annotate.")
+
+
+def default_name(images: ImageSet) -> str:
+    """The model that annotates where none is named: the images' own embeddings where they have no pixels."""
+    return DEFAULT_PHOTO_VLM if images.embeddings is None else str(images.root)
+
+
+def load_model(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
+    """As `load`, a model that encodes images.
+
+    Raises:
+        InputError: as `load`, or the images of this one are embeddings.
+    """
+    found = load(spec, device)
+    if isinstance(found, DualEncoder):
+        return found
+    raise InputError(
+        f"--vlm {spec} has embeddings and encodes no image; name the model itself, such as open_clip:MODEL."
+    )
 
 
 def templates(spec: str, source: str | None) -> tuple[str, ...]:
@@ -85,6 +113,8 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
         from zerolabel.vlms import adapted
 
         return adapted.templates(name.path)
+    if name.kind == "embeddings":
+        return _templates_of_embeddings(spec, name.rest, source)
     if name.kind == "chat":
         from zerolabel.vlms import chat
 
@@ -99,12 +129,30 @@ def is_cached(spec: str) -> bool:
         return True
     if name.kind == "chat":
         return False
+    if name.kind == "embeddings":
+        from zerolabel.vlms import embedded
+
+        texts = embedded.texts_of(spec, name.rest)
+        return not is_encoder(texts) or is_cached(texts)
     if name.kind == "adapted":
         from zerolabel.vlms import adapted
 
         return (name.path / adapted.RECORD).is_file() and is_cached(str(adapted.record(name.path)["base"]))
     hub = name.rest if name.kind == "hf-hub" else _repository(name.rest)
     return hub is not None and all(isinstance(try_to_load_from_cache(hub, f), str) for f in (_CONFIG, _WEIGHTS))
+
+
+def _templates_of_embeddings(spec: str, rest: str, source: str | None) -> tuple[str, ...]:
+    """Those of the model that encodes the texts, or names of the prompts in a file of class embeddings."""
+    from zerolabel.data.embeddings.texts import ClassTexts
+    from zerolabel.vlms import embedded
+
+    texts = embedded.texts_of(spec, rest)
+    if is_encoder(texts):
+        return templates(texts, source)
+    if source is not None:
+        raise InputError(f"--templates {source}: the class embeddings {texts} have their prompts; leave it out.")
+    return ClassTexts.open(texts).prompts
 
 
 def _repository(model: str) -> str | None:

@@ -15,7 +15,9 @@ from zerolabel.files import strict_json
 from zerolabel.networks.feature_head import FeatureHead
 from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, TextSide, kinds
 from zerolabel.vlms.clip import DualEncoder
-from zerolabel.vlms.names import ModelName, is_model
+from zerolabel.vlms.embedded import texts_of
+from zerolabel.vlms.encoder import Encoder
+from zerolabel.vlms.names import ModelName, is_encoder, is_model
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"
 LAYOUT = 2
@@ -84,13 +86,18 @@ def _is_circle(folder: Path, base: str) -> bool:
 
 
 def base_of(name: str) -> str:
-    """Name of the model that a model was adapted from, at any distance; its own where it was not adapted.
+    """Name of the model that a model was adapted from, or embeddings were made by, at any distance; else its own.
 
     Raises:
         InputError: a folder on the way is missing or damaged.
     """
-    while (parsed := ModelName.parse(name)).kind == "adapted":
-        name = str(record(parsed.path)["base"])
+    while (parsed := ModelName.parse(name)).kind in ("adapted", "embeddings"):
+        if parsed.kind == "adapted":
+            name = str(record(parsed.path)["base"])
+        elif not is_encoder(texts := texts_of(name, parsed.rest)):
+            return name
+        else:
+            name = texts
     return name
 
 
@@ -105,7 +112,7 @@ def templates(folder: Path) -> tuple[str, ...]:
     return tuple(data["templates"] if data["used"] else data["base_templates"])
 
 
-def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEncoder:
+def load(spec: str, folder: Path, base: Callable[[str], Encoder]) -> Encoder:
     """The base model with the learned parts put in; the base model alone where adapting it did not help.
 
     Args:
@@ -124,6 +131,8 @@ def load(spec: str, folder: Path, base: Callable[[str], DualEncoder]) -> DualEnc
         return replace(encoder, name=spec)
     if not data["tune"]:
         return replace(encoder, name=spec, head=read_head(spec, folder), classes=tuple(data["classes"]))
+    if not isinstance(encoder, DualEncoder):
+        raise InputError(f"--vlm {spec}: {data['base']} has embeddings, and no encoder to adapt; adapt again.")
     if {"visual", "deep", "both"} & set(kinds(data["tune"])) and data.get("layout") != LAYOUT:
         raise InputError(
             f"--vlm {spec}: it is of another version of zerolabel, which put tokens elsewhere; adapt again."

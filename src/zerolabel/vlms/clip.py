@@ -15,35 +15,30 @@ from torch.nn import functional
 from torchvision.transforms import Normalize, ToTensor
 
 from zerolabel.data.views.preprocess import Preprocess, middle
+from zerolabel.vlms.encoder import Encoder
 
 _PROBE = Image.fromarray((np.arange(61 * 47 * 3) * 37 % 256).astype(np.uint8).reshape(61, 47, 3))
 
 
 @dataclass(frozen=True, eq=False)
-class DualEncoder:
+class DualEncoder(Encoder):
     """A frozen image encoder and text encoder that share one space of D dimensions.
 
     The images' half runs in bfloat16 on a CUDA device that has it, else in float32; features are always float32.
 
     Attributes:
-        name: how the model was named, such as ``"open_clip:ViT-B-32-256/datacomp_s34b_b86k"``.
         model: the open_clip module (CLIP or CustomTextCLIP), in eval mode, on its device.
         preprocess: from a PIL image to a tensor (3 H W), as the model was trained.
         tokenizer: from M texts to token ids (M T).
         config: the architecture as open_clip stores it: ``embed_dim``, ``vision_cfg`` and so on.
         view: the preprocessing as tensor operations, for a student that keeps the image encoder.
-        head: from image features to logits, where an adapted model has learned its classes in place of their texts.
-        classes: the names of these classes; empty where any class can be asked about.
     """
 
-    name: str
     model: Any
     preprocess: Callable[[Image.Image], Tensor]
     tokenizer: Callable[[list[str]], Int[Tensor, "M T"]]
     config: dict[str, Any]
     view: Preprocess
-    head: torch.nn.Module | None = None
-    classes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -157,20 +152,3 @@ class DualEncoder:
         if projection is None:
             return cast(Tensor, x)
         return cast(Tensor, projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection)
-
-    def probabilities(self, images: Float[Tensor, "B D"], texts: Float[Tensor, "C D"]) -> Float[Tensor, "B C"]:
-        """Probability of each class, given that exactly one of them is right.
-
-        CLIP: softmax(scale cos), Radford et al. 2021. SigLIP holds each pair to match with probability
-        s_j = sigmoid(scale cos_j + bias), independently (Zhai et al., Sigmoid Loss for Language Image Pre-Training,
-        2023); given that exactly one matches, it is j with probability proportional to s_j / (1 - s_j) =
-        exp(scale cos_j + bias), so this is the same softmax and the bias cancels.
-
-        Args:
-            images: image features of length 1.
-            texts: text features of length 1; not used where the model has a head.
-        """
-        if self.head is not None:
-            with torch.inference_mode():
-                return cast(Tensor, self.head(images.to(self.device)).softmax(dim=1).cpu())
-        return (self.logit_scale * images @ texts.T).softmax(dim=1)

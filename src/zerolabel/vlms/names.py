@@ -7,12 +7,13 @@ from typing import Literal
 
 from zerolabel.errors import InputError, nearest
 
-Kind = Literal["glyphs", "open_clip", "hf-hub", "adapted", "chat"]
+Kind = Literal["glyphs", "open_clip", "hf-hub", "adapted", "embeddings", "chat"]
 FORMS: dict[Kind, str] = {
     "glyphs": "glyphs",
     "open_clip": "open_clip:ARCH/PRETRAINED",
     "hf-hub": "hf-hub:ORG/NAME",
     "adapted": "adapted:FOLDER",
+    "embeddings": "embeddings:FOLDER",
     "chat": "chat:MODEL",
 }
 """Syntax of each kind of model name."""

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from zerolabel.data.images.decoding import decode
+from zerolabel.data.embeddings import Embeddings
+from zerolabel.data.images.decoding import decode, sha256
+from zerolabel.data.images.embedded import Embedded
 from zerolabel.data.images.sources import find
 from zerolabel.data.images.stores import Arrays, Files, Store
 from zerolabel.data.images.urls import is_url, joined, on_disk
@@ -41,7 +43,8 @@ class ImageSet:
 
         Args:
             source: a folder; a list of files; a tar, a pattern or a folder of tars; a parquet file of images;
-                ``hf:`` and a data set; each on this machine or at a URL.
+                ``hf:`` and a data set; each on this machine or at a URL. Or ``embeddings:`` and what
+                `zerolabel.data.embeddings.open_embeddings` takes: images without pixels.
 
         Raises:
             InputError: there is no such source, or it names no image.
@@ -100,6 +103,17 @@ class ImageSet:
         """
         return self._store.read(self._row(index), self.file_names[index])
 
+    def digest(self, index: int) -> str:
+        """The content hash of one file, or of an image of which only an embedding is there.
+
+        Raises:
+            Unreadable: the file is missing, refused or may not be read.
+            InputError: the embeddings cannot be compared.
+        """
+        if isinstance(self._store, Embedded):
+            return self._store.digest(self._row(index))
+        return sha256(self.read_bytes(index))
+
     def select(self, indices: Iterable[int] | Int[Tensor, " M"]) -> "ImageSet":
         """Some of the images, in the given order."""
         chosen = indices.tolist() if isinstance(indices, Tensor) else list(indices)
@@ -121,6 +135,21 @@ class ImageSet:
                 "that the names were taken from."
             )
         return self.select(places[name] for name in wanted)
+
+    @property
+    def embeddings(self) -> Embeddings | None:
+        """Embeddings that are all that is there of the images; None where there are pixels."""
+        return self._store.embeddings if isinstance(self._store, Embedded) else None
+
+    def vectors(self, start: int, stop: int) -> Float[Tensor, "M D"]:
+        """Embeddings of a range of images that have no pixels.
+
+        Raises:
+            InputError: these have pixels.
+        """
+        if self.embeddings is None:
+            raise InputError(f"{self.root} has images, and embeddings are wanted; give embeddings:FOLDER.")
+        return self.embeddings.rows(np.array([self._row(i) for i in range(start, stop)], np.int64))
 
     @property
     def _store(self) -> Store:

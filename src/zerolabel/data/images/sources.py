@@ -5,7 +5,8 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
-from zerolabel.data.images import folders, hugging_face, lists, parquets, tars
+from zerolabel.data.embeddings import is_embeddings
+from zerolabel.data.images import embedded, folders, hugging_face, lists, parquets, tars
 from zerolabel.data.images.decoding import Unreadable, extensions, is_image_content
 from zerolabel.data.images.stores import Found
 from zerolabel.data.images.urls import content, is_url
@@ -28,6 +29,8 @@ def find(source: str) -> Found:
             - a tar, or several by a pattern such as ``shards-{000..009}.tar``, in the order of their members;
             - a .parquet file with a column of images, in the order of its rows;
             - a file that is an image, alone;
+            - ``embeddings:`` and embeddings, see `zerolabel.data.embeddings.open_embeddings`; without it, a folder
+              that `zerolabel embed` or clip-retrieval wrote;
             - ``hf:`` and the folder or name of a Hugging Face data set, with ``:split`` after it where it has several.
 
             Each may be a URL that fsspec knows, such as ``s3://bucket/photos``.
@@ -37,8 +40,10 @@ def find(source: str) -> Found:
     """
     if source.startswith("hf:"):
         return hugging_face.find(source[3:])
+    if source.startswith(embedded.PREFIX):
+        return embedded.find(source[len(embedded.PREFIX) :])
     if not is_url(source) and Path(source).is_dir():
-        return _folder(source)
+        return embedded.find(source) if is_embeddings(Path(source)) else _folder(source)
     places = [source] if not is_url(source) and Path(source).exists() else expand(source)
     suffix = _suffix(places[0])
     if suffix == ".tar":

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from zerolabel import vlms
 from zerolabel.data.images import ImageSet
 from zerolabel.networks.base import HEADS
 from zerolabel.runs import presets
@@ -27,6 +28,8 @@ def plan(request: Request) -> Config:
     images = ImageSet.open(request.images)
     if request.test_images is not None:
         ImageSet.open(request.test_images)
+    if images.embeddings is not None and request.vlm is None and not (request.annotations or request.append):
+        request = replace(request, vlm=vlms.default_name(images))
     preset = presets.find(request.preset, len(images), wanted.settings.get("epochs"))
     request = with_preset(request, preset)
     names, annotation = resolve_annotation(request)

@@ -1,7 +1,7 @@
 """Decides if the student is trained on frozen features or on pixels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zerolabel import networks
 from zerolabel.data.images import ImageSet
@@ -49,6 +49,8 @@ def resolve_road(
     Raises:
         InputError: the network is unknown, there are no features to read, or options contradict each other.
     """
+    if images.embeddings is not None:
+        request = without_pixels(request, images)
     size = choose_size(images, sizes or SIZES) if request.size is None else request.size
     if not 8 <= size <= 2048:
         raise InputError(f"--size {size} is not between 8 and 2048 pixels; give a size such as 32.")
@@ -68,6 +70,20 @@ def resolve_road(
         via=via,
         propagate=choose_propagation(request, len(images), encoder, on_features=on_features),
         why=own,
+    )
+
+
+def without_pixels(request: Request, images: ImageSet) -> Request:
+    """The request with a head on features as student, where the images are embeddings.
+
+    Raises:
+        InputError: it names a student that reads pixels.
+    """
+    if request.student in (None, "features", *HEADS) and request.via in (None, "none"):
+        return replace(request, student=request.student or "features", size=request.size or SIZES[-1])
+    option = f"--via {request.via}" if request.student in (None, "features", *HEADS) else f"--student {request.student}"
+    raise InputError(
+        f"{option} needs pixels, and {images.root} has embeddings alone; take --student features, or linear."
     )
 
 

@@ -9,7 +9,7 @@ from zerolabel import vlms
 from zerolabel.annotate import Annotated, annotate
 from zerolabel.annotate.prompt_weights import weights_of
 from zerolabel.annotations import Annotations, label_models
-from zerolabel.data.images import ImageSet
+from zerolabel.data.images import Images
 from zerolabel.deployment.assembly import KEPT, is_deployable, make_classifier, zero_shot
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.export import export, write_classes, write_script
@@ -132,11 +132,12 @@ def zero_shot_classifier(
     return zero_shot(encoder, names, templates, least, made, weights)
 
 
-def export_classifier(workspace: Workspace, classifier: Classifier, images: ImageSet) -> dict[str, float]:
+def export_classifier(workspace: Workspace, classifier: Classifier, annotated: Annotated) -> dict[str, float]:
     """Write ``classifier.onnx``, checked against torch, its script ``predict.py``, and ``classes.json``."""
     folder = workspace.folder
     with timed(folder, "export"):
-        done = export(classifier, folder / "classifier.onnx", images, limit=N_CHECKED)
-        write_script(folder / "predict.py")
+        given: Images = annotated.images if classifier.dimensions is None else annotated.features[:N_CHECKED]
+        done = export(classifier, folder / "classifier.onnx", given, limit=N_CHECKED)
+        write_script(folder / "predict.py", of_embeddings=classifier.dimensions is not None)
         write_classes(classifier, folder / "classes.json")
     return {"max_difference": done.max_difference, "agreement": done.agreement, "n_checked": done.n_checked}

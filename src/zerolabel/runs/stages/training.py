@@ -37,6 +37,7 @@ from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, make_fabric
 from zerolabel.training.settings import Settings
 from zerolabel.vlms.clip import DualEncoder
+from zerolabel.vlms.encoder import Encoder
 
 SPREAD = "spread over neighbors"
 """Suffix of a candidate rule for propagated scores."""
@@ -97,7 +98,7 @@ def train_on_features(
     head: str,
     settings: Settings,
 ) -> Trained:
-    """Train a head on frozen features; the returned networks contain the image encoder."""
+    """Train a head on frozen features; the returned networks contain the image encoder where there is one."""
     encoder = workspace.model(annotation.required_encoder)
     source = Features(annotated.features, make_fabric(settings).device)
     torch.manual_seed(settings.seed)
@@ -105,14 +106,17 @@ def train_on_features(
     network = networks.build(head, len(data.classes), annotated.features.shape[1], texts=texts)
     learner = LEARNERS[training.learner](network, annotated.annotations, **training.hyper_parameters)
     heads = fit_stage(
-        workspace, "train on features", learner, annotated.annotations, source, settings, encoder.view, made_of
-    )
+        workspace, "train on features", learner, annotated.annotations, source, settings,
+        encoder.view if isinstance(encoder, DualEncoder) else None, made_of,
+    )  # fmt: skip
+    if not isinstance(encoder, DualEncoder):
+        return heads
     tower = ImageEncoder(encoder.model.visual, encoder.config)
     return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
 
 
 def initial_texts(
-    classes: Classes, annotation: AnnotationConfig, encoder: DualEncoder, annotations: Annotations
+    classes: Classes, annotation: AnnotationConfig, encoder: Encoder, annotations: Annotations
 ) -> Float[Tensor, "A C D"] | None:
     """Text features times the logit scale, which initialize a head; None if the encoder has no prompts."""
     prompts = annotation.templates.get(str(annotation.encoder), ())
@@ -154,7 +158,7 @@ def fit_stage(
     annotations: Annotations,
     source: Source,
     settings: Settings,
-    preprocess: Preprocess,
+    preprocess: Preprocess | None,
     made_of: Digest,
 ) -> Trained:
     """Train with the log and the checkpoint of a stage."""

@@ -1,0 +1,42 @@
+"""Images of which embeddings are all that is there."""
+
+from dataclasses import dataclass
+
+from zerolabel.data.embeddings import Embeddings, open_embeddings, split
+from zerolabel.data.images.decoding import Unreadable
+from zerolabel.data.images.stores import Found
+
+PREFIX = "embeddings:"
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Rows of embeddings; there are no pixels.
+
+    Attributes:
+        embeddings: of all images.
+    """
+
+    embeddings: Embeddings
+
+    def read(self, row: int, name: str) -> bytes:
+        """See `zerolabel.data.images.stores.Store.read`."""
+        raise Unreadable("it is an embedding, without pixels")
+
+    def digest(self, row: int) -> str:
+        """The content hash of an image: its own where that is known, else of its vector."""
+        digest: bytes = self.embeddings.content[row].tobytes()
+        return digest.hex()
+
+
+def find(source: str) -> Found:
+    """The images in embeddings, in their order.
+
+    Args:
+        source: what `open_embeddings` takes; text embeddings that are named after an ``@`` are left alone.
+
+    Raises:
+        InputError: there are none, or they cannot be read.
+    """
+    embeddings = open_embeddings(split(source)[0])
+    return Found(f"{PREFIX}{source}", embeddings.file_names, Embedded(embeddings))
