@@ -11,7 +11,7 @@ from benchmarks.audits.cells import Cell, unit
 from zerolabel.audit import Counts, choice, draw, interval, stratify, teach, unknown
 from zerolabel.audit.accuracy import MARGIN, likely_spread, tail
 from zerolabel.audit.anytime import evaluations
-from zerolabel.audit.choice import Asked, Models
+from zerolabel.audit.choice import Models, Queries
 from zerolabel.audit.front import agreement
 from zerolabel.audit.quality import guarantee
 from zerolabel.audit.versus import undecided
@@ -146,7 +146,7 @@ def decide(outcomes: np.ndarray, differing: int) -> tuple[int, int]:
 
 
 def pair(cell: Cell, one: int, other: int, repeats: int) -> Row:
-    """Answers that a decision takes where only differing images are asked, and where any are."""
+    """Answers that a decision takes where only differing images are queries, and where any are."""
     predicted, correct = cell.predicted, cell.correct.astype(int)
     differ = predicted[one] != predicted[other]
     outcome = correct[one] - correct[other]
@@ -180,13 +180,13 @@ def regret_curve(cell: Cell, design: str, budgets: tuple[int, ...], repeats: int
     accuracy = (models.predicted == truth).mean(1)
     found = {n: [] for n in budgets}  # type: dict[int, list[float]]
     for seed in range(repeats):
-        asked, random = Asked.nothing(), np.random.default_rng(seed)
+        queries, random = Queries.none(), np.random.default_rng(seed)
         for n in range(1, max(budgets) + 1):
-            following = choice.ask(models, asked, random, design=design)
+            following = choice.ask(models, queries, random, design=design)
             if following is not None:
-                asked = asked.and_then(following[0], int(truth[following[0]]), following[1])
+                queries = queries.with_answer(following[0], int(truth[following[0]]), following[1])
             if n in found:
-                score = choice.DESIGNS[design].estimate(models, asked)
+                score = choice.DESIGNS[design].estimate(models, queries)
                 found[n].append(float(accuracy.max() - accuracy[score >= score.max() - 1e-12].mean()))
     return {
         "cell": cell.name,

@@ -51,7 +51,7 @@ def test_votes_stand_side_by_side_and_scores_are_the_mean_over_who_spoke(a, b):
     expected = [[(2 * 0.7 + 1.0) / 3, 2 * 0.3 / 3, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0.25, 0.75], [0.1, 0.2, 0.3, 0.4]]
     assert torch.allclose(both.scores, torch.tensor(expected))
     assert torch.equal(both.candidates, union_of_votes(both.votes, C))
-    assert both.spoken.tolist() == [3, 2, 1, 1]
+    assert both.n_votes.tolist() == [3, 2, 1, 1]
     assert torch.equal(merge(a, b, "topk:1").candidates.sum(1), torch.ones(4, dtype=torch.long))
 
 
@@ -115,7 +115,7 @@ def test_further_choices_vote_and_do_not_count_as_annotators(make_annotations):
     two = replace(two, annotators=(Annotator("chat", "", "which {}?"), Annotator("chat", "", "which {}?", choice=2)))
     other = of(make_annotations, "B", [[1]], "x", torch.tensor([[0.0, 1.0, 0, 0]]))
     both = merge(two, other)
-    assert both.spoken.tolist() == [2]
+    assert both.n_votes.tolist() == [2]
     assert both.scores.tolist() == [[0.5, 0.5, 0, 0]]
     assert both.candidates.tolist() == [[True, True, True, False]]
     assert names_of(both.annotators) == ["chat: which {}?", "chat: which {}? (choice 2)", "B: 0 {}"]

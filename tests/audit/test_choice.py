@@ -3,7 +3,7 @@ import pytest
 
 from zerolabel import InputError
 from zerolabel.audit import choice
-from zerolabel.audit.choice import DESIGNS, Asked, Models, coda, weighted
+from zerolabel.audit.choice import DESIGNS, Models, Queries, coda, weighted
 
 
 def pool(accuracies: tuple[float, ...], n: int, seed: int) -> tuple[Models, np.ndarray]:
@@ -20,23 +20,23 @@ def pool(accuracies: tuple[float, ...], n: int, seed: int) -> tuple[Models, np.n
     return Models(scores), truth
 
 
-def answered(models: Models, truth: np.ndarray, n: int, design: str, seed: int = 0) -> Asked:
-    asked, random = Asked.nothing(), np.random.default_rng(seed)
+def answered(models: Models, truth: np.ndarray, n: int, design: str, seed: int = 0) -> Queries:
+    queries, random = Queries.none(), np.random.default_rng(seed)
     for _ in range(n):
-        following = choice.ask(models, asked, random, design=design)
+        following = choice.ask(models, queries, random, design=design)
         if following is None:
             break
-        asked = asked.and_then(following[0], int(truth[following[0]]), following[1])
-    return asked
+        queries = queries.with_answer(following[0], int(truth[following[0]]), following[1])
+    return queries
 
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_each_design_asks_every_image_once_and_finds_the_best(design: str) -> None:
     models, truth = pool((0.6, 0.8, 0.7), 60, 0)
-    asked = answered(models, truth, 100, design)
-    assert len(set(asked.images)) == len(asked.images) == (60 if design == "random" else len(models.differing))
+    queries = answered(models, truth, 100, design)
+    assert len(set(queries.images)) == len(queries.images) == (60 if design == "random" else len(models.differing))
     if design != "coda":  # its answers are an update of a belief
-        assert list(choice.ranking(models, asked, design=design)) == [1, 2, 0]
+        assert list(choice.ranking(models, queries, design=design)) == [1, 2, 0]
 
 
 def test_weighted_answers_estimate_accuracies_without_bias() -> None:
@@ -48,9 +48,9 @@ def test_weighted_answers_estimate_accuracies_without_bias() -> None:
 
 def test_all_answers_give_the_accuracies_themselves() -> None:
     models, truth = pool((0.5, 0.8), 80, 2)
-    asked = answered(models, truth, 80, "weighted")
+    queries = answered(models, truth, 80, "weighted")
     correct = (models.predicted == truth)[:, models.differing].mean(1)
-    assert weighted.estimate(models, asked) == pytest.approx(correct, abs=1e-6)
+    assert weighted.estimate(models, queries) == pytest.approx(correct, abs=1e-6)
 
 
 def test_weighted_chooses_better_than_random() -> None:
@@ -68,7 +68,7 @@ def test_weighted_chooses_better_than_random() -> None:
 
 def test_coda_starts_from_the_consensus() -> None:
     models, _ = pool((0.9, 0.88, 0.3), 200, 4)
-    chances = coda.estimate(models, Asked.nothing())
+    chances = coda.estimate(models, Queries.none())
     assert chances.sum() == pytest.approx(1) and chances.argmin() == 2
 
 
@@ -78,11 +78,11 @@ def test_answers_of_no_class_and_models_without_an_answer() -> None:
     scores[0, :5] = 0
     models = Models(scores)
     assert (models.predicted[0, :5] == choice.NONE).all()
-    asked = Asked.nothing().and_then(int(models.differing[0]), choice.NONE, 0.1)
-    assert not asked.correct(models).any()
+    queries = Queries.none().with_answer(int(models.differing[0]), choice.NONE, 0.1)
+    assert not queries.correct(models).any()
     for design in DESIGNS:
-        assert choice.ask(models, asked, np.random.default_rng(0), design=design) is not None
-        assert np.isfinite(DESIGNS[design].estimate(models, asked)).all()
+        assert choice.ask(models, queries, np.random.default_rng(0), design=design) is not None
+        assert np.isfinite(DESIGNS[design].estimate(models, queries)).all()
 
 
 def test_mistakes_are_named() -> None:
@@ -90,6 +90,6 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(InputError, match="at least two models"):
         Models(models.scores[:1])
     with pytest.raises(InputError, match="did you mean 'weighted'"):
-        choice.ranking(models, Asked.nothing(), design="weigthed")
+        choice.ranking(models, Queries.none(), design="weigthed")
     same = Models(np.stack([models.scores[0]] * 2))
-    assert choice.ask(same, Asked.nothing(), np.random.default_rng(0)) is None
+    assert choice.ask(same, Queries.none(), np.random.default_rng(0)) is None

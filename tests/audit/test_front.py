@@ -46,7 +46,7 @@ def test_compare_guarantee_and_teach() -> None:
     while audit.against(worse).better is None:
         audit.answer({image: int(truth[image]) for image in audit.ask_against(worse, 5)})
     assert audit.against(worse).better == "first" and len(audit.answers) < 60
-    audit.answer({image: int(truth[image]) for image in audit.ask_plainly(120)})
+    audit.answer({image: int(truth[image]) for image in audit.ask_uniformly(120)})
     kept = audit.guarantee(0.1)
     assert ((audit.predicted != truth) & ~kept.by_hand).mean() <= 0.1
     features = np.random.default_rng(4).normal(size=(400, 5))

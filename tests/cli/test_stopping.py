@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from zerolabel.cli import COMMANDS
-from zerolabel.cli.stopping import how_to_go_on
+from zerolabel.cli.stopping import resume_hint
 
 WAITS = """
 import signal, time
@@ -67,4 +67,4 @@ def test_interrupted_at_a_terminal():
     ],
 )
 def test_how_it_goes_on(given, told):
-    assert told in how_to_go_on(given, COMMANDS)
+    assert told in resume_hint(given, COMMANDS)

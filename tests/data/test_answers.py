@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zerolabel.data.answers import NONE, UNSURE, Answer, head, line, read_answers, said, settled, usable
+from zerolabel.data.answers import NONE, UNSURE, Answer, consensus, head, latest, line, read_answers, usable
 from zerolabel.data.classes import Classes
 from zerolabel.data.label_files import Labels
 from zerolabel.errors import InputError
@@ -56,8 +56,8 @@ def test_the_last_word_of_each_reviewer_counts_and_the_most_win():
         answer("d", "cat"), answer("d", "dog", "ben"),
         answer("e", UNSURE), answer("e", "cat", "ben"), answer("e", UNSURE, "cleo"),
     ]  # fmt: skip
-    assert settled(answers) == {"a": "dog", "c": "cat", "d": UNSURE, "e": "cat"}
-    assert ("b", "anna") not in said(answers)
+    assert consensus(answers) == {"a": "dog", "c": "cat", "d": UNSURE, "e": "cat"}
+    assert ("b", "anna") not in latest(answers)
 
 
 def test_what_measures_does_not_teach_and_what_teaches_does_not_measure(tmp_path):

@@ -77,9 +77,9 @@ def transduce(
             images, encoder, classes, templates, out=Path(folder) / "annotations", cache=cache, progress=progress
         )
         posterior = solve(method, done.features, texts, encoder.logit_scale, **options)
-    told = ", ".join(f"{name}={value}" for name, value in {**defaults(method), **options}.items())
+    values = ", ".join(f"{name}={value}" for name, value in {**defaults(method), **options}.items())
     if not bool(posterior.isfinite().all()):
         raise InputError(f"--method {method} gives probabilities that are not finite; choose other --set values.")
     annotations = replace(done.annotations, scores=posterior)
-    annotations = annotations.with_candidates(build(annotations), f"{rule} of {method}({told})")
+    annotations = annotations.with_candidates(build(annotations), f"{rule} of {method}({values})")
     return Transduced(annotations, done.annotations, done.skipped)

@@ -41,7 +41,7 @@ class _Row:
 
     sha256: str
     size: tuple[int, int]
-    said: tuple[tuple[Answer, str], ...]
+    answers: tuple[tuple[Answer, str], ...]
     cached: int
 
 
@@ -119,8 +119,8 @@ class ChatAnnotator:
         digest, image = sha256(data), decode(data)
         with self.locks[int(digest[:8], 16) % _LOCKS]:  # a copy of an image waits for the first
             replies = [self.answer(template, digest, image) for template in self.templates]
-        said = tuple((answer, text) for answer, text, _ in replies)
-        return _Row(digest, image.size, said, sum(known for *_, known in replies))
+        answers = tuple((answer, text) for answer, text, _ in replies)
+        return _Row(digest, image.size, answers, sum(known for *_, known in replies))
 
     def reach(self) -> None:
         """Check the connection once, before the first request; cached answers need no server."""
@@ -239,9 +239,9 @@ def annotate_with_chat(
     annotations = _annotations(images, annotator, rows, rule)
     annotations = annotations.with_candidates(build(annotations), rule)
     if not bool(annotations.candidates.any()):
-        counts = Counter(answer.reason for row in rows.values() for answer, _ in row.said if answer.reason)
-        told = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
-        warnings.warn(f"no answer gave a candidate class ({told}); answers.csv has them.", stacklevel=2)
+        counts = Counter(answer.reason for row in rows.values() for answer, _ in row.answers if answer.reason)
+        counted = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+        warnings.warn(f"no answer gave a candidate class ({counted}); answers.csv has them.", stacklevel=2)
     if out is not None:
         annotations.save(out / "annotations.parquet")
     seconds = time.perf_counter() - start
@@ -277,7 +277,7 @@ def _steps(
                     unreadable[i] = str(error)
                 else:
                     cached += rows[i].cached
-                    abstained.update(answer.reason for answer, _ in rows[i].said if answer.reason)
+                    abstained.update(answer.reason for answer, _ in rows[i].answers if answer.reason)
             seconds, done = time.perf_counter() - start, len(rows) + len(unreadable)
             yield ChatProgress(
                 done, len(images), len(unreadable), cached, dict(abstained), annotator.budget.cost, seconds
@@ -290,13 +290,13 @@ def _steps(
 
 def _unanswered(rows: Mapping[int, _Row]) -> str | None:
     """The first error if the server rejected, failed or cut off every answer; None if any was usable."""
-    said = [one for i in sorted(rows) for one in rows[i].said]
-    if not all(answer.reason in FAILED for answer, _ in said):
+    answers = [one for i in sorted(rows) for one in rows[i].answers]
+    if not all(answer.reason in FAILED for answer, _ in answers):
         return None
-    cut = sum(answer.reason == CUT_OFF for answer, _ in said)
+    cut = sum(answer.reason == CUT_OFF for answer, _ in answers)
     if cut:
-        return f"{cut} of {len(said)} answers were cut off before their end: raise --answer-tokens"
-    return said[0][1]
+        return f"{cut} of {len(answers)} answers were cut off before their end: raise --answer-tokens"
+    return answers[0][1]
 
 
 def _annotations(images: ImageSet, annotator: ChatAnnotator, rows: dict[int, _Row], rule: str) -> Annotations:
@@ -305,7 +305,7 @@ def _annotations(images: ImageSet, annotator: ChatAnnotator, rows: dict[int, _Ro
     votes = torch.full((len(kept), len(annotator.templates), choices), -1)
     scores = torch.zeros(len(kept), n_classes)
     for place, i in enumerate(kept):
-        named = [answer.ids for answer, _ in rows[i].said]
+        named = [answer.ids for answer, _ in rows[i].answers]
         for a, ids in enumerate(named):
             votes[place, a, : len(ids)] = torch.tensor(ids, dtype=torch.long)
             scores[place, list(ids)] += 1 / max(len(ids), 1)
@@ -334,7 +334,7 @@ def _save_answers(out: Path, images: ImageSet, annotator: ChatAnnotator, rows: d
     with replacing(out / "answers.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
         delimited.write(file, [("file_name", "prompt", "classes", "reason", "answer")])
         for i in sorted(rows):
-            for template, (answer, text) in zip(annotator.templates, rows[i].said, strict=True):
+            for template, (answer, text) in zip(annotator.templates, rows[i].answers, strict=True):
                 named = ";".join(annotator.classes.names[c] for c in answer.ids)
                 delimited.write(file, [(images.file_names[i], template, named, answer.reason, text)])
 

@@ -211,13 +211,13 @@ def read_shard(path: Path, dimensions: int) -> dict[str, Tensor] | None:
     """The tensors of a shard; None where it is damaged: its checksum differs, or a feature is not finite."""
     try:
         with safe_open(path, "pt") as file:
-            told = (file.metadata() or {}).get(CHECKSUM)
+            stored = (file.metadata() or {}).get(CHECKSUM)
             tensors = {name: file.get_tensor(name) for name in ("features", "sizes", "sha256")}
     except (OSError, SafetensorError, ValueError, RuntimeError):
         return None
     features = tensors["features"]
     n = len(tensors["sha256"])
-    if features.shape != (n, dimensions) or tensors["sizes"].shape != (n, 2) or told != checksum(tensors):
+    if features.shape != (n, dimensions) or tensors["sizes"].shape != (n, 2) or stored != checksum(tensors):
         return None
     return tensors if bool(features.isfinite().all()) else None
 

@@ -98,7 +98,7 @@ class Annotations:
         return self.labels >= 0
 
     @property
-    def spoken(self) -> Int[Tensor, " N"]:
+    def n_votes(self) -> Int[Tensor, " N"]:
         """Number of annotators that voted on each image; the scores are their mean. Second choices do not count."""
         first = [a for a, annotator in enumerate(self.annotators) if annotator.choice == 1]
         return (self.votes[:, first] >= 0).sum(1)
@@ -203,8 +203,8 @@ class Annotations:
         }
         if sparse:
             columns["score_ids"] = _ids(scored)
-        told = json.dumps(meta).encode()
-        return pa.table(columns).replace_schema_metadata({_KEY: told, CHECKSUM: validation.checksum(told)})
+        encoded = json.dumps(meta).encode()
+        return pa.table(columns).replace_schema_metadata({_KEY: encoded, CHECKSUM: validation.checksum(encoded)})
 
     @classmethod
     def _from_table(cls, table: pa.Table, meta: dict[str, Any]) -> "Annotations":

@@ -113,12 +113,12 @@ def quantiles(scores: Float[Tensor, "N C"], alpha: float, beta: float) -> Bool[T
     rows = _spoken(scores).squeeze(1).nonzero().squeeze(1)
     if not len(rows):
         return chosen
-    spoken = scores[rows].float()
-    ordered, order = spoken.sort(dim=1, descending=True, stable=True)
+    values = scores[rows].float()
+    ordered, order = values.sort(dim=1, descending=True, stable=True)
     before = torch.cat([torch.zeros_like(ordered[:, :1]), ordered.cumsum(1)[:, :-1]], 1)
-    within = torch.zeros_like(spoken, dtype=torch.bool).scatter_(1, order, before <= _quantile(ordered[:, :1], alpha))
-    among = spoken >= _quantile(spoken, beta)
-    shares = [(spoken * kept) / (spoken * kept).sum(1, keepdim=True) for kept in (within, among)]
+    within = torch.zeros_like(values, dtype=torch.bool).scatter_(1, order, before <= _quantile(ordered[:, :1], alpha))
+    among = values >= _quantile(values, beta)
+    shares = [(values * kept) / (values * kept).sum(1, keepdim=True) for kept in (within, among)]
     chosen[rows] = (shares[0] > FAINT) & (shares[1] > FAINT)
     return chosen
 

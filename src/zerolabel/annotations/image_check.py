@@ -40,12 +40,12 @@ def unchanged(annotations: Annotations, images: ImageSet, path: str, *, allow_ch
     other = changed(annotations, images)
     if not other:
         return annotations
-    told = f"{len(other)} of {len(annotations)} images in {images.root} are not those that {path} was made of"
-    told += f", first {annotations.file_names[other[0]]}"
+    message = f"{len(other)} of {len(annotations)} images in {images.root} are not those that {path} was made of"
+    message += f", first {annotations.file_names[other[0]]}"
     if not allow_changed:
-        raise InputError(f"{told}; annotate them again, or give --allow-changed to continue without them.")
+        raise InputError(f"{message}; annotate them again, or give --allow-changed to continue without them.")
     if len(other) == len(annotations):
-        raise InputError(f"{told}; none is left, annotate them again.")
+        raise InputError(f"{message}; none is left, annotate them again.")
     return annotations.select(torch.tensor(sorted(set(range(len(annotations))) - set(other))))
 
 

@@ -198,8 +198,12 @@ def _labels(a: _Side, b: _Side, classes: Sequence[str], files: Sequence[str], na
     conflicts = ((a.labels >= 0) & (b.labels >= 0) & (a.labels != b.labels)).nonzero()
     if len(conflicts):
         row = int(conflicts[0])
-        said = [f"{classes[int(side.labels[row])]!r} in {name}" for side, name in zip((a, b), names, strict=True)]
-        raise InputError(f"people disagree about {files[row]}, which is {' and '.join(said)}; correct one of them.")
+        conflicting = [
+            f"{classes[int(side.labels[row])]!r} in {name}" for side, name in zip((a, b), names, strict=True)
+        ]
+        raise InputError(
+            f"people disagree about {files[row]}, which is {' and '.join(conflicting)}; correct one of them."
+        )
     return a.labels.where(a.labels >= 0, b.labels)
 
 

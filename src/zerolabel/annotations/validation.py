@@ -20,9 +20,9 @@ _HASH = re.compile(r"(?:[0-9a-f]{64})?")
 _ANNOTATOR = {"model": str, "revision": str, "template": str, "choice": int}
 
 
-def checksum(told: bytes) -> bytes:
+def checksum(data: bytes) -> bytes:
     """The value of `CHECKSUM`."""
-    return hashlib.sha256(told).hexdigest().encode()
+    return hashlib.sha256(data).hexdigest().encode()
 
 
 def read_meta(metadata: dict[bytes, bytes] | None, key: bytes) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def read_meta(metadata: dict[bytes, bytes] | None, key: bytes) -> dict[str, Any]
         raise ValueError("its metadata is nested too deeply") from None
     if not isinstance(meta, dict):
         raise ValueError("its metadata is no object")
-    told = (metadata or {}).get(CHECKSUM)
-    if told is not None and told != checksum(raw):
+    stored = (metadata or {}).get(CHECKSUM)
+    if stored is not None and stored != checksum(raw):
         raise ValueError("its metadata is not what was written")
     return meta
 

@@ -102,7 +102,7 @@ class Audit:
         names = np.where(first, "first", np.where(second, "second", "neither"))
         return verdict(names.tolist(), len(order), level=level)
 
-    def ask_plainly(self, n: int) -> list[int]:
+    def ask_uniformly(self, n: int) -> list[int]:
         """Images to answer so that a guarantee rests on at least n answers, drawn without strata."""
         return self._open(self._plain()[:n])
 

@@ -25,7 +25,7 @@ from zerolabel.cli import (
     transduction,
 )
 from zerolabel.cli.screen import CLOSED_PIPE, drop, flush, open_streams, say
-from zerolabel.cli.stopping import Stopped, how_to_go_on, stoppable, tell
+from zerolabel.cli.stopping import Stopped, resume_hint, stoppable, tell
 from zerolabel.errors import InputError
 from zerolabel.files import FULL
 from zerolabel.version import __version__
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # one per damaged image; skipped.csv says what matters
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
         given = sys.argv[1:] if arguments is None else list(arguments)
-        stopped = how_to_go_on(given, COMMANDS)
+        stopped = resume_hint(given, COMMANDS)
         try:
             with stoppable(stopped):
                 code = app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
@@ -113,10 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tell(stopped)
             raise SystemExit(stop.code) from None
         except Exception as error:
-            told = sentence(error)
-            if told is None:
+            message = sentence(error)
+            if message is None:
                 raise
-            say("[bold red]error:[/]", told)
+            say("[bold red]error:[/]", message)
             raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
 
 

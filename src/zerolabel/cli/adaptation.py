@@ -107,17 +107,19 @@ def adapt(
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
     found, human = ImageSet.open(images), Labels.read(few_shot, names, use="train") if few_shot else None
-    judges = Labels.read(truth, names) if truth else None
+    true_labels = Labels.read(truth, names) if truth else None
     done = adapt(
         found, vlms.load(model, best_device(device)), names, asked, request, output, cache=default_folder(cache),
-        resume=resume, labels=lambda a: told_labels(a, found, human, judges), progress=display(),
+        resume=resume, labels=lambda a: human_labels(a, found, human, true_labels), progress=display(),
     )  # fmt: skip
     save_skipped(output, done.skipped, empty=False)
-    told = facts(done) | (judged(done, judges) if judges else {})
-    show(tables.pairs(outcome(done, told)), {"output": str(output), **told}, as_json)
+    results = facts(done) | (accuracies(done, true_labels) if true_labels else {})
+    show(tables.pairs(outcome(done, results)), {"output": str(output), **results}, as_json)
 
 
-def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None", judges: "Labels | None") -> "Tensor":
+def human_labels(
+    annotations: "Annotations", images: "ImageSet", human: "Labels | None", true_labels: "Labels | None"
+) -> "Tensor":
     """Class ids that humans gave, -1 elsewhere; the truth is only seen to fit, before anything is learned.
 
     Raises:
@@ -125,10 +127,12 @@ def told_labels(said: "Annotations", images: "ImageSet", human: "Labels | None",
     """
     from zerolabel.data.label_files import places_known
 
-    if judges is not None:
-        skipped = sorted(set(images.file_names) - set(said.file_names))
-        places_known(judges.match(said.file_names, said.sha256, skipped, subset=True), judges.path)
-    return said.labels if human is None else human.match(said.file_names, said.sha256)
+    if true_labels is not None:
+        skipped = sorted(set(images.file_names) - set(annotations.file_names))
+        places_known(
+            true_labels.match(annotations.file_names, annotations.sha256, skipped, subset=True), true_labels.path
+        )
+    return annotations.labels if human is None else human.match(annotations.file_names, annotations.sha256)
 
 
 def facts(done: "Adapted") -> dict[str, Any]:
@@ -144,27 +148,27 @@ def facts(done: "Adapted") -> dict[str, Any]:
     return {**counts, **checked, "estimated_gains": halves}
 
 
-def judged(done: "Adapted", truth: "Labels") -> dict[str, Any]:
+def accuracies(done: "Adapted", truth: "Labels") -> dict[str, Any]:
     """Accuracy before and after on the training images, and the gain per class."""
     from zerolabel.evaluation import metrics
     from zerolabel.evaluation.class_gains import class_gains
 
-    said = done.annotations
-    labels = truth.match(said.file_names, said.sha256, [name for name, _ in done.skipped], subset=True)
-    before, after = (metrics.evaluate(p, labels, said.classes) for p in (said.scores, done.probabilities))
+    annotations = done.annotations
+    labels = truth.match(annotations.file_names, annotations.sha256, [name for name, _ in done.skipped], subset=True)
+    before, after = (metrics.evaluate(p, labels, annotations.classes) for p in (annotations.scores, done.probabilities))
     gains = class_gains(dict(before["per_class"]), dict(after["per_class"]))
     return {"accuracy": [before["accuracy"], after["accuracy"]], "class_gains": gains.to_dict()}
 
 
-def outcome(done: "Adapted", told: dict[str, Any]) -> list[tuple[str, str]]:
+def outcome(done: "Adapted", results: dict[str, Any]) -> list[tuple[str, str]]:
     """Rows of the summary printed after an adaptation."""
     found = done.check
-    gains = told["estimated_gains"]
+    gains = results["estimated_gains"]
     rows = [("estimated gains", in_points(gains["lower_half"], gains["upper_half"]))]
-    if "accuracy" in told:
-        class_gains = told["class_gains"]
+    if "accuracy" in results:
+        class_gains = results["class_gains"]
         rows = [
-            ("accuracy", "{:.2%}, adapted {:.2%}".format(*told["accuracy"])),
+            ("accuracy", "{:.2%}, adapted {:.2%}".format(*results["accuracy"])),
             ("class gains", in_points(class_gains["lower_half_gain"], class_gains["upper_half_gain"])),
         ]
     return [

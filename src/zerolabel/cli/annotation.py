@@ -35,7 +35,7 @@ from zerolabel.cli.arguments import (
     TruthOpt,
     VlmOpt,
     WeightsOpt,
-    said,
+    given_options,
 )
 from zerolabel.cli.screen import command_line, display, show
 from zerolabel.errors import InputError
@@ -89,7 +89,7 @@ def annotate(
     from zerolabel.runs.stages.training import needs_features
     from zerolabel.runs.workspace import Workspace
 
-    chat = said(
+    chat = given_options(
         endpoint=endpoint, key_variable=api_key_env, side=image_side, choices=choices,
         answer_tokens=answer_tokens, concurrency=concurrency, per_minute=rate, timeout=timeout, retries=retries,
         price_in=price_in, price_out=price_out, budget=budget,

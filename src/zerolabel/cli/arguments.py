@@ -118,6 +118,6 @@ PriceOutOpt = Arg[float | None, typer.Option(min=0, help="Price per 1M output to
 BudgetOpt = Arg[float | None, typer.Option(min=0, help="Maximum total cost.", rich_help_panel=_WORDS)]
 
 
-def said(**options: object) -> dict[str, object]:
+def given_options(**options: object) -> dict[str, object]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}

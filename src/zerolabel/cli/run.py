@@ -49,7 +49,7 @@ from zerolabel.cli.arguments import (
     ViaOpt,
     VlmOpt,
     WeightsOpt,
-    said,
+    given_options,
 )
 from zerolabel.cli.screen import command_line, display, show, wide
 
@@ -93,7 +93,7 @@ def run(
     from zerolabel.runs.request import Request
     from zerolabel.runs.workspace import Workspace
 
-    chat = said(
+    chat = given_options(
         endpoint=endpoint, key_variable=api_key_env, side=image_side, choices=choices,
         answer_tokens=answer_tokens, concurrency=concurrency, per_minute=rate, timeout=timeout, retries=retries,
         price_in=price_in, price_out=price_out, budget=budget,

@@ -23,14 +23,14 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def stoppable(told: str) -> Iterator[None]:
+def stoppable(message: str) -> Iterator[None]:
     """Raise `Stopped` inside where a signal comes; a second one ends the process at once.
 
     Signals that the process was started to ignore stay ignored, as under ``nohup``. Outside the main thread, which
     gets no signals, nothing changes.
 
     Args:
-        told: the sentence for a second signal.
+        message: the sentence for a second signal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,7 +39,7 @@ def stoppable(told: str) -> Iterator[None]:
 
     def stop(number: int, _: FrameType | None) -> None:
         if came:
-            tell(told)
+            tell(message)
             os._exit(128 + number)
         came.append(number)
         raise Stopped(number)
@@ -55,15 +55,15 @@ def stoppable(told: str) -> Iterator[None]:
             signal.signal(one, before[one])
 
 
-def tell(told: str) -> None:
+def tell(message: str) -> None:
     """Say on standard error that the command was stopped; a terminal that is gone is no hindrance."""
     try:
-        say("[bold red]error:[/]", told)
+        say("[bold red]error:[/]", message)
     except (OSError, ValueError):
         return
 
 
-def how_to_go_on(given: Sequence[str], commands: Sequence[Callable[..., Any]]) -> str:
+def resume_hint(given: Sequence[str], commands: Sequence[Callable[..., Any]]) -> str:
     """The message where a command was stopped: how to continue."""
     known = {command.__name__.replace("_", "-"): command for command in commands}
     name = next((word for word in given if word in known), None)
@@ -75,4 +75,4 @@ def how_to_go_on(given: Sequence[str], commands: Sequence[Callable[..., Any]]) -
     return f"stopped; the same command {more} continues."
 
 
-__all__ = ["Stopped", "how_to_go_on", "stoppable", "tell"]
+__all__ = ["Stopped", "resume_hint", "stoppable", "tell"]

@@ -97,8 +97,8 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     if "student_accuracy" in metrics:
         parts += ["", accuracies(metrics)]
     elif "review" not in metrics:
-        told = f"The accuracy is not checked; check 50 images: zerolabel review {shlex.quote(str(folder))}"
-        parts += ["", Text(told, style="bold")]
+        hint = f"The accuracy is not checked; check 50 images: zerolabel review {shlex.quote(str(folder))}"
+        parts += ["", Text(hint, style="bold")]
     if "review" in metrics:
         parts += ["", Text(reviewed(metrics["review"]))]
     return Group(*parts, "", Text(f"{folder}/report.html", style="bold"))

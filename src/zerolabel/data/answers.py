@@ -117,16 +117,16 @@ def _places(heads: Sequence[str]) -> list[int] | None:
     return None if None in places else [place for place in places if place is not None]
 
 
-def said(answers: Iterable[Answer]) -> dict[tuple[str, str], Answer]:
+def latest(answers: Iterable[Answer]) -> dict[tuple[str, str], Answer]:
     """Each reviewer's last answer about each image, by file name and reviewer, without withdrawn ones."""
     last = {(answer.file_name, answer.reviewer): answer for answer in answers}
     return {key: answer for key, answer in last.items() if answer.label != WITHDRAWN}
 
 
-def settled(answers: Iterable[Answer]) -> dict[str, str]:
+def consensus(answers: Iterable[Answer]) -> dict[str, str]:
     """One label of each image: what most of its reviewers say, `UNSURE` where no label has more than any other."""
     votes: dict[str, Counter[str]] = {}
-    for answer in said(answers).values():
+    for answer in latest(answers).values():
         votes.setdefault(answer.file_name, Counter())[answer.label] += 1
     return {name: _most(counted) for name, counted in votes.items()}
 
@@ -165,8 +165,8 @@ def usable(answers: Sequence[Answer], use: Use, path: Path) -> list[tuple[str, s
         for answer in answers
         if FITS[use](answer.why) and (use == "measure" or answer.file_name not in measuring)
     ]
-    labels = settled(chosen)
-    others = set(settled(answers)) - set(labels)
+    labels = consensus(chosen)
+    others = set(consensus(answers)) - set(labels)
     if others:
         other = (
             "drawn at random to measure with" if use == "train" else "chosen to teach, or drawn for another question"

@@ -273,9 +273,9 @@ def simulate(
         return about.annotated(classes, kind, votes, scores, "union")
     if pixels is None:
         raise InputError("annotators that are networks need the pixels of the images.")
-    told = list(vote_by_networks(pixels, labels, classes, weak, seed=seed, flip=flip))
-    votes = torch.stack([vote for vote, _ in told], 1)
-    return about.annotated(classes, kind, votes, torch.stack([p for _, p in told]).mean(0), "union")
+    voted = list(vote_by_networks(pixels, labels, classes, weak, seed=seed, flip=flip))
+    votes = torch.stack([vote for vote, _ in voted], 1)
+    return about.annotated(classes, kind, votes, torch.stack([p for _, p in voted]).mean(0), "union")
 
 
 __all__ = ["KINDS", "Weak", "long_tailed", "simulate"]

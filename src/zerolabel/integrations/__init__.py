@@ -125,10 +125,10 @@ def import_labels(annotations: Annotations, kind: str, path: Path, said_by: str 
         return integration.read(annotations, path)
     nothing = torch.full_like(annotations.labels, -1)
     read = integration.read(replace(annotations, labels=nothing), path)
-    said, votes = replace(read, labels=annotations.labels), read.labels[:, None]
+    unlabeled, votes = replace(read, labels=annotations.labels), read.labels[:, None]
     if not bool((votes >= 0).any()):
-        return said.with_labels(annotations.labels)
-    return add_votes(said, votes, [Annotator(kind, "", path.name)])
+        return unlabeled.with_labels(annotations.labels)
+    return add_votes(unlabeled, votes, [Annotator(kind, "", path.name)])
 
 
 def with_ending(kind: str, path: Path) -> Path:

@@ -38,8 +38,8 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     table = read_table(path, ("task", "worker", "label"))
     twice = table[table.duplicated(["task", "worker"])]
     if len(twice):
-        told = f"'{twice['worker'].iloc[0]}' answers {twice['task'].iloc[0]} twice"
-        raise InputError(f"{path} has {len(twice)} repeated answers, first {told}; leave one of each.")
+        first = f"'{twice['worker'].iloc[0]}' answers {twice['task'].iloc[0]} twice"
+        raise InputError(f"{path} has {len(twice)} repeated answers, first {first}; leave one of each.")
     workers = {name: a for a, name in enumerate(dict.fromkeys(table["worker"]))}
     votes = torch.full((len(annotations), len(workers)), -1)
     rows = places(table["task"], annotations, path)

@@ -25,15 +25,15 @@ def fields(annotations: Annotations, prefix: str = "") -> dict[str, dict[str, An
     names, p = annotations.classes, annotations.scores
     images = [_image(name, prefix) for name in annotations.file_names]
 
-    def said(row: int, c: int) -> dict[str, Any]:
+    def classification(row: int, c: int) -> dict[str, Any]:
         return {"label": names[c], "confidence": float(p[row, c])}
 
     labels: dict[str, dict[str, Any]] = {field: {} for field in FIELDS}
     for row, image in enumerate(images):
         ids = annotations.candidates[row].nonzero().squeeze(1).tolist()
-        labels["candidates"][image] = [said(row, c) for c in sorted(ids, key=lambda c: -float(p[row, c]))]
+        labels["candidates"][image] = [classification(row, c) for c in sorted(ids, key=lambda c: -float(p[row, c]))]
         if bool(p[row].any()):
-            labels["zero_shot"][image] = said(row, int(p[row].argmax()))
+            labels["zero_shot"][image] = classification(row, int(p[row].argmax()))
         if int(annotations.labels[row]) >= 0:
             labels["human"][image] = names[int(annotations.labels[row])]
     return {field: {"classes": list(names), "labels": found} for field, found in labels.items()}

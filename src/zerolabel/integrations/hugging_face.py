@@ -50,9 +50,9 @@ def table(annotations: Annotations, prefix: str = "") -> pa.Table:
         kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
         columns = {"image": (pa.array(images, kind), {"_type": "Image"})} | columns
     features = {"info": {"features": {name: feature for name, (_, feature) in columns.items()}}}
-    told = {"annotators": unique_names(annotations.annotators), "rule": annotations.rule}
+    provenance = {"annotators": unique_names(annotations.annotators), "rule": annotations.rule}
     arrays = {name: array for name, (array, _) in columns.items()}
-    return pa.table(arrays).replace_schema_metadata({_KEY: json.dumps(features), _OWN: json.dumps(told)})
+    return pa.table(arrays).replace_schema_metadata({_KEY: json.dumps(features), _OWN: json.dumps(provenance)})
 
 
 def write(annotations: Annotations, path: Path, prefix: str) -> None:
@@ -83,26 +83,26 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     ids = torch.tensor([*class_ids(words, annotations, path), -1])  # the last place is that of -1
     rows = torch.tensor(places(names, annotations, path), dtype=torch.long)
     own = meta.get(_OWN, {})
-    said, first = annotations, not annotations.annotators
+    joined, first = annotations, not annotations.annotators
     if "votes" in lists:
         workers = own.get("annotators") or [f"column {a}" for a in range(len(lists["votes"][0]))]
         votes = torch.full((len(annotations), len(workers)), -1)
         votes[rows] = ids[torch.tensor(lists["votes"], dtype=torch.long).reshape(len(rows), len(workers))]
-        said = add_votes(said, votes, [annotator_named(name, "hugging-face") for name in workers])
+        joined = add_votes(joined, votes, [annotator_named(name, "hugging-face") for name in workers])
     if first and "scores" in content.column_names:
-        scores = torch.zeros_like(said.scores)
+        scores = torch.zeros_like(joined.scores)
         given = torch.tensor(content["scores"].to_pylist(), dtype=torch.float32).reshape(len(rows), len(words))
         scores[rows[:, None], ids[:-1]] = given
-        said = replace(said, scores=scores)
+        joined = replace(joined, scores=scores)
     if "candidates" in lists and (first or "votes" not in lists):
-        sets = said.candidates.clone()
+        sets = joined.candidates.clone()
         sets[rows] = False
         for row, chosen in zip(rows.tolist(), lists["candidates"], strict=True):
             sets[row, ids[torch.tensor(chosen or [], dtype=torch.long)]] = True
-        said = said.with_candidates(sets, own.get("rule", "hugging-face"))
+        joined = joined.with_candidates(sets, own.get("rule", "hugging-face"))
     human = torch.full((len(annotations),), -1)
     human[rows] = ids[torch.tensor([-1 if c is None else c for c in lists.get("label", [None] * len(rows))])]
-    return said.with_labels(torch.where(human >= 0, human, said.labels))
+    return joined.with_labels(torch.where(human >= 0, human, joined.labels))
 
 
 def _class_names(feature: dict[str, Any]) -> list[str]:

@@ -94,14 +94,14 @@ def add_votes(
     """
     n_classes = len(annotations.classes)
     first = [place for place, annotator in enumerate(annotators) if annotator.choice == 1]
-    before, after = annotations.spoken[:, None], (votes[:, first] >= 0).sum(1, keepdim=True)
-    said = (
+    before, after = annotations.n_votes[:, None], (votes[:, first] >= 0).sum(1, keepdim=True)
+    added = (
         one_hot(votes[:, first] + 1, n_classes + 1)[:, :, 1:].sum(1).float() if probabilities is None else probabilities
     )
     joined = replace(
         annotations,
         votes=torch.cat([annotations.votes, votes], 1),
-        scores=(annotations.scores * before + said) / (before + after).clamp_min(1),
+        scores=(annotations.scores * before + added) / (before + after).clamp_min(1),
         annotators=(*annotations.annotators, *annotators),
     )
     rule = candidates.rule_or_union(annotations.rule)

@@ -89,24 +89,24 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         exported = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(exported, list) or not all(isinstance(task, dict) for task in exported):
             raise TypeError("it is no list of tasks")
-        said = [answer for task in exported for answer in _answers(task)]
+        answers = [answer for task in exported for answer in _answers(task)]
         addresses = list(dict.fromkeys(_image(task) for task in exported))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is not an export of Label Studio ({type(error).__name__}: {cut(str(error), 200)}); "
             "export the tasks as JSON."
         ) from None
-    control = _control(said, Classes(annotations.classes), path)
+    control = _control(answers, Classes(annotations.classes), path)
     names = dict(zip(addresses, located(addresses, annotations.file_names), strict=True))
     chosen: dict[str, dict[str, set[str]]] = {}
-    for answer in sorted(said, key=lambda answer: answer.when):
+    for answer in sorted(answers, key=lambda answer: answer.when):
         if control in answer.choices or answer.complete:
             chosen.setdefault(names[answer.image], {})[answer.person] = answer.choices.get(control, set())
     together = {name: set().union(*people.values()) for name, people in chosen.items()}
     unclear = [name for name, answers in together.items() if len(answers) > 1]
     if unclear:
-        told = f"{len(unclear)} images have several classes or people who disagree, first {unclear[0]}"
-        warnings.warn(f"{told}; they get no human label.", stacklevel=2)
+        message = f"{len(unclear)} images have several classes or people who disagree, first {unclear[0]}"
+        warnings.warn(f"{message}; they get no human label.", stacklevel=2)
     rows = {name: next(iter(answers)) for name, answers in together.items() if len(answers) == 1}
     return correct(annotations, rows.items(), path)
 
@@ -157,14 +157,14 @@ def _chosen(value: object) -> set[str]:
     return {text for text in texts if text} if all(isinstance(text, str) for text in texts) else set()
 
 
-def _control(said: Sequence[_Answer], classes: Classes, path: Path) -> str:
+def _control(answers: Sequence[_Answer], classes: Classes, path: Path) -> str:
     """The name of the control that holds the classes.
 
     Raises:
         InputError: several do, or none although something was chosen.
     """
     values: dict[str, set[str]] = {}
-    for answer in said:
+    for answer in answers:
         for name, chosen in answer.choices.items():
             values.setdefault(name, set()).update(chosen)
     known = {plain(word) for word in classes.words}

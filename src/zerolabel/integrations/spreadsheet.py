@@ -23,12 +23,12 @@ def table(annotations: Annotations) -> pd.DataFrame:
     those images alone.
     """
     names = [*annotations.classes, ""]
-    best, spoken = annotations.scores.max(1), annotations.scores.any(1)
+    best, voted = annotations.scores.max(1), annotations.scores.any(1)
     return pd.DataFrame(
         {
             "file_name": annotations.file_names,
             "label": [names[c] for c in annotations.labels.tolist()],
-            "best": [names[c] for c in best.indices.where(spoken, -1).tolist()],
+            "best": [names[c] for c in best.indices.where(voted, -1).tolist()],
             "confidence": [round(p, 6) for p in best.values.tolist()],
             "candidates": candidate_names(annotations),
         }
@@ -64,7 +64,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     """
     rows = read_rows(path)
     names = located([name for name, _ in rows], annotations.file_names)
-    said = annotations
+    joined = annotations
     content = read_table(path, ())
     columns = [str(name) for name in content.columns]
     if columns[: len(_COLUMNS)] == list(_COLUMNS):
@@ -75,10 +75,10 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         for a, name in enumerate(workers):
             votes[places_of, a] = torch.tensor(class_ids(content[name], annotations, path), dtype=torch.long)
         if workers:
-            said = add_votes(said, votes, [annotator_named(name, "csv") for name in workers])
+            joined = add_votes(joined, votes, [annotator_named(name, "csv") for name in workers])
         if workers and not known and not any(SEPARATOR in name for name in annotations.classes):
-            said = _with_sets(said, places_of, list(content["candidates"]), path)
-    return correct(said, zip(names, (label for _, label in rows), strict=True), path)
+            joined = _with_sets(joined, places_of, list(content["candidates"]), path)
+    return correct(joined, zip(names, (label for _, label in rows), strict=True), path)
 
 
 def _with_sets(annotations: Annotations, rows: Sequence[int], sets: Sequence[str], path: Path) -> Annotations:

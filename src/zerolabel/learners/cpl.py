@@ -84,8 +84,8 @@ class CPL(Learner):
         """The candidate sets of a round; an image labeled by a human takes no part in the quantiles."""
         human = (self.labels >= 0)[:, None]
         found = candidates.quantiles(p.float().masked_fill(human, 0).cpu(), self.alpha, self.beta)
-        told = targets.one_hot(self.labels, p.shape[1]).bool()
-        return torch.where(human, told, found.to(told.device))
+        labeled = targets.one_hot(self.labels, p.shape[1]).bool()
+        return torch.where(human, labeled, found.to(labeled.device))
 
     def choose(self, p: Float[Tensor, "N C"], sets: Bool[Tensor, "N C"], now: int) -> Int[Tensor, " N"]:
         """The class that each image is learned for, -1 for none; a human label is its image's."""

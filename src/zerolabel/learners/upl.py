@@ -34,9 +34,9 @@ class UPL(Learner):
     def __init__(self, network: Network, annotations: Annotations, *, k: Count = 16) -> None:
         super().__init__(network, annotations)
         counts = torch.full((len(annotations.classes),), k)
-        spoken = self.scores.any(1) & (self.labels < 0)
+        voted = self.scores.any(1) & (self.labels < 0)
         best = torch.full_like(self.labels, -1)
-        best[spoken] = pseudo_labels.top_of_predicted(self.scores[spoken], counts)
+        best[voted] = pseudo_labels.top_of_predicted(self.scores[voted], counts)
         self.register_buffer("chosen", self.labels.where(self.labels >= 0, best))
 
     def passes(self, epoch: Epoch) -> Iterable[Pass]:

@@ -86,7 +86,7 @@ def _results(run: Run) -> str:
         return "".join(deployed) + _escape(sentences(run))
     if not run.has_truth:
         lines = [*deployed, "Nobody compared this classifier with true labels, so how often it is right is not known."]
-        lines += [_escape(told)] if (told := sentences(run)) else []
+        lines += [_escape(text)] if (text := sentences(run)) else []
         both = run.shown.dropna(subset=["zero_shot", "student"])
         if len(both):
             same = float((both["zero_shot"] == both["student"]).mean())

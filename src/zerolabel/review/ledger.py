@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zerolabel.data.answers import COLUMNS, Answer, head, line, read_answers, said
+from zerolabel.data.answers import COLUMNS, Answer, head, latest, line, read_answers
 from zerolabel.errors import InputError
 from zerolabel.files import writing
 
@@ -53,7 +53,7 @@ class Ledger:
 
     def table(self) -> pd.DataFrame:
         """All answers that stand, a row each, with the columns of `zerolabel.data.answers`."""
-        return pd.DataFrame([astuple(answer) for answer in said(self.answers).values()], columns=list(COLUMNS))
+        return pd.DataFrame([astuple(answer) for answer in latest(self.answers).values()], columns=list(COLUMNS))
 
     def take_in(self, path: Path) -> int:
         """Add the answers of another table, such as one that the static page wrote; those that are there stay once.

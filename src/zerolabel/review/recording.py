@@ -30,13 +30,13 @@ def finish(review: Review) -> str:
     found = findings(review)
     if not found:
         return "No image that was drawn at random is answered yet; nothing was measured."
-    told = "; ".join(in_words(found))
+    summary = "; ".join(in_words(found))
     run = review.subject.run
     if run is None:
-        return f"{told}; the answers are in {review.ledger.path}."
+        return f"{summary}; the answers are in {review.ledger.path}."
     put(run, found)
     page, card = report.write(run)
-    return f"{told}; written to {page}, {card} and metrics.json."
+    return f"{summary}; written to {page}, {card} and metrics.json."
 
 
 def in_words(found: dict[str, Any]) -> list[str]:

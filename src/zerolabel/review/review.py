@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zerolabel.audit.versus import Verdict
-from zerolabel.data.answers import CHOSEN, DIFFERING, NONE, RANDOM, UNSURE, WITHDRAWN, Answer, said, settled
+from zerolabel.data.answers import CHOSEN, DIFFERING, NONE, RANDOM, UNSURE, WITHDRAWN, Answer, consensus, latest
 from zerolabel.errors import InputError
 from zerolabel.review.ledger import Ledger, now
 from zerolabel.review.pool import Pool, Subject
@@ -57,13 +57,13 @@ class Review:
         answers = self._random
         if not any(answer.why == RANDOM for answer in answers):
             return None
-        reviewers = tuple(sorted({reviewer for _, reviewer in said(answers)}))
-        return self.sampled.measure(settled(answers), self.ids, self._planned, self._most, reviewers)
+        reviewers = tuple(sorted({reviewer for _, reviewer in latest(answers)}))
+        return self.sampled.measure(consensus(answers), self.ids, self._planned, self._most, reviewers)
 
     @property
     def verdict(self) -> Verdict | None:
         """Which of two classifiers is better, as far as the answers tell; none where there are no two that differ."""
-        return self.sampled.verdict(settled(self._random), self.ids)
+        return self.sampled.verdict(consensus(self._random), self.ids)
 
     @property
     def remaining(self) -> int:
@@ -186,7 +186,7 @@ class Review:
     def _known(self) -> set[str]:
         """Names of images that the grid need not show: they are answered."""
         taught = [answer for answer in self.ledger.answers if answer.why.startswith(CHOSEN)]
-        return set(settled(taught + self._random if self.subject.measured is self.subject.learned else taught))
+        return set(consensus(taught + self._random if self.subject.measured is self.subject.learned else taught))
 
     @property
     def _marked(self) -> list[int]:
@@ -211,7 +211,7 @@ class Review:
     def _answered(self, places: Iterable[int]) -> dict[int, Any]:
         """The answer to each of some images, by its place: a class id or a word."""
         words = {text: word for word, text in WORDS.items()}
-        names, labels = self.subject.measured.images.file_names, settled(self._random)
+        names, labels = self.subject.measured.images.file_names, consensus(self._random)
         known = {place: labels.get(names[place]) for place in places}
         return {place: self.ids.get(label, words.get(label)) for place, label in known.items() if label is not None}
 

@@ -135,8 +135,8 @@ class Sample:
     @cached_property
     def digest(self) -> str:
         """Changes where another image may be asked about, or another class was predicted for one."""
-        told = [(self.pool.images.file_names[place], int(self.pool.predicted[place])) for place in self.places]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        entries = [(self.pool.images.file_names[place], int(self.pool.predicted[place])) for place in self.places]
+        return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
     def measure(
         self, labels: Mapping[str, str], ids: Mapping[str, int], planned: int, most: int, reviewers: tuple[str, ...]

@@ -124,8 +124,8 @@ def _annotated(
 
 
 def _of_comparison(folder: Path, images: str | None, row: str | None) -> Subject:
-    told = _json(folder / "comparison.json")
-    learners: dict[str, Any] = told.get("learners") or {}
+    record = _json(folder / "comparison.json")
+    learners: dict[str, Any] = record.get("learners") or {}
     name = row if row is not None else next(iter(learners), "")
     if name not in learners:
         raise InputError(f"{folder} compares no {name!r}; give --method one of {', '.join(learners)}.")
@@ -138,12 +138,12 @@ def _of_comparison(folder: Path, images: str | None, row: str | None) -> Subject
         raise InputError(
             f"the run of {name} in {folder} is not finished; give the same compare command again."
         ) from None
-    held_out = "test" in p and told.get("test") is not None
+    held_out = "test" in p and record.get("test") is not None
     own = str(images if images is not None and not held_out else asked(config, "images"))
     learned = _annotated(annotations, own, p["train"], "training images", name)
     measured = learned
     if held_out:
-        found = ImageSet.open(images if images is not None else str(told["test"]))
+        found = ImageSet.open(images if images is not None else str(record["test"]))
         q, n = p["test"], len(found)
         if len(q) != n:
             raise InputError(f"{found.root} holds {n} images and {len(q)} were compared; put them back as they were.")

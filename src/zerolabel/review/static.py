@@ -55,10 +55,10 @@ def static_page(review: Review, reviewer: str) -> str:
 def _data(review: Review, reviewer: str) -> dict[str, Any]:
     pool, queue = review.subject.measured, review.queue("measure")
     items = [place for place in queue["items"] if place not in queue["answers"]]
-    told = about(review, reviewer)
-    told |= {"measured": None, "verdict": None, "counts": {}, "marked": 0, "done": 0, "n": len(items), "answered": []}
+    data = about(review, reviewer)
+    data |= {"measured": None, "verdict": None, "counts": {}, "marked": 0, "done": 0, "n": len(items), "answered": []}
     return {
-        "about": told,
+        "about": data,
         "items": items,
         "names": {place: pool.images.file_names[place] for place in items},
         "images": {place: _uri(review, place) for place in items},

@@ -37,6 +37,6 @@ def base_accuracy(
     data: DataConfig, annotation: AnnotationConfig, workspace: Workspace, outcome: Outcome, images: ImageSet
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Accuracy of the unadapted encoder, and the gain per class; empty without true labels or adaptation."""
-    if not is_adapted(annotation, workspace) or outcome.judged is None or data.open_set:
+    if not is_adapted(annotation, workspace) or outcome.evaluation is None or data.open_set:
         return {}, {}
     return outcome.unadapted(annotate_with_base(annotation, data.names, workspace, images).annotations)

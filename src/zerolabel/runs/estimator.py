@@ -222,8 +222,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         names = ["" if name is None else str(name) for name in truth]
         if len(names) != len(images):
             raise InputError(f"there are {len(names)} true labels for {len(images)} images; give one each.")
-        told = Labels.of(Path("given"), self._names, (("", name) for name in names))
-        return torch.tensor([told.ids.get(name, -1) for _, name in told.rows], dtype=torch.long)
+        labels = Labels.of(Path("given"), self._names, (("", name) for name in names))
+        return torch.tensor([labels.ids.get(name, -1) for _, name in labels.rows], dtype=torch.long)
 
     def _plan(self, images: str, few_shot: str | None) -> Config:
         """The complete configuration; lists of names and templates go through the files that the planner reads."""

@@ -82,9 +82,11 @@ def check_unchanged(folder: Folder, data: DataConfig, annotation: AnnotationConf
     if not changed:
         return
     what = dict.fromkeys(name.partition(" file")[0].partition(" images")[0] for name in changed)
-    told = [f"images in {data.images} ({_count(folder, data.images)})" if name == "images" else name for name in what]
+    changes = [
+        f"images in {data.images} ({_count(folder, data.images)})" if name == "images" else name for name in what
+    ]
     raise InputError(
-        f"the {' and the '.join(told)} have changed since the run in {folder.path} began; put back what it was made "
+        f"the {' and the '.join(changes)} have changed since the run in {folder.path} began; put back what it was made "
         "of, or give --overwrite to start again, or -o another folder."
     )
 
@@ -96,8 +98,8 @@ def check_annotated(data: DataConfig, annotation: AnnotationConfig) -> None:
         InputError: they are not.
     """
     if annotation.annotations is not None:
-        said, images = open_annotations(annotation.annotations), ImageSet.open(data.images)
-        unchanged(said, images, annotation.annotations, allow_changed=annotation.allow_changed)
+        annotations, images = open_annotations(annotation.annotations), ImageSet.open(data.images)
+        unchanged(annotations, images, annotation.annotations, allow_changed=annotation.allow_changed)
 
 
 def check_labels(data: DataConfig, append: str | None) -> None:

@@ -91,7 +91,7 @@ class Outcome:
         return self.test is not None
 
     @property
-    def judged_parts(self) -> tuple[Annotations, Float[Tensor, "K C"], Int[Tensor, " K"]]:
+    def evaluated(self) -> tuple[Annotations, Float[Tensor, "K C"], Int[Tensor, " K"]]:
         """Annotations, probabilities and truth of the images that accuracies are about."""
         if self.test is not None and self.p_test is not None and self.truth_test is not None:
             return self.test, self.p_test, self.truth_test
@@ -100,11 +100,11 @@ class Outcome:
         return self.train, self.p_train, self.truth_train
 
     @property
-    def judged(self) -> dict[str, Any] | None:
+    def evaluation(self) -> dict[str, Any] | None:
         """Student and annotators together against the truth, the latter where they voted; none without truth."""
         if self.truth_train is None:
             return None
-        annotations, p, truth = self.judged_parts
+        annotations, p, truth = self.evaluated
         student = metrics.evaluate(p, truth, annotations.classes)
         if not annotations.votes.shape[1]:
             return student
@@ -134,8 +134,8 @@ class Outcome:
     @property
     def alarms(self) -> tuple[alarms.Alarm, ...]:
         """Label-free alarms, on held-out images if there are any, otherwise on the training images."""
-        said, p = self.voted
-        return alarms.check(p.argmax(1), said)
+        voted, p = self.voted
+        return alarms.check(p.argmax(1), voted)
 
     def metrics(self) -> dict[str, Any]:
         """The run's numbers; accuracies only where truth was given."""
@@ -151,28 +151,28 @@ class Outcome:
             "threshold": self.classifier.threshold,
             "alarms": [asdict(alarm) for alarm in self.alarms],
         }
-        said, p = self.voted
-        found = estimated_class_gains(said.scores, p, train.classes)
+        voted, p = self.voted
+        found = estimated_class_gains(voted.scores, p, train.classes)
         facts["estimated_gains"] = {"lower_half": found.lower_half, "upper_half": found.upper_half}
-        judged = self.judged
-        if judged is None or self.truth_train is None:
+        evaluation = self.evaluation
+        if evaluation is None or self.truth_train is None:
             return facts
-        annotations, _, truth = self.judged_parts
+        annotations, _, truth = self.evaluated
         votes, ensemble = metrics.vote_accuracy(annotations.votes, truth).tolist(), self.ensemble
         names = (f"{ensemble}_accuracy", f"{ensemble}_mean_per_class_accuracy")
         return facts | {
             "evaluated_on": "held-out images" if self.held_out else "training images",
-            "n_evaluated": judged["n"],
-            **{name: judged[name] for name in names if name in judged},
+            "n_evaluated": evaluation["n"],
+            **{name: evaluation[name] for name in names if name in evaluation},
             PER_ANNOTATOR[ensemble]: {
                 name: share for name, share in zip(names_of(annotations.annotators), votes, strict=True)
             },
             "candidate_coverage": self.coverage(),
-            "student_accuracy": judged["accuracy"],
-            "student_mean_per_class_accuracy": judged["mean_per_class_accuracy"],
-            "student_per_class": judged["per_class"],
+            "student_accuracy": evaluation["accuracy"],
+            "student_mean_per_class_accuracy": evaluation["mean_per_class_accuracy"],
+            "student_per_class": evaluation["per_class"],
             "both_networks_accuracy": metrics.accuracy(self.both.argmax(1), truth),
-            "student_ece": judged["ece"],
+            "student_ece": evaluation["ece"],
         }
 
     def unadapted(self, before: Annotations) -> tuple[dict[str, float], dict[str, Any]]:
@@ -183,7 +183,7 @@ class Outcome:
         """
         if self.truth_train is None:
             return {}, {}
-        after, _, truth = self.judged_parts
+        after, _, truth = self.evaluated
         old, new = (metrics.evaluate(one.scores, truth, after.classes) for one in (before, after))
         figures = {
             "unadapted_accuracy": float(old["accuracy"]),
@@ -226,8 +226,8 @@ def check_truth(data: DataConfig, annotated: Annotated, held_out: Annotated | No
         InputError: it names unknown files, or no image that accuracies are about.
     """
     truth = true_labels(data, annotated, held_out)
-    judged = truth if held_out is None else truth[len(annotated.annotations) :]
-    places_known(judged, data.truth, "images" if held_out is None else f"held-out images in {data.test_images}")
+    evaluated = truth if held_out is None else truth[len(annotated.annotations) :]
+    places_known(evaluated, data.truth, "images" if held_out is None else f"held-out images in {data.test_images}")
 
 
 def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Float[Tensor, "N C"]:
@@ -237,7 +237,7 @@ def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Fl
 
 def table(name: str, annotations: Annotations, p: Float[Tensor, "N C"]) -> pd.DataFrame:
     """The predictions of one set of images."""
-    spoken = annotations.scores.any(1).tolist()
+    voted = annotations.scores.any(1).tolist()
     score, zero_shot = annotations.scores.max(1)
     confidence, student = p.max(1)
     classes = annotations.classes
@@ -245,7 +245,7 @@ def table(name: str, annotations: Annotations, p: Float[Tensor, "N C"]) -> pd.Da
         {
             "file_name": annotations.file_names,
             "set": name,
-            "zero_shot": [classes[c] if heard else None for c, heard in zip(zero_shot.tolist(), spoken, strict=True)],
+            "zero_shot": [classes[c] if known else None for c, known in zip(zero_shot.tolist(), voted, strict=True)],
             "zero_shot_confidence": score.tolist(),
             "student": [classes[c] for c in student.tolist()],
             "student_confidence": confidence.tolist(),

@@ -37,9 +37,9 @@ def prepare(
     if unknown:
         raise InputError(f"{learner} has no such option as '{unknown[0]}'{nearest(unknown[0], {*own, *common})}")
     hyper = {name: value for name, value in values.items() if name in own}
-    said = {name: value for name, value in values.items() if name not in own}
-    chosen = presets.find(preset, len(annotations), said.get("epochs"))
-    settings = make_settings({**chosen.settings, **said})
+    given = {name: value for name, value in values.items() if name not in own}
+    chosen = presets.find(preset, len(annotations), given.get("epochs"))
+    settings = make_settings({**chosen.settings, **given})
     given = fit_to_epochs(chosen.hyper_parameters.get(learner, {}), learner, settings.epochs)
     return kind(network, annotations, **{**given, **hyper}), settings
 

@@ -78,8 +78,8 @@ def _(step: EpochLog) -> float:
 def _(step: EpochLog) -> list[str]:
     terms = " ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
     figures = " ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
-    said = [f"epoch {step.epoch + 1}", f"{step.images_per_second:.0f} images/s", figures, terms]
-    return [part for part in said if part]
+    parts = [f"epoch {step.epoch + 1}", f"{step.images_per_second:.0f} images/s", figures, terms]
+    return [part for part in parts if part]
 
 
 class Rest(ProgressColumn):
@@ -152,12 +152,12 @@ class Display:
 
     def warned(self, steps: Iterator[Any]) -> Iterator[Any]:
         """Pass the steps on, and tell each alarm of a training the first time it is seen."""
-        told: set[str] = set()
+        shown: set[str] = set()
         for step in steps:
             for kind, text in getattr(step, "alarms", {}).items():
-                if kind not in told:
+                if kind not in shown:
                     self.console.print(f"alarm after epoch {step.epoch + 1}: {text}", soft_wrap=True, highlight=False)
-                told.add(kind)
+                shown.add(kind)
             yield step
 
     def line(self, stage: str, step: object, seconds: float) -> None:

@@ -68,7 +68,7 @@ def monitored(
         before: from an epoch to the log lines of earlier epochs.
     """
     rows = monitored_rows(len(source), settings.epochs)
-    subset, said = Subset(source, rows), annotations.select(rows)
+    subset, voted = Subset(source, rows), annotations.select(rows)
     moments = check_epochs(settings.epochs)
     for log in steps:
         if log.epoch not in moments or not len(rows):
@@ -76,7 +76,7 @@ def monitored(
             continue
         fabric, size = make_fabric(settings), settings.batch_size * 4
         answers = [predict(network, subset, fabric, size).argmax(1).cpu() for network in learner.networks[:2]]
-        raised, figures = list(alarms.check(answers[0], said)), dict(log.figures)
+        raised, figures = list(alarms.check(answers[0], voted)), dict(log.figures)
         if len(answers) == 2:
             figures["disagreement"] = float((answers[0] != answers[1]).double().mean())
             earlier = [line["figures"] for line in before(log.epoch)]

@@ -51,12 +51,12 @@ def stacked(
         return scores
     penalty = cross_validated(shots.double().numpy(), given.numpy())
     own = _log(_probe(shots, given, features.float(), scores.shape[1], penalty))
-    said = _log(scores)
+    annotated = _log(scores)
     if int(counts.min()) > 1:
-        a, b = _fitted([_log(_left_out(shots, given, scores.shape[1], penalty)), said[rows]], given)
+        a, b = _fitted([_log(_left_out(shots, given, scores.shape[1], penalty)), annotated[rows]], given)
     else:
-        a, (b,) = SINGLE, _fitted([said[rows]], given)
-    return (a * own + b * said).softmax(1).to(scores)
+        a, (b,) = SINGLE, _fitted([annotated[rows]], given)
+    return (a * own + b * annotated).softmax(1).to(scores)
 
 
 def _log(p: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:

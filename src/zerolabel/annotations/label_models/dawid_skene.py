@@ -71,7 +71,7 @@ def dawid_skene(
     )
     weight, votes, labels = counts[:, None].float(), rows[:, :-1], rows[:, -1]
     voted = torch.where(votes < 0, n_classes, votes)
-    spoken = (votes >= 0).any(1, keepdim=True)
+    voted = (votes >= 0).any(1, keepdim=True)
     q, steps = pin(shares(votes, n_classes), labels), 0
     for steps in range(1, most_steps + 1):  # noqa: B007
         prior = (q * weight).sum(0) + _EPS
@@ -81,7 +81,7 @@ def dawid_skene(
                 scores.scatter_add_(1, column[:, None].clamp_max(n_classes - 1), _odds(column, q * weight))
             else:
                 scores += _evidence(column, q * weight, smoothing)
-        before, q = q, pin(scores.softmax(1) * spoken, labels)
+        before, q = q, pin(scores.softmax(1) * voted, labels)
         if float(((q - before).abs() * weight).sum()) <= tolerance * float(weight.sum()):
             break
     return Fit(q[place], steps)

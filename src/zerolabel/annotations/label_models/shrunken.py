@@ -54,17 +54,17 @@ def shrunken(
         torch.cat([votes, labels[:, None]], 1), dim=0, return_inverse=True, return_counts=True
     )
     weight, some, given = counts[:, None].float(), rows[:, :-1], rows[:, -1]
-    spoken = (some >= 0).any(1, keepdim=True)
+    voted = (some >= 0).any(1, keepdim=True)
     q, steps = pin(shares(some, n_classes), given), 0
     prior = evidence = torch.zeros_like(q)
     for steps in range(1, most_steps + 1):  # noqa: B007
         mass = (q * weight).sum(0) + _EPS
         prior, evidence = (mass / mass.sum()).log(), _evidence(some, q * weight, shrink)
-        before, q = q, pin((prior + evidence).softmax(1) * spoken, given)
+        before, q = q, pin((prior + evidence).softmax(1) * voted, given)
         if float(((q - before).abs() * weight).sum()) <= tolerance * float(weight.sum()):
             break
     left = 1 - dependence(votes, q[place]) if votes.shape[1] > 1 else 1.0
-    return Fit(pin((prior + left * evidence).softmax(1) * spoken, given)[place], steps)
+    return Fit(pin((prior + left * evidence).softmax(1) * voted, given)[place], steps)
 
 
 def _evidence(votes: Int[Tensor, "M A"], q: Float[Tensor, "M C"], shrink: float) -> Float[Tensor, "M C"]:

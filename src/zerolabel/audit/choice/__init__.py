@@ -1,7 +1,7 @@
 """Which of K models is best? Designs that ask for the images that tell it, behind one interface.
 
-A design has two functions. ``ask(models, asked, random)`` gives the next image and the chance with which it was drawn;
-``estimate(models, asked)`` a score of each model, the largest of which is chosen. The answers are chosen to compare, so
+A design has two functions. ``ask(models, queries, random)`` gives the next image and the chance with which it was drawn;
+``estimate(models, queries)`` a score of each model, the largest of which is chosen. The answers are chosen to compare, so
 they are no sample of the pool: the accuracy of the chosen model needs answers of its own.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from zerolabel.audit.choice import at_random, coda, model_picker, weighted
-from zerolabel.audit.choice.asked import NONE, Asked, Models
+from zerolabel.audit.choice.queries import NONE, Models, Queries
 from zerolabel.errors import InputError, nearest
 
 DESIGNS: dict[str, ModuleType] = {
@@ -22,7 +22,7 @@ DESIGNS: dict[str, ModuleType] = {
 }
 """By name, the default first."""
 
-__all__ = ["DESIGNS", "NONE", "Asked", "Models", "ask", "ranking"]
+__all__ = ["DESIGNS", "NONE", "Models", "Queries", "ask", "ranking"]
 
 
 def _design(name: str) -> ModuleType:
@@ -32,22 +32,22 @@ def _design(name: str) -> ModuleType:
 
 
 def ask(
-    models: Models, asked: Asked, random: np.random.Generator, *, design: str = "model_picker"
+    models: Models, queries: Queries, random: np.random.Generator, *, design: str = "model_picker"
 ) -> tuple[int, float] | None:
-    """Image to ask next and the chance of its draw, for `Asked.and_then`; None if no image can tell more.
+    """Image to ask next and the chance of its draw, for `Queries.with_answer`; None if no image can tell more.
 
     Raises:
         InputError: there is no such design.
     """
     used = _design(design)
     pool = models.scores.shape[1] if design == "random" else len(models.differing)
-    return None if len(asked.images) >= pool else used.ask(models, asked, random)
+    return None if len(queries.images) >= pool else used.ask(models, queries, random)
 
 
-def ranking(models: Models, asked: Asked, *, design: str = "model_picker") -> Int[np.ndarray, " K"]:
+def ranking(models: Models, queries: Queries, *, design: str = "model_picker") -> Int[np.ndarray, " K"]:
     """Models from the best to the worst by the answers so far.
 
     Raises:
         InputError: there is no such design.
     """
-    return np.asarray(np.argsort(-_design(design).estimate(models, asked), kind="stable"))
+    return np.asarray(np.argsort(-_design(design).estimate(models, queries), kind="stable"))

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from zerolabel.audit.choice.asked import Asked, Models
 from zerolabel.audit.choice.model_picker import estimate
+from zerolabel.audit.choice.queries import Models, Queries
 
 __all__ = ["ask", "estimate"]
 
 
-def ask(models: Models, asked: Asked, random: np.random.Generator) -> tuple[int, float]:
-    """Any image that was not asked, and its chance."""
-    left = np.setdiff1d(np.arange(models.scores.shape[1]), asked.images)
+def ask(models: Models, queries: Queries, random: np.random.Generator) -> tuple[int, float]:
+    """A random image among those not asked about, and its probability."""
+    left = np.setdiff1d(np.arange(models.scores.shape[1]), queries.images)
     return int(random.choice(left)), 1 / len(left)

@@ -4,7 +4,7 @@ Each row of each model's confusion matrix has a Dirichlet belief, started from t
 ``theta_hc = 2 (B_c + .1 M_hc)``, B with 1 on the diagonal and 1 / (C - 1) beside it, M_hc the mean probabilities of h
 over images of consensus class c. The class of an image is believed as ``pi_i(c) ~ sum_h sum_s theta_hcs p_his``. A
 model's accuracy on class c is a Beta(theta_hcc, rest of the row); P(best) is the chance of the largest, by the
-trapezoid rule, averaged over classes by pi. The image is asked from whose answer the largest drop of P(best)'s entropy
+trapezoid rule, averaged over classes by pi. The next image is the one from whose answer the largest drop of P(best)'s entropy
 is expected, among those on which some model leaves the majority; at most ``CANDIDATES`` of them, drawn at random,
 are compared. An answer adds ``RATE`` to the entry of each model's prediction.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import beta
 
-from zerolabel.audit.choice.asked import Asked, Models
+from zerolabel.audit.choice.queries import Models, Queries
 
 STRENGTH, CONSENSUS, RATE = 2.0, 0.1, 0.01
 POINTS = 256
@@ -29,7 +29,7 @@ class Beliefs(NamedTuple):
     classes: Float[np.ndarray, "N C"]
 
 
-def beliefs(models: Models, asked: Asked) -> Beliefs:
+def beliefs(models: Models, queries: Queries) -> Beliefs:
     """Posterior after the answers so far."""
     k, _, c = models.scores.shape
     consensus = models.scores.mean(0).argmax(1)
@@ -37,8 +37,8 @@ def beliefs(models: Models, asked: Asked) -> Beliefs:
     means = np.stack([models.scores[:, consensus == one].sum(1) / max(counts[one], 1) for one in range(c)], axis=1)
     start = np.where(np.eye(c, dtype=bool), 1.0, 1 / max(c - 1, 1))
     theta = STRENGTH * (start + CONSENSUS * means)
-    predicted = models.predicted[:, asked.images]
-    for place, label in enumerate(asked.labels):
+    predicted = models.predicted[:, queries.images]
+    for place, label in enumerate(queries.labels):
         given = np.flatnonzero(predicted[:, place] >= 0) if label >= 0 else np.empty(0, dtype=np.int64)
         theta[given, label, predicted[given, place]] += RATE
     raw = sum(models.scores[h] @ theta[h].T for h in range(k)) + 1e-12
@@ -60,17 +60,17 @@ def _best(density: np.ndarray, log_below: np.ndarray) -> np.ndarray:
     return np.asarray(chance / np.maximum(chance.sum(-1, keepdims=True), 1e-30))
 
 
-def estimate(models: Models, asked: Asked) -> Float[np.ndarray, " K"]:
+def estimate(models: Models, queries: Queries) -> Float[np.ndarray, " K"]:
     """Chance of each model to be the best."""
-    theta, classes = beliefs(models, asked)
+    theta, classes = beliefs(models, queries)
     each = [np.moveaxis(table, 1, 0) for table in _tables(theta, 0.0, 0.0)]
     return np.asarray(classes.mean(0) @ _best(*each))
 
 
-def ask(models: Models, asked: Asked, random: np.random.Generator) -> tuple[int, float]:
+def ask(models: Models, queries: Queries, random: np.random.Generator) -> tuple[int, float]:
     """Image to ask next; the chance is 1."""
-    theta, classes = beliefs(models, asked)
-    left = models.differing[~np.isin(models.differing, asked.images)]
+    theta, classes = beliefs(models, queries)
+    left = models.differing[~np.isin(models.differing, queries.images)]
     if len(left) > CANDIDATES:
         left = random.choice(left, CANDIDATES, replace=False)
     prior = classes.mean(0)

@@ -110,10 +110,10 @@ def about_prompts(annotations: Annotations, quality: Sequence[float]) -> Iterato
     if silent and len(votes):
         yield Finding(kind, f"{_some(silent)} never voted.", "Remove it, or look at what it answered.")
     if repeated := _repeated(votes):
-        told = _some([f"{names[b]} repeats {names[a]}" for a, b in repeated], "; ")
+        readings = _some([f"{names[b]} repeats {names[a]}" for a, b in repeated], "; ")
         yield Finding(
             kind,
-            f"{len(repeated)} of {len(names)} {kind} never disagree with another one: {told}.",
+            f"{len(repeated)} of {len(names)} {kind} never disagree with another one: {readings}.",
             "They are redundant; remove them to save time.",
         )
     middle = float(torch.tensor(quality).nanmedian()) if len(names) > 2 else 0.0
@@ -178,8 +178,10 @@ def about_names(names: Sequence[str], pairs: Sequence[Pair], source: str) -> Ite
         if reason := unclear(name):
             key = "in one" if "in one" in reason else reason
             reasons.setdefault(key, []).append(f"“{name}” {reason}")
-    for told in reasons.values():
-        yield Finding("names", f"{_some(told, '; ')}.", "Write what is meant, in words: “crane bird”, “annual crop”.")
+    for readings in reasons.values():
+        yield Finding(
+            "names", f"{_some(readings, '; ')}.", "Write what is meant, in words: “crane bird”, “annual crop”."
+        )
 
 
 def _one_sided(

@@ -30,7 +30,7 @@ def _with_truth(run: Run) -> Html:
             tone = "good" if ratio < 1 else "bad"
             facts.append((tone, percent(ratio, 0), "Error ratio", f"student's errors as a share of {run.before}'s"))
     facts += _costs(run)
-    checked = [paragraph(told)] if (told := sentences(run)) else []
+    checked = [paragraph(text)] if (text := sentences(run)) else []
     return join([paragraph(_verdict(run, student, zero_shot, n), "lead"), *checked, tiles(facts)])
 
 
@@ -77,7 +77,7 @@ def _without_truth(run: Run) -> Html:
         '<a href="#audit">an audit sheet is below</a>.',
         folder=run.folder.name,
     )
-    checked = [paragraph(told)] if (told := sentences(run)) else []
+    checked = [paragraph(text)] if (text := sentences(run)) else []
     return join([paragraph(lead, "lead"), paragraph(link), *checked, tiles([*facts, *_costs(run)])])
 
 

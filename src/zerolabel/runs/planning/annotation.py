@@ -70,17 +70,17 @@ def default_rule(models: Sequence[str]) -> str:
     return ENCODER_RULE if photographs else "union"
 
 
-def templates_of(models: Sequence[str], said: str | Sequence[str] | None) -> tuple[tuple[str, ...], ...]:
+def templates_of(models: Sequence[str], source: str | Sequence[str] | None) -> tuple[tuple[str, ...], ...]:
     """The prompts of each model.
 
     Args:
         models: names.
-        said: a source for all of them, see `zerolabel.vlms.templates`, or one for each; None is each model's own.
+        source: a source for all of them, see `zerolabel.vlms.templates`, or one for each; None is each model's own.
 
     Raises:
         InputError: their numbers differ, or one source is for chat models and for others.
     """
-    sources = (said,) if isinstance(said, str) else tuple(said or ())
+    sources = (source,) if isinstance(source, str) else tuple(source or ())
     if len(sources) > 1 and len(sources) != len(models):
         raise InputError(
             f"{len(sources)} --templates do not fit {len(models)} --vlm; give one for all, or one for each."

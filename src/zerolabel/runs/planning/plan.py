@@ -11,7 +11,7 @@ from zerolabel.runs.config import Config, DeploymentConfig
 from zerolabel.runs.planning.annotation import resolve_annotation
 from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.planning.data import resolve_data
-from zerolabel.runs.planning.road import resolve_road
+from zerolabel.runs.planning.route import resolve_route
 from zerolabel.runs.planning.training import resolve_training, wanted_options
 from zerolabel.runs.presets import Preset
 from zerolabel.runs.request import Request
@@ -34,16 +34,16 @@ def plan(request: Request) -> Config:
     request = with_preset(request, preset)
     names, annotation = resolve_annotation(request)
     data = resolve_data(request, names, annotation)
-    road = resolve_road(request, images, len(data.classes), annotation.encoder, preset.sizes)
-    if road.student in HEADS:
+    route = resolve_route(request, images, len(data.classes), annotation.encoder, preset.sizes)
+    if route.student in HEADS:
         preset = presets.for_head(preset, len(images), len(data.classes), wanted.settings.get("epochs"))
-    training = resolve_training(request, preset, wanted, road, data, annotation)
+    training = resolve_training(request, preset, wanted, route, data, annotation)
     return Config(
         data=data,
         annotation=annotation,
         training=training,
         deployment=DeploymentConfig(one_of("--deploy", request.deploy, (None, "one", "both")) or "one"),
-        preset=f"{preset.name}: {preset.why}{road.why}",
+        preset=f"{preset.name}: {preset.why}{route.why}",
         command=request.command,
         zerolabel=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,5 +56,5 @@ def with_preset(request: Request, preset: Preset) -> Request:
     Annotations that exist have models, prompts and a rule of their own, which no preset changes.
     """
     own = ("vlm", "templates", "candidates", "prompt_weights") if request.annotations or request.append else ()
-    said = {name for name in preset.choices if getattr(request, name) is not None}
-    return replace(request, **{name: preset.choices[name] for name in preset.choices if name not in (*own, *said)})
+    given = {name for name in preset.choices if getattr(request, name) is not None}
+    return replace(request, **{name: preset.choices[name] for name in preset.choices if name not in (*own, *given)})

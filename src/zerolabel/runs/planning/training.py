@@ -8,7 +8,7 @@ from zerolabel.errors import InputError
 from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
 from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.planning.learner import check_hyper_parameters, fit_to_epochs
-from zerolabel.runs.planning.road import Road
+from zerolabel.runs.planning.route import Route
 from zerolabel.runs.presets import Preset
 from zerolabel.runs.request import Request
 from zerolabel.training.settings import Options, make_settings, parse
@@ -28,7 +28,7 @@ def wanted_options(request: Request) -> Options:
 
 
 def resolve_training(
-    request: Request, preset: Preset, wanted: Options, road: Road, data: DataConfig, annotation: AnnotationConfig
+    request: Request, preset: Preset, wanted: Options, route: Route, data: DataConfig, annotation: AnnotationConfig
 ) -> TrainingConfig:
     """Learner, student and settings; what was not said is the preset's.
 
@@ -39,16 +39,16 @@ def resolve_training(
     epochs, learner = make_settings(settings).epochs, request.learner
     hyper = fit_to_epochs(preset.hyper_parameters.get(learner, {}), learner, epochs) | wanted.learner
     check_hyper_parameters(learner, hyper, data.classes)
-    pretrained = road.student not in networks.NAMES if request.pretrained is None else request.pretrained
+    pretrained = route.student not in networks.NAMES if request.pretrained is None else request.pretrained
     return TrainingConfig(
         learner=learner,
         hyper_parameters=hyper,
         settings=settings,
-        student=road.student,
-        size=road.size,
+        student=route.student,
+        size=route.size,
         pretrained=pretrained,
-        via=road.via,
-        propagate=road.propagate,
+        via=route.via,
+        propagate=route.propagate,
         stack=stacks_labels(data, annotation),
         flip=not any(map(reads_characters, annotation.names)) if request.flip is None else request.flip,
         strong=strong_view(request.strong, preset.cutout),

@@ -57,11 +57,11 @@ def write_annotations(
     several = len(annotation.models) > 1 or annotation.append or annotation.annotations
     if several or annotation.chat or data.few_shot:
         done = annotate_images(data, annotation, workspace, features=features)
-        said, sizes = done.annotations, done.annotations.candidates.sum(1)
+        annotations, sizes = done.annotations, done.annotations.candidates.sum(1)
         mean = float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
         return Written(
-            workspace.folder / "annotations.parquet", len(said), mean, said.classes, said.annotators, done.skipped,
-            done.seconds, done.images_per_second,
+            workspace.folder / "annotations.parquet", len(annotations), mean, annotations.classes,
+            annotations.annotators, done.skipped, done.seconds, done.images_per_second,
         )  # fmt: skip
     (name,) = annotation.names
     voting = Voting(annotation, data.names, workspace, features)
@@ -141,10 +141,12 @@ def _existing(voting: Voting, images: ImageSet, annotations: Annotations) -> Ann
 
 def _without_votes(data: DataConfig, images: ImageSet) -> Annotated:
     """Images without any vote."""
-    said = blank(images, data.classes)
-    known = set(said.file_names)
+    annotations = blank(images, data.classes)
+    known = set(annotations.file_names)
     skipped = tuple((name, "it cannot be read") for name in images.file_names if name not in known)
-    return Annotated(said, images.named(said.file_names), torch.zeros(len(said), 0), skipped, 0.0, None)
+    return Annotated(
+        annotations, images.named(annotations.file_names), torch.zeros(len(annotations), 0), skipped, 0.0, None
+    )
 
 
 __all__ = ["annotate_held_out", "annotate_images", "preview", "write_annotations"]

@@ -118,17 +118,17 @@ def zero_shot_classifier(
 ) -> Classifier:
     """The zero-shot ensemble of one annotating model over its own prompts."""
     encoder, names, templates = workspace.model(name), data.names, annotation.templates[name]
-    said, weights = annotated.annotations, weights_of(annotated.annotations, encoder.name)
+    scored, weights = annotated.annotations, weights_of(annotated.annotations, encoder.name)
     if len(annotation.names) > 1:
         how = "uniform" if weights is None else weights
-        said = annotate(annotated.images, encoder, names, templates, cache=workspace.cache, weights=how).annotations
+        scored = annotate(annotated.images, encoder, names, templates, cache=workspace.cache, weights=how).annotations
     made = made | {
         "annotators": [f"{encoder.name}@{encoder.revision}"],
         "templates": {name: list(templates)},
         "learner": None,
         "hyper_parameters": {},
     }
-    least = calibration.threshold_for_share(said.scores.amax(1), KEPT)
+    least = calibration.threshold_for_share(scored.scores.amax(1), KEPT)
     return zero_shot(encoder, names, templates, least, made, weights)
 
 

@@ -28,8 +28,8 @@ def evaluate(
         outcome.predictions().to_parquet(folder / "predictions.parquet", index=False)
         (folder / "evaluation.json").unlink(missing_ok=True)
         base, gains = base_accuracy(data, annotation, workspace, outcome, (held_out or annotated).images)
-        if outcome.judged is not None:
-            write_json(folder / "evaluation.json", outcome.judged | gains)
+        if outcome.evaluation is not None:
+            write_json(folder / "evaluation.json", outcome.evaluation | gains)
     finished = folder.finished()
     annotate = finished.get("annotate", {})
     known = ("images_per_second", "vlm_parameters")

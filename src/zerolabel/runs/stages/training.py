@@ -226,5 +226,5 @@ def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], how: str) -
     rule = annotations.rule.removesuffix(f", {SPREAD}").removesuffix(f", {STACKED}")
     made = parse_rule(rule)(changed) if rule_or_union(rule) == rule else annotations.candidates
     best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
-    silent = (annotations.spoken == 0) & ~made.any(1)
+    silent = (annotations.n_votes == 0) & ~made.any(1)
     return changed.with_candidates(torch.where(silent[:, None], best, made), f"{annotations.rule}, {how}")

@@ -119,7 +119,7 @@ class Voting:
         from zerolabel.annotate.chat import annotate_with_chat
 
         annotation, workspace = self.annotation, self.workspace
-        said = [other.annotations for other in others.values()]
+        known = [other.annotations for other in others.values()]
         before = None if annotation.append is None else open_annotations(annotation.append)
         return annotate_with_chat(
             images,
@@ -129,7 +129,7 @@ class Voting:
             answers=workspace.cache / ANSWERS,
             out=workspace.folder.path if out is not None else None,
             rule=annotation.rule,
-            shortlists=shortlists([*said, *([] if before is None else [before])]),
+            shortlists=shortlists([*known, *([] if before is None else [before])]),
             progress=lambda steps: workspace.progress(title, steps),
         )
 

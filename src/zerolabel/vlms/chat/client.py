@@ -129,7 +129,7 @@ class Client:
             answer = self.post(body(self.chat, text, url, names, dialect))
             further = dialect.after(answer.status_code, answer.text)
             if further is None:
-                return self.judged(answer)
+                return self.parsed_reply(answer)
             with self.lock:
                 self.dialect = further if self.dialect == dialect else self.dialect
 
@@ -164,10 +164,10 @@ class Client:
         except httpx.HTTPError as error:
             raise TransientError(f"no connection ({type(error).__name__})") from None
 
-    def judged(self, answer: httpx.Response) -> Reply:
+    def parsed_reply(self, answer: httpx.Response) -> Reply:
         """The reply in a response, or the error that its status means."""
         status = answer.status_code
-        if (end := self.the_end(answer)) is not None:
+        if (end := self.fatal_error(answer)) is not None:
             raise InputError(end)
         if status in _TRANSIENT or status >= 500:
             wait = retry_after(answer.headers.get("Retry-After"))
@@ -177,14 +177,14 @@ class Client:
         if status // 100 != 2:
             raise RequestRejected(self.quoted(answer))
         try:
-            said = reply(answer.json())
+            parsed = reply(answer.json())
         except (ValueError, RecursionError) as error:
             raise TransientError(f"damaged reply: {str(error)[:100]}") from None
-        if said.is_filtered:
+        if parsed.is_filtered:
             raise RequestRejected("the server's content filter ended the answer")
-        return said
+        return parsed
 
-    def the_end(self, answer: httpx.Response) -> str | None:
+    def fatal_error(self, answer: httpx.Response) -> str | None:
         """Why a refusal ends all questions; None where it does not.
 
         A server that answered before knows model and key: then 403 and 404 are about this one question.

@@ -140,8 +140,8 @@ def declared(data: object, model: str) -> str:
     listed = data.get("data") if isinstance(data, dict) else None
     for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict) and entry.get("id") == model:
-            said = [f"{name}={entry[name]}" for name in _VERSIONS if isinstance(entry.get(name), str | int | float)]
-            return _sound(" ".join(said))[:_LONGEST_NAME]
+            parts = [f"{name}={entry[name]}" for name in _VERSIONS if isinstance(entry.get(name), str | int | float)]
+            return _sound(" ".join(parts))[:_LONGEST_NAME]
     return ""
 
 

@@ -16,7 +16,7 @@ from zerolabel.vlms.adapted import reads_characters
 
 
 @dataclass(frozen=True)
-class Road:
+class Route:
     """The way from annotations to a student.
 
     Attributes:
@@ -34,9 +34,9 @@ class Road:
     why: str
 
 
-def resolve_road(
+def resolve_route(
     request: Request, images: ImageSet, n_classes: int, encoder: str | None, sizes: Sequence[int] | None
-) -> Road:
+) -> Route:
     """The path that was asked for, else the default by the number and the size of the images.
 
     Args:
@@ -64,7 +64,7 @@ def resolve_road(
             "none that gives any; leave it out, or name a model to read features of, such as --vlm open_clip:MODEL."
         )
     own = "" if request.student is not None else _reason(student, via, request)
-    return Road(
+    return Route(
         student=student,
         size=size,
         via=via,
