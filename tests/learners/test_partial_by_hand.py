@@ -304,13 +304,13 @@ def test_fredis_sums_its_views_at_a_temperature(annotated) -> None:  # type: ign
 def test_pico_plus_learns_reliable_sets_and_guesses_the_rest(annotated, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Image 0 is reliable and keeps (1, 0); image 1 is not: z . o differs by .07 log 3, so its guess is (.75, .25)."""
     sets = annotated([[1, 0], [1, 0]])
-    learner = PiCOPlus(mirror(2), sets, noise_rate=0.5, mixup=0.0, queue=4, embedding=2, neighbors=1).train()
+    learner = PiCOPlus(mirror(2), sets, noise_rate=0.5, mixup=0.0, queue=4, embedding=2, neighbors=2).train()
     near = torch.tensor([[0.5, 0.1], [0.07 * log(3.0), 0.0]])
     monkeypatch.setattr(learner.prototypes, "similarity", lambda _: near)
     moved: list[list[int]] = []
     monkeypatch.setattr(learner.prototypes, "update", lambda z, label, human: moved.append(label.tolist()))
     batch = shown([0.8, 0.2], [0.1, 0.9], views=2)
-    terms = learner.training_step(0.9, True, True, torch.tensor([True, False]), batch)
+    terms = learner.divided_step(0.9, True, torch.tensor([True, False]), batch)
     assert terms["reliable"].item() == pytest.approx(-2 * log(0.8), abs=1e-4)
     guess = -0.75 * log(0.1) - 0.25 * log(0.9)
     assert terms["unreliable"].item() == pytest.approx(0.1 * guess, abs=1e-4)
@@ -318,3 +318,23 @@ def test_pico_plus_learns_reliable_sets_and_guesses_the_rest(annotated, monkeypa
     assert moved == [[0]]  # the prototypes follow reliable images alone
     assert learner.pseudo.tolist() == [0, 0] and learner.closeness.tolist() == pytest.approx([0.5, 0.07 * log(3.0)])
     assert learner.contrast.queue.labels[:2].tolist() == [0, 1]  # outside its set image 1 is what the network says
+
+
+@pytest.mark.parametrize(("joined", "first", "second"), [(False, 1.0, 1.0), (True, 0.5, 0.1)])
+def test_pico_plus_weighs_its_contrasts(joined, first, second, annotated, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Cosines at a temperature of 1: image 0, reliable, has .5 with image 1, .8 with its own key, 0 with the other.
+
+    Image 1 has .5, .2 and .6 with its own key; its nearest but for itself is its own key. Labels differ, so that all
+    positives are own keys: log(e^.5 + e^.8 + e^0) - .8 and log(e^.5 + e^.2 + e^.6) - .6.
+    """
+    learner = PiCOPlus(mirror(2), annotated([[1, 0], [1, 0]]), noise_rate=0.5, queue=4, embedding=2, temperature=1.0)
+    cosine = torch.tensor([[1.0, 0.5, 0.8, 0.0], [0.5, 1.0, 0.2, 0.6]])
+    rows = torch.cat([cosine, torch.zeros(2, 4)], 1)  # of an empty queue
+    monkeypatch.setattr(learner.contrast, "similarity", lambda *_: rows)
+    learner.neighbors = 2  # itself and one more
+    terms = learner.train().divided_step(
+        0.9, joined, torch.tensor([True, False]), shown([0.8, 0.2], [0.1, 0.9], views=2)
+    )
+    own = [0.783969, 0.945911]
+    assert terms["contrast"].item() == pytest.approx((first * own[0] + second * own[1]) / 2, abs=1e-5)
+    assert terms["contrast_all"].item() == pytest.approx(0.1 * sum(own) / 2, abs=1e-5)

@@ -80,7 +80,7 @@ def test_pico_knows_no_labels_before_its_prototypes(world) -> None:  # type: ign
 
 @pytest.mark.parametrize("kind", [PiCO, PiCOPlus, IRNet, ALIM])
 def test_phi_falls_over_the_training(kind: type[Learner], world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(kind, world.annotations)
+    learner = learner_of(kind, world.annotations, **({"warm_up": 1} if kind is PiCOPlus else {}))
     i = int((learner.candidates.sum(1) > 1).nonzero()[0])
     for number in (1, 4, 9):
         learner.confidence[i] = before = torch.tensor([0.1, 0.2, 0.3, 0.4])
@@ -158,15 +158,18 @@ def test_pico_plus_trusts_the_closest_of_all_and_people(world) -> None:  # type:
 
 
 def test_pico_plus_positives_against_the_loop(world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(PiCOPlus, world.annotations, neighbors=2, queue=3)
+    learner = learner_of(PiCOPlus, world.annotations, neighbors=3, queue=3)
     learner.contrast.queue.push(torch.randn(2, 8), torch.tensor([1, 1]), torch.tensor([True, False]))
     cosine = torch.rand(3, 9)
+    cosine[range(3), range(3)] = 1.0  # with itself
     pseudo, trusted = torch.tensor([1, 1, 0]), torch.tensor([True, False, True])
-    positive, _ = learner.positives(pseudo, trusted, cosine)
-    assert positive[0].nonzero().squeeze(1).tolist() == [3, 6]  # own key; the reliable entry of the queue
-    near = sorted((j for j in range(8) if j != 1), key=lambda j: -float(cosine[1, j]))[:2]
-    assert set(positive[1].nonzero().squeeze(1).tolist()) == {*near, 4}
-    assert positive[2].nonzero().squeeze(1).tolist() == [5]
+    near = sorted((j for j in range(8) if j != 1), key=lambda j: -float(cosine[1, j]))[:2]  # the third is itself
+    for joined, wanted in ((False, {4}), (True, {*near, 4})):
+        positive, ignored = learner.positives(pseudo, trusted, cosine, joined)
+        assert positive[0].nonzero().squeeze(1).tolist() == [3, 6]  # own key; the reliable entry of the queue
+        assert set(positive[1].nonzero().squeeze(1).tolist()) == wanted
+        assert positive[2].nonzero().squeeze(1).tolist() == [5]
+        assert [row.nonzero().squeeze(1).tolist() for row in ignored] == [[0, 8], [1, 8], [2, 8]]  # itself; empty
 
 
 @pytest.mark.parametrize("replace", [False, True])
@@ -224,8 +227,24 @@ def mixed(x: Tensor, alpha: float = 4.0) -> mixup.Mix:
     return mixup.draw(len(x), alpha, x.device)
 
 
-def test_pico_plus_step_against_the_loop(world) -> None:  # type: ignore[no-untyped-def]
-    learner = learner_of(PiCOPlus, world.annotations, noise_rate=0.5, warm_up=2, neighbors=2)
+def test_pico_plus_warms_up_as_pico_before_its_prototypes(world) -> None:  # type: ignore[no-untyped-def]
+    terms = []
+    for kind, options in ((PiCO, {"delay": 3}), (PiCOPlus, {"warm_up": 3})):
+        learner = learner_of(kind, world.annotations, **options)
+        learner.contrast.queue.push(torch.eye(8)[:4], torch.tensor([0, 1, 2, 3]), torch.ones(4, dtype=torch.bool))
+        torch.manual_seed(5)
+        terms.append(list(step_of(learner, 2)(batch_of(world, 0, 5, 7)).values()))
+        assert torch.equal(
+            learner.confidence, world.annotations.candidates / world.annotations.candidates.sum(1)[:, None]
+        )
+    assert [term.item() for term in terms[1]] == pytest.approx([term.item() for term in terms[0]])
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_pico_plus_step_against_the_loop(joined: bool, world) -> None:  # type: ignore[no-untyped-def]
+    share = 0.5 if joined else 0.6
+    options = {"noise_rate": 0.5, "warm_up": 2, "neighbors": 3, "neighbors_share": share, "contrast_weight": 0.4}
+    learner = learner_of(PiCOPlus, world.annotations, **options)
     batch, vectors = batch_of(world, 0, 5, 7, 9, 11), learner.prototypes.vectors.clone()
     z, n = embedded(learner, batch.views[0]), 5
     learner.pseudo[:] = 0
@@ -246,21 +265,24 @@ def test_pico_plus_step_against_the_loop(world) -> None:  # type: ignore[no-unty
     assert terms["reliable"].item() == pytest.approx(2 * cross_entropy(learner, x[known], target[known]), rel=1e-4)
     assert terms["unreliable"].item() == pytest.approx(0.1 * cross_entropy(learner, x[rest], target[rest]), rel=1e-4)
     assert terms["mixup"].item() == pytest.approx(cross_entropy(learner, mix(x), mix(target)), rel=1e-4)
-    entries, positive = torch.cat([z, keys]), []
+    entries, expected, everything = torch.cat([z, keys]), 0.0, 0.0
     pseudo = [
-        max((j for j in range(4) if learner.candidates[i, j]), key=lambda j: float(logits[k, j]))
+        max((j for j in range(4) if learner.candidates[i, j] or not trusted[k]), key=lambda j: float(logits[k, j]))
         for k, i in enumerate(batch.index.tolist())
     ]
     for i in range(n):
         others = [k for k in range(2 * n) if k != i]
+        same = [k for k in others if pseudo[k % n] == pseudo[i]]
         if trusted[i]:
-            chosen = {k for k in others if pseudo[k % n] == pseudo[i] and trusted[k % n]}
+            chosen = {k for k in same if trusted[k % n]}
         else:
-            chosen = set(sorted(others, key=lambda k: -float(z[i] @ entries[k]))[:2])
-        positive.append(sorted(chosen | {n + i}))
-    expected = loop_contrast(z, entries, positive, [[i] for i in range(n)])
+            chosen = set(sorted(others, key=lambda k: -float(z[i] @ entries[k]))[:2]) if joined else set()
+        weight = (0.4 if trusted[i] else 0.1) if joined else 1.0
+        expected += weight * loop_contrast(z[i : i + 1], entries, [sorted(chosen | {n + i})], [[i]]) / n
+        everything += loop_contrast(z[i : i + 1], entries, [same], [[i]]) / n
     assert terms["contrast"].item() == pytest.approx(expected, rel=1e-3)
-    assert learner.contrast.queue.clean[:n].tolist() == trusted
+    assert terms["contrast_all"].item() == pytest.approx(0.1 * everything, rel=1e-3)
+    assert learner.contrast.queue.clean[:n].tolist() == trusted and learner.contrast.queue.labels[:n].tolist() == pseudo
 
 
 @pytest.mark.parametrize("variant", ["scale", "onehot"])
