@@ -1,8 +1,8 @@
-"""Which of K models is best? Designs that ask for the images that tell it, behind one interface.
+"""Active model selection: designs that choose which images to ask about, behind one interface.
 
-A design has two functions. ``ask(models, queries, random)`` gives the next image and the chance with which it was drawn;
-``estimate(models, queries)`` a score of each model, the largest of which is chosen. The answers are chosen to compare, so
-they are no sample of the pool: the accuracy of the chosen model needs answers of its own.
+A design has two functions. ``ask(models, queries, random)`` returns the next image and the probability of its draw;
+``estimate(models, queries)`` returns a score of each model, the largest of which wins. The queried images are not a
+random sample of the pool, so the accuracy of the chosen model needs answers of its own.
 """
 
 from types import ModuleType

@@ -2,8 +2,8 @@
 
 Karimi, Guerel, Karlas, Rausch, Zhang, Krause. Online Active Model Selection for Pre-trained Classifiers. AISTATS 2021.
 
-Each right answer multiplies a model's weight by exp(eta). The next image is the one on which the weighted models disagree
-most: the largest ``q_c (1 - q_c)`` over classes, q the weighted share of models that predict c.
+Each correct prediction multiplies a model's weight by exp(eta). The next image is the one on which the weighted models
+disagree most: the largest ``q_c (1 - q_c)`` over classes, q the weighted share of models that predict c.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ ETA = 0.5
 
 
 def estimate(models: Models, queries: Queries) -> Float[np.ndarray, " K"]:
-    """Correct predictions of each model on the queried images; these are chosen, so this is a score, not an accuracy."""
+    """Number of correct predictions of each model on the queried images: a score, not an accuracy."""
     return np.asarray(queries.correct(models).sum(1).astype(np.float64))
 
 
