@@ -5,7 +5,8 @@ Each row of each model's confusion matrix has a Dirichlet belief, started from t
 over images of consensus class c. The class of an image is believed as ``pi_i(c) ~ sum_h sum_s theta_hcs p_his``. A
 model's accuracy on class c is a Beta(theta_hcc, rest of the row); P(best) is the chance of the largest, by the
 trapezoid rule, averaged over classes by pi. The next image has the largest expected drop of the entropy of P(best),
-among those on which some model leaves the majority; at most ``CANDIDATES`` of them, drawn at random, are compared. An answer adds ``RATE`` to the entry of each model's prediction.
+among those on which some model leaves the majority; at most ``CANDIDATES`` of them, drawn at random, are compared.
+An answer adds ``RATE`` to the entry of each model's prediction.
 """
 
 from typing import NamedTuple
