@@ -48,6 +48,10 @@ ViaOpt = Arg[
 PropagateOpt = Arg[
     bool | None, typer.Option(help="Propagate scores over a k-NN graph before training; default on glyphs' features.")
 ]
+SetAsideOpt = Arg[
+    float | None,
+    typer.Option(help="Share of the images kept out of training to raise alarms on (default 0.1, with --test 0)."),
+]
 AdaptOpt = Arg[str | None, typer.Option(help="Adapt the model first: grip, ueo, cpl, upl, ... as in `adapt --method`.")]
 OpenSetOpt = Arg[
     bool, typer.Option("--open-set", help="Detect out-of-distribution images, and train a further class 'unknown'.")

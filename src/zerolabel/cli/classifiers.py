@@ -25,6 +25,7 @@ from zerolabel.cli.arguments import (
     PropagateOpt,
     ResumeOpt,
     SeedOpt,
+    SetAsideOpt,
     SetOpt,
     SizeOpt,
     StrongOpt,
@@ -59,6 +60,7 @@ def train(
     seed: SeedOpt = 0,
     flip: FlipOpt = None,
     strong: StrongOpt = "randaugment",
+    set_aside: SetAsideOpt = None,
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,
     allow_changed: AllowChangedOpt = False,
@@ -77,7 +79,8 @@ def train(
 
     request = Request(
         images, learner=method, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
-        propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
+        propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, set_aside=set_aside,
+        device=device,
         truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, preset=preset,
         allow_changed=allow_changed, command=command_line(),
     )  # fmt: skip

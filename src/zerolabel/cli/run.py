@@ -37,6 +37,7 @@ from zerolabel.cli.arguments import (
     ResumeOpt,
     RetriesOpt,
     SeedOpt,
+    SetAsideOpt,
     SetOpt,
     SideOpt,
     SizeOpt,
@@ -71,7 +72,7 @@ def run(
     few_shot: FewShotOpt = None,
     seed: SeedOpt = 0,
     flip: FlipOpt = None,
-    strong: StrongOpt = "randaugment",
+    strong: StrongOpt = "randaugment", set_aside: SetAsideOpt = None,
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,
     resume: ResumeOpt = False,
@@ -103,6 +104,7 @@ def run(
         learner=method, options=options or (), student=student, size=size, pretrained=pretrained, adapt=adapt,
         via=via, propagate=propagate,
         deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
+        set_aside=set_aside,
         truth=truth, test_images=test, few_shot=few_shot, preset=preset, chat=chat, command=command_line(),
     )  # fmt: skip
     config = plan(request)

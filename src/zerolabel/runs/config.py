@@ -129,6 +129,7 @@ class TrainingConfig:
         propagate: True if scores spread over the images' neighbors in feature space before training.
         stack: True if features are read so that human labels count on every image, see
             `zerolabel.adaptation.few_shot.stacking`.
+        set_aside: share of the images that is not learned, by which the network is chosen and alarms are raised.
         flip: True if views may be mirrored.
         strong: which strong view learners get.
     """
@@ -142,6 +143,7 @@ class TrainingConfig:
     via: str | None = None
     propagate: bool = False
     stack: bool = False
+    set_aside: float = 0.0
     flip: bool = True
     strong: str = "randaugment"
 

@@ -73,6 +73,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         epochs: of training.
         seed: of weights, order and views.
         flip: whether an image and its mirror image mean the same.
+        set_aside: share of the images that is not learned, on which alarms are raised; by default a tenth.
         strong: the strong view, ``"randaugment"``, ``"cutout"`` or ``"cutout:PIXELS"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         cache: folder of image features, shared between runs; None is the one of the command line.
@@ -109,6 +110,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         epochs: int | None = None,
         seed: int = 0,
         flip: bool | None = None,
+        set_aside: float | None = None,
         strong: str = "randaugment",
         device: str = "auto",
         cache: PathLike | None = None,
@@ -121,6 +123,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
         self.deploy, self.preset, self.open_set, self.epochs = deploy, preset, open_set, epochs
         self.seed, self.flip, self.strong, self.device = seed, flip, strong, device
+        self.set_aside = set_aside
         self.cache, self.output, self.verbose = cache, output, verbose
 
     def fit(
@@ -246,7 +249,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
 _SAME = (
     *("candidates", "prompt_weights", "student", "size", "pretrained", "adapt", "via", "propagate"),
-    *("deploy", "preset", "open_set", "epochs", "seed", "flip", "strong", "device"),
+    *("deploy", "preset", "open_set", "epochs", "seed", "flip", "set_aside", "strong", "device"),
 )
 """Arguments that the planner takes as they are."""
 

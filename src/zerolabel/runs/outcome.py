@@ -40,6 +40,7 @@ class Outcome:
         truth_train: true class ids of the training images, -1 unknown; none where no truth was given.
         truth_test: of the held-out images.
         classifier: what is deployed.
+        aside: ids of the training images that were not learned.
         n_skipped: images left out: unreadable, or without an annotation where those were given.
     """
 
@@ -52,6 +53,7 @@ class Outcome:
     truth_train: Int[Tensor, " N"] | None
     truth_test: Int[Tensor, " M"] | None
     classifier: Classifier
+    aside: Int[Tensor, " K"]
     n_skipped: int
 
     @classmethod
@@ -82,6 +84,7 @@ class Outcome:
             None if truth is None else truth[0],
             None if truth is None or test is None else truth[1],
             classifier,
+            trained.aside,
             len(annotated.skipped),
         )
 
@@ -126,9 +129,14 @@ class Outcome:
 
     @property
     def voted(self) -> tuple[Annotations, Float[Tensor, "K C"]]:
-        """Annotations and the student's probabilities of held-out images that somebody voted on, else of the others."""
+        """Annotations and the student's probabilities of the images by which it is checked.
+
+        These are the held-out images if somebody voted on them, else those set aside, else those it learned.
+        """
         if self.test is not None and self.p_test is not None and self.test.votes.shape[1]:
             return self.test, self.p_test
+        if len(self.aside):
+            return self.train.select(self.aside), self.p_train[self.aside]
         return self.train, self.p_train
 
     @property
@@ -143,6 +151,7 @@ class Outcome:
         facts: dict[str, Any] = {
             "n_images": len(train),
             "n_skipped": self.n_skipped,
+            "n_set_aside": len(self.aside),
             "n_classes": len(train.classes),
             "mean_candidates": mean_candidates(train.candidates),
             "student_parameters": self.classifier.n_parameters,

@@ -34,6 +34,7 @@ class Request:
         epochs: of training.
         seed: of everything random.
         flip: whether an image and its mirror image mean the same.
+        set_aside: share of the images that is not learned; none is a tenth where no held-out images are given.
         strong: which strong view learners get, see `views.Pixels`.
         device: "auto", "cpu", "cuda" or "mps".
         truth: true labels, for evaluation only.
@@ -66,6 +67,7 @@ class Request:
     epochs: int | None = None
     seed: int = 0
     flip: bool | None = None
+    set_aside: float | None = None
     strong: str = STRONG[0]
     device: str = "auto"
     truth: str | None = None

@@ -1,11 +1,11 @@
 """From a learner and its images to trained networks: the loop with its log, checkpoint and monitoring."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotations import Annotations
@@ -16,7 +16,8 @@ from zerolabel.learners import Learner
 from zerolabel.networks import Network
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, make_fabric, predict, train
-from zerolabel.training.monitoring import monitored
+from zerolabel.training.monitoring import Subset, monitored
+from zerolabel.training.set_aside import remaining
 from zerolabel.training.settings import Settings
 
 
@@ -29,12 +30,14 @@ class Trained:
         log_probabilities: of each of them on the training images, eval view.
         agreement: share of the training images on which the first two agree, weak view; none where there is one.
         preprocess: from an image to the networks' input; none where they read embeddings.
+        aside: ids of the training images that were not learned, see `zerolabel.training.set_aside`.
     """
 
     networks: tuple[Network, ...]
     log_probabilities: tuple[Float[Tensor, "N C"], ...]
     agreement: float | None
     preprocess: Preprocess | None
+    aside: Int[Tensor, " K"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
 
 
 def fit(
@@ -47,22 +50,29 @@ def fit(
     checkpoint: Path,
     progress: Callable[[Iterator[EpochLog]], Iterable[EpochLog]] = iter,
     made_of: Digest | None = None,
+    aside: Int[Tensor, " K"] | None = None,
 ) -> Trained:
     """Run the loop, keep its log, and put the network first that agrees best with the annotators.
 
     Args:
-        learner: is trained in place.
-        annotations: that it learns from; the monitoring compares predictions with their votes.
-        source: views of the training images.
+        learner: is trained in place; its rows are the images that are not set aside.
+        annotations: of all N images; the monitoring compares predictions with their votes.
+        source: views of all N images.
         settings: of the training.
         preprocess: from an image to the networks' input; none where they read embeddings.
         log: gets a line for each epoch.
         checkpoint: file that is written after every epoch, and continued where it exists.
         progress: shows the epochs as they pass.
         made_of: hashes of what training reads, which the checkpoint keeps; by default of the annotations.
+        aside: ids of images that are not learned; the network is chosen by these where there are some.
     """
-    steps = train(learner, source, settings, checkpoint, made_of or of_annotations(annotations))
-    for epoch in progress(monitored(steps, learner, source, settings, annotations, log.before)):
+    aside = torch.zeros(0, dtype=torch.long) if aside is None else aside
+    learned, checked, said = source, source, annotations
+    if len(aside):
+        learned, checked = Subset(source, remaining(len(annotations), aside)), Subset(source, aside)
+        said = annotations.select(aside)
+    steps = train(learner, learned, settings, checkpoint, made_of or of_annotations(annotations))
+    for epoch in progress(monitored(steps, learner, checked, settings, said, log.before)):
         log.add(epoch)
     fabric, size = make_fabric(settings), settings.batch_size * 4
     torch.manual_seed(settings.seed)
@@ -72,13 +82,15 @@ def fit(
             f"the networks of '{log.stage}' predict values that are not finite; nothing is deployed."
         )
     weak = [predict(network, source, fabric, size, view="weak").argmax(1).cpu() for network in learner.networks[:2]]
-    best = max(range(len(p)), key=lambda k: in_candidates(p[k], learner.candidates.cpu()))
+    judges = aside if len(aside) else torch.arange(len(annotations))
+    best = max(range(len(p)), key=lambda k: in_candidates(p[k][judges], annotations.candidates[judges]))
     order = sorted(range(len(p)), key=lambda k: k != best)
     return Trained(
         tuple(learner.networks[k].cpu().eval() for k in order),
         tuple(p[k].clamp_min(1e-12).log() for k in order),
         agreement(*weak) if len(weak) == 2 else None,
         preprocess,
+        aside,
     )
 
 

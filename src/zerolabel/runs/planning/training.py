@@ -11,6 +11,7 @@ from zerolabel.runs.planning.learner import check_hyper_parameters, fit_to_epoch
 from zerolabel.runs.planning.route import Route
 from zerolabel.runs.presets import Preset
 from zerolabel.runs.request import Request
+from zerolabel.training.set_aside import SHARE
 from zerolabel.training.settings import Options, make_settings, parse
 from zerolabel.vlms.adapted import reads_characters
 
@@ -50,6 +51,7 @@ def resolve_training(
         via=route.via,
         propagate=route.propagate,
         stack=stacks_labels(data, annotation),
+        set_aside=share_set_aside(request, preset, data),
         flip=not any(map(reads_characters, annotation.names)) if request.flip is None else request.flip,
         strong=strong_view(request.strong, preset.cutout),
     )
@@ -60,6 +62,19 @@ def stacks_labels(data: DataConfig, annotation: AnnotationConfig) -> bool:
     if not data.few_shot or annotation.encoder is None:
         return False
     return annotation.annotations is None or vlms.is_cached(annotation.encoder)
+
+
+def share_set_aside(request: Request, preset: Preset, data: DataConfig) -> float:
+    """The share that was asked for, else none where held-out images were given or training is the paper's.
+
+    Raises:
+        InputError: it is not a share of the images.
+    """
+    if request.set_aside is None:
+        return 0.0 if data.test_images or preset.name == "paper" else SHARE
+    if not 0 <= request.set_aside <= 0.5:
+        raise InputError(f"--set-aside {request.set_aside:g} is out of range; give a share from 0 to 0.5.")
+    return request.set_aside
 
 
 def strong_view(asked: str, cutout: int | None) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel import networks
@@ -35,6 +35,7 @@ from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained, fit
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, make_fabric
+from zerolabel.training.set_aside import remaining, set_aside
 from zerolabel.training.settings import Settings
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.encoder import Encoder
@@ -73,14 +74,15 @@ def train_student(
         annotated = replace(annotated, annotations=stacked_with_labels(annotated.annotations, annotated.features))
     if training.propagate and LEARNERS[training.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
-    on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of)
+    aside = set_aside(annotated.annotations, training.set_aside, Settings(**training.settings).seed)
+    on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of, aside)
     if training.student in HEADS:
         return on_features(training.student, Settings(**training.settings))
     annotations = annotated.annotations
     if training.via == "features":
         teacher = on_features("mlp", features_settings(training.settings))
         annotations = cleaned(annotations, teacher)
-    return train_on_pixels(data, training, workspace, annotated.images, annotations, made_of)
+    return train_on_pixels(data, training, workspace, annotated.images, annotations, made_of, aside)
 
 
 def needs_features(training: TrainingConfig) -> bool:
@@ -95,6 +97,7 @@ def train_on_features(
     workspace: Workspace,
     annotated: Annotated,
     made_of: Digest,
+    aside: Int[Tensor, " K"],
     head: str,
     settings: Settings,
 ) -> Trained:
@@ -104,10 +107,11 @@ def train_on_features(
     torch.manual_seed(settings.seed)
     texts = None if data.open_set else initial_texts(data.names, annotation, encoder, annotated.annotations)
     network = networks.build(head, len(data.classes), annotated.features.shape[1], texts=texts)
-    learner = LEARNERS[training.learner](network, annotated.annotations, **training.hyper_parameters)
+    learned = annotated.annotations.select(remaining(len(annotated.annotations), aside))
+    learner = LEARNERS[training.learner](network, learned, **training.hyper_parameters)
     heads = fit_stage(
         workspace, "train on features", learner, annotated.annotations, source, settings,
-        encoder.view if isinstance(encoder, DualEncoder) else None, made_of,
+        encoder.view if isinstance(encoder, DualEncoder) else None, made_of, aside,
     )  # fmt: skip
     if not isinstance(encoder, DualEncoder):
         return heads
@@ -133,6 +137,7 @@ def train_on_pixels(
     images: image_files.ImageSet,
     annotations: Annotations,
     made_of: Digest,
+    aside: Int[Tensor, " K"],
 ) -> Trained:
     """Train a network on small images, by the learner or, with ``via``, by distillation of the cleaned labels."""
     settings = Settings(**training.settings)
@@ -147,8 +152,8 @@ def train_on_pixels(
     kind, hyper = (
         (LEARNERS["distillation"], {}) if training.via else (LEARNERS[training.learner], training.hyper_parameters)
     )
-    learner = kind(network, annotations, **hyper)
-    return fit_stage(workspace, "train", learner, annotations, source, settings, preprocess, made_of)
+    learner = kind(network, annotations.select(remaining(len(annotations), aside)), **hyper)
+    return fit_stage(workspace, "train", learner, annotations, source, settings, preprocess, made_of, aside)
 
 
 def fit_stage(
@@ -160,6 +165,7 @@ def fit_stage(
     settings: Settings,
     preprocess: Preprocess | None,
     made_of: Digest,
+    aside: Int[Tensor, " K"],
 ) -> Trained:
     """Train with the log and the checkpoint of a stage."""
     log = LogFile(workspace.folder / "log.jsonl", stage)
@@ -168,7 +174,7 @@ def fit_stage(
     def progress(epochs: Iterator[EpochLog]) -> Iterable[EpochLog]:
         return workspace.progress(stage, epochs)
 
-    return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress, made_of)
+    return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress, made_of, aside)
 
 
 def check_free_space(file: Path, n_bytes: int) -> None:
