@@ -34,7 +34,7 @@ def test_small_pools_are_learned_whole_and_large_ones_keep_a_bound(make_annotati
     assert len(set_aside(make_annotations(votes[:500], 5), 0.0, 0)) == 0
 
 
-def test_a_pool_learned_by_heart_is_seen_on_the_images_set_aside(make_annotations, tmp_path):
+def test_a_memorized_pool_is_seen_on_the_images_set_aside(make_annotations, tmp_path):
     """Votes that are right, and features that do not tell classes apart: right on what it learned alone."""
     torch.manual_seed(0)
     truth = torch.randint(0, 5, (400, 1))

@@ -1,6 +1,6 @@
 """Images of the pool that training does not learn: what is decided without labels is decided on them.
 
-A student may learn its own pool by heart, and then looks right there and fails on new images. So a share of the images
+A student may memorize its own pool, and then looks right there and fails on new images. So a share of the images
 is set aside: the network that is deployed is chosen, and alarms are raised, by predictions on these.
 """
 
