@@ -274,7 +274,7 @@ def test_predictions_between_passes_are_of_the_weak_view() -> None:
 def test_the_last_statistics_are_those_of_the_weak_views(statistics: str, world) -> None:  # type: ignore[no-untyped-def]
     learner, seen = plain(world), 5 + 2 * world.features
     learner.network.backbone = torch.nn.Sequential(torch.nn.BatchNorm1d(seen.shape[1]), learner.network.backbone)
-    assert list(train(learner, Named(seen), settings(statistics=statistics, batch_size=len(seen))))
+    assert list(train(learner, Named(seen), settings(statistics=statistics, batch_size=len(seen) // 4)))
     norm = learner.network.backbone[0]
     own = torch.allclose(norm.running_mean, seen.mean(0), atol=1e-4)
     own &= torch.allclose(norm.running_var, seen.var(0), rtol=1e-3)
