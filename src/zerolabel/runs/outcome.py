@@ -53,7 +53,7 @@ class Outcome:
     truth_train: Int[Tensor, " N"] | None
     truth_test: Int[Tensor, " M"] | None
     classifier: Classifier
-    aside: Int[Tensor, " K"]
+    aside: Int[Tensor, " S"]
     n_skipped: int
 
     @classmethod

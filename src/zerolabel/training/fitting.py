@@ -23,21 +23,21 @@ from zerolabel.training.settings import Settings
 
 @dataclass(frozen=True)
 class Trained:
-    """Result of training.
+    """What training leaves.
 
     Attributes:
         networks: those that could be deployed, the one first that agrees best with the annotators.
         log_probabilities: of each of them on the training images, eval view.
         agreement: share of the training images on which the first two agree, weak view; none where there is one.
-        preprocess: from an image to the networks' input; none where they read embeddings.
+        preprocess: from an image to the networks' input.
         aside: ids of the training images that were not learned, see `zerolabel.training.set_aside`.
     """
 
     networks: tuple[Network, ...]
     log_probabilities: tuple[Float[Tensor, "N C"], ...]
     agreement: float | None
-    preprocess: Preprocess | None
-    aside: Int[Tensor, " K"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    preprocess: Preprocess
+    aside: Int[Tensor, " S"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
 
 
 def fit(
@@ -45,12 +45,12 @@ def fit(
     annotations: Annotations,
     source: Source,
     settings: Settings,
-    preprocess: Preprocess | None,
+    preprocess: Preprocess,
     log: LogFile,
     checkpoint: Path,
     progress: Callable[[Iterator[EpochLog]], Iterable[EpochLog]] = iter,
     made_of: Digest | None = None,
-    aside: Int[Tensor, " K"] | None = None,
+    aside: Int[Tensor, " S"] | None = None,
 ) -> Trained:
     """Run the loop, keep its log, and put the network first that agrees best with the annotators.
 
@@ -59,7 +59,7 @@ def fit(
         annotations: of all N images; the monitoring compares predictions with their votes.
         source: views of all N images.
         settings: of the training.
-        preprocess: from an image to the networks' input; none where they read embeddings.
+        preprocess: from an image to the networks' input.
         log: gets a line for each epoch.
         checkpoint: file that is written after every epoch, and continued where it exists.
         progress: shows the epochs as they pass.

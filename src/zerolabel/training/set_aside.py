@@ -16,7 +16,7 @@ FEWEST = 300
 MOST = 1_000
 
 
-def set_aside(annotations: Annotations, share: float, seed: int) -> Int[Tensor, " K"]:
+def set_aside(annotations: Annotations, share: float, seed: int) -> Int[Tensor, " S"]:
     """Ids of the images set aside, in rising order; none of a small pool, and none with a human label.
 
     Args:
@@ -30,7 +30,7 @@ def set_aside(annotations: Annotations, share: float, seed: int) -> Int[Tensor, 
     return free[order[:count]].sort().values
 
 
-def remaining(n_images: int, aside: Int[Tensor, " K"]) -> Int[Tensor, " L"]:
+def remaining(n_images: int, aside: Int[Tensor, " S"]) -> Int[Tensor, " L"]:
     """Ids of the images that are learned."""
     learned = torch.ones(n_images, dtype=torch.bool)
     learned[aside] = False

@@ -97,7 +97,7 @@ def train_on_features(
     workspace: Workspace,
     annotated: Annotated,
     made_of: Digest,
-    aside: Int[Tensor, " K"],
+    aside: Int[Tensor, " S"],
     head: str,
     settings: Settings,
 ) -> Trained:
@@ -137,7 +137,7 @@ def train_on_pixels(
     images: image_files.ImageSet,
     annotations: Annotations,
     made_of: Digest,
-    aside: Int[Tensor, " K"],
+    aside: Int[Tensor, " S"],
 ) -> Trained:
     """Train a network on small images, by the learner or, with ``via``, by distillation of the cleaned labels."""
     settings = Settings(**training.settings)
@@ -165,7 +165,7 @@ def fit_stage(
     settings: Settings,
     preprocess: Preprocess | None,
     made_of: Digest,
-    aside: Int[Tensor, " K"],
+    aside: Int[Tensor, " S"],
 ) -> Trained:
     """Train with the log and the checkpoint of a stage."""
     log = LogFile(workspace.folder / "log.jsonl", stage)
