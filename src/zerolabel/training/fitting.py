@@ -23,20 +23,20 @@ from zerolabel.training.settings import Settings
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves.
+    """Result of training.
 
     Attributes:
         networks: those that could be deployed, the one first that agrees best with the annotators.
         log_probabilities: of each of them on the training images, eval view.
         agreement: share of the training images on which the first two agree, weak view; none where there is one.
-        preprocess: from an image to the networks' input.
+        preprocess: from an image to the networks' input; none where they read embeddings.
         aside: ids of the training images that were not learned, see `zerolabel.training.set_aside`.
     """
 
     networks: tuple[Network, ...]
     log_probabilities: tuple[Float[Tensor, "N C"], ...]
     agreement: float | None
-    preprocess: Preprocess
+    preprocess: Preprocess | None
     aside: Int[Tensor, " S"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
 
 
@@ -45,7 +45,7 @@ def fit(
     annotations: Annotations,
     source: Source,
     settings: Settings,
-    preprocess: Preprocess,
+    preprocess: Preprocess | None,
     log: LogFile,
     checkpoint: Path,
     progress: Callable[[Iterator[EpochLog]], Iterable[EpochLog]] = iter,
@@ -59,7 +59,7 @@ def fit(
         annotations: of all N images; the monitoring compares predictions with their votes.
         source: views of all N images.
         settings: of the training.
-        preprocess: from an image to the networks' input.
+        preprocess: from an image to the networks' input; none where they read embeddings.
         log: gets a line for each epoch.
         checkpoint: file that is written after every epoch, and continued where it exists.
         progress: shows the epochs as they pass.
