@@ -200,6 +200,12 @@ def test_what_a_new_algorithm_touches(name: str, touched: set[str]) -> None:
     assert name.replace("-", " ") in (ROOT / "docs" / "papers.md").read_text().lower().replace("-", " ")
 
 
+def test_what_a_new_integration_touches() -> None:
+    """Beside its own file and its section in the docs: the line in the table, from which the help is printed."""
+    assert naming("crowd-kit") - {"integrations/crowd_kit.py"} == {"integrations/table.py"}
+    assert "crowd-kit" in (ROOT / "docs" / "other-tools.md").read_text().lower()
+
+
 @every_file
 def test_docstrings_say_what_a_thing_is(path: Path) -> None:
     """Plain statements: no indirect question in place of a noun or a verb."""

@@ -106,9 +106,12 @@ def test_what_is_there_is_not_replaced_unasked(made, call):
 
 
 def test_methods_are_listed_with_their_options(call):
-    code, printed, _ = call("solvers", "--json")
-    assert code == 0 and [entry["name"] for entry in json.loads(printed)] == list(SOLVERS)
-    for entry in json.loads(printed):
+    code, printed, _ = call("methods", "--json")
+    entries = [entry for entry in json.loads(printed) if "transduce" in entry["commands"]]
+    assert code == 0 and [entry["name"] for entry in entries] == list(SOLVERS)
+    for entry in entries:
         assert len(entry["paper"]) > 20 and entry["summary"].endswith(".")
         assert all(one["meaning"].endswith(".") and one["kind"] for one in entry["arguments"])
-    assert call("solvers", "stat")[0] == 2
+    (prior,) = [one for one in entries[0]["arguments"] if one["name"] == "prior"]
+    assert prior["default"] == "estimated" and prior["meaning"].endswith("In transduce: uniform.")
+    assert call("methods", "stat")[0] == 2

@@ -116,7 +116,7 @@ def test_a_command_over_odd_names(encoding, odd):
     "arguments",
     [
         *(["learners", "--json"], ["--help"]),
-        *(pytest.param(said, marks=pytest.mark.slow) for said in (["learners"], ["learners", "coreg"], ["solvers"])),
+        *(pytest.param(said, marks=pytest.mark.slow) for said in (["learners"], ["learners", "coreg"], ["methods"])),
     ],
 )
 def test_a_reader_that_goes_away_is_no_traceback(arguments, tmp_path):

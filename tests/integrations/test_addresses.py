@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from zerolabel.errors import InputError
-from zerolabel.integrations import import_labels
 from zerolabel.integrations.addresses import located
+from zerolabel.integrations.convert import import_labels
 
 IMAGES = ("0.png", "a/1.png", "b/1.png", "my photo.png", "sub/größe (2).png")
 

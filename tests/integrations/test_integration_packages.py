@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from zerolabel.integrations import cleanlab, crowd_kit, export_labels, fiftyone, import_labels, label_studio, snorkel
+from zerolabel.integrations import cleanlab, crowd_kit, fiftyone, label_studio, snorkel
+from zerolabel.integrations.convert import export_labels, import_labels
 from zerolabel.integrations.joining import silent
 
 

@@ -11,8 +11,9 @@ import torch
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.integrations import INTEGRATIONS, export_labels, import_labels
+from zerolabel.integrations.convert import export_labels, import_labels
 from zerolabel.integrations.joining import add_votes, blank, silent, unique_names
+from zerolabel.integrations.table import INTEGRATIONS
 
 FILES = {
     "snorkel": ("L.npy", "L.csv"),

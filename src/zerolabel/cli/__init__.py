@@ -51,7 +51,6 @@ COMMANDS = (
     classifiers.report,
     help.learners,
     help.methods,
-    help.solvers,
     help.doctor,
     run.demo,
 )

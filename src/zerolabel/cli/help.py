@@ -1,12 +1,10 @@
-"""Commands that tell what there is."""
+"""Commands that list algorithms and check the installation."""
 
 from typing import Annotated as Arg
 
 import typer
 
-from zerolabel.cli.arguments import (
-    JsonOpt,
-)
+from zerolabel.cli.arguments import JsonOpt
 from zerolabel.cli.screen import show
 
 
@@ -18,30 +16,22 @@ def learners(
     from zerolabel.cli import listing, tables
 
     entries = listing.learners(name)
-    show(tables.learners(entries, whole=name is not None), [entry.to_dict() for entry in entries], as_json)
+    show(
+        tables.algorithms(entries, whole=name is not None, kind="learner"),
+        [entry.to_dict() for entry in entries],
+        as_json,
+    )
 
 
 def methods(
     name: Arg[str | None, typer.Argument(help="One method, with its paper and options.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """List the methods of `adapt`, or show one with its paper, arguments, ranges and defaults."""
+    """List the methods of `adapt` and `transduce`, or show one with its paper, arguments, ranges and defaults."""
     from zerolabel.cli import listing, tables
 
     entries = listing.methods(name)
-    shown = tables.learners(entries, whole=name is not None, kind="method")
-    show(shown, [entry.to_dict() for entry in entries], as_json)
-
-
-def solvers(
-    name: Arg[str | None, typer.Argument(help="One method, with its paper and options.")] = None,
-    as_json: JsonOpt = False,
-) -> None:
-    """List the methods of `transduce`, or show one with its paper, arguments, ranges and defaults."""
-    from zerolabel.cli import listing, tables
-
-    entries = listing.solvers(name)
-    shown = tables.learners(entries, whole=name is not None, kind="method")
+    shown = tables.algorithms(entries, whole=name is not None, kind="method")
     show(shown, [entry.to_dict() for entry in entries], as_json)
 
 

@@ -1,4 +1,4 @@
-"""Commands that carry annotations to other tools and back."""
+"""Commands that export annotations to other tools and import from them."""
 
 from pathlib import Path
 from typing import Annotated as Arg
@@ -7,49 +7,47 @@ import typer
 
 from zerolabel.cli.arguments import JsonOpt
 from zerolabel.cli.screen import show
-
-_KINDS = "snorkel, cleanlab, pred-probs, crowd-kit, label-studio, fiftyone, hugging-face or csv."
+from zerolabel.integrations import table
 
 
 def export_labels(
     annotations: Arg[Path, typer.Argument(help="annotations.parquet of the images.")],
-    to: Arg[str, typer.Option("--to", help=_KINDS)],
+    to: Arg[str, typer.Option("--to", help=table.summary())],
     output: Arg[
         Path,
         typer.Option("--output", "-o", help="File to write, or folder for fiftyone; the extension may be left out."),
     ],
-    prefix: Arg[str, typer.Option(help="Folder or URL of the images, for kinds that say where they are.")] = "",
+    prefix: Arg[str, typer.Option(help="Folder or URL of the images, for formats with image paths.")] = "",
     as_json: JsonOpt = False,
 ) -> None:
     """Export votes, scores, candidates and labels for another tool."""
     from zerolabel.annotations import Annotations
     from zerolabel.cli import tables
-    from zerolabel.integrations import INTEGRATIONS
-    from zerolabel.integrations import export_labels as write
+    from zerolabel.integrations.convert import export_labels as write
 
     found = Annotations.load(annotations)
     output = write(found, to, output, prefix)
     facts = {"n_images": len(found), "kind": to, "path": str(output)}
-    rows = [("images", str(len(found))), (to, INTEGRATIONS[to].summary), ("written", str(output))]
+    rows = [("images", str(len(found))), (to, table.INTEGRATIONS[to].summary), ("written", str(output))]
     show(tables.pairs(rows), facts, as_json)
 
 
 def import_labels(
-    file: Arg[Path, typer.Argument(help="What another tool wrote.")],
-    kind: Arg[str, typer.Option("--from", help=_KINDS)],
+    file: Arg[Path, typer.Argument(help="File of another tool.")],
+    kind: Arg[str, typer.Option("--from", help=table.summary())],
     output: Arg[Path, typer.Option("--output", "-o", help="annotations.parquet to write; may be that of --into.")],
-    into: Arg[Path | None, typer.Option(help="annotations.parquet of the images that the file speaks of.")] = None,
-    images: Arg[str | None, typer.Option(help="The images, where there are no annotations yet.")] = None,
+    into: Arg[Path | None, typer.Option(help="annotations.parquet of the same images.")] = None,
+    images: Arg[str | None, typer.Option(help="The images, if there are no annotations yet.")] = None,
     classes: Arg[str | None, typer.Option("--classes", "-c", help="Class names, with --images.")] = None,
     said_by: Arg[
-        str, typer.Option("--as", help="Whose labels the file holds: person, or votes for those of a model.")
+        str, typer.Option("--as", help="Source of the labels: person, or votes for those of a model.")
     ] = "person",
-    replace: Arg[bool, typer.Option("--replace", help="Forget the votes and scores that were there.")] = False,
+    replace: Arg[bool, typer.Option("--replace", help="Discard the existing votes and scores.")] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Import votes, scores or human labels from another tool."""
     from zerolabel.cli import tables
-    from zerolabel.integrations import import_labels as read
+    from zerolabel.integrations.convert import import_labels as read
     from zerolabel.integrations.joining import base
 
     before = base(into, images, classes, replace=replace)

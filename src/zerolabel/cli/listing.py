@@ -4,10 +4,9 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from zerolabel.adaptation import transduction
 from zerolabel.adaptation.few_shot import FEW_SHOT
 from zerolabel.adaptation.methods import METHODS, Method
 from zerolabel.adaptation.request import find
@@ -37,14 +36,15 @@ class Argument:
 
 @dataclass(frozen=True)
 class Entry:
-    """One learner, or one solver.
+    """One learner or adaptation method.
 
     Attributes:
-        name: for ``--method``, or ``--method``.
+        name: value of ``--method``.
         summary: one sentence.
         paper: authors, title, venue.
         details: the rest of the module's docstring: formulas and decisions.
-        arguments: its hyper-parameters.
+        arguments: hyper-parameters.
+        commands: commands that take an adaptation method.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Entry:
     paper: str
     details: str
     arguments: tuple[Argument, ...]
+    commands: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -68,18 +69,8 @@ def learners(name: str | None = None) -> tuple[Entry, ...]:
     return tuple(entry(key, learner, hyper_parameters(learner)) for key, learner in chosen.items())
 
 
-def solvers(name: str | None = None) -> tuple[Entry, ...]:
-    """All transductive solvers, or one.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    chosen = transduction.SOLVERS if name is None else {name: transduction.find_solver(name)}
-    return tuple(entry(key, solver, transduction.defaults(key)) for key, solver in chosen.items())
-
-
 def methods(name: str | None = None) -> tuple[Entry, ...]:
-    """All methods of ``adapt``, or one, with the defaults that they have there.
+    """All methods of ``adapt`` and ``transduce``, or one, with the defaults of ``adapt``.
 
     Raises:
         InputError: there is none of that name.
@@ -89,9 +80,17 @@ def methods(name: str | None = None) -> tuple[Entry, ...]:
 
 
 def method(name: str, row: Method) -> Entry:
-    """One line of the table of methods: a learner, a few-shot method or a solver."""
+    """One row of the table of methods; the meaning of an argument notes a default that differs in ``transduce``."""
     chosen: Callable[..., Any] = LEARNERS[row.learner] if row.learner else {**SOLVERS, **FEW_SHOT}[name]
-    return entry(name, chosen, {**option_defaults(chosen), **row.hyper_parameters})
+    own = option_defaults(chosen)
+    found = entry(name, chosen, {**own, **row.hyper_parameters})
+    if name not in SOLVERS:
+        return replace(found, commands=("adapt",))
+    arguments = tuple(
+        one if one.default == own[one.name] else replace(one, meaning=f"{one.meaning} In transduce: {own[one.name]}.")
+        for one in found.arguments
+    )
+    return replace(found, arguments=arguments, commands=("adapt", "transduce"))
 
 
 def entry(name: str, chosen: Callable[..., Any], defaults: dict[str, Any]) -> Entry:

@@ -304,12 +304,14 @@ def exported(done: Exported, path: Path) -> Table:
     )
 
 
-def learners(entries: Sequence[Entry], *, whole: bool, kind: str = "learner") -> RenderableType:
-    """The algorithms of a kind; one of them whole."""
+def algorithms(entries: Sequence[Entry], *, whole: bool, kind: str) -> RenderableType:
+    """All algorithms of a kind, or a single one in full."""
     if not whole:
-        table = Table(kind, "what it does", "paper")
+        has_commands = any(entry.commands for entry in entries)
+        table = Table(kind, *(["command"] if has_commands else []), "description", "paper")
         for entry in entries:
-            table.add_row(entry.name, escape(entry.summary), escape(entry.paper))
+            commands = [", ".join(entry.commands)] if has_commands else []
+            table.add_row(entry.name, *commands, escape(entry.summary), escape(entry.paper))
         return table
     (entry,) = entries
     arguments = Table("argument", "default", "kind", "meaning")

@@ -24,7 +24,7 @@ def transduce(
         str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
     ] = None,
     templates: TemplatesOpt = None,
-    method: Arg[str, typer.Option(help="Solver; `zerolabel solvers` lists them.")] = "stata",
+    method: Arg[str, typer.Option(help="Solver; `zerolabel methods` lists them.")] = "stata",
     options: Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the solver; repeatable.")] = None,
     candidates: Arg[
         str, typer.Option(help="Of the solver's scores: mass:M, topk:K, ratio:R or quantile:A,B; of the votes: union.")
