@@ -220,7 +220,7 @@ def adapt(run: Run) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     record = json.loads((run.folder / "adapted.json").read_text())
     row = {
-        "part": run.part, "pool": run.pool, "method": run.name, "prompt": record["tune"], "seed": run.seed,
+        "part": run.part, "pool": run.pool, "method": run.name, "prompt": record["prompt"], "seed": run.seed,
         "used": record["used"], "wall_seconds": round(seconds, 1), "command": " ".join(run.command()),
         **judge(f"adapted:{run.folder}", run.classes), **learned(run),
     }  # fmt: skip
@@ -263,11 +263,6 @@ class Loop:
     def folder(self) -> Path:
         """Where it is done."""
         return WORK / "runs" / f"loop-{self.adapt}-{self.student}{'-open' if self.open else ''}-{self.seed}"
-
-    def insist(self) -> list[str]:
-        """Options under which a solver for few of many classes takes all of them, too."""
-        few = self.method in SOLVERS and "present" in defaults(self.method)
-        return ["--set", "present=1"] if few else []
 
     def command(self) -> list[str]:
         """The call."""

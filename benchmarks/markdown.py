@@ -109,6 +109,7 @@ TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "real prompts": ("docs/real-outputs.md", real.zero_shot),
     "real candidate sets": ("docs/real-outputs.md", real.candidate_rules),
     "real label models": ("docs/real-outputs.md", real.label_models),
+    "real comparable confidences": ("docs/real-outputs.md", real.comparable),
     "real estimates": ("docs/real-outputs.md", real.label_free),
     "real heads": ("docs/real-outputs.md", real.on_features),
     "real few images": ("docs/real-outputs.md", real.few_images),

@@ -26,8 +26,10 @@ from zerolabel.annotate.prompt_weights import estimated_weights, weighted_texts
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import parse_rule
 from zerolabel.annotations.label_models import MODELS, crowd, posterior
+from zerolabel.annotations.merging import merge_all
 from zerolabel.blocks.label_propagation import propagate
 from zerolabel.diagnostics import alarms, open_set
+from zerolabel.diagnostics.confidence import comparable_scores
 from zerolabel.diagnostics.inspection import intervals
 from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
@@ -121,6 +123,19 @@ def candidate_rules() -> Iterator[Row]:
                 "size": float(made[some].sum(1).float().mean()),
                 "empty": float((~some).float().mean()),
             }
+
+
+def comparable() -> Iterator[Row]:
+    """Accuracy of the mean of several models' scores, as they state them and with comparable confidences."""
+    paintings = saints()
+    for name, models in GROUPS.items():
+        parts, names = [paintings.some((m,)) for m in models], [f"model {m}" for m in models]
+        stated, made = merge_all(parts, names), merge_all(comparable_scores(parts, names), names)
+        yield {
+            "data": f"artdl, {name}",
+            "stated": right(stated.scores, paintings.labels),
+            "comparable": right(made.scores, paintings.labels),
+        }
 
 
 def label_models() -> Iterator[Row]:
@@ -244,6 +259,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "zero_shot": zero_shot,
     "candidate_rules": candidate_rules,
     "label_models": label_models,
+    "comparable": comparable,
     "label_free": label_free,
     "solvers": solvers,
     "second_encoder": second_encoder,

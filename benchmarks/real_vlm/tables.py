@@ -69,6 +69,15 @@ def label_models() -> list[str]:
     return table(("annotators", *MODELS), ((name, *(cells[m] for m in MODELS)) for name, cells in found.items()))
 
 
+def comparable() -> list[str]:
+    """Mean scores of models as stated and with comparable confidences, on paintings."""
+    found = (
+        (one["data"].removeprefix("artdl, "), percent(one["stated"]), percent(one["comparable"]))
+        for one in rows("comparable")
+    )
+    return table(("annotators", "mean of the stated scores", "mean of the comparable scores"), found)
+
+
 def label_free() -> list[str]:
     """Estimated share of wrong labels beside the truth."""
     body = []

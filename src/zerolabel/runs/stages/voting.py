@@ -19,6 +19,7 @@ from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.merging import merge_all
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
+from zerolabel.diagnostics.confidence import comparable_scores
 from zerolabel.errors import InputError
 from zerolabel.files.skipped import save_skipped
 from zerolabel.runs.config import AnnotationConfig
@@ -135,7 +136,8 @@ class Voting:
 
     def _merged(self, parts: dict[str, Annotated], images: ImageSet, out: Path | None) -> Annotated:
         """Annotations of several models on the same images, with the encoder's features if training needs them."""
-        together = merge_all([part.annotations for part in parts.values()], list(parts), self.annotation.rule)
+        said = comparable_scores([part.annotations for part in parts.values()], list(parts))
+        together = merge_all(said, list(parts), self.annotation.rule)
         known = set(together.file_names)
         every = dict(one for part in reversed(parts.values()) for one in part.skipped)
         skipped = tuple((name, every[name]) for name in images.file_names if name in every and name not in known)
