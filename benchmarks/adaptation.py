@@ -220,7 +220,7 @@ def adapt(run: Run) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     record = json.loads((run.folder / "adapted.json").read_text())
     row = {
-        "part": run.part, "pool": run.pool, "method": run.name, "prompt": record["prompt"], "seed": run.seed,
+        "part": run.part, "pool": run.pool, "method": run.name, "prompt": record["tune"], "seed": run.seed,
         "used": record["used"], "wall_seconds": round(seconds, 1), "command": " ".join(run.command()),
         **judge(f"adapted:{run.folder}", run.classes), **learned(run),
     }  # fmt: skip

@@ -202,7 +202,7 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.cells:
         cell = CELLS[name]
-        wanted = cell.learners if options.learners is None else tuple(options.learners)
+        wanted = cell.learners if options.methods is None else tuple(options.methods)
         compare(name, cell, options.data, wanted, options.seeds, options.jobs)
     old = committed.read(RESULTS, options.add).get("cells", {})
     cells = {name: found for name in CELLS if (found := joined(old.get(name, {}), read(name))) is not None}
