@@ -17,7 +17,7 @@ from zerolabel.vlms.clip import DualEncoder
 
 @dataclass(frozen=True)
 class Embedded:
-    """What `write_embeddings` left on disk.
+    """Result of `write_embeddings`.
 
     Attributes:
         folder: what ``embeddings:FOLDER`` reads.

@@ -56,7 +56,7 @@ class KnownFeatures:
         return self.embeddings.rows(places), known
 
     def find(self, sha256: str, name: str) -> bool:
-        """Whether an image has an embedding: by its content where the contents are known, else by its name."""
+        """Look up an image, by its content where contents are known, else by its name; False if it has no embedding."""
         key = bytes.fromhex(sha256)
         if self._places(np.frombuffer(key, np.uint8)[None])[0] >= 0:
             return True

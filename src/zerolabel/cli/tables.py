@@ -175,7 +175,7 @@ def annotated(done: Written, folder: Path) -> tuple[Table, dict[str, Any]]:
 
 
 def embedded(done: Embedded) -> tuple[Table, dict[str, Any]]:
-    """What `embed` wrote."""
+    """Summary of `embed`."""
     facts = {
         "n_images": done.n_images,
         "n_skipped": len(done.skipped),

@@ -45,7 +45,7 @@ def batches(images: Images, dimensions: int, batch_size: int) -> Iterator[Float[
 
 
 def check(found: int, wanted: int) -> None:
-    """See that embeddings have the dimensions of those that a classifier learned from.
+    """Check the number of dimensions.
 
     Raises:
         InputError: they have others.

@@ -1,4 +1,4 @@
-"""What stands in the place of an image encoder where a classifier reads embeddings."""
+"""Input layer of a classifier that reads embeddings, in the place of an image encoder."""
 
 from jaxtyping import Float
 from torch import Tensor, nn

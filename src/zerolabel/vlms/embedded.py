@@ -33,7 +33,7 @@ class EmbeddedImages(Encoder):
 
     @property
     def device(self) -> torch.device:
-        """Where texts are encoded."""
+        """Device of the text encoder."""
         return self.texts.device if isinstance(self.texts, DualEncoder) else torch.device("cpu")
 
     @property
@@ -107,7 +107,7 @@ def load(spec: str, rest: str, base: Callable[[str], DualEncoder]) -> EmbeddedIm
 
 
 def texts_of(spec: str, rest: str) -> str:
-    """Where the text features come from: the name of a model, or a file of embeddings.
+    """Source of the text features: the name of a model, or a file of embeddings.
 
     Raises:
         InputError: neither the name nor the embeddings say it, or it is none of these.

@@ -1,4 +1,4 @@
-"""What annotates with features: images and class names in one space, wherever the images' features come from."""
+"""Interface of annotators with features: images and class names in one space."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Encoder(ABC):
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of the model."""
 
     @property
     @abstractmethod

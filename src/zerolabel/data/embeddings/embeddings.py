@@ -23,7 +23,7 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Origin:
-    """What made the embeddings, as `zerolabel embed` notes it.
+    """The model that computed the embeddings, as recorded by `zerolabel embed`.
 
     Attributes:
         model: its name, as after ``--vlm`` or ``--encoder``.
@@ -143,7 +143,7 @@ def unit(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
 
 
 def check(vectors: np.ndarray, where: str, first: int = 0) -> None:
-    """See that vectors can be compared by their cosines.
+    """Check that vectors are finite and normalized.
 
     Args:
         vectors: N x D.

@@ -80,7 +80,7 @@ class Writer:
 
     @property
     def n_images(self) -> int:
-        """How many it took."""
+        """Number of images added so far."""
         return len(self._names)
 
     def add(

@@ -27,7 +27,7 @@ _KINDS = (
 
 
 def is_embeddings(folder: Path) -> bool:
-    """Whether a folder is one that `zerolabel embed` or clip-retrieval wrote."""
+    """True for a folder written by `zerolabel embed` or by clip-retrieval."""
     return (folder / own.RECORD).is_file() or (folder / IMAGES).is_dir()
 
 

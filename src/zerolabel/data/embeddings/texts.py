@@ -85,7 +85,7 @@ class ClassTexts:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """What to call the prompts."""
+        """A name for each prompt, in the form of a template."""
         if len(self.features) == 1:
             return ("{}",)
         return tuple(f"prompt {a}: {{}}" for a in range(len(self.features)))

@@ -139,12 +139,6 @@ def vector_column(schema: pa.Schema) -> str | None:
     return next((field.name for field in schema if _is_vector(field.type)), None)
 
 
-def metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says beside its tensors."""
-    with safe_open(path, "np") as file:
-        return dict(file.metadata() or {})
-
-
 def checked(path: Path, rows: Rows, kind: object) -> Rows:
     """The matrix, if it is one of numbers.
 
@@ -185,4 +179,4 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-__all__ = ["Block", "Rows", "metadata", "of_npy", "of_parquet", "of_safetensors", "same_width", "vector_column"]
+__all__ = ["Block", "Rows", "of_npy", "of_parquet", "of_safetensors", "same_width", "vector_column"]
