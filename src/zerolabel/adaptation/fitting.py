@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from zerolabel.adaptation import few_shot
+from zerolabel.adaptation import few_shot, transduction
 from zerolabel.adaptation.task import Task
 from zerolabel.adaptation.training_targets import initial_prompt, text_classifier_targets, training_targets
-from zerolabel.adaptation.transduction import SOLVERS, inductive, solve
+from zerolabel.adaptation.transduction import SOLVERS
 from zerolabel.annotations.digest import Digest
 from zerolabel.data.images import ImageSet, decode
 from zerolabel.data.views import Features, Pixels
@@ -53,8 +53,7 @@ def fit_head(task: Task) -> Fitted:
     request, features, scale = task.request, task.annotated.features, task.encoder.logit_scale
     texts, options = task.mean_texts(), request.options()
     if request.method in SOLVERS:
-        posterior = solve(request.method, features, texts, scale, **options)
-        head = inductive(features, posterior, texts, scale)
+        head = transduction.fit_head(request.method, features, texts, scale, **options)
     else:
         if "seed" in few_shot.defaults(request.method):
             options = {"seed": request.training().seed, **options}

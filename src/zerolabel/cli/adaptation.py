@@ -98,7 +98,8 @@ def adapt(
     from zerolabel.files.skipped import save_skipped
     from zerolabel.training import best_device
 
-    model = vlm or vlms.DEFAULT_PHOTO_VLM
+    found = ImageSet.open(images)
+    model = vlm or vlms.default_name(found)
     request = Request.parse(
         model, method, options or (), tune=tune, flip=flip, preset=preset, start=start, crop=crop,
         common={"epochs": epochs, "seed": seed, "device": device}, propagate=propagate, open_set=open_set,
@@ -106,7 +107,7 @@ def adapt(
     names, asked = load_classes(classes), vlms.templates(model, templates)
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
-    found, human = ImageSet.open(images), Labels.read(few_shot, names, use="train") if few_shot else None
+    human = Labels.read(few_shot, names, use="train") if few_shot else None
     true_labels = Labels.read(truth, names) if truth else None
     done = adapt(
         found, vlms.load(model, best_device(device)), names, asked, request, output, cache=default_folder(cache),

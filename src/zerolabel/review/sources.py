@@ -213,9 +213,12 @@ def _images(source: str, names: list[str]) -> ImageSet:
         InputError: the source is gone, or lacks one of them.
     """
     try:
-        return ImageSet.open(source).named(names)
+        images = ImageSet.open(source).named(names)
     except InputError as error:
         raise InputError(f"{error} If they lie elsewhere now, give --images.") from None
+    if images.embeddings is not None:
+        raise InputError(f"{source} has embeddings, and a person looks at images; give --images, the folder of these.")
+    return images
 
 
 def _ids(names: pd.Series, classes: tuple[str, ...]) -> Int[np.ndarray, " N"]:

@@ -15,6 +15,7 @@ from zerolabel.adaptation.transduction.transclip import transclip
 from zerolabel.adaptation.transduction.zero_shot import prototypes, zero_shot
 from zerolabel.adaptation.transduction.zlap import zlap
 from zerolabel.errors import InputError, nearest
+from zerolabel.networks.feature_head import FeatureHead
 from zerolabel.options import check_values
 from zerolabel.options import defaults as option_defaults
 
@@ -30,6 +31,12 @@ SOLVERS: dict[str, Solver] = {
     "knn": knn,
 }
 
+Head = Callable[..., FeatureHead]
+"""As `Solver`; the solver's posterior is the softmax of what the head says of the images."""
+
+HEADS: dict[str, Head] = {}
+"""Heads of solvers that classify single images themselves; the posteriors of the others are read by `inductive`."""
+
 RARE = 4
 """A class is present that has at least this part of an even share of the images, and at least one image."""
 
@@ -39,6 +46,7 @@ __all__ = [
     "check",
     "defaults",
     "find_solver",
+    "fit_head",
     "inductive",
     "present_share",
     "prototypes",
@@ -116,6 +124,31 @@ def solve(
     if bool(there.any()):
         posterior[there] = solver(features[there], texts, scale, **options)
     return posterior
+
+
+def fit_head(
+    name: str,
+    features: Float[Tensor, "N D"],
+    texts: Float[Tensor, "C D"],
+    scale: float,
+    **options: object,
+) -> FeatureHead:
+    """A head that answers for single images as a solver does for these: its own, else the one of its posterior.
+
+    Args:
+        name: of the solver.
+        features: image features of length 1.
+        texts: text features of length 1 per class.
+        scale: the factor of the cosine in the model's softmax.
+        options: of the solver, see `defaults`.
+
+    Raises:
+        InputError: as `solve`.
+    """
+    if name in HEADS:
+        check(name, options)
+        return HEADS[name](features, texts, scale, **options)
+    return inductive(features, solve(name, features, texts, scale, **options), texts, scale)
 
 
 def refuse(name: str, features: Float[Tensor, "N D"], texts: Float[Tensor, "C D"], scale: float, most: float) -> None:
