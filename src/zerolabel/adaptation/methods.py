@@ -92,6 +92,7 @@ METHODS: dict[str, Method] = {
     "zlap": Method(None, {"prior": "estimated"}),
     "em_dirichlet": Method(None),
     "knn": Method(None),
+    "gpua": Method(None, {"prior": "estimated"}),
     "coop": Method("cross_entropy", needs_labels=True),
     "cocoop": Method("cross_entropy", settings={"batch_size": 16, "epochs": 10}, tune="conditional", needs_labels=True),
     "clip-lora": Method(

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.adaptation.transduction.em_dirichlet import em_dirichlet
+from zerolabel.adaptation.transduction.gpua import aligned_head, gpua
 from zerolabel.adaptation.transduction.inductive import inductive
 from zerolabel.adaptation.transduction.knn import knn
 from zerolabel.adaptation.transduction.moon import moon
@@ -29,12 +30,13 @@ SOLVERS: dict[str, Solver] = {
     "zlap": zlap,
     "em_dirichlet": em_dirichlet,
     "knn": knn,
+    "gpua": gpua,
 }
 
 Head = Callable[..., FeatureHead]
 """As `Solver`; the solver's posterior is the softmax of what the head says of the images."""
 
-HEADS: dict[str, Head] = {}
+HEADS: dict[str, Head] = {"gpua": aligned_head}
 """Heads of solvers that classify single images themselves; the posteriors of the others are read by `inductive`."""
 
 RARE = 4
