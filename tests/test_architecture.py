@@ -192,6 +192,7 @@ def naming(name: str) -> set[str]:
         ("ueo", {"learners/__init__.py", "adaptation/methods.py"}),
         ("tip-adapter-f", {"adaptation/few_shot/__init__.py", "adaptation/methods.py"}),
         ("zlap", {"adaptation/transduction/__init__.py", "adaptation/methods.py"}),
+        ("gpua", {"adaptation/transduction/__init__.py", "adaptation/methods.py"}),
     ],
 )
 def test_what_a_new_algorithm_touches(name: str, touched: set[str]) -> None:

@@ -164,3 +164,19 @@ def likeliest(mean, start):
         return gammaln(alpha).sum() - gammaln(alpha.sum()) - ((alpha - 1) * mean).sum()
 
     return np.exp(minimize(loss, np.log(start), method="BFGS", options={"gtol": 1e-9}).x)
+
+
+def gpua(f, t, scale, prior="estimated", share=0.9, temperature=0.01, rounds=10, vision=None):
+    z, c = (f if vision is None else vision), len(t)
+    p = answers(f, t, scale)
+    for _ in range(rounds):
+        means = np.stack([sum(p[i, k] * z[i] for i in range(len(f))) for k in range(c)])
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        wanted = shares(p, prior) * len(f)
+        r = np.array([[(1 - share) * z[i] @ means[k] + share * f[i] @ t[k] for k in range(c)] for i in range(len(f))])
+        p = np.exp((r - r.max(1, keepdims=True)) / temperature)
+        for _ in range(50):
+            p = p * (wanted / p.sum(0))
+            p = p / p.sum(1, keepdims=True)
+    u, _, v = np.linalg.svd(z.T @ p @ t, full_matrices=False)
+    return answers(z @ u @ v, t, scale)
