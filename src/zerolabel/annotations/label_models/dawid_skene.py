@@ -70,13 +70,13 @@ def dawid_skene(
         torch.cat([votes, labels[:, None]], 1), dim=0, return_inverse=True, return_counts=True
     )
     weight, votes, labels = counts[:, None].float(), rows[:, :-1], rows[:, -1]
-    voted = torch.where(votes < 0, n_classes, votes)
+    columns = torch.where(votes < 0, n_classes, votes).T
     voted = (votes >= 0).any(1, keepdim=True)
     q, steps = pin(shares(votes, n_classes), labels), 0
     for steps in range(1, most_steps + 1):  # noqa: B007
         prior = (q * weight).sum(0) + _EPS
         scores = (prior / prior.sum()).log().expand_as(q).clone()
-        for column in voted.T:
+        for column in columns:
             if one_coin:
                 scores.scatter_add_(1, column[:, None].clamp_max(n_classes - 1), _odds(column, q * weight))
             else:
