@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import tiny_clip
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -115,3 +116,19 @@ def test_methods_are_listed_with_their_options(call):
     (prior,) = [one for one in entries[0]["arguments"] if one["name"] == "prior"]
     assert prior["default"] == "estimated" and prior["meaning"].endswith("In transduce: uniform.")
     assert call("methods", "stat")[0] == 2
+
+
+def test_the_solver_reads_the_weighted_prompts_unless_uniform_ones_are_asked_for(call, folder):
+    model = tiny_clip.write(folder / "model")
+    asked = ["images", "--classes", "cat,dog", "--vlm", model, "--templates", "openai", "--method", "transclip"]
+    made = {}
+    for weights in ("estimated", "uniform"):
+        out = folder / f"weights-{weights}"
+        code, _, said = call("transduce", *asked, "--prompt-weights", weights, "--cache", "cache", "-o", str(out))
+        assert code == 0, said
+        made[weights] = Annotations.load(out)
+    assert all(one.weights is not None for one in made["estimated"].annotators)
+    assert all(one.weights is None for one in made["uniform"].annotators)
+    assert not torch.allclose(made["estimated"].scores, made["uniform"].scores)
+    code, _, said = call("transduce", *asked, "--prompt-weights", "best", "-o", str(folder / "none"))
+    assert code == 2 and "--prompt-weights" in said and not (folder / "none").exists()

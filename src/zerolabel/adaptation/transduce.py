@@ -9,6 +9,7 @@ from typing import Any
 
 from zerolabel.adaptation.transduction import defaults, solve
 from zerolabel.annotate import annotate, text_features
+from zerolabel.annotate.prompt_weights import weighted_texts, weights_of
 from zerolabel.annotate.writing import Progress
 from zerolabel.annotations import Annotations, candidates
 from zerolabel.data.classes import Classes
@@ -49,6 +50,7 @@ def transduce(
     options: dict[str, Any],
     *,
     rule: str = RULE,
+    weights: str = "uniform",
     cache: str | os.PathLike[str] | None = None,
     progress: Progress = iter,
 ) -> Transduced:
@@ -64,6 +66,8 @@ def transduce(
         method: solver, see `zerolabel.adaptation.transduction.SOLVERS`.
         options: of the solver.
         rule: how candidates are formed of the posterior, see `zerolabel.annotations.candidates.RULES`.
+        weights: of the prompts, "estimated" or "uniform", see `zerolabel.annotate.prompt_weights`. With estimated
+            weights the solver has one text feature per class, the weighted mean.
         cache: folder of image features.
         progress: wraps the steps of the pass over the images.
 
@@ -74,8 +78,11 @@ def transduce(
     texts = text_features(encoder, classes, templates)
     with tempfile.TemporaryDirectory() as folder:
         done = annotate(
-            images, encoder, classes, templates, out=Path(folder) / "annotations", cache=cache, progress=progress
-        )
+            images, encoder, classes, templates, out=Path(folder) / "annotations", cache=cache, progress=progress,
+            weights=weights,
+        )  # fmt: skip
+        known = weights_of(done.annotations, encoder.name)
+        texts = texts if known is None else weighted_texts(texts, known)
         posterior = solve(method, done.features, texts, encoder.logit_scale, **options)
     values = ", ".join(f"{name}={value}" for name, value in {**defaults(method), **options}.items())
     if not bool(posterior.isfinite().all()):

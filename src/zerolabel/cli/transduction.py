@@ -12,6 +12,7 @@ from zerolabel.cli.arguments import (
     ImagesArg,
     JsonOpt,
     TemplatesOpt,
+    WeightsOpt,
 )
 from zerolabel.cli.screen import display, show
 
@@ -29,6 +30,7 @@ def transduce(
     candidates: Arg[
         str, typer.Option(help="Of the solver's scores: mass:M, topk:K, ratio:R or quantile:A,B; of the votes: union.")
     ] = "mass:0.9",
+    prompt_weights: WeightsOpt = None,
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,
     overwrite: OverwriteFileOpt = False,
@@ -41,14 +43,17 @@ def transduce(
     from zerolabel.adaptation.options import parse_solver
     from zerolabel.adaptation.transduce import transduce
     from zerolabel.annotate.feature_cache import default_folder
+    from zerolabel.annotate.prompt_weights import CHOICES
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import place_for, write_annotations
     from zerolabel.cli import tables
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.files.skipped import save_skipped
+    from zerolabel.runs.planning.choices import one_of
     from zerolabel.training import best_device
     from zerolabel.training.settings import check_device
+    from zerolabel.vlms.adapted import reads_characters
 
     chosen = parse_solver(method, options or ())
     parse_rule(candidates)
@@ -58,8 +63,10 @@ def transduce(
     model = vlm or vlms.default_name(found)
     asked = vlms.templates(model, templates)
     encoder = vlms.load(model, best_device(device))
+    wanted = one_of("--prompt-weights", prompt_weights, (None, *CHOICES)) or CHOICES[0]
+    weights = "uniform" if reads_characters(model) else wanted
     done = transduce(
-        found, encoder, names, asked, method, chosen, rule=candidates,
+        found, encoder, names, asked, method, chosen, rule=candidates, weights=weights,
         cache=default_folder(cache), progress=partial(display(), "annotate"),
     )  # fmt: skip
     write_annotations(done.annotations, file, overwrite=overwrite)
