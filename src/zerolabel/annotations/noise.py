@@ -27,8 +27,9 @@ from torch import Tensor
 
 from zerolabel.annotations.annotations import Annotations
 from zerolabel.annotations.candidates import parse_rule
-from zerolabel.annotations.label_models.dawid_skene import dawid_skene, shares
+from zerolabel.annotations.label_models.dawid_skene import dawid_skene
 from zerolabel.annotations.label_models.dependence import dependence
+from zerolabel.annotations.label_models.em import shares
 from zerolabel.annotations.label_models.models import first_votes
 from zerolabel.errors import InputError
 

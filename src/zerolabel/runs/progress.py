@@ -78,8 +78,8 @@ def _(step: EpochLog) -> float:
 def _(step: EpochLog) -> list[str]:
     terms = " ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
     figures = " ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
-    parts = [f"epoch {step.epoch + 1}", f"{step.images_per_second:.0f} images/s", figures, terms]
-    return [part for part in parts if part]
+    lines = [f"epoch {step.epoch + 1}", f"{step.images_per_second:.0f} images/s", figures, terms]
+    return [line for line in lines if line]
 
 
 class Rest(ProgressColumn):

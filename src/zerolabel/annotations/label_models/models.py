@@ -5,7 +5,8 @@ from torch import Tensor
 
 from zerolabel.annotations.annotations import Annotations
 from zerolabel.annotations.label_models import crowd
-from zerolabel.annotations.label_models.dawid_skene import dawid_skene, pin, shares
+from zerolabel.annotations.label_models.dawid_skene import dawid_skene
+from zerolabel.annotations.label_models.em import pin, shares
 from zerolabel.annotations.label_models.shrunken import shrunken
 from zerolabel.errors import InputError, nearest
 

@@ -21,10 +21,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zerolabel.annotations.label_models.dawid_skene import MOST_CELLS, Fit, pin, shares
+from zerolabel.annotations.label_models.dawid_skene import MOST_CELLS
 from zerolabel.annotations.label_models.dependence import dependence
+from zerolabel.annotations.label_models.em import EPS, DistinctVotes, Fit, log_prior, maximize
 
-_EPS = 1e-10
 SHRINK = 0.5
 """Images that a row of the one-coin matrix weighs, as a share of those voted on; chosen on the votes of 19 models on
 paintings and on simulated annotators with and without confusions, see ``benchmarks/results/real_vlm.json``."""
@@ -39,36 +39,29 @@ def shrunken(
     most_steps: int = 100,
     tolerance: float = 1e-5,
 ) -> Fit:
-    """Fit the model; images with the same votes are counted once.
+    """Fit the model.
 
     Args:
-        votes: class ids, -1 where an annotator abstained.
+        votes: class ids, -1 for an abstention.
         n_classes: C.
-        labels: class ids given by a person, -1 where nobody did; these rows of the posterior stay one-hot.
+        labels: human labels as class ids, -1 for none; their rows of the posterior are one-hot.
         shrink: k as a share of the images that an annotator voted on.
-        most_steps: of expectation maximization.
-        tolerance: it ends once the posterior of an image changes by less than this on average.
+        most_steps: maximum number of iterations.
+        tolerance: mean change of an image's posterior at which the iteration ends.
     """
-    labels = torch.full((len(votes),), -1) if labels is None else labels
-    rows, place, counts = torch.unique(
-        torch.cat([votes, labels[:, None]], 1), dim=0, return_inverse=True, return_counts=True
-    )
-    weight, some, given = counts[:, None].float(), rows[:, :-1], rows[:, -1]
-    voted = (some >= 0).any(1, keepdim=True)
-    q, steps = pin(shares(some, n_classes), given), 0
-    prior = evidence = torch.zeros_like(q)
-    for steps in range(1, most_steps + 1):  # noqa: B007
-        mass = (q * weight).sum(0) + _EPS
-        prior, evidence = (mass / mass.sum()).log(), _evidence(some, q * weight, shrink)
-        before, q = q, pin((prior + evidence).softmax(1) * voted, given)
-        if float(((q - before).abs() * weight).sum()) <= tolerance * float(weight.sum()):
-            break
-    left = 1 - dependence(votes, q[place]) if votes.shape[1] > 1 else 1.0
-    return Fit(pin((prior + left * evidence).softmax(1) * voted, given)[place], steps)
+    distinct = DistinctVotes.of(votes, labels)
+
+    def log_joint(mass: Float[Tensor, "M C"], weight: float = 1.0) -> Float[Tensor, "M C"]:
+        return log_prior(mass) + weight * _evidence(distinct.votes, mass, shrink)
+
+    found = maximize(distinct, n_classes, log_joint, most_steps=most_steps, tolerance=tolerance)
+    independent = 1 - dependence(votes, found.q[distinct.place]) if votes.shape[1] > 1 else 1.0
+    q = distinct.posterior(log_joint(found.before * distinct.counts, independent))
+    return Fit(q[distinct.place], found.steps)
 
 
 def _evidence(votes: Int[Tensor, "M A"], q: Float[Tensor, "M C"], shrink: float) -> Float[Tensor, "M C"]:
-    """``sum_a log pi_a(v_ia | c)``; an abstention says nothing.
+    """``sum_a log pi_a(v_ia | c)``; abstentions contribute nothing.
 
     Args:
         votes: class ids, -1 where an annotator abstained.
@@ -98,7 +91,7 @@ def _rows(
     coin = torch.full((n_classes, n_classes), beside).fill_diagonal_(accuracy)
     weight = shrink * float(q[voted].sum())
     counts = torch.zeros(n_classes, n_classes).index_add_(0, column[voted], q[voted])
-    return ((counts + weight * coin) / (counts.sum(0) + weight).clamp_min(_EPS)).clamp_min(_EPS).log()
+    return ((counts + weight * coin) / (counts.sum(0) + weight).clamp_min(EPS)).clamp_min(EPS).log()
 
 
 def _accuracy(column: Int[Tensor, " M"], q: Float[Tensor, "M C"]) -> float:

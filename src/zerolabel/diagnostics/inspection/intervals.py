@@ -26,7 +26,7 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.label_models import first_choices, first_votes
-from zerolabel.annotations.label_models.dawid_skene import shares as vote_shares
+from zerolabel.annotations.label_models.em import shares as vote_shares
 from zerolabel.annotations.noise import (
     IMAGINED,
     annotated,
