@@ -112,7 +112,7 @@ def corrected(annotations, classes):
                     {
                         "id": 100 * number + i,
                         "completed_by": {"id": person} if person > 1 else person,
-                        "was_canceled": choice is None,
+                        "was_cancelled": choice is None,
                         "updated_at": f"2026-01-0{i + 1}T00:00:00Z",
                         "result": [
                             {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": choice}}

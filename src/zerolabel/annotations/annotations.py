@@ -17,6 +17,7 @@ from torch import Tensor
 from zerolabel.annotations import validation
 from zerolabel.annotations.validation import CHECKSUM
 from zerolabel.errors import InputError
+from zerolabel.errors.printable import sound
 from zerolabel.files import replacing
 
 SCHEMA_VERSION = "1"
@@ -49,6 +50,10 @@ class Annotator:
     template: str
     choice: int = 1
     weights: tuple[float, ...] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("model", "revision", "template"):  # from files, servers and file names of others
+            object.__setattr__(self, name, sound(getattr(self, name)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from zerolabel.errors.printable import is_sound
+
 CHECKSUM = b"zerolabel.sha256"
 """Bytes of a file's metadata about classes and annotators. Pages of columns have their own checksums."""
 SLACK = 1e-2
@@ -107,15 +109,6 @@ def check_table(table: pa.Table, n_classes: int, n_annotators: int, *, sparse: b
     _check_scores(lengths, scores.astype(np.float64))
 
 
-def is_sound(text: str) -> bool:
-    """True if a text can be encoded in any file."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\x00" not in text
-
-
 def repeated(names: Sequence[str]) -> str | None:
     """The first name that is there twice."""
     seen: set[str] = set()
@@ -200,4 +193,4 @@ def _check_scores(lengths: np.ndarray, scores: np.ndarray) -> None:
         raise ValueError(f"the scores of row {sums.argmax()} add up to {sums.max():g}")
 
 
-__all__ = ["CHECKSUM", "check_meta", "check_table", "checksum", "is_sound", "read_meta", "repeated"]
+__all__ = ["CHECKSUM", "check_meta", "check_table", "checksum", "read_meta", "repeated"]

@@ -52,6 +52,7 @@ def import_labels(
 
     before = base(into, images, classes, replace=replace)
     after = read(before, kind, file, said_by)
+    output = output / "annotations.parquet" if output.is_dir() else output
     after.save(output)
     facts = {
         "n_images": len(after),

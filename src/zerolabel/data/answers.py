@@ -87,11 +87,13 @@ def read_answers(path: Path) -> tuple[Answer, ...] | None:
             table = [heads, *([_text(cell) for cell in row] for row in zip(*cells, strict=True))]
         else:
             table = rows(_whole_lines(decoded(path.read_bytes())), path.suffix.lower())
+        if not table or (places := _places(table[0])) is None:
+            return None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = one_line(error)
-        raise InputError(f"the answers {path} cannot be read ({reason}); give a CSV or parquet.") from None
-    if not table or (places := _places(table[0])) is None:
-        return None
+        raise InputError(f"{path} cannot be read ({reason}); give a CSV or parquet.") from None
     found = [
         Answer(*(row[place] if place == places[0] else row[place].strip() for place in places))
         for row in body(table, 1, len(table[0]), places[:1])

@@ -24,6 +24,7 @@ _DATA_YAML = frozenset(
     ("train", "val", "valid", "test", "minival", "nc", "path", "download", "roboflow", "kpt_shape", "flip_idx")
 )
 """Keys beside ``names`` in the ``data.yaml`` of Ultralytics and Roboflow; each but the last five holds a folder."""
+_YAML = (".yaml", ".yml")
 _NUMBERED = re.compile(r"\s*(\d+)\s*(?:[:;,\t]|\s)\s*(\S.*)")
 _NAME_COLUMNS = ("name", "class_name", "class", "label", "category", "display_name")
 _ID_COLUMNS = ("id", "class_id", "index", "label_id", "category_id", "mid")
@@ -51,15 +52,31 @@ def read(path: Path) -> Pairs:
     except ValueError:
         raise InputError(f"{path} is not text in UTF-8; save it as UTF-8.") from None
     try:
-        if suffix == ".json":
+        if suffix == ".json" or (suffix not in _YAML and _is_json(text)):
             return _pairs(_json(text, path), path)
-        if suffix in (".yaml", ".yml"):
+        if suffix in _YAML or _is_bullets(text):
             return _pairs(_yaml(text, path), path)
     except RecursionError:
         raise InputError(f"the class file {path} is nested too deeply; {_SHAPE}") from None
     if suffix == ".csv" and (table := _table(text, path)) is not None:
         return table
     return _lines(text.splitlines(), path)
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is a list or an object of JSON, whatever its file is called."""
+    if text.strip()[:1] not in ("[", "{"):
+        return False
+    try:
+        return isinstance(json.loads(text), list | dict)
+    except ValueError:
+        return False
+
+
+def _is_bullets(text: str) -> bool:
+    """Whether every line is a bullet, as in a list of YAML."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return len(lines) > 1 and all(line.lstrip().startswith("- ") for line in lines)
 
 
 def _json(text: str, path: Path) -> object:
@@ -162,6 +179,8 @@ def _ids(values: Sequence[Any], first: int = 0) -> list[int] | None:
 def _lines(lines: Sequence[str], path: Path) -> Pairs:
     """A name per line; ids before all of them are taken off."""
     kept = [line for line in lines if line.strip()]
+    if any(len(line.split()) > 1 and line.rstrip().endswith("{") for line in kept) and "}" in map(str.strip, kept):
+        raise _other(path)
     split = [_NUMBERED.fullmatch(line) for line in kept]
     found = [match for match in split if match is not None]
     if len(found) == len(kept):

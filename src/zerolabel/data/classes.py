@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zerolabel.data import class_files
 from zerolabel.errors import InputError
+from zerolabel.errors.printable import is_sound, visible
 from zerolabel.files.delimited import decoded
 
 _BREAK = re.compile(r"_|(?<=[^\W_])-|-(?!\d)")
@@ -38,6 +39,9 @@ class Classes:
         if len(self.names) < 2:
             found = f"only the class {self.names[0]!r}" if self.names else "no class"
             raise InputError(f"--classes names {found}; a classifier needs at least two.")
+        odd = next((word for word in self.words if not is_sound(word)), None)
+        if odd is not None:
+            raise InputError(f"--classes names '{visible(odd)}', which holds characters that no file can; rename it.")
         owner: dict[str, str] = {}
         for name, aliases in zip(self.names, self.aliases, strict=True):
             if (other := owner.get(plain(name))) is not None:

@@ -22,6 +22,7 @@ NOT_IMAGES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+COLORS = {"RGB": 3, "RGBA": 3, "CMYK": 4}  # and how many channels are no opacity
 LONGEST_SIDE, MOST_BYTES = 65_536, 1 << 29
 
 
@@ -35,8 +36,6 @@ def read(path: Path) -> np.ndarray:
         if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or np.inf):
             raise ValueError("it has too many pixels")
         image = whole(opened, data)
-        if image.mode[0] in "IF":
-            image = Image.fromarray(eight_bits(np.asarray(image)))
         if image.has_transparency_data:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
         image = image.convert("RGB")
@@ -45,15 +44,30 @@ def read(path: Path) -> np.ndarray:
 
 
 def whole(image: Any, data: bytes) -> Image.Image:
-    """The upright image; dark colors of 16 bits, of which Pillow keeps the higher byte, with both bytes."""
-    tiles = [other_byte(tile) for tile in image.tile] if image.mode in ("RGB", "RGBA") else []
+    """The upright image with 8 bits; dark colors of 16 bits, of which Pillow keeps the higher byte, with both bytes."""
+    wide = image.mode in COLORS and any(map(is_wide, image.tile))
+    tiles, tags = [other_byte(tile) for tile in image.tile], getattr(image, "tag_v2", {})
     turned = upright(image)
-    if not tiles or None in tiles or (high := np.asarray(turned))[..., :3].max() > WHITES[2] >> 8:
+    if turned.mode[0] in "IF":
+        unsigned = turned.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)
+        done = eight_bits(np.asarray(turned).view(np.uint32) if unsigned else np.asarray(turned))
+        return Image.fromarray(255 - done if tags.get(262) == 0 else done)
+    if not wide or (high := np.asarray(turned))[..., : (n := COLORS[turned.mode])].max() > WHITES[2] >> 8:
         return turned
+    if None in tiles:
+        raise ValueError("its colors of 16 bits hold almost nothing; save them with 8 bits")
     with Image.open(io.BytesIO(data), formats=[image.format]) as again:
         again.tile = tiles
-        wide = high.astype(np.uint16) << 8 | np.asarray(upright(again))
-    return Image.fromarray(np.concatenate([eight_bits(p) for p in (wide[..., :3], wide[..., 3:]) if p.size], 2))
+        both = high.astype(np.uint16) << 8 | np.asarray(upright(again))
+    parts = [eight_bits(part) for part in (both[..., :n], both[..., n:]) if part.size]
+    return Image.frombytes(turned.mode, turned.size, np.concatenate(parts, 2).tobytes())
+
+
+def is_wide(tile: Any) -> bool:
+    """Whether a file holds colors of 16 bits."""
+    given = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+    scaled = tile[0] == "ppm" and isinstance(given[-1], int) and given[-1] > WHITES[2]
+    return tile[0] == "SGI16" or scaled or any(isinstance(one, str) and one[-4:] in OTHER_BYTE for one in given)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -72,6 +86,8 @@ def other_byte(tile: Any) -> Any:
     for i, part in enumerate(parts):
         if isinstance(part, str) and part[-4:] in OTHER_BYTE:
             parts[i] = part[:-4] + OTHER_BYTE[part[-4:]]
+            if parts[i] == "LA;16L":  # which Pillow lacks
+                return None
             return codec, box, offset, parts[0] if isinstance(given, str) else tuple(parts)
     return None
 

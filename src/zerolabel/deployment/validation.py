@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from zerolabel.errors.printable import is_sound
 from zerolabel.files.plain_json import dumps
 from zerolabel.networks import NAMES, NetworkSpec, rebuild
 from zerolabel.networks.architecture import LARGEST, check_side, check_timm_name, check_values, check_vision, is_whole
@@ -38,7 +39,7 @@ def check_config(config: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(labels, dict) or not labels or set(labels) != {str(i) for i in range(len(labels))}:
         raise ValueError("id2label does not count its classes from 0")
     classes = tuple(labels[str(i)] for i in range(len(labels)))
-    if not all(isinstance(name, str) and name.strip() and _is_sound(name) for name in classes):
+    if not all(isinstance(name, str) and name.strip() and is_sound(name) for name in classes):
         raise ValueError("a class has no name")
     if len(set(classes)) < len(classes):
         raise ValueError("a class is there twice")
@@ -153,14 +154,6 @@ def _check_preprocess(data: object) -> None:
             raise ValueError(f"the {name} of its eval view are no numbers")
         if not all(abs(one) < 1e6 for one in values) or any(isinstance(one, bool) for one in values):
             raise ValueError(f"the {name} of its eval view are out of bounds")
-
-
-def _is_sound(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\x00" not in text
 
 
 __all__ = [

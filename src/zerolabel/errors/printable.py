@@ -28,6 +28,16 @@ def visible(text: str, *, lines: bool = False) -> str:
     return (_STEERING_BUT_LINES if lines else _STEERING).sub(_escaped, text)
 
 
+def sound(text: str) -> str:
+    """A text that any file can hold: what `is_sound` refuses becomes an escape."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def is_sound(text: str) -> bool:
+    """Whether any file can hold a text: it has no half of a surrogate pair and no zero byte."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def cell(text: str) -> str:
     """Like `visible`, for a cell of a table of `rich`, whose markup in the text is escaped as well."""
     return escape(visible(text, lines=True))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zerolabel.errors import InputError
+from zerolabel.errors.printable import is_sound, visible
 from zerolabel.files.leftovers import partial_before, partial_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -18,8 +19,10 @@ def writing(folder: Path) -> Iterator[None]:
     """Turn a failure to write into a sentence.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written.
+        InputError: the disk is full or the folder cannot be written, or its name is no UTF-8, which some libraries need.
     """
+    if not is_sound(str(folder)):
+        raise InputError(f"the name of the folder {visible(str(folder))} is no UTF-8; {_ELSEWHERE}.")
     try:
         yield
     except OSError as error:
@@ -67,6 +70,9 @@ def replacing(path: Path, *, keep_ending: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    r"""Write a file whole or not at all; halves of surrogate pairs, as in paths that are no UTF-8, become ``\udcXX``.
+
+    JSON with such an escape gives the same path again.
+    """
     with atomic(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.errors import InputError
 from zerolabel.integrations.files import read_matrix, read_table, write_matrix, write_table
-from zerolabel.integrations.joining import add_votes, annotator_named, places, unique_names
+from zerolabel.integrations.joining import add_votes, annotator_named, places_once, unique_names
 
 
 def multiannotator(annotations: Annotations) -> pd.DataFrame:
@@ -46,8 +46,10 @@ def read_votes(annotations: Annotations, path: Path) -> Annotations:
         InputError: it has no column ``file_name``, names unknown images, or holds something else than class ids.
     """
     table = read_table(path, ("file_name",))
-    rows = places(table["file_name"], annotations, path)
+    rows = places_once(table["file_name"], annotations, path)
     given = table.drop(columns="file_name")
+    if not given.shape[1]:
+        raise InputError(f"{path} has no column of votes beside file_name; give one for each annotator.")
     numbers = given.replace("", "-1").apply(pd.to_numeric, errors="coerce").to_numpy(float)
     n_classes = len(annotations.classes)
     if not ((numbers == np.round(numbers)) & (numbers >= -1) & (numbers < n_classes)).all():

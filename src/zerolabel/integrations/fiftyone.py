@@ -58,8 +58,10 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     file = next((path / name for name in ("labels.json", "human.json") if (path / name).is_file()), path)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        classes, labels = content.get("classes"), dict(content["labels"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        classes, labels = content.get("classes") or [], dict(content["labels"])
+        if not isinstance(classes, list):
+            raise TypeError("its classes are no list")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} is no label file of FiftyOne ({error}); export a field of labels.") from None
     known = {_image(name, ""): name for name in annotations.file_names}
     known |= {name: name for name in annotations.file_names}
@@ -68,8 +70,11 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         if isinstance(target, list):
             raise InputError(f"{file} gives {image} a list of labels; export a field that holds one label per image.")
         label = target.get("label", "") if isinstance(target, dict) else target
-        label = classes[label] if isinstance(label, int) and classes else str(label or "")
-        rows.append((_known(image, known), label))
+        if classes and isinstance(label, int):
+            if isinstance(label, bool) or not 0 <= label < len(classes):
+                raise InputError(f"{file} gives {image} the class {label}, which is none of its {len(classes)}; fix it.")
+            label = classes[label]
+        rows.append((_known(image, known), "" if label is None else str(label)))
     return correct(annotations, rows, file)
 
 

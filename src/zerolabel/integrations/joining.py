@@ -138,15 +138,28 @@ def places(names: Iterable[str], annotations: Annotations, path: Path) -> list[i
     return [known[name] for name in wanted]
 
 
+def places_once(names: Iterable[str], annotations: Annotations, path: Path) -> list[int]:
+    """The row of each named image, where each is named once.
+
+    Raises:
+        InputError: a name is unknown, or there twice.
+    """
+    found = places(names, annotations, path)
+    if len(set(found)) < len(found):
+        twice = next(row for i, row in enumerate(found) if row in found[:i])
+        raise InputError(f"{path} has two rows of {annotations.file_names[twice]}; leave one.")
+    return found
+
+
 def class_ids(labels: Iterable[str], annotations: Annotations, path: Path) -> list[int]:
-    """The class id of each name; -1 for an empty one.
+    """The class id of each name; -1 for one that says nothing, see `zerolabel.data.label_files.NO_LABEL`.
 
     Raises:
         InputError: a name is unknown.
     """
     wanted = list(labels)
     ids = Labels.of(path, Classes(annotations.classes), (("", label) for label in wanted)).ids
-    return [ids[label] if label else -1 for label in wanted]
+    return [ids.get(label, -1) for label in wanted]
 
 
 def unique_names(annotators: Sequence[Annotator]) -> list[str]:

@@ -138,7 +138,7 @@ def _answers(task: dict[str, Any]) -> Iterator[_Answer]:
         yield _Answer(image, str(task.get("annotator")), _when(task), {k: v for k, v in found.items() if v}, False)
         return
     for annotation in task.get("annotations") or []:
-        if annotation.get("was_canceled"):
+        if annotation.get("was_cancelled"):
             continue
         person = annotation.get("completed_by")
         choices: dict[str, set[str]] = {}

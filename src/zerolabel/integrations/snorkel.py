@@ -36,7 +36,7 @@ def _names(path: Path, count: int) -> list[str]:
         names = json.loads(names_file(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return [f"column {a}" for a in range(count)]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(f"{names_file(path)} cannot be read ({reason}); remove it to number the columns.") from None
     if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):

@@ -10,7 +10,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.data.label_tables import read_rows
 from zerolabel.integrations.addresses import located
 from zerolabel.integrations.files import read_table, write_table
-from zerolabel.integrations.joining import add_votes, annotator_named, class_ids, correct, places, unique_names
+from zerolabel.integrations.joining import add_votes, annotator_named, class_ids, correct, places_once, unique_names
 
 SEPARATOR = "|"
 _COLUMNS = ("file_name", "label", "best", "confidence", "candidates")
@@ -70,7 +70,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     if columns[: len(_COLUMNS)] == list(_COLUMNS):
         known = set(unique_names(annotations.annotators))
         workers = [name for name in columns[len(_COLUMNS) :] if name not in known]
-        places_of = places(located(list(content["file_name"]), annotations.file_names), annotations, path)
+        places_of = places_once(located(list(content["file_name"]), annotations.file_names), annotations, path)
         votes = torch.full((len(annotations), len(workers)), -1)
         for a, name in enumerate(workers):
             votes[places_of, a] = torch.tensor(class_ids(content[name], annotations, path), dtype=torch.long)

@@ -32,11 +32,32 @@ def png_of_16_bits(values):
     """A PNG with colors of 16 bits, which Pillow cannot write."""
     height, width, channels = values.shape
     raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    kind = {3: 2, 4: 6}[channels]
+    kind = {2: 4, 3: 2, 4: 6}[channels]
     parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))]
     parts += [(b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
     chunks = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def tiff(values, photometric):
+    """A TIFF of one strip, of kinds that Pillow cannot write."""
+    values = values[..., None] if values.ndim == 2 else values
+    (height, width, channels), bits = values.shape, 8 * values.dtype.itemsize
+    extra = struct.pack(f"<{channels}H", *[bits] * channels) if channels > 2 else b""
+    place = 8 + 2 + 9 * 12 + 4
+    of_bits = (258, 3, channels, place) if extra else (258, 3, 1, bits)
+    entries = [(256, 4, 1, width), (257, 4, 1, height), of_bits, (259, 3, 1, 1), (262, 3, 1, photometric)]
+    entries += [(273, 4, 1, place + len(extra)), (277, 3, 1, channels), (278, 4, 1, height)]
+    entries += [(279, 4, 1, values.nbytes)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return head + b"".join(struct.pack("<HHII", *one) for one in entries) + bytes(4) + extra + values.tobytes()
+
+
+def ink(scale):
+    """The ramp in colors of print: no ink is white."""
+    values = np.repeat(((1 - RAMP) * scale).round()[..., None], 4, 2)
+    values[..., 3] = 0
+    return values.astype("<u2")
 
 
 WIDE = {
@@ -59,6 +80,14 @@ WIDE = {
     "8 bits in opaque colors of 16": png_of_16_bits(
         np.concatenate([np.repeat((RAMP * 255).round()[..., None], 3, 2), np.full((48, 32, 1), 255)], 2)
     ),
+    "32 bits without a sign": tiff((RAMP * (2**32 - 1)).astype("<u4"), 1),
+    "16 bits whose 0 is white": tiff(((1 - RAMP) * 65535).round().astype("<u2"), 0),
+    "8 bits in 16 whose 0 is white": tiff(((1 - RAMP) * 255).round().astype("<u2"), 0),
+    "16 bits of ink": tiff(ink(65535), 5),
+    "8 bits in 16 of ink": tiff(ink(255), 5),
+    "16 bits with opacity": png_of_16_bits(np.stack([(RAMP * 65535).round(), np.full_like(RAMP, 65535)], 2)),
+    "portable colors of 16 bits": b"P6 32 48 65535\n"
+    + np.repeat((RAMP * 65535).round()[..., None], 3, 2).astype(">u2").tobytes(),
 }
 
 
@@ -68,6 +97,25 @@ def test_white_is_what_the_values_say(kind, tmp_path):
     assert np.abs(found - (RAMP * 255)[..., None]).max() <= 1.5, kind
     (tmp_path / "x.png").write_bytes(WIDE[kind])
     assert np.array_equal(script.read(tmp_path / "x.png")[0], found)
+
+
+DARK = np.repeat((RAMP * 255).round()[..., None], 3, 2)
+SMALL_IN_COLORS = {
+    "png with opacity": png_of_16_bits(np.stack([(RAMP * 255).round(), np.full_like(RAMP, 65535)], 2)),
+    "ppm": b"P6 32 48 65535\n" + DARK.astype(">u2").tobytes(),
+    "ppm of 10 bits": b"P6 32 48 65535\n" + (DARK * 4).astype(">u2").tobytes(),
+    "sgi": struct.pack(">HBBHHHHII", 474, 0, 2, 3, 32, 48, 3, 0, 65535).ljust(512, b"\0")
+    + b"".join(DARK[::-1, :, channel].astype(">u2").tobytes() for channel in range(3)),
+    "black ppm": b"P6 32 48 65535\n" + bytes(48 * 32 * 6),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL_IN_COLORS)
+def test_small_values_that_pillow_loses_are_a_reason_and_not_black(kind, tmp_path):
+    (tmp_path / "x.bin").write_bytes(SMALL_IN_COLORS[kind])
+    for read in (lambda: decode(SMALL_IN_COLORS[kind]), lambda: script.read(tmp_path / "x.bin")):
+        with pytest.raises((Unreadable, ValueError), match="hold almost nothing; save them with 8 bits"):
+            read()
 
 
 def test_masks_overshoot_and_what_is_not_finite():

@@ -7,10 +7,9 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from io import BytesIO
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from zerolabel.data.images.depth import eight_bits, loaded
+from zerolabel.data.images.depth import loaded
 from zerolabel.errors.redaction import redacted
 
 LONGEST_SIDE = 65_536
@@ -146,8 +145,6 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

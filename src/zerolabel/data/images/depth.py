@@ -10,6 +10,8 @@ or 0 to 255. White is therefore taken from the largest value v of an image:
   and others are stretched from their least to their largest value.
 
 Values that are not finite count as 0. A note tells where white was guessed: where it is not that of the full width.
+TIFF files say where 0 is white, and where 32 bits have no sign; Pillow heeds neither for wide values, so it is done
+here.
 """
 
 import warnings
@@ -26,6 +28,10 @@ _ROWS = 1 << 22
 """Values that are converted at a time: memory stays bounded."""
 _SWAPPED = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if np.little_endian else ";16L"}
 """Raw modes of which Pillow keeps one byte, and those that keep the other."""
+_UNKNOWN = ("LA;16L",)
+"""Raw modes that Pillow lacks."""
+_COLORS = {"RGB": 3, "RGBA": 3, "CMYK": 4}
+"""Modes of colors, and how many of their channels are no opacity."""
 
 
 def eight_bits(values: Num[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
@@ -62,7 +68,7 @@ def scale(low: float, high: float, *, floats: bool) -> tuple[float, float]:
 
 
 def loaded(image: ImageFile.ImageFile, data: bytes, upright: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """An opened image with its pixels, turned.
+    """An opened image with its pixels as 8 bits, turned.
 
     Pillow keeps the higher byte of colors of 16 bits. Where that is nearly nothing everywhere, the lower byte is read
     as well, and both go through `eight_bits`.
@@ -71,30 +77,57 @@ def loaded(image: ImageFile.ImageFile, data: bytes, upright: Callable[[Image.Ima
         image: a `PIL.ImageFile.ImageFile`, as it was opened.
         data: the content of the file.
         upright: turns an image as its EXIF says.
+
+    Raises:
+        ValueError: it is nearly nothing, and the lower byte cannot be read.
     """
-    swapped = [_other_byte(tile) for tile in image.tile] if image.mode in ("RGB", "RGBA") else []
+    colors = image.mode in _COLORS and any(map(_is_wide, image.tile))
+    swapped = [_other_byte(tile) for tile in image.tile]
+    unsigned, inverted = _told_by_tiff(image)
     image.load()
     turned = upright(image)
-    if not swapped or None in swapped:
+    if turned.mode.startswith(("I", "F")):
+        values = np.asarray(turned)
+        done = eight_bits(values.view(np.uint32) if unsigned else values)
+        return Image.fromarray(255 - done if inverted else done)
+    if not colors:
         return turned
-    high = np.asarray(turned)
-    if high[..., :3].max() > WHITES[2] >> 8:
+    high, n_colors = np.asarray(turned), _COLORS[turned.mode]
+    if high[..., :n_colors].max() > WHITES[2] >> 8:
         return turned
+    if None in swapped:
+        raise ValueError("its colors of 16 bits hold almost nothing; save them with 8 bits")
     with Image.open(BytesIO(data), formats=[str(image.format)]) as again:
         again.tile = swapped  # type: ignore[assignment]
         again.load()
         wide = high.astype(np.uint16) << 8 | np.asarray(upright(again))
-    parts = (wide[..., :3], wide[..., 3:])
-    return Image.fromarray(np.concatenate([eight_bits(part) for part in parts if part.size], axis=2))
+    parts = (wide[..., :n_colors], wide[..., n_colors:])
+    done = np.concatenate([eight_bits(part) for part in parts if part.size], axis=2)
+    return Image.frombytes(turned.mode, turned.size, done.tobytes())
+
+
+def _told_by_tiff(image: Image.Image) -> tuple[bool, bool]:
+    """Whether integers of 32 bits have no sign, and whether 0 is white."""
+    tags = getattr(image, "tag_v2", {})
+    return image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,), tags.get(262) == 0
+
+
+def _is_wide(tile: tuple[Any, ...]) -> bool:
+    """Whether a file holds colors of 16 bits, of which Pillow keeps the higher byte."""
+    arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+    scaled = tile[0] == "ppm" and isinstance(arguments[-1], int) and arguments[-1] > WHITES[2]
+    return tile[0] == "SGI16" or scaled or any(isinstance(one, str) and one[-4:] in _SWAPPED for one in arguments)
 
 
 def _other_byte(tile: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Decoder of the low bytes; None for a file without 16-bit values."""
+    """What to decode for the other byte of each value; None where there is none, or Pillow cannot."""
     codec, extents, offset, arguments = tile
     parts = [arguments] if isinstance(arguments, str) else list(arguments or ())
     for place, part in enumerate(parts):
         if isinstance(part, str) and part[-4:] in _SWAPPED:
             parts[place] = part[:-4] + _SWAPPED[part[-4:]]
+            if parts[place] in _UNKNOWN:
+                return None
             return (codec, extents, offset, parts[0] if isinstance(arguments, str) else tuple(parts))
     return None
 

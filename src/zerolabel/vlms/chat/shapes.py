@@ -206,7 +206,7 @@ def _loaded(text: str) -> tuple[bool, Any]:
         try:
             return True, _decoder.decode(way)
         except _TwiceError:
-            return True, None
+            return True, _NOTHING
         except (ValueError, RecursionError):
             pass
         if way[0] in "{[" and len(way) < _LONGEST_LITERAL:
@@ -279,6 +279,10 @@ def _object_at(text: str, place: int) -> tuple[Any, int]:
         if whole:
             return data, end + 1
     return None, -1
+
+
+_NOTHING = object()
+"""Stands for data that means nothing; null may be the name of a class."""
 
 
 class _TwiceError(ValueError):
