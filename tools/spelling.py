@@ -32,6 +32,9 @@ KINDS = (".md", ".py", ".css", ".toml", ".yml", ".txt")
 EXEMPT = frozenset({"american.py", "deny_list.txt", "test_spelling.py", "cli.md"})
 """Files that must hold the words to say what is wrong with them, and a page generated from ``src``."""
 
+FOREIGN = frozenset({"was_cancelled"})
+"""Names in files of other programs, here of Label Studio."""
+
 _TEXT_TOKENS = frozenset(
     getattr(tokenize, name) for name in ("COMMENT", "STRING", "FSTRING_MIDDLE") if hasattr(tokenize, name)
 )
@@ -171,9 +174,12 @@ def result_texts() -> frozenset[str]:
 
 @functools.cache
 def result_keys() -> frozenset[str]:
-    """Names of several parts in the committed results, and how such names begin: ``learnt_`` of ``learnt_accuracy``."""
+    """Names of several parts that stay: `FOREIGN`, and those in the committed results.
+
+    Of the latter also how they begin: ``learnt_`` of ``learnt_accuracy``.
+    """
     names = [text for text in result_texts() if re.fullmatch(r"\w+_\w+", text)]
-    return frozenset(name[: match.end()] for name in names for match in re.finditer("_|$", name))
+    return FOREIGN | frozenset(name[: match.end()] for name in names for match in re.finditer("_|$", name))
 
 
 def fix_american(roots: Iterable[Path], keep_code: bool = False) -> list[Path]:

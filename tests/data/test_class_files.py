@@ -90,3 +90,36 @@ def test_encodings_and_accents(tmp_path):
 )
 def test_what_makes_another_class(one, other, same):
     assert (plain(one) == plain(unicodedata.normalize("NFD", other))) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.txt", '["cat", "dog"]'),
+        ("c.names", '[\n  "cat",\n  "dog"\n]\n'),
+        ("c.txt", '{"0": "cat", "1": "dog"}'),
+        ("c.labels", '{\n "id2label": {\n  "0": "cat",\n  "1": "dog"\n }\n}'),
+        ("c.txt", "- cat\n- dog\n"),
+        ("c.lst", "- cat\n\n-  dog\n"),
+        ("c.csv", '["cat", "dog"]'),
+    ],
+)
+def test_what_is_json_or_a_list_is_read_as_such_whatever_its_file_is_called(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    assert load_classes(tmp_path / name).names == ("cat", "dog")
+
+
+def test_braces_are_classes_of_characters_but_no_lines_of_a_protocol_buffer(tmp_path):
+    (tmp_path / "c.txt").write_text("{\n}\n[\n]\n(\n)\n")
+    assert load_classes(tmp_path / "c.txt").names == ("{", "}", "[", "]", "(", ")")
+    for text in ('item {\n id: 1\n name: "cat"\n}\n', "item: {\n name: 'cat'\n}\nitem: {\n name: 'dog'\n}\n"):
+        (tmp_path / "c.pbtxt").write_text(text)
+        with pytest.raises(InputError, match="holds something other than names"):
+            load_classes(tmp_path / "c.pbtxt")
+
+
+@pytest.mark.parametrize("name", ["a\\u0000b", "\\ud800", "x\\udcff", "\\u0000", "\\ud83d"])
+def test_names_that_no_file_can_hold_are_refused_before_any_work(name, tmp_path):
+    (tmp_path / "c.json").write_text(f'["{name}", "dog"]')
+    with pytest.raises(InputError, match="which holds characters that no file can"):
+        load_classes(tmp_path / "c.json")

@@ -26,9 +26,12 @@ def head(shape, more=b""):
 @pytest.mark.parametrize("kind", ["pred-probs", "snorkel"])
 @pytest.mark.parametrize(
     "data",
-    [head((10**9, 10**6)), head((120, 10), bytes(64)), head("(" * 5000), head((-1, 10)), head((2**70, 2**70)), b"", b"\x93NUMPY"],
+    [
+        *(head((10**9, 10**6)), head((120, 10), bytes(64)), head("(" * 5000), head((-1, 10)), head((2**70, 2**70))),
+        *(b"", b"\x93NUMPY"),
+    ],
     ids=["huge", "cut", "deep", "negative", "overflow", "empty", "head alone"],
-)  # fmt: skip
+)
 def test_matrices_that_lie_about_their_size(kind, data, annotated, tmp_path):
     (tmp_path / "a.npy").write_bytes(data)
     with pytest.raises(InputError, match="give a matrix of numbers"):
@@ -42,7 +45,9 @@ def test_an_archive_called_a_matrix(annotated, tmp_path):
         import_labels(annotated, "pred-probs", tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("text", [DEEP, "3", "[1]", '["a"]', "{}"], ids=["deep", "number", "numbers", "short", "object"])
+@pytest.mark.parametrize(
+    "text", [DEEP, "3", "[1]", '["a"]', "{}"], ids=["deep", "number", "numbers", "short", "object"]
+)
 def test_names_of_columns_that_are_none(text, annotated, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((len(annotated), 2), int))
     (tmp_path / "a.npy.annotators.json").write_text(text)
@@ -71,7 +76,7 @@ def test_tables_of_votes_that_cannot_be_meant(rows, annotated, tmp_path):
     name = annotated.file_names[0]
     text = f"file_name,w\n{rows.replace('a.png', name)}" if rows else f"file_name\n{name}\n"
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(InputError, match="has no column of votes|has two rows of"):
+    with pytest.raises(InputError, match=r"has no column of votes|has two rows of"):
         import_labels(annotated, "cleanlab", tmp_path / "a.csv")
 
 
@@ -115,9 +120,12 @@ FEATURES = json.dumps({"info": {"features": {name: {"names": [1, 2]} for name in
 
 @pytest.mark.parametrize(
     ("key", "told"),
-    [("zerolabel-votes", DEEP), ("zerolabel-votes", "[]"), ("zerolabel-votes", '{"annotators": 3}'), ("huggingface", "{}"), ("huggingface", FEATURES)],
+    [
+        *(("zerolabel-votes", told) for told in (DEEP, "[]", '{"annotators": 3}')),
+        *(("huggingface", told) for told in ("{}", FEATURES)),
+    ],
     ids=["deep", "list", "number", "nothing", "names of numbers"],
-)  # fmt: skip
+)
 def test_metadata_of_a_data_set_that_lies(key, told, annotated, tmp_path):
     export_labels(annotated, "hugging-face", tmp_path / "a.parquet")
     table = pq.read_table(tmp_path / "a.parquet")

@@ -178,6 +178,20 @@ def test_odd_names_in_json_without_quotes(literal):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '{"classes": ["C"], "classes": ["C++"]}',
+        '```json\n{"class": "C", "class": "C#"}\n```',
+        '{"classes": ["C"], "classes": null}',
+        'Sure: {"classes": [1], "classes": ["C"]}',
+        "{'classes': ['C'], 'classes': ['C#']}",
+    ],
+)
+def test_a_contradiction_is_not_the_class_null(text):
+    assert not Vocabulary(ODD).read(text, 1).ids
+
+
+@pytest.mark.parametrize(
     ("names", "text"),
     [
         (("1", "cat"), "1. cat"),

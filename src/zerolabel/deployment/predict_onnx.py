@@ -63,7 +63,7 @@ def whole(image: Any, data: bytes) -> Image.Image:
     return Image.frombytes(turned.mode, turned.size, np.concatenate(parts, 2).tobytes())
 
 
-def is_wide(tile: Any) -> bool:
+def is_wide(tile: tuple[Any, ...]) -> bool:
     """Whether a file holds colors of 16 bits."""
     given = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
     scaled = tile[0] == "ppm" and isinstance(given[-1], int) and given[-1] > WHITES[2]

@@ -19,7 +19,7 @@ def writing(folder: Path) -> Iterator[None]:
     """Turn a failure to write into a sentence.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written, or its name is no UTF-8, which some libraries need.
+        InputError: the disk is full, the folder cannot be written, or its name is no UTF-8, as some libraries need.
     """
     if not is_sound(str(folder)):
         raise InputError(f"the name of the folder {visible(str(folder))} is no UTF-8; {_ELSEWHERE}.")

@@ -72,7 +72,9 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         label = target.get("label", "") if isinstance(target, dict) else target
         if classes and isinstance(label, int):
             if isinstance(label, bool) or not 0 <= label < len(classes):
-                raise InputError(f"{file} gives {image} the class {label}, which is none of its {len(classes)}; fix it.")
+                raise InputError(
+                    f"{file} gives {image} the class {label}, which is none of its {len(classes)}; fix it."
+                )
             label = classes[label]
         rows.append((_known(image, known), "" if label is None else str(label)))
     return correct(annotations, rows, file)

@@ -96,7 +96,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            table = pq.read_table(path, partitioning=None).to_pandas()
+            table = pd.DataFrame(pq.read_table(path, partitioning=None).to_pandas())
             table = table.astype(object).where(table.notna(), "").astype(str)
         else:
             cells = rows(decoded(path.read_bytes()), path.suffix.lower()) or [[]]

@@ -127,9 +127,7 @@ def _rule(own: dict[str, Any]) -> str:
     return rule if isinstance(rule, str) and is_sound(rule) else "hugging-face"
 
 
-def _numbers(
-    rows: Sequence[object], width: int, name: str, low: int, stop: int, path: Path
-) -> Float[Tensor, "N W"]:
+def _numbers(rows: Sequence[object], width: int, name: str, low: int, stop: int, path: Path) -> Float[Tensor, "N W"]:
     """Rows of so many numbers, each from ``low`` to below ``stop``; whole ones but for scores.
 
     Raises:

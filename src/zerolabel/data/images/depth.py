@@ -10,7 +10,7 @@ or 0 to 255. White is therefore taken from the largest value v of an image:
   and others are stretched from their least to their largest value.
 
 Values that are not finite count as 0. A note tells where white was guessed: where it is not that of the full width.
-TIFF files say where 0 is white, and where 32 bits have no sign; Pillow heeds neither for wide values, so it is done
+TIFF files say where 0 is white, and where 32 bits have no sign; Pillow respects neither for wide values, so it is done
 here.
 """
 
