@@ -11,7 +11,7 @@ import pytest
 
 from zerolabel.annotations import Annotations
 from zerolabel.errors import InputError
-from zerolabel.integrations import export_labels, import_labels
+from zerolabel.integrations.convert import export_labels, import_labels
 from zerolabel.integrations.joining import silent
 
 DEEP = "[" * 100_000
