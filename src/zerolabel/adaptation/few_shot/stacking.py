@@ -7,9 +7,10 @@ cross-entropy on the labeled images, where the probability h of an image comes f
 annotators that contradict the labels count little and the labels lead, and the other way round. Without it a label
 only overrules the annotators on its own image, which is worse than a probe where annotators are poor.
 
-Ours: a penalty of `PULL` per label holds a and b near 1; where a class has a single label there is no probe that did
-not learn it, and a is `SINGLE`, about what is found with two labels a class, since probes of few labels are too
-unsure. Where a class has no label, h has no information about it, and the annotators' scores stay.
+Ours: a penalty of `PULL` per label on the squared logarithms of a / 2 and 2 b, since probes of few labels are too unsure
+and annotators too sure, and a handful of labels does not show it; where a class has a single label there is no probe
+that did not learn it, and a is 2. Where a class has no label, h has no information about it, and the annotators' scores
+stay.
 """
 
 import numpy as np
@@ -24,9 +25,9 @@ from zerolabel.blocks.lbfgs import minimized
 
 LEAST = 1e-6
 """Added to probabilities before the logarithm."""
-PULL = 1e-3
-"""Weight of (a - 1)^2 + (b - 1)^2 beside the mean cross-entropy."""
-SINGLE = 2.0
+PULL = 1e-2
+START = (2.0, 0.5)
+"""a and b that nothing speaks against."""
 PARTS = 5
 ITERATIONS = 100
 
@@ -53,9 +54,9 @@ def stacked(
     own = _log(_probe(shots, given, features.float(), scores.shape[1], penalty))
     annotated = _log(scores)
     if int(counts.min()) > 1:
-        a, b = _fitted([_log(_left_out(shots, given, scores.shape[1], penalty)), annotated[rows]], given)
+        a, b = _fitted([_log(_left_out(shots, given, scores.shape[1], penalty)), annotated[rows]], given, START)
     else:
-        a, (b,) = SINGLE, _fitted([annotated[rows]], given)
+        a, (b,) = START[0], _fitted([annotated[rows]], given, START[1:])
     return (a * own + b * annotated).softmax(1).to(scores)
 
 
@@ -82,16 +83,15 @@ def _left_out(shots: Float[Tensor, "M D"], given: Int[Tensor, " M"], n: int, pen
     return found
 
 
-def _fitted(logs: list[Float[Tensor, "M C"]], given: Int[Tensor, " M"]) -> list[float]:
-    """Positive weights of the log probabilities under which the labels are most likely."""
-    each = torch.stack(logs).double()
+def _fitted(logs: list[Float[Tensor, "M C"]], given: Int[Tensor, " M"], start: tuple[float, ...]) -> list[float]:
+    """Positive weights of the log probabilities under which the labels are most likely, not far from a start."""
+    each, center = torch.stack(logs).double(), torch.tensor(start).double().log()
 
     def loss(logs_of_weights: Tensor) -> Tensor:
-        weights = logs_of_weights.exp()
-        mixed = torch.einsum("k,kmc->mc", weights, each)
-        return functional.cross_entropy(mixed, given) + PULL * (weights - 1).square().sum()
+        mixed = torch.einsum("k,kmc->mc", logs_of_weights.exp(), each)
+        return functional.cross_entropy(mixed, given) + PULL * (logs_of_weights - center).square().sum()
 
-    weights: list[float] = minimized(loss, torch.zeros(len(logs), dtype=torch.double), ITERATIONS).exp().tolist()
+    weights: list[float] = minimized(loss, center, ITERATIONS).exp().tolist()
     return weights
 
 
