@@ -50,6 +50,7 @@ from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners.base import Epoch
 from zerolabel.learners.coreg import CoReg
 from zerolabel.networks import build
+from zerolabel.networks.precision import best_precision
 from zerolabel.training import loop
 from zerolabel.training.settings import Settings
 
@@ -280,7 +281,7 @@ def machine() -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bfloat16_in_hardware": loop.best_precision("cpu") == "bfloat16",
+        "bfloat16_in_hardware": best_precision("cpu") == "bfloat16",
         "load_at_start": os.getloadavg()[0],
         "system": platform.platform(terse=True),
         "torch": torch.__version__,

@@ -160,13 +160,13 @@ def test_a_dry_run_writes_nothing(world, monkeypatch, call):
     code, out, _ = call(*RUN.replace("-o out", "-o never").split(), "--dry-run", "--json", "--set", "prior=estimated")
     assert code == 0
     planned = json.loads(out)
-    assert planned["estimate"]["n_images"] == 30
-    assert planned["estimate"]["training_seconds"] > 0
+    assert planned["forecast"]["n_images"] == 30
+    assert planned["forecast"]["total"] == pytest.approx(sum(planned["forecast"]["seconds"].values()))
     assert (planned["hyper_parameters"]["prior"], planned["settings"]["seed"]) == ("estimated", 0)
     assert sorted(world.rglob("*")) == before
     code, out, _ = call(*RUN.replace("-o out", "-o never").split(), "--dry-run")
     assert code == 0
-    assert "cost, about" in out
+    assert "30 in images" in out and "on frozen features" in out and " on 1 core" in out
     assert not (world / "never").exists()
 
 

@@ -146,7 +146,7 @@ def test_a_run_of_several_models_says_how_right_each_prompt_was(annotated, call,
     assert code == 0, said
     plan = json.loads(printed)
     assert (plan["vlm"], plan["encoder"]) == (["open_clip:model", "glyphs"], "open_clip:model")
-    assert plan["estimate"]["annotation_seconds"] > 0
+    assert plan["forecast"]["seconds"]["annotate"] > 0
     code, printed, said = call("run", "images", *CLASSES, *models, *more, "-o", "run", "--json")
     assert code == 0, said
     metrics = json.loads(printed)

@@ -15,7 +15,6 @@ from zerolabel.networks import (
     NetworkSpec,
     build,
     count_parameters,
-    default_name,
     mean_probabilities,
     rebuild,
     twin,
@@ -103,13 +102,6 @@ def test_sizes_and_strides():
 def test_count_parameters_counts_shared_weights_once():
     layer = torch.nn.Linear(3, 4)
     assert count_parameters(torch.nn.Sequential(layer, layer)) == 16
-
-
-def test_defaults():
-    assert default_name(8, 100) == default_name(32, 19_999) == "light"
-    assert default_name(32, 20_000) == default_name(33, 10) == default_name(96, 10) == "preact_resnet18"
-    for n in (10, 10**6):
-        assert count_parameters(build(default_name(224, n), 2, 64)) > 1e6
 
 
 def test_twin_begins_elsewhere():

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -5,17 +7,24 @@ import pytest
 import torch
 from PIL import Image
 
+from zerolabel import networks
 from zerolabel.annotations import Annotator
-from zerolabel.cli.tables import annotators, student
+from zerolabel.cli.planned import annotators, student
+from zerolabel.data import views
 from zerolabel.data.images import ImageSet
+from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError
-from zerolabel.learners import hyper_parameters
+from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.coreg import CoReg
 from zerolabel.runs import presets
-from zerolabel.runs.config import Config
-from zerolabel.runs.cost import estimate
+from zerolabel.runs.config import HEADS, OWN_STUDENTS, Config
 from zerolabel.runs.planning import SIZES, choose_size, fit_to_epochs, plan
+from zerolabel.runs.planning.annotation import WEIGHTS
+from zerolabel.runs.planning.checks import UNKNOWN
+from zerolabel.runs.planning.learner import DEFAULT
+from zerolabel.runs.planning.training import STRONG
 from zerolabel.runs.request import Request
+from zerolabel.training.settings import Settings
 from zerolabel.vlms import prompts
 from zerolabel.vlms.glyphs import TEMPLATES as GLYPHS_TEMPLATES
 
@@ -302,19 +311,28 @@ def test_classes_and_rule_of_annotations_that_are_appended_to(images, tmp_path, 
         plan(replace(request, classes="class 0,class 1,cat"))
 
 
-@pytest.mark.parametrize("more", [{}, {"student": "linear"}, {"via": "features"}])
-def test_an_estimate_scales_with_the_epochs(images, more):
-    some = {"learner": "cross_entropy", "epochs": 1000, **more}
-    cost = estimate(plan(glyphs(images, **some)))
-    assert cost.n_images == 9
-    assert cost.training_seconds > 0
-    assert cost.annotation_seconds > 0
-    assert cost.to_dict()["n_images"] == 9
-    assert "training" in cost.text
+def test_the_default_plan_needs_no_torch(images, tmp_path):
+    code = f"""
+import sys
+from zerolabel.cli import main
+main(["run", {images!r}, "--classes", "cat,dog", "-o", {str(tmp_path / "out")!r}, "--dry-run"])
+assert not {{"torch", "open_clip", "timm"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "9 in" in done.stdout and "coreg on frozen features" in done.stdout
 
 
-def test_an_estimate_downloads_nothing(images, monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    cost = estimate(plan(replace(glyphs(images, learner="cross_entropy"), vlm="hf-hub:someone/something")))
-    assert cost.annotation_seconds is None
-    assert "after a download" in cost.text
+def test_what_a_plan_knows_without_torch_is_what_the_code_has():
+    assert (HEADS, STRONG, WEIGHTS) == (networks.base.HEADS, views.STRONG, ("estimated", "uniform"))
+    assert set(OWN_STUDENTS) == set(networks.NAMES)
+    assert Settings().epochs == presets.EPOCHS and open_set.NAME == UNKNOWN
+    assert hyper_parameters(CoReg)["warm_up"] == presets.choose(presets.SMALL).hyper_parameters["coreg"]["warm_up"]
+    assert LEARNERS[DEFAULT].takes_propagated_scores
+
+
+def test_the_default_student_goes_by_size_and_number():
+    assert presets.student(8, 100) == presets.student(32, 19_999) == "light"
+    assert presets.student(32, 20_000) == presets.student(33, 10) == presets.student(96, 10) == "preact_resnet18"
+    for n in (100, 5_000):
+        assert networks.count_parameters(networks.build(presets.student(224, n), 2, 64)) > 1e6

@@ -131,7 +131,7 @@ def best_batch_size(encoder: Encoder, asked: int | None) -> int:
 def open_store(
     encoder: Encoder, cache: str | os.PathLike[str] | None, images: ImageSet
 ) -> FeatureCache | KnownFeatures:
-    """The features that are known of this model and preprocessing; images that are embeddings bring their own.
+    """The known features of a model, preprocessing and precision; images that are embeddings bring their own.
 
     Raises:
         InputError: the images are embeddings, and the model encodes images, or embeds them in other dimensions.
@@ -151,8 +151,11 @@ def open_store(
         )
     if not isinstance(encoder, DualEncoder):
         raise TypeError(f"{encoder.name} encodes no image")
-    folder = None if cache is None else Path(cache) / f"{encoder.revision}-{encoder.preprocessing}"
-    return FeatureCache(folder, encoder.dimensions)
+    parts = [encoder.revision, encoder.preprocessing]
+    parts += [encoder.precision] if encoder.precision != "float32" else []
+    parts += [f"as-{encoder.feature_precision}"] if encoder.feature_precision != "float32" else []
+    folder = None if cache is None else Path(cache) / "-".join(parts)
+    return FeatureCache(folder, encoder.dimensions, getattr(torch, encoder.feature_precision))
 
 
 def ranges(count: int) -> list[tuple[int, int]]:

@@ -49,9 +49,10 @@ class FeatureCache:
     Args:
         folder: where the shards lie; None keeps them as long as this object lives.
         dimensions: D, the length of a feature.
+        dtype: in which features are stored; they are given as float32.
     """
 
-    def __init__(self, folder: Path | None, dimensions: int) -> None:
+    def __init__(self, folder: Path | None, dimensions: int, dtype: torch.dtype = torch.float32) -> None:
         self._temporary: TemporaryDirectory[str] | None = None
         source = folder
         if folder is None or (reason := not_writable(folder)) is not None:
@@ -63,7 +64,7 @@ class FeatureCache:
                     "--cache that can be written.",
                     stacklevel=3,
                 )
-        self.folder, self.dimensions = folder, dimensions
+        self.folder, self.dimensions, self.dtype = folder, dimensions, dtype
         self._lock = threading.RLock()
         self._sound: set[int] = set()  # shards whose checksum was compared
         self._place: dict[bytes, int] = {}  # shard and row in one number
@@ -127,7 +128,7 @@ class FeatureCache:
         rows = [self._pending[key] for key in keys]
         self._written = time.monotonic()
         tensors = {
-            "features": torch.stack([feature for _, feature in rows]),
+            "features": torch.stack([feature for _, feature in rows]).to(self.dtype),
             "sizes": torch.tensor([size for size, _ in rows], dtype=torch.int32),
             "sha256": torch.tensor([list(key) for key in keys], dtype=torch.uint8),
         }

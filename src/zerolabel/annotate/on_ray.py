@@ -32,6 +32,7 @@ class Job:
         images: N images.
         model: how it is named, see `zerolabel.vlms.load`.
         device: type of device, such as "cpu".
+        precisions: in which it encodes, and in which its features are stored.
         question: what every image is asked.
         parts: folder of the parts.
         cache: folder of image features.
@@ -42,6 +43,7 @@ class Job:
     images: ImageSet
     model: str
     device: str
+    precisions: tuple[str, str]
     question: Question
     parts: Path
     cache: Path
@@ -59,7 +61,7 @@ def _begin(reference: Any) -> tuple[Job, Encoder, FeatureCache | KnownFeatures]:
         os.chdir(job.folder)
     if job.device == "cpu":
         torch.set_num_threads(1)
-    encoder = vlms.load(job.model, job.device)
+    encoder = vlms.load(job.model, job.device, *job.precisions)
     return job, encoder, open_store(encoder, job.cache, job.images)
 
 
@@ -103,7 +105,8 @@ def steps_on_ray(
     ray = _connect(address)
     start, now, device = time.perf_counter(), np.zeros(3, np.int64), encoder.device.type
     rows = [{"first": first, "stop": stop} for first, stop in ranges(len(images))]
-    job = Job(images, encoder.name, device, question, parts.absolute(), Path(cache).absolute(), batch_size, Path.cwd())
+    places = parts.absolute(), Path(cache).absolute()
+    job = Job(images, encoder.name, device, encoder.precisions, question, *places, batch_size, Path.cwd())
     share = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         annotate_range, fn_kwargs={"reference": [ray.put(job)]}, batch_size=1, **share

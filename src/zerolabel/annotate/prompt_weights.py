@@ -31,8 +31,6 @@ KEPT = 0.6
 """Share of the best prompt's estimated accuracy below which a prompt is left out."""
 MOST_IMAGES = 20_000
 """Looked at, evenly spaced."""
-CHOICES = ("estimated", "uniform")
-"""Values of ``--prompt-weights``; "uniform" is the mean of the prompts' probabilities, as in Co-Reg's paper."""
 
 
 def estimated_weights(
@@ -108,4 +106,4 @@ def weights_of(annotations: Annotations, model: str) -> Float[Tensor, "A C"] | N
     return torch.tensor(given) if own and len(given) == len(own) else None
 
 
-__all__ = ["CHOICES", "estimated_weights", "sound_prompts", "weighted_texts", "weights_of"]
+__all__ = ["estimated_weights", "sound_prompts", "weighted_texts", "weights_of"]

@@ -91,7 +91,7 @@ def adapt(
     from zerolabel.adaptation.adapt import adapt
     from zerolabel.adaptation.request import Request
     from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.cli import tables
+    from zerolabel.cli import planned
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.data.label_files import Labels
@@ -115,7 +115,7 @@ def adapt(
     )  # fmt: skip
     save_skipped(output, done.skipped, empty=False)
     results = facts(done) | (accuracies(done, true_labels) if true_labels else {})
-    show(tables.pairs(outcome(done, results)), {"output": str(output), **results}, as_json)
+    show(planned.pairs(outcome(done, results)), {"output": str(output), **results}, as_json)
 
 
 def human_labels(

@@ -23,6 +23,7 @@ from zerolabel.cli.arguments import (
     KeyOpt,
     OutOpt,
     OverwriteOpt,
+    PrecisionOpt,
     PriceInOpt,
     PriceOutOpt,
     RateOpt,
@@ -30,6 +31,7 @@ from zerolabel.cli.arguments import (
     ResumeOpt,
     RetriesOpt,
     SideOpt,
+    StoreOpt,
     TemplatesOfEachOpt,
     TimeoutOpt,
     TruthOpt,
@@ -66,7 +68,7 @@ def annotate(
     ] = None,
     few_shot: FewShotOpt = None,
     device: DeviceOpt = "auto",
-    cache: CacheOpt = None,
+    precision: PrecisionOpt = None, store_features: StoreOpt = None, cache: CacheOpt = None,
     engine: EngineOpt = "local",
     ray_address: RayAddressOpt = None,
     resume: ResumeOpt = False,
@@ -97,12 +99,13 @@ def annotate(
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, prompt_weights=prompt_weights,
         few_shot=few_shot, device=device,
-        append=None if append is None else str(append), chat=chat, command=command_line(),
+        append=None if append is None else str(append), chat=chat,
+        precision=precision, feature_precision=store_features, command=command_line(),
     )  # fmt: skip
     if append is not None and output.resolve() in (append.resolve(), *append.resolve().parents):
         raise InputError(f"{append} is in the output folder {output}; give -o another one, so that it stays.")
     config = plan(request)
-    workspace = Workspace(Folder(output), display(), default_folder(cache), config.training.device, engine, ray_address)
+    workspace = Workspace.of(config, Folder(output), display(), default_folder(cache), engine, ray_address)
     if dry_run:
         show(*tables.previewed(config, annotation.preview(config.data, config.annotation, workspace)), as_json)
         return

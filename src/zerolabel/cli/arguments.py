@@ -78,6 +78,12 @@ StrongOpt = Arg[
     typer.Option(help="Strong views: randaugment, or cutout or cutout:PIXELS alone, for gray images."),
 ]
 DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
+PrecisionOpt = Arg[
+    str | None, typer.Option(help="In which the model encodes images: float32, bfloat16, or auto for the fastest here.")
+]
+StoreOpt = Arg[
+    str | None, typer.Option("--store-features", help="In which image features are cached: float32, or float16.")
+]
 ResumeOpt = Arg[bool, typer.Option("--resume", help="Resume the run in the output folder.")]
 OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")]
 DryRunOpt = Arg[bool, typer.Option("--dry-run", help="Show the plan and its cost; do nothing.")]

@@ -20,6 +20,7 @@ from zerolabel.cli.arguments import (
     MethodOpt,
     OutOpt,
     OverwriteOpt,
+    PrecisionOpt,
     PresetOpt,
     PretrainedOpt,
     PropagateOpt,
@@ -28,6 +29,7 @@ from zerolabel.cli.arguments import (
     SetAsideOpt,
     SetOpt,
     SizeOpt,
+    StoreOpt,
     StrongOpt,
     StudentOpt,
     TestOpt,
@@ -62,6 +64,8 @@ def train(
     strong: StrongOpt = "randaugment",
     set_aside: SetAsideOpt = None,
     device: DeviceOpt = "auto",
+    precision: PrecisionOpt = None,
+    store_features: StoreOpt = None,
     cache: CacheOpt = None,
     allow_changed: AllowChangedOpt = False,
     resume: ResumeOpt = False,
@@ -70,7 +74,7 @@ def train(
 ) -> None:
     """Train a classifier on existing annotations."""
     from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.cli import tables
+    from zerolabel.cli import planned, tables
     from zerolabel.runs import pipeline
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.planning import plan
@@ -82,12 +86,13 @@ def train(
         propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, set_aside=set_aside,
         device=device,
         truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, preset=preset,
-        allow_changed=allow_changed, command=command_line(),
+        allow_changed=allow_changed, precision=precision, feature_precision=store_features,
+        command=command_line(),
     )  # fmt: skip
     config = plan(request)
-    workspace = Workspace(Folder(output), display(), default_folder(cache), config.training.device)
+    workspace = Workspace.of(config, Folder(output), display(), default_folder(cache))
     with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
-        wide(stderr=True).print(tables.plan(config))
+        wide(stderr=True).print(planned.plan(config))
         metrics = pipeline.run(config, workspace)
     show(tables.outcome(metrics, output), metrics, as_json)
 

@@ -54,7 +54,7 @@ def compare(
     import json
 
     from zerolabel import experiments as comparing
-    from zerolabel.cli import tables
+    from zerolabel.cli import planned
     from zerolabel.files import write_text
     from zerolabel.report.compared import build_comparison
     from zerolabel.runs.request import Request
@@ -66,7 +66,7 @@ def compare(
         truth=truth, propagate=False, allow_changed=allow_changed, command=command_line(),
     )  # fmt: skip
     comparison = comparing.compare_plan(request, methods.split(","), seeds, test, test_annotations)
-    wide(stderr=True).print(tables.plan(next(iter(comparison.configs.values()))))
+    wide(stderr=True).print(planned.plan(next(iter(comparison.configs.values()))))
     total = seeds * len(comparison.configs)
     for done, (name, seed, known) in enumerate(comparing.run_all(comparison, output, jobs), 1):
         say(f"{done}/{total}", f"{name}, seed {seed}{' (done before)' if known else ''}")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from zerolabel import vlms
-from zerolabel.training.loop import best_precision
+from zerolabel.networks.precision import best_precision
 from zerolabel.version import __version__
 from zerolabel.vlms import glyphs
 

@@ -4,7 +4,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from zerolabel.cli.tables import pairs, share
+from zerolabel.cli.planned import pairs
+from zerolabel.cli.tables import share
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.diagnostics.inspection import Inspection, Share, vote_counts
 from zerolabel.errors.printable import cell as escape

@@ -22,14 +22,14 @@ def export_labels(
 ) -> None:
     """Export votes, scores, candidates and labels for another tool."""
     from zerolabel.annotations import Annotations
-    from zerolabel.cli import tables
+    from zerolabel.cli import planned
     from zerolabel.integrations.convert import export_labels as write
 
     found = Annotations.load(annotations)
     output = write(found, to, output, prefix)
     facts = {"n_images": len(found), "kind": to, "path": str(output)}
     rows = [("images", str(len(found))), (to, table.INTEGRATIONS[to].summary), ("written", str(output))]
-    show(tables.pairs(rows), facts, as_json)
+    show(planned.pairs(rows), facts, as_json)
 
 
 def import_labels(
@@ -46,7 +46,7 @@ def import_labels(
     as_json: JsonOpt = False,
 ) -> None:
     """Import votes, scores or human labels from another tool."""
-    from zerolabel.cli import tables
+    from zerolabel.cli import planned
     from zerolabel.integrations.convert import import_labels as read
     from zerolabel.integrations.joining import base
 
@@ -67,4 +67,4 @@ def import_labels(
         ("human labels", f"{facts['n_human']}, {facts['n_human_before']} of them from before"),
         ("written", str(output)),
     ]
-    show(tables.pairs(rows), facts, as_json)
+    show(planned.pairs(rows), facts, as_json)

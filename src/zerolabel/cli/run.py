@@ -1,6 +1,7 @@
 """The whole job in one command."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Annotated as Arg
 
 import typer
@@ -28,6 +29,7 @@ from zerolabel.cli.arguments import (
     OpenSetOpt,
     OutOpt,
     OverwriteOpt,
+    PrecisionOpt,
     PresetOpt,
     PretrainedOpt,
     PriceInOpt,
@@ -41,6 +43,7 @@ from zerolabel.cli.arguments import (
     SetOpt,
     SideOpt,
     SizeOpt,
+    StoreOpt,
     StrongOpt,
     StudentOpt,
     TemplatesOfEachOpt,
@@ -53,6 +56,9 @@ from zerolabel.cli.arguments import (
     given_options,
 )
 from zerolabel.cli.screen import command_line, display, show, wide
+
+if TYPE_CHECKING:
+    from zerolabel.runs.config import Config
 
 
 def run(
@@ -74,7 +80,7 @@ def run(
     flip: FlipOpt = None,
     strong: StrongOpt = "randaugment", set_aside: SetAsideOpt = None,
     device: DeviceOpt = "auto",
-    cache: CacheOpt = None,
+    precision: PrecisionOpt = None, store_features: StoreOpt = None, cache: CacheOpt = None,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
     dry_run: DryRunOpt = False,
@@ -85,14 +91,8 @@ def run(
     as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
     """Train a small classifier from unlabeled images and class names; write its ONNX file and a report."""
-    from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.cli import tables
-    from zerolabel.runs import pipeline
-    from zerolabel.runs.cost import estimate
-    from zerolabel.runs.folder import Folder
-    from zerolabel.runs.planning import plan
+    from zerolabel.runs.planning import draft, needs_check
     from zerolabel.runs.request import Request
-    from zerolabel.runs.workspace import Workspace
 
     chat = given_options(
         endpoint=endpoint, key_variable=api_key_env, side=image_side, choices=choices,
@@ -104,17 +104,43 @@ def run(
         learner=method, options=options or (), student=student, size=size, pretrained=pretrained, adapt=adapt,
         via=via, propagate=propagate,
         deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
-        set_aside=set_aside,
-        truth=truth, test_images=test, few_shot=few_shot, preset=preset, chat=chat, command=command_line(),
+        set_aside=set_aside, truth=truth, test_images=test, few_shot=few_shot, preset=preset, chat=chat,
+        precision=precision, feature_precision=store_features, command=command_line(),
     )  # fmt: skip
-    config = plan(request)
+    config = draft(request)
     if dry_run:
-        cost = estimate(config)
-        show(tables.plan(config, cost), {**config.to_dict(), "estimate": cost.to_dict()}, as_json)
-        return
-    workspace = Workspace(Folder(output), display(), default_folder(cache), config.training.device)
+        _show_plan(config, needs_check(request), as_json)
+    else:
+        _run(config, output, cache, as_json, resume=resume, overwrite=overwrite)
+
+
+def _show_plan(config: "Config", needs_check: bool, as_json: bool) -> None:
+    """Print the plan and its cost."""
+    from zerolabel.cli import planned
+    from zerolabel.runs.cost import forecast
+
+    if needs_check:
+        from zerolabel.runs.planning.checks import check
+
+        check(config)
+    expected = forecast(config)
+    show(planned.costs(config, expected), {**config.to_dict(), "forecast": expected.to_dict()}, as_json)
+
+
+def _run(config: "Config", output: Path, cache: Path | None, as_json: bool, *, resume: bool, overwrite: bool) -> None:
+    """Do what is planned, and print what came of it."""
+    from zerolabel.annotate.feature_cache import default_folder
+    from zerolabel.cli import planned, tables
+    from zerolabel.runs import pipeline
+    from zerolabel.runs.cost import forecast
+    from zerolabel.runs.folder import Folder
+    from zerolabel.runs.planning.checks import check
+    from zerolabel.runs.workspace import Workspace
+
+    check(config)
+    workspace = Workspace.of(config, Folder(output), display(), default_folder(cache))
     with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
-        wide(stderr=True).print(tables.plan(config))
+        wide(stderr=True).print(planned.costs(config, forecast(config)))
         metrics = pipeline.run(config, workspace)
     show(tables.outcome(metrics, output), metrics, as_json)
 

@@ -34,7 +34,7 @@ def simulate(
     from tempfile import TemporaryDirectory
 
     from zerolabel.annotations.files import place_for, write_annotations
-    from zerolabel.cli import tables
+    from zerolabel.cli import planned
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet, pixels
     from zerolabel.data.label_files import Labels, places_known
@@ -69,4 +69,4 @@ def simulate(
         "accuracy": share_right(made.scores.argmax(1), labels),
     }  # fmt: skip
     rows_shown = [(name.replace("_", " "), f"{v:.4g}" if isinstance(v, float) else str(v)) for name, v in facts.items()]
-    show(tables.pairs(rows_shown), facts, as_json)
+    show(planned.pairs(rows_shown), facts, as_json)

@@ -19,62 +19,12 @@ from zerolabel.annotate.embeddings import Embedded
 from zerolabel.annotations import Annotations
 from zerolabel.cli.doctor import Finding
 from zerolabel.cli.listing import Entry
-from zerolabel.data.views import strong_in_words
+from zerolabel.cli.planned import annotators, pairs, some
 from zerolabel.deployment.export import Exported
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.errors.printable import cell as escape
 from zerolabel.errors.redaction import redacted
-from zerolabel.runs.config import AnnotationConfig, Config
-from zerolabel.runs.cost import Estimate
-
-
-def pairs(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
-    """Names and values."""
-    table = Table(show_header=False, box=None, title=title, title_justify="left", pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, escape(value))
-    return table
-
-
-def plan(config: Config, cost: Estimate | None = None) -> Table:
-    """The plan of a run."""
-    rows = [
-        ("images", redacted(config.data.images)),
-        ("classes", f"{len(config.data.classes)}: {some(config.data.classes)}"),
-        ("annotators", f"{annotators(config.annotation)}, candidates by {config.annotation.rule}"),
-        ("learner", f"{config.training.learner} {listed(config.training.hyper_parameters)}"),
-        ("student", student(config)),
-        ("training", listed(config.training.settings)),
-        ("preset", config.preset),
-    ]
-    more = [] if cost is None else [("images found", str(cost.n_images)), ("cost, about", cost.text)]
-    return pairs([*rows, *more])
-
-
-def annotators(annotation: AnnotationConfig) -> str:
-    """The models and their numbers of prompts."""
-    adapted = f", adapted by {annotation.adapt} first" if annotation.adapt else ""
-    each = [
-        f"{model.name} x {len(model.templates)} prompts{adapted if model.name == annotation.encoder else ''}"
-        for model in annotation.models
-    ]
-    return " + ".join(each) or "none, human labels alone"
-
-
-def student(config: Config) -> str:
-    """The network in words, and where there are several models the one whose features are read."""
-    annotation, training = config.annotation, config.training
-    whose = f" of {annotation.encoder}" if len(annotation.names) > 1 else ""
-    by = f" by features{whose}" if whose and not training.via and training.student not in ("linear", "mlp") else ""
-    spread = f", scores spread over neighbors{by} first" if training.propagate else ""
-    spread += ", both networks deployed" if config.deployment.deploy == "both" else ""
-    if training.student in ("linear", "mlp"):
-        return f"{training.student} on frozen features{whose}{spread}"
-    way = f" through frozen features{whose}" if training.via else ""
-    way += ("" if training.flip else ", never mirrored") + strong_in_words(training.strong)
-    return f"{training.student} at {training.size} pixels{way}{spread}"
+from zerolabel.runs.config import Config
 
 
 def outcome(metrics: dict[str, Any], folder: Path) -> Group:
@@ -334,16 +284,6 @@ def doctor(findings: Sequence[Finding]) -> Table:
         mark = "[green]ok[/]" if finding.good else "[yellow]!![/]"
         table.add_row(mark, f"[bold]{escape(finding.name)}[/]", escape(finding.text))
     return table
-
-
-def some(names: Sequence[str], most: int = 12) -> str:
-    """The first few names."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def listed(values: dict[str, Any]) -> str:
-    """Names and values in one line."""
-    return ", ".join(f"{name}={value}" for name, value in values.items()) or "with its paper's values"
 
 
 def share(value: float | None) -> str:

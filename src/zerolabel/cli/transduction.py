@@ -53,7 +53,7 @@ def transduce(
     from zerolabel.runs.planning.choices import one_of
     from zerolabel.training import best_device
     from zerolabel.training.settings import check_device
-    from zerolabel.vlms.adapted import reads_characters
+    from zerolabel.vlms.names import reads_characters
 
     chosen = parse_solver(method, options or ())
     parse_rule(candidates)

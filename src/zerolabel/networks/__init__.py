@@ -1,7 +1,7 @@
 """Networks that are trained: a backbone that gives features, and a linear head."""
 
 from zerolabel.networks.base import NAMES, Network, NetworkSpec, count_parameters, mean_probabilities
-from zerolabel.networks.build import build, default_name, rebuild, twin
+from zerolabel.networks.build import build, rebuild, twin
 from zerolabel.networks.embedder import Embedder, projector
 from zerolabel.networks.encoded import EncodedNetwork, ImageEncoder
 from zerolabel.networks.zero_shot import ZeroShotNetwork
@@ -16,7 +16,6 @@ __all__ = [
     "ZeroShotNetwork",
     "build",
     "count_parameters",
-    "default_name",
     "mean_probabilities",
     "projector",
     "rebuild",

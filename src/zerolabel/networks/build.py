@@ -110,22 +110,4 @@ def twin(network: Network) -> Network:
     return other
 
 
-def default_name(size: int, n_images: int) -> str:
-    """The network for images of a size, where the user names none.
-
-    - up to 32 pixels: "light"; from 20,000 images on "preact_resnet18", as in Co-Reg's paper;
-    - up to 96 pixels: "preact_resnet18";
-    - above: timm's "resnet18" up to 5,000 images, else "resnet50".
-
-    Args:
-        size: side of the input, in pixels.
-        n_images: to train on.
-    """
-    if size <= 32 and n_images < 20_000:
-        return "light"
-    if size <= 96:
-        return "preact_resnet18"
-    return "resnet18" if n_images < 5_000 else "resnet50"
-
-
-__all__ = ["NAMES", "build", "default_name", "rebuild", "twin"]
+__all__ = ["NAMES", "build", "rebuild", "twin"]

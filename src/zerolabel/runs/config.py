@@ -9,6 +9,10 @@ from zerolabel.errors import InputError
 from zerolabel.errors.redaction import redacted_data
 from zerolabel.files.plain_json import dumps
 
+HEADS = ("linear", "mlp")
+"""Students that read frozen features; all others read pixels. As `zerolabel.networks.base` has them."""
+OWN_STUDENTS = ("light", "preact_resnet18", *HEADS)
+"""Students that have no pretrained weights; all others are timm's."""
 FRESH = ("chat", "created", "zerolabel", "command", "preset", "truth")
 """Entries that may change on resume; true labels may be added, since training does not read them."""
 _PLACES = ("images", "truth", "test_images", "few_shot", "annotations", "append", "chat", "command")
@@ -19,6 +23,7 @@ _OPTIONS = {
     "test_images": "--test",
     "aliases": "--classes",
     "encoder": "--vlm",
+    "feature_precision": "--store-features",
     "hyper_parameters": "--set",
     "settings": "--set",
 }
@@ -72,6 +77,8 @@ class AnnotationConfig:
     Attributes:
         models: the annotating models, each with its prompts.
         rule: how votes become candidate sets.
+        precision: in which the models encode images: "float32", "bfloat16", or "auto" for the fastest on the device.
+        feature_precision: in which image features are stored, "float32" or "float16".
         prompt_weights: "estimated" without labels, or "uniform", where scores are the mean over prompts.
         encoder: name of the model whose frozen features are read; None if no model has any.
         adapt: method by which the encoder is adapted before it annotates, see `zerolabel.adaptation.methods`; None
@@ -90,6 +97,8 @@ class AnnotationConfig:
     allow_changed: bool = False
     append: str | None = None
     prompt_weights: str = "uniform"
+    precision: str = "auto"
+    feature_precision: str = "float32"
     chat: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -1,110 +1,337 @@
-"""Estimates the duration of a run on a few images, without a download and without keeping anything."""
+"""Duration of a run from measured speeds, without torch: only a network that the table lacks is timed for two steps.
 
+``costs.json`` holds seconds of one thread of one machine, see ``benchmarks/costs.py``. Here they are scaled by the
+speed of this machine at multiplying matrices, and by its cores.
+"""
+
+import json
+import math
+import os
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from huggingface_hub import try_to_load_from_cache
 
-from zerolabel import networks, vlms
-from zerolabel.annotations import Annotations
-from zerolabel.data.images import ImageSet, Unreadable
-from zerolabel.data.views import Features, Pixels, Preprocess
-from zerolabel.learners import LEARNERS
-from zerolabel.networks.base import HEADS
-from zerolabel.runs.config import AnnotationConfig, Config, TrainingConfig
-from zerolabel.training import Source, time_epoch
-from zerolabel.training.settings import Settings
-from zerolabel.vlms.clip import DualEncoder
+from zerolabel.data.images import ImageSet, Unreadable, sides
+from zerolabel.runs.config import HEADS, AnnotationConfig, Config, TrainingConfig
+from zerolabel.vlms.names import ModelName, is_chat, reads_characters
 
-_SAMPLE, _FEW = 128, 32
+TABLE = Path(__file__).with_name("costs.json")
+SIDE = 512
+"""Of the matrices that are multiplied to see how fast a machine is."""
+LOADING = 8.0
+"""Seconds of one core in which the libraries are imported, the report written and the run closed."""
+EXPORTING = {"encoder": 25.0, "pixels": 5.0}
+"""Seconds of one core in which an ONNX file is written, with an image encoder in it and without."""
+CHECKED = {"encoder": 64, "pixels": 500}
+"""Most images on which that file is compared with torch."""
+TOKENS = 8
+"""Of a prompt with a class name in it, start and end among them."""
+SAMPLE = 16
+"""Images that are looked at for their size."""
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Times, from a sample.
+class Machine:
+    """Processor or GPU of a run.
 
     Attributes:
-        n_images: found.
-        annotation_seconds: for all images; none where the model is not on this machine.
-        training_seconds: for all epochs.
+        kind: "cpu", "cuda" or "mps".
+        cores: threads that share the work.
+        precision: in which students train and encoders encode, where the user says nothing.
+        speed: of one core, as a multiple of the one that the table was measured on.
     """
 
-    n_images: int
-    annotation_seconds: float | None
-    training_seconds: float
+    kind: str
+    cores: int
+    precision: str
+    speed: float
 
     @property
     def text(self) -> str:
         """In words."""
-        first = "after a download" if self.annotation_seconds is None else f"{self.annotation_seconds:.0f} s"
-        return f"annotation {first}, training {self.training_seconds:.0f} s"
+        return ("1 core" if self.cores == 1 else f"{self.cores} cores") if self.kind == "cpu" else self.kind
+
+    @property
+    def together(self) -> float:
+        """Speed of all cores at work that can be shared."""
+        return float(self.speed * self.cores**0.9)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected duration of a run.
+
+    Attributes:
+        n_images: found.
+        device: in words.
+        seconds: of each stage, by the names that the run gives them; none where it is not known.
+        why_unknown: the reason, as the end of a sentence; empty where all is known.
+    """
+
+    n_images: int
+    device: str
+    seconds: dict[str, float | None]
+    why_unknown: str = ""
+
+    @property
+    def total(self) -> float | None:
+        """Of the whole run; none where a stage is not known."""
+        known = [one for one in self.seconds.values() if one is not None]
+        return sum(known) if len(known) == len(self.seconds) else None
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        if self.total is None:
+            return f"not known: {self.why_unknown}"
+        return f"about {duration(self.total)} on {self.device}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return asdict(self)
+        return {**asdict(self), "total": self.total}
 
 
-def estimate(config: Config) -> Estimate:
-    """Encode a few images and train a late epoch on random ones, and scale up."""
+def duration(seconds: float) -> str:
+    """As a person says it.
+
+    Example:
+        >>> duration(7), duration(94), duration(600), duration(9000), duration(400_000)
+        ('7 s', '1.5 min', '10 min', '2.5 h', '4.6 days')
+    """
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            value = seconds / size
+            return f"{value:.1f}".removesuffix(".0") + f" {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{max(round(seconds), 1)} s"
+
+
+def forecast(config: Config) -> Forecast:
+    """Forecast the duration of a run, stage by stage."""
     images = ImageSet.open(config.data.images)
-    return Estimate(
-        len(images),
-        annotation_seconds(config.annotation, images),
-        training_seconds(config.training, config.data.classes, len(images)),
-    )
+    held_out = 0 if config.data.test_images is None else len(ImageSet.open(config.data.test_images))
+    machine = this_machine(str(config.training.settings.get("device", "auto")))
+    if machine.kind != "cpu":
+        unknown = f"there is no table of speeds for {machine.kind}; the run tells the time that is left"
+        return Forecast(len(images), machine.text, {"annotate": None, "train": None}, unknown)
+    seconds: dict[str, float | None] = {"start": LOADING / machine.speed}
+    seconds["annotate"] = annotation(config.annotation, len(config.data.classes), images, machine)
+    if held_out and seconds["annotate"] is not None:
+        seconds["annotate held-out images"] = seconds["annotate"] * held_out / max(len(images), 1)
+    seconds |= training(config.training, images, machine)
+    seconds |= closing(config, len(images), held_out, machine)
+    why = "" if seconds["annotate"] is not None else "the speed of the annotating model is not known"
+    return Forecast(len(images), machine.text, seconds, why)
 
 
-def annotation_seconds(annotation: AnnotationConfig, images: ImageSet) -> float | None:
-    """For all images and models, from the first images."""
-    if annotation.annotations is not None:
+def annotation(config: AnnotationConfig, n_classes: int, images: ImageSet, machine: Machine) -> float | None:
+    """Of all images and models; none where the speed of one is not known."""
+    if config.annotations is not None:
         return 0.0
-    here = [vlms.is_cached(model) for model in annotation.names]
-    each = [seconds_of(model, images) if known else None for model, known in zip(annotation.names, here, strict=True)]
-    known = [seconds for seconds in each if seconds is not None]
-    return sum(known) if len(known) == len(each) else None
+    whole = 0.0
+    for model in config.models:
+        if is_chat(model.name):
+            return None
+        each = image_seconds(model.name, machine, None if config.precision == "auto" else config.precision)
+        if each is None:
+            return None
+        image, text = each
+        whole += len(images) * (image + decoding(images, machine)) + n_classes * len(model.templates) * text
+    return whole
 
 
-def seconds_of(model: str, images: ImageSet) -> float | None:
-    """For all images by one model; none where no image can be read."""
-    encoder = vlms.load(model)
-    if not isinstance(encoder, DualEncoder):
-        return 0.0
-    start, read = time.perf_counter(), []
-    for i in range(min(32, len(images))):
+def image_seconds(model: str, machine: Machine, precision: str | None = None) -> tuple[float, float] | None:
+    """Of one image and of one text; none where the architecture is not known."""
+    speeds = table()["encoders"]
+    if reads_characters(model):
+        return speeds["glyphs"] / machine.together, 0.0
+    config = architecture(model)
+    work = None if config is None else encoder_work(config)
+    if work is None:
+        return None
+    image, text = work
+    return image / speeds[precision or machine.precision] / machine.together, text / speeds["text"] / machine.together
+
+
+def architecture(model: str) -> Mapping[str, Any] | None:
+    """The configuration of a model of open_clip, from its file; none where it is not on this machine."""
+    name = ModelName.parse(model)
+    if name.kind == "adapted":
+        from zerolabel.vlms.adapted import base_of
+
+        return architecture(base_of(model))
+    if name.kind == "open_clip" and not name.path.exists():
+        spec = find_spec("open_clip")
+        folder = Path(str(spec.origin)).parent if spec else Path()
+        return read(folder / "model_configs" / f"{name.rest.rpartition('/')[0]}.json")
+    if name.kind == "hf-hub":
+        place = try_to_load_from_cache(name.rest, "open_clip_config.json")
+        return read(Path(place)).get("model_cfg") if isinstance(place, str) else None
+    folder = name.path if name.path.is_dir() else name.path.parent
+    return read(folder / "open_clip_config.json").get("model_cfg")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file, empty where there is none."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def encoder_work(config: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Billions of multiplications of two transformers, for an image and for a short text; none for other towers."""
+    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+    if not isinstance(vision.get("layers"), int) or "patch_size" not in vision:
+        return None
+    tokens = (int(vision.get("image_size", 224)) // int(vision["patch_size"])) ** 2 + 1
+    words = transformer(TOKENS, int(text.get("width", 512)), int(text.get("layers", 12)))
+    return transformer(tokens, int(vision.get("width", 768)), vision["layers"]), words
+
+
+def transformer(tokens: int, width: int, layers: int) -> float:
+    """Billions of multiplications: ``layers (12 tokens width^2 + 2 tokens^2 width)``."""
+    return layers * (12 * tokens * width**2 + 2 * tokens**2 * width) / 1e9
+
+
+def decoding(images: ImageSet, machine: Machine) -> float:
+    """Of reading and resizing one image, by the mean size of some."""
+    first, more = table()["images"]
+    return float(first + more * megapixels(images)) / machine.together
+
+
+def megapixels(images: ImageSet) -> float:
+    """Mean size of some images."""
+    sizes = []
+    for i in range(0, len(images), max(1, len(images) // SAMPLE)):
         try:
-            read.append(encoder.normalize(encoder.pixels(images.read(i))[None])[0])
+            width, height = sides(images.read_bytes(i))
         except Unreadable:
             continue
-    if not read:
-        return None
-    encoder.encode_images(torch.stack(read))
-    return (time.perf_counter() - start) / len(read) * len(images)
+        sizes.append(width * height / 1e6)
+    return sum(sizes) / max(len(sizes), 1)
 
 
-def training_seconds(training: TrainingConfig, classes: tuple[str, ...], n_images: int) -> float:
-    """For all epochs, from one late epoch on a sample of noise."""
-    quick = training.student in (*HEADS, "light")
-    settings, count = Settings(**training.settings), min(_SAMPLE if quick else _FEW, n_images)
-    annotations = blank(classes, count)
-    if training.student in HEADS:
-        size = 512
-        source: Source = Features(torch.nn.functional.normalize(torch.randn(count, 512), dim=1))
+def training(config: TrainingConfig, images: ImageSet, machine: Machine) -> dict[str, float | None]:
+    """Of the stages of training."""
+    n, stages = len(images), dict[str, float | None]()
+    if config.student in HEADS or config.via is not None:
+        stages["train on features"] = on_features(config, n, machine)
+    if config.student not in HEADS:
+        each = per_image(config.student, config.size, machine)
+        passes = epochs_of("distillation" if config.via else config.learner, config)
+        decoded = n * decoding(images, machine)
+        stages["train"] = decoded + n * passes * each
+    return stages
+
+
+def on_features(config: TrainingConfig, n_images: int, machine: Machine) -> float:
+    """Of a head, whose steps are too small to share among cores."""
+    lines = table()["heads"][config.learner]
+    batch = config.settings.get("batch_size", 256)
+    per_epoch = [epoch + n_images / batch * step + n_images * image for epoch, step, image in lines]
+    return weighted(per_epoch, config.learner, config) / machine.speed
+
+
+def closing(config: Config, n_images: int, held_out: int, machine: Machine) -> dict[str, float]:
+    """Of the stages after training: predictions of held-out images, and the ONNX file."""
+    kind = "encoder" if config.training.student in HEADS else "pixels"
+    if kind == "encoder":
+        known = (
+            None if config.annotation.encoder is None else image_seconds(config.annotation.encoder, machine, "float32")
+        )
+        each = 0.0 if known is None else known[0]
     else:
-        size = training.size
-        noise = torch.randint(256, (count, 3, size, size), dtype=torch.uint8).numpy()
-        source = Pixels(noise, Preprocess(size, (0.5,) * 3, (0.25,) * 3), flip=training.flip, strong=training.strong)
-    hyper = {} if training.via else training.hyper_parameters
-    kind = LEARNERS["distillation" if training.via else training.learner]
-    learner = kind(networks.build(training.student, len(classes), size), annotations, **hyper)
-    one_epoch = time_epoch(learner, source, replace(settings, batch_size=min(settings.batch_size, count)))
-    return one_epoch / count * n_images * settings.epochs
+        each = per_image(config.training.student, config.training.size, machine) / 3
+    checked = min(held_out or n_images, CHECKED[kind])
+    predicted = {"evaluate": 2 * held_out * each} if held_out else {}
+    return {**predicted, "export": EXPORTING[kind] / machine.speed + 2 * checked * each}
 
 
-def blank(classes: tuple[str, ...], count: int) -> Annotations:
-    """Random annotations."""
-    votes = torch.randint(len(classes), (count, 3))
-    scores = torch.nn.functional.one_hot(votes, len(classes)).float().mean(1)
-    names = tuple(str(i) for i in range(count))
-    sizes, labels = torch.ones(count, 2, dtype=torch.long), torch.full((count,), -1)
-    return Annotations(classes, names, names, sizes, votes, scores, scores > 0, labels, (), "union")
+def epochs_of(learner: str, config: TrainingConfig) -> float:
+    """The epochs of a learner, as epochs of distillation."""
+    return weighted(table()["learners"][learner], learner, config)
+
+
+def weighted(each: list[float], learner: str, config: TrainingConfig) -> float:
+    """The sum over the epochs, of which those of a warm-up are cheaper.
+
+    Args:
+        each: of an epoch in the warm-up and of a later one.
+        learner: which of them the configuration's hyper-parameters are for.
+        config: how many epochs there are.
+    """
+    epochs = config.settings["epochs"]
+    told = config.hyper_parameters.get("warm_up", epochs // 4) if learner == config.learner else 0
+    warm_up = min(told, epochs) if isinstance(told, int) else 0
+    return float(warm_up * each[0] + (epochs - warm_up) * each[1])
+
+
+@cache
+def per_image(student: str, size: int, machine: Machine) -> float:
+    """Of one image in an epoch of distillation: the nearest size in the table, scaled by area, or two steps timed."""
+    speeds: dict[str, float] = table()["networks"][machine.precision]
+    known = {int(name.rpartition("@")[2]): each for name, each in speeds.items() if name.split("@")[0] == student}
+    if not known or machine.kind != "cpu":
+        from zerolabel.runs.timing import seconds_per_image
+
+        return seconds_per_image(student, size, machine.kind)
+    nearest = min(known, key=lambda one: abs(math.log(one / size)))
+    return known[nearest] * (size / nearest) ** 2 / machine.together
+
+
+@cache
+def table() -> dict[str, Any]:
+    """The measured speeds."""
+    return read(TABLE)
+
+
+@cache
+def this_machine(device: str = "auto") -> Machine:
+    """The machine that this process runs on."""
+    if device != "cpu" and (device != "auto" or has_cuda()):
+        return Machine("cuda" if device == "auto" else device, 1, "bfloat16", 1.0)
+    cores = int(os.environ.get("OMP_NUM_THREADS") or 0) or available_cores()
+    precision = "bfloat16" if multiplies_bfloat16() else "float32"
+    return Machine("cpu", cores, precision, gigaflops() / cores / table()["gigaflops"])
+
+
+def available_cores() -> int:
+    """That this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def has_cuda() -> bool:
+    """True if a driver of NVIDIA's is loaded."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/dxg").exists()
+
+
+def multiplies_bfloat16() -> bool:
+    """True if the processor says that it multiplies bfloat16 natively."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def gigaflops() -> float:
+    """Billions of float32 multiplications a second of all threads: the best of some products of matrices."""
+    random = np.random.default_rng(0)
+    a, b = (random.random((SIDE, SIDE), dtype=np.float32) for _ in range(2))
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        _ = a @ b
+        times.append(time.perf_counter() - start)
+    return SIDE**3 / min(times) / 1e9
+
+
+__all__ = ["Forecast", "Machine", "duration", "forecast", "this_machine"]

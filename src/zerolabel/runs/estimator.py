@@ -166,7 +166,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             copies = path.parent if self.output is None else cache.parent
             config = self._plan(_source(images, copies / "inputs"), None if few_shot is None else os.fspath(few_shot))
             folder = Folder(path)
-            workspace = Workspace(folder, progress, cache, config.training.device)
+            workspace = Workspace.of(config, folder, progress, cache)
             with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
                 self.metrics_ = pipeline.run(config, workspace)
             self.annotations_ = Annotations.load(folder / "annotations.parquet")

@@ -5,9 +5,10 @@ from math import log2
 from typing import Any
 
 from zerolabel.errors import InputError, nearest
-from zerolabel.training.settings import Settings
 
 SMALL = 10_000
+EPOCHS, SET_ASIDE = 100, 0.1
+"""Epochs where neither the user nor a preset says a number, and share of the pool that is set aside from training."""
 DRAWN = 90_000
 FEW = 100
 """Images per class from which on a network that starts from random weights is worth its training; with fewer, a head
@@ -112,6 +113,28 @@ PAPER = Preset(
 and Fashion-MNIST, EuroSAT, FER2013 and GTSRB have 100 epochs."""
 
 
+STUDENTS = ("light", "preact_resnet18", "resnet18", "resnet50")
+"""Networks that read images of any usual size."""
+
+
+def student(size: int, n_images: int) -> str:
+    """The network that reads pixels, where the user names none.
+
+    - up to 32 pixels: "light"; from 20,000 images on "preact_resnet18", as in Co-Reg's paper;
+    - up to 96 pixels: "preact_resnet18";
+    - above: timm's "resnet18" up to 5,000 images, else "resnet50".
+
+    Args:
+        size: side of the input, in pixels.
+        n_images: to train on.
+    """
+    if size <= 32 and n_images < 20_000:
+        return "light"
+    if size <= 96:
+        return "preact_resnet18"
+    return "resnet18" if n_images < 5_000 else "resnet50"
+
+
 def find(preset: str | Preset, n_images: int, epochs: int | None = None) -> Preset:
     """A preset by its name, for a number of training images, and of epochs where the user gave one.
 
@@ -134,7 +157,7 @@ def choose(n_images: int, epochs: int | None = None) -> Preset:
     warm-up at batch 512 are a hundred steps.
     """
     if n_images >= SMALL:
-        return Preset("large", f"{n_images} images are {SMALL} or more", {}, {})
+        return Preset("large", f"{n_images} images are {SMALL} or more", {}, {"coreg": {"warm_up": 50}})
     return small(n_images, epochs)
 
 
@@ -176,8 +199,3 @@ def for_head(preset: Preset, n_images: int, n_classes: int, epochs: int | None =
     halvings = max(0, round(log2(ENOUGH * max(n_classes, 1) / max(n_images, 1))))
     lr = found.settings["lr"] / 2**halvings
     return replace(found, why=preset.why, settings={**found.settings, "lr": lr})
-
-
-def features_settings(settings: dict[str, Any]) -> Settings:
-    """Settings of the first step of the path through frozen features, where an epoch costs next to nothing."""
-    return Settings(**settings)

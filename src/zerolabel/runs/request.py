@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zerolabel.data.views import STRONG
 from zerolabel.runs.presets import Preset
 
 
@@ -44,6 +43,8 @@ class Request:
         allow_changed: True to leave out images whose content is not the one that was annotated.
         append: annotations, or a run, that further annotators and images are added to.
         prompt_weights: "estimated" without labels, which is the default, or "uniform" for the mean of the prompts.
+        precision: in which the models encode images; by default what is fastest on the device.
+        feature_precision: in which image features are stored; by default float32.
         preset: gives what is not said: "auto", "small", "paper", or a `presets.Preset`.
         chat: how a chat model is asked: fields of `zerolabel.vlms.chat.Chat` but its name.
         command: the command line.
@@ -68,7 +69,7 @@ class Request:
     seed: int = 0
     flip: bool | None = None
     set_aside: float | None = None
-    strong: str = STRONG[0]
+    strong: str = "randaugment"
     device: str = "auto"
     truth: str | None = None
     test_images: str | None = None
@@ -77,6 +78,8 @@ class Request:
     allow_changed: bool = False
     append: str | None = None
     prompt_weights: str | None = None
+    precision: str | None = None
+    feature_precision: str | None = None
     preset: str | Preset = "auto"
     chat: dict[str, Any] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zerolabel import vlms
+from zerolabel.runs.config import Config
 from zerolabel.runs.folder import Folder
 from zerolabel.training import best_device
 from zerolabel.vlms.encoder import Encoder
@@ -23,6 +24,8 @@ class Workspace:
         progress: displays the steps of each stage.
         cache: folder of image features and chat answers, shared between runs.
         device: torch device of the models, or "auto".
+        precision: in which the models encode images, or "auto".
+        feature_precision: in which image features are stored.
         engine: engine of annotation, "local" or "ray"; see `zerolabel.annotate.write`.
         ray_address: address of a cluster for the engine "ray".
     """
@@ -31,9 +34,21 @@ class Workspace:
     progress: Progress
     cache: Path
     device: str = "auto"
+    precision: str = "auto"
+    feature_precision: str = "float32"
     engine: str = "local"
     ray_address: str | None = None
     _loaded: dict[str, Encoder] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls, config: Config, folder: Folder, progress: Progress, cache: Path, engine: str = "local",
+        ray_address: str | None = None,
+    ) -> "Workspace":  # fmt: skip
+        """Workspace of a run, with the device and precisions of its configuration."""
+        annotation, device = config.annotation, config.training.device
+        precisions = annotation.precision, annotation.feature_precision
+        return cls(folder, progress, cache, device, *precisions, engine, ray_address)
 
     def model(self, name: str) -> Encoder:
         """A vision-language model by its name, loaded once.
@@ -42,7 +57,7 @@ class Workspace:
             InputError: there is no such model, or it cannot be downloaded.
         """
         if name not in self._loaded:
-            self._loaded[name] = vlms.load(name, best_device(self.device))
+            self._loaded[name] = vlms.load(name, best_device(self.device), self.precision, self.feature_precision)
         return self._loaded[name]
 
     def is_loaded(self, name: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from zerolabel.annotations.digest import Digest, in_words
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
+from zerolabel.networks.precision import best_precision
 from zerolabel.training.checkpoints import Checkpoint
 from zerolabel.training.settings import Settings
 
@@ -327,15 +328,6 @@ def best_device(wanted: str = "auto") -> torch.device:
     if wanted != "auto":
         return torch.device(wanted)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def best_precision(device: str) -> Literal["float32", "bfloat16"]:
-    """Bfloat16 if the hardware supports it natively, otherwise float32."""
-    if device in ("auto", "cuda") and torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device in ("auto", "cpu") and torch.cpu._is_avx512_bf16_supported():
-        return "bfloat16"
-    return "float32"
 
 
 __all__ = ["EpochLog", "Settings", "Source", "best_device", "predict", "time_epoch", "train"]

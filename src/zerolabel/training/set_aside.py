@@ -10,7 +10,6 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations
 
-SHARE = 0.1
 FEWEST = 300
 """Pools of fewer images are learned whole: so few images set aside would decide nothing."""
 MOST = 1_000
@@ -37,4 +36,4 @@ def remaining(n_images: int, aside: Int[Tensor, " S"]) -> Int[Tensor, " L"]:
     return learned.nonzero().squeeze(1)
 
 
-__all__ = ["FEWEST", "MOST", "SHARE", "remaining", "set_aside"]
+__all__ = ["FEWEST", "MOST", "remaining", "set_aside"]

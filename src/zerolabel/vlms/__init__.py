@@ -1,6 +1,6 @@
 """Vision-language models, by name.
 
-open_clip takes seconds to import, so that only the functions that need it do.
+torch and open_clip take seconds to import, so that only the functions that need them do: a name is understood at once.
 """
 
 import logging
@@ -9,22 +9,24 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from zerolabel.data.images import ImageSet
-from zerolabel.data.views.preprocess import Preprocess
 from zerolabel.errors import InputError, nearest
 from zerolabel.files import strict_json
-from zerolabel.networks.architecture import check_vision
 from zerolabel.vlms import prompts
-from zerolabel.vlms.clip import DualEncoder
-from zerolabel.vlms.encoder import Encoder
 from zerolabel.vlms.names import ModelName, is_encoder, of_open_clip
+
+if TYPE_CHECKING:
+    import torch
+
+    from zerolabel.data.images import ImageSet
+    from zerolabel.data.views.preprocess import Preprocess
+    from zerolabel.vlms.clip import DualEncoder
+    from zerolabel.vlms.encoder import Encoder
 
 DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
 """For photographs: weights under the MIT license, which may be used in products and passed on.
@@ -39,7 +41,9 @@ _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _TOKENIZER = ["tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model"]
 
 
-def load(spec: str, device: str | torch.device = "cpu") -> Encoder:
+def load(
+    spec: str, device: "str | torch.device" = "cpu", precision: str = "auto", feature_precision: str = "float32"
+) -> "Encoder":
     """Load a model, in eval mode and frozen. Weights are read from safetensors alone; no pickle is ever loaded.
 
     Args:
@@ -54,10 +58,19 @@ def load(spec: str, device: str | torch.device = "cpu") -> Encoder:
               or a file of class embeddings, where the folder does not say what made it;
             - ``"adapted:FOLDER"``: one of these with what `zerolabel adapt` learned of it.
         device: where to put it.
+        precision: in which images are encoded: "float32", "bfloat16", or "auto" for what is fastest on the device.
+        feature_precision: in which features are stored: "float32", or "float16" to halve the space.
 
     Raises:
         InputError: there is no such model, it has no safetensors weights, or it cannot be downloaded.
     """
+    from zerolabel.vlms.clip import DualEncoder
+
+    found = _load(spec, device)
+    return found.with_precision(precision, feature_precision) if isinstance(found, DualEncoder) else found
+
+
+def _load(spec: str, device: "str | torch.device") -> "Encoder":
     name = ModelName.parse(spec)
     if name.kind == "glyphs":
         return _glyphs(device)
@@ -72,21 +85,23 @@ def load(spec: str, device: str | torch.device = "cpu") -> Encoder:
     if name.kind == "adapted":
         from zerolabel.vlms import adapted
 
-        return adapted.load(spec, name.path, lambda base: load(base, device))
+        return adapted.load(spec, name.path, lambda base: _load(base, device))
     raise InputError(f"--vlm {spec}: a chat model has no image encoder; it can only annotate.")
 
 
-def default_name(images: ImageSet) -> str:
+def default_name(images: "ImageSet") -> str:
     """The model that annotates where none is named: the images' own embeddings where they have no pixels."""
     return DEFAULT_PHOTO_VLM if images.embeddings is None else str(images.root)
 
 
-def load_model(spec: str, device: str | torch.device = "cpu") -> DualEncoder:
+def load_model(spec: str, device: "str | torch.device" = "cpu") -> "DualEncoder":
     """As `load`, a model that encodes images.
 
     Raises:
         InputError: as `load`, or the images of this one are embeddings.
     """
+    from zerolabel.vlms.clip import DualEncoder
+
     found = load(spec, device)
     if isinstance(found, DualEncoder):
         return found
@@ -105,9 +120,7 @@ def templates(spec: str, source: str | None) -> tuple[str, ...]:
     """
     source = None if source == "default" else source
     if source == "glyphs" or (source is None and spec == "glyphs"):
-        from zerolabel.vlms import glyphs
-
-        return glyphs.TEMPLATES
+        return prompts.CHARACTERS
     name = ModelName.parse(spec)
     if name.kind == "adapted" and source is None:
         from zerolabel.vlms import adapted
@@ -164,8 +177,10 @@ def _repository(model: str) -> str | None:
     return name if name and not pickle else None
 
 
-def _glyphs(device: str | torch.device) -> DualEncoder:
+def _glyphs(device: "str | torch.device") -> "DualEncoder":
+    from zerolabel.data.views.preprocess import Preprocess
     from zerolabel.vlms import glyphs
+    from zerolabel.vlms.clip import DualEncoder
 
     model, preprocess, tokenizer = glyphs.load()
     levels = glyphs.CONFIG["preprocess_cfg"]
@@ -174,7 +189,7 @@ def _glyphs(device: str | torch.device) -> DualEncoder:
     return DualEncoder("glyphs", _frozen(model, device), preprocess, tokenizer, config, view)
 
 
-def _open_clip(spec: str, rest: str, device: str | torch.device) -> DualEncoder:
+def _open_clip(spec: str, rest: str, device: "str | torch.device") -> "DualEncoder":
     import open_clip
 
     path = Path(rest).expanduser()
@@ -251,9 +266,12 @@ def _reachable() -> bool:
     return True
 
 
-def _from_folder(spec: str, path: Path, device: str | torch.device) -> DualEncoder:
+def _from_folder(spec: str, path: Path, device: "str | torch.device") -> "DualEncoder":
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    from zerolabel.networks.architecture import check_vision
+    from zerolabel.vlms.clip import DualEncoder
 
     folder, weights = (path.parent, path) if path.is_file() else (path, _weights(spec, path))
     if weights.suffix != ".safetensors":
@@ -282,8 +300,10 @@ def _from_folder(spec: str, path: Path, device: str | torch.device) -> DualEncod
     return DualEncoder(spec, _frozen(model, device), preprocess, tokenizer, architecture, _view(config))
 
 
-def _view(config: Any) -> Preprocess:
+def _view(config: Any) -> "Preprocess":
     """The preprocessing of an open_clip model as an eval view, for a student that keeps its image encoder."""
+    from zerolabel.data.views.preprocess import Preprocess
+
     side = config.size if isinstance(config.size, int) else config.size[0]
     fit = "crop" if config.resize_mode == "shortest" else "squash"
     kernel = "bilinear" if config.interpolation == "bilinear" else "bicubic"
@@ -292,7 +312,7 @@ def _view(config: Any) -> Preprocess:
     return Preprocess(side, mean, std, fit, kernel)
 
 
-def _frozen(model: Any, device: str | torch.device) -> Any:
+def _frozen(model: Any, device: "str | torch.device") -> Any:
     return model.to(device).eval().requires_grad_(False)
 
 

@@ -17,7 +17,7 @@ from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, T
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.embedded import texts_of
 from zerolabel.vlms.encoder import Encoder
-from zerolabel.vlms.names import ModelName, is_encoder, is_model
+from zerolabel.vlms.names import ModelName, is_encoder
 
 RECORD, WEIGHTS = "adapted.json", "adapted.safetensors"
 LAYOUT = 2
@@ -99,11 +99,6 @@ def base_of(name: str) -> str:
         else:
             name = texts
     return name
-
-
-def reads_characters(name: str | None) -> bool:
-    """True for the built-in model of characters, adapted or not."""
-    return name is not None and is_model(name) and base_of(name) == "glyphs"
 
 
 def templates(folder: Path) -> tuple[str, ...]:

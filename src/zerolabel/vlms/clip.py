@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -15,7 +16,13 @@ from torch.nn import functional
 from torchvision.transforms import Normalize, ToTensor
 
 from zerolabel.data.views.preprocess import Preprocess, middle
+from zerolabel.errors import InputError, nearest
+from zerolabel.networks.precision import Precision, best_precision
 from zerolabel.vlms.encoder import Encoder
+
+FeaturePrecision = Literal["float32", "float16"]
+LARGE = 10_000_000
+"""Weights of an image tower from which bfloat16 is faster on a CPU."""
 
 _PROBE = Image.fromarray((np.arange(61 * 47 * 3) * 37 % 256).astype(np.uint8).reshape(61, 47, 3))
 
@@ -24,14 +31,14 @@ _PROBE = Image.fromarray((np.arange(61 * 47 * 3) * 37 % 256).astype(np.uint8).re
 class DualEncoder(Encoder):
     """A frozen image encoder and text encoder that share one space of D dimensions.
 
-    The images' half runs in bfloat16 on a CUDA device that has it, else in float32; features are always float32.
-
     Attributes:
         model: the open_clip module (CLIP or CustomTextCLIP), in eval mode, on its device.
         preprocess: from a PIL image to a tensor (3 H W), as the model was trained.
         tokenizer: from M texts to token ids (M T).
         config: the architecture as open_clip stores it: ``embed_dim``, ``vision_cfg`` and so on.
         view: the preprocessing as tensor operations, for a student that keeps the image encoder.
+        precision: precision in which images are encoded.
+        feature_precision: precision to which features, always returned as float32, are rounded, and of their cache.
     """
 
     model: Any
@@ -39,6 +46,8 @@ class DualEncoder(Encoder):
     tokenizer: Callable[[list[str]], Int[Tensor, "M T"]]
     config: dict[str, Any]
     view: Preprocess
+    precision: Precision = "float32"
+    feature_precision: FeaturePrecision = "float32"
 
     @property
     def device(self) -> torch.device:
@@ -55,6 +64,11 @@ class DualEncoder(Encoder):
         """The bias inside the sigmoid of a SigLIP-type model; None for a CLIP-type model."""
         bias = getattr(self.model, "logit_bias", None)
         return None if bias is None else float(bias)
+
+    @property
+    def precisions(self) -> tuple[str, str]:
+        """See `Encoder.precisions`."""
+        return self.precision, self.feature_precision
 
     @property
     def image_size(self) -> int:
@@ -118,11 +132,63 @@ class DualEncoder(Encoder):
     @torch.inference_mode()
     def encode_images(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         """Features of preprocessed images, of length 1, on the CPU."""
-        device = self.device
-        half = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            features = self.model.encode_image(pixels.to(device, non_blocking=True))
-        return functional.normalize(features.float(), dim=-1).cpu()
+        features = functional.normalize(self._tower(pixels.to(self.device, non_blocking=True)).float(), dim=-1)
+        return features.to(getattr(torch, self.feature_precision)).float().cpu()
+
+    @cached_property
+    def _tower(self) -> Callable[[Tensor], Tensor]:
+        """The image encoder in its precision.
+
+        On a CPU, autocast rounds the weights again in every call, which takes longer than it saves; a rounded copy of
+        the tower is used where the model is nothing but two towers.
+        """
+        if self.precision == "float32":
+            return cast(Callable[[Tensor], Tensor], self.model.encode_image)
+        if self.device.type == "cpu" and self.is_plain:
+            tower = deepcopy(self.model.visual).to(torch.bfloat16)
+            return lambda pixels: cast(Tensor, tower(pixels.to(torch.bfloat16)))
+        return self._autocast
+
+    def _autocast(self, pixels: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return cast(Tensor, self.model.encode_image(pixels))
+
+    @property
+    def is_plain(self) -> bool:
+        """True if the model is open_clip's own, whose image features are those of its tower."""
+        return type(self.model).__name__ in ("CLIP", "CustomTextCLIP")
+
+    def with_precision(self, precision: str, feature_precision: str = "float32") -> "DualEncoder":
+        """A model of the same weights that encodes images in another precision.
+
+        Args:
+            precision: "float32", "bfloat16", or "auto" for the one that is fastest on the device. A small model or an
+                adapted one gains nothing from bfloat16 on a CPU.
+            feature_precision: "float32" or "float16".
+
+        Raises:
+            InputError: there is no such precision.
+        """
+        for option, asked, known in (
+            ("--precision", precision, ("auto", *get_args(Precision))),
+            ("--store-features", feature_precision, get_args(FeaturePrecision)),
+        ):
+            if asked not in known:
+                raise InputError(f"{option} {asked}: invalid value{nearest(asked, known)}")
+        if precision == "auto":
+            precision = best_precision(self.device.type)
+            if self.device.type == "cpu" and not (self.is_plain and self.n_image_parameters >= LARGE):
+                precision = "float32"
+        return replace(
+            self,
+            precision=cast(Precision, precision),
+            feature_precision=cast(FeaturePrecision, feature_precision),
+        )
+
+    @property
+    def n_image_parameters(self) -> int:
+        """Number of weights of the image tower."""
+        return sum(parameter.numel() for parameter in self.model.visual.parameters())
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Float[Tensor, "M D"]:

@@ -51,6 +51,11 @@ class Encoder(ABC):
     def dimensions(self) -> int:
         """D, the length of a feature."""
 
+    @property
+    def precisions(self) -> tuple[str, str]:
+        """Precision in which images are encoded, and precision in which their features are stored."""
+        return "float32", "float32"
+
     @abstractmethod
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Float[Tensor, "M D"]:
         """Features of texts, of length 1, on the CPU."""

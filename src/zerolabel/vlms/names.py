@@ -85,6 +85,20 @@ def is_encoder(text: str) -> bool:
     return found is not None and found.is_encoder
 
 
+def reads_characters(name: str | None) -> bool:
+    """True for the built-in model of characters, adapted or not, or embeddings that it made.
+
+    Raises:
+        InputError: the folder of an adapted model is missing or damaged.
+    """
+    found = None if name is None else _parse(name)
+    if found is not None and found.kind in ("adapted", "embeddings"):
+        from zerolabel.vlms.adapted import base_of
+
+        return base_of(str(name)) == "glyphs"
+    return found is not None and found.kind == "glyphs"
+
+
 def _parse(text: str) -> ModelName | None:
     kind, colon, rest = text.partition(":")
     if kind not in FORMS or (bool(colon) if kind == "glyphs" else not rest):

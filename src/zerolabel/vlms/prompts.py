@@ -6,6 +6,18 @@ from pathlib import Path
 from zerolabel.data.classes import read_text
 from zerolabel.errors import InputError, nearest
 
+CHARACTERS: tuple[str, ...] = (
+    "{}",
+    "a handwritten {}",
+    "a low resolution picture of a {}",
+    "a scan of the character {}",
+    "a bad photo of a {}.",
+    "a drawing of the {}.",
+    "{} by hand",
+    "a {} in a video game.",
+)
+"""Prompts of `glyphs`; the last five are wordings that its training never used, which makes the annotators differ."""
+
 # "generic": eight wordings that disagree where a class name is unclear, for images of any kind.
 # "small": the 27 short templates of the prompt-vote annotation of Co-Reg, without a full stop.
 # "openai": the 80 ImageNet templates of Radford et al., Learning Transferable Visual Models From Natural Language

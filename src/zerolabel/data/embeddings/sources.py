@@ -26,11 +26,6 @@ _KINDS = (
 )
 
 
-def is_embeddings(folder: Path) -> bool:
-    """True for a folder written by `zerolabel embed` or by clip-retrieval."""
-    return (folder / own.RECORD).is_file() or (folder / IMAGES).is_dir()
-
-
 def split(text: str) -> tuple[str, str | None]:
     """The images' embeddings and, after an ``@``, where text features come from; none where it is not said."""
     source, at, texts = text.rpartition("@")
@@ -163,4 +158,4 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-__all__ = ["is_embeddings", "open_embeddings", "split"]
+__all__ = ["open_embeddings", "split"]

@@ -68,6 +68,19 @@ def decode(data: bytes) -> Image.Image:
         raise Unreadable(one_line(error)) from None
 
 
+def sides(data: bytes) -> tuple[int, int]:
+    """Width and height that an image file states, before it is turned upright; its pixels are not decoded.
+
+    Raises:
+        Unreadable: it states none.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=formats()) as image:
+            return image.size
+    except Exception as error:  # decoders raise almost anything on damaged files
+        raise Unreadable(one_line(error)) from None
+
+
 @contextmanager
 def enough_memory() -> Iterator[None]:
     """Context manager around the processing of one image: a failed allocation is reported as its fault.

@@ -4,19 +4,22 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
 from PIL import Image
-from torch import Tensor
 
-from zerolabel.data.embeddings import Embeddings
 from zerolabel.data.images.decoding import decode, sha256
 from zerolabel.data.images.embedded import Embedded
 from zerolabel.data.images.sources import find
 from zerolabel.data.images.stores import Arrays, Files, Store
 from zerolabel.data.images.urls import is_url, joined, on_disk
 from zerolabel.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    import zerolabel.data.embeddings
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,9 @@ class ImageSet:
             return self._store.digest(self._row(index))
         return sha256(self.read_bytes(index))
 
-    def select(self, indices: Iterable[int] | Int[Tensor, " M"]) -> "ImageSet":
+    def select(self, indices: "Iterable[int] | torch.Tensor") -> "ImageSet":
         """Some of the images, in the given order."""
-        chosen = indices.tolist() if isinstance(indices, Tensor) else list(indices)
+        chosen = indices.tolist() if hasattr(indices, "tolist") else list(indices)
         names = tuple(self.file_names[i] for i in chosen)
         return ImageSet(self.root, names, self.store, tuple(self._row(i) for i in chosen))
 
@@ -137,12 +140,12 @@ class ImageSet:
         return self.select(places[name] for name in wanted)
 
     @property
-    def embeddings(self) -> Embeddings | None:
+    def embeddings(self) -> "zerolabel.data.embeddings.Embeddings | None":
         """Embeddings that are all that is there of the images; None where there are pixels."""
         return self._store.embeddings if isinstance(self._store, Embedded) else None
 
-    def vectors(self, start: int, stop: int) -> Float[Tensor, "M D"]:
-        """Embeddings of a range of images that have no pixels.
+    def vectors(self, start: int, stop: int) -> "torch.Tensor":
+        """Embeddings (M x D) of a range of images that have no pixels.
 
         Raises:
             InputError: these have pixels.

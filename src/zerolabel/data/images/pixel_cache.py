@@ -8,10 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from PIL import Image
-from torch.nn import functional
 
 from zerolabel.data.images.decoding import Unreadable, decode, enough_memory
 from zerolabel.data.images.image_set import ImageSet
@@ -22,6 +20,9 @@ _BLOCK = 256
 
 def resize(image: Image.Image, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """Squash an RGB image to a square, with antialiased bilinear interpolation in float32, then round."""
+    import torch
+    from torch.nn import functional
+
     pixels = torch.from_numpy(np.array(image))
     done = [
         functional.interpolate(

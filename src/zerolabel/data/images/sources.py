@@ -5,7 +5,6 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
-from zerolabel.data.embeddings import is_embeddings
 from zerolabel.data.images import embedded, folders, hugging_face, lists, parquets, tars
 from zerolabel.data.images.decoding import Unreadable, extensions, is_image_content
 from zerolabel.data.images.stores import Found
@@ -43,7 +42,7 @@ def find(source: str) -> Found:
     if source.startswith(embedded.PREFIX):
         return embedded.find(source[len(embedded.PREFIX) :])
     if not is_url(source) and Path(source).is_dir():
-        return embedded.find(source) if is_embeddings(Path(source)) else _folder(source)
+        return embedded.find(source) if embedded.is_embeddings(Path(source)) else _folder(source)
     places = [source] if not is_url(source) and Path(source).exists() else expand(source)
     suffix = _suffix(places[0])
     if suffix == ".tar":

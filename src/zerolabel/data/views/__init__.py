@@ -1,6 +1,6 @@
 """Views of images: what the network sees when it predicts (eval) and when it learns (weak, strong)."""
 
 from zerolabel.data.views.preprocess import Preprocess
-from zerolabel.data.views.sources import STRONG, VIEWS, Features, Pixels, strong_in_words
+from zerolabel.data.views.sources import STRONG, VIEWS, Features, Pixels
 
-__all__ = ["STRONG", "VIEWS", "Features", "Pixels", "Preprocess", "strong_in_words"]
+__all__ = ["STRONG", "VIEWS", "Features", "Pixels", "Preprocess"]

@@ -145,12 +145,6 @@ class Features:
         return tuple(_disturb(name, rows) for name in names)
 
 
-def strong_in_words(strong: str) -> str:
-    """The strong view as the end of a description; nothing where it is the usual one."""
-    side = strong.partition(":")[2]
-    return "" if strong == STRONG[0] else f", cutout{f' of {side} pixels' if side else ''} alone"
-
-
 def _disturb(name: str, rows: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
     if name == "eval":
         return rows
@@ -167,4 +161,4 @@ def _check(names: tuple[str, ...]) -> None:
             raise InputError(f"there is no view '{name}'{nearest(name, VIEWS)}")
 
 
-__all__ = ["VIEWS", "Features", "Pixels", "strong_in_words"]
+__all__ = ["VIEWS", "Features", "Pixels"]

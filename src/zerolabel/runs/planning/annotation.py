@@ -1,24 +1,25 @@
-"""Which models annotate, with which prompts and which rule."""
+"""Which models annotate, with which prompts and which rule.
+
+Annotations, and with them torch, are loaded only where they are read, so that a plan is on the screen at once.
+"""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from zerolabel import vlms
-from zerolabel.adaptation.request import Request as Adaptation
-from zerolabel.annotate.prompt_weights import CHOICES
-from zerolabel.annotations.candidates import parse_rule, rule_or_union
-from zerolabel.annotations.files import open_annotations
-from zerolabel.annotations.merging import with_classes
 from zerolabel.data.classes import Classes, load_classes
 from zerolabel.errors import InputError, nearest
 from zerolabel.runs.config import AnnotatingModel, AnnotationConfig
 from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.request import Request
-from zerolabel.vlms.adapted import reads_characters
 from zerolabel.vlms.chat import Chat
-from zerolabel.vlms.names import ModelName, is_chat, is_encoder
+from zerolabel.vlms.names import ModelName, is_chat, is_encoder, reads_characters
 
+WEIGHTS = ("estimated", "uniform")
+"""Weights of prompts, see `zerolabel.annotate.prompt_weights`: by default estimated, or Co-Reg's plain mean."""
+PRECISIONS, FEATURE_PRECISIONS = (None, "auto", "float32", "bfloat16"), (None, "float32", "float16")
+"""Values of ``--precision`` and ``--store-features``."""
 ENCODER_RULE = "mass:0.9"
 """Candidates of models that give features: the fewest classes that hold so much of the scores."""
 
@@ -30,9 +31,7 @@ def resolve_annotation(request: Request) -> tuple[Classes, AnnotationConfig]:
         InputError: an option is wrong.
     """
     wanted = () if request.vlm is None else (request.vlm,) if isinstance(request.vlm, str) else tuple(request.vlm)
-    found = new_annotations(request, wanted) if request.annotations is None else given_annotations(request, wanted)
-    check_adaptation(found[1], request)
-    return found
+    return new_annotations(request, wanted) if request.annotations is None else given_annotations(request, wanted)
 
 
 def new_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, AnnotationConfig]:
@@ -45,13 +44,13 @@ def new_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, A
     models = tuple(dict.fromkeys(wanted or (vlms.DEFAULT_PHOTO_VLM,)))
     for model in models:
         ModelName.parse(model)
-    rule = default_rule(models) if rule is None else rule
-    parse_rule(rule)
     asked = templates_of(models, request.templates)
     return names, AnnotationConfig(
         models=tuple(AnnotatingModel(m, own) for m, own in zip(models, asked, strict=True)),
-        rule=rule,
-        prompt_weights=one_of("--prompt-weights", request.prompt_weights, (None, *CHOICES)) or CHOICES[0],
+        rule=default_rule(models) if rule is None else rule,
+        prompt_weights=one_of("--prompt-weights", request.prompt_weights, (None, *WEIGHTS)) or WEIGHTS[0],
+        precision=one_of("--precision", request.precision, PRECISIONS) or "auto",
+        feature_precision=one_of("--store-features", request.feature_precision, FEATURE_PRECISIONS) or "float32",
         encoder=next(filter(is_encoder, models), None),
         adapt=request.adapt,
         allow_changed=request.allow_changed,
@@ -104,6 +103,8 @@ def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes,
     Raises:
         InputError: there are none, or the model has no image features.
     """
+    from zerolabel.annotations.files import open_annotations
+
     path = str(request.annotations)
     annotations = open_annotations(path)
     prompts_of: dict[str, dict[str, None]] = {}
@@ -119,6 +120,8 @@ def given_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes,
     return Classes(annotations.classes, ((),) * len(annotations.classes)), AnnotationConfig(
         models=tuple(AnnotatingModel(model, tuple(templates)) for model, templates in prompts_of.items()),
         rule=annotations.rule,
+        precision=one_of("--precision", request.precision, PRECISIONS) or "auto",
+        feature_precision=one_of("--store-features", request.feature_precision, FEATURE_PRECISIONS) or "float32",
         encoder=next(filter(is_encoder, wanted or prompts_of), None),
         adapt=request.adapt,
         annotations=request.annotations,
@@ -137,6 +140,10 @@ def classes_and_rule(request: Request) -> tuple[Classes, str | None]:
         if request.classes is None:
             raise InputError("give --classes: a file of class names, or names with commas between.")
         return load_classes(request.classes), request.candidates
+    from zerolabel.annotations.candidates import rule_or_union
+    from zerolabel.annotations.files import open_annotations
+    from zerolabel.annotations.merging import with_classes
+
     before = open_annotations(request.append)
     names = Classes(before.classes) if request.classes is None else load_classes(request.classes)
     with_classes(before, names.names, ("--classes", request.append))
@@ -160,20 +167,3 @@ def check_chat(models: Sequence[str], how: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f'--vlm {chats[0]} needs two more packages; run: pip install "zerolabel-vision[chat]"')
     full = Chat(ModelName.parse(chats[0]).rest, **how).to_dict()
     return {name: value for name, value in full.items() if name != "model"}
-
-
-def check_adaptation(annotation: AnnotationConfig, request: Request) -> None:
-    """Check that there is one model to adapt, and that the method supports it.
-
-    Raises:
-        InputError: it cannot.
-    """
-    if annotation.adapt is None:
-        return
-    models = [name for name in annotation.names if is_encoder(name)]
-    if annotation.annotations is not None or len(models) != 1:
-        raise InputError(
-            f"--adapt {annotation.adapt} adapts one model with image features before it annotates; give one."
-        )
-    if Adaptation.parse(models[0], annotation.adapt).row.needs_labels and request.few_shot is None:
-        raise InputError(f"--adapt {annotation.adapt} learns from labels; give --few-shot a CSV of file_name,label.")

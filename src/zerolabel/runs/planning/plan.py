@@ -1,13 +1,15 @@
-"""From what a user asked to a complete configuration: everything that can be checked cheaply is checked here."""
+"""From what a user asked to a complete configuration.
+
+`draft` makes every choice, and loads torch only where the request names what needs it; `plan` checks it as well.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from zerolabel import vlms
 from zerolabel.data.images import ImageSet
-from zerolabel.networks.base import HEADS
 from zerolabel.runs import presets
-from zerolabel.runs.config import Config, DeploymentConfig
+from zerolabel.runs.config import HEADS, Config, DeploymentConfig
 from zerolabel.runs.planning.annotation import resolve_annotation
 from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.planning.data import resolve_data
@@ -19,10 +21,29 @@ from zerolabel.version import __version__
 
 
 def plan(request: Request) -> Config:
-    """Fill in what was not said.
+    """Fill in what was not said, and check all of it.
 
     Raises:
         InputError: something that was said cannot be.
+    """
+    from zerolabel.runs.planning.checks import check
+
+    config = draft(request)
+    check(config)
+    return config
+
+
+def needs_check(request: Request) -> bool:
+    """True if a request has values that `draft` takes as they are and `zerolabel.runs.planning.checks` examines."""
+    said = (request.truth, request.few_shot, request.candidates, request.adapt, request.append, *request.options)
+    return any(said) or request.open_set
+
+
+def draft(request: Request) -> Config:
+    """Fill in what was not said.
+
+    Raises:
+        InputError: something that was said is not known, or does not go together.
     """
     wanted = wanted_options(request)
     images = ImageSet.open(request.images)
@@ -33,7 +54,7 @@ def plan(request: Request) -> Config:
     preset = presets.find(request.preset, len(images), wanted.settings.get("epochs"))
     request = with_preset(request, preset)
     names, annotation = resolve_annotation(request)
-    data = resolve_data(request, names, annotation)
+    data = resolve_data(request, names)
     route = resolve_route(request, images, len(data.classes), annotation.encoder, preset.sizes)
     if route.student in HEADS:
         preset = presets.for_head(preset, len(images), len(data.classes), wanted.settings.get("epochs"))

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zerolabel import networks
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.learners import LEARNERS
-from zerolabel.networks.base import HEADS
 from zerolabel.runs import presets
+from zerolabel.runs.config import HEADS
 from zerolabel.runs.planning.choices import one_of
+from zerolabel.runs.planning.learner import takes_propagated_scores
 from zerolabel.runs.planning.size import SIZES, choose_size
 from zerolabel.runs.request import Request
-from zerolabel.vlms.adapted import reads_characters
+from zerolabel.vlms.names import reads_characters
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,26 @@ def choose_student(request: Request, n_images: int, size: int, few: bool) -> str
     """
     name = "mlp" if request.student == "features" else request.student
     if name is None:
-        name = "mlp" if few and request.via is None else networks.default_name(size, n_images)
-    networks.build(name, 2, size)
+        return "mlp" if few and request.via is None else presets.student(size, n_images)
+    check_network(name, size)
     if name in HEADS and request.via == "features":
         raise InputError(
             f"--via features ends in a network that reads pixels; --student {request.student} reads features."
         )
     return name
+
+
+def check_network(name: str, size: int) -> None:
+    """Check that there is such a network for images of this size; torch and timm are loaded only to answer that.
+
+    Raises:
+        InputError: it is unknown, or cannot read them.
+    """
+    if name in presets.STUDENTS and size >= SIZES[0]:
+        return
+    from zerolabel import networks
+
+    networks.build(name, 2, size)
 
 
 def choose_via(request: Request, student: str, encoder: str | None) -> str | None:
@@ -143,9 +155,9 @@ def choose_propagation(request: Request, n_images: int, encoder: str | None, *, 
     Raises:
         InputError: it is asked, and the learner takes no such scores.
     """
-    takes = LEARNERS[request.learner].takes_propagated_scores
     if request.propagate is None:
-        return takes and on_features and n_images <= presets.MOST_PROPAGATED and reads_characters(encoder)
-    if request.propagate and not takes:
+        wanted = on_features and n_images <= presets.MOST_PROPAGATED and reads_characters(encoder)
+        return wanted and takes_propagated_scores(request.learner)
+    if request.propagate and not takes_propagated_scores(request.learner):
         raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")
     return request.propagate

@@ -1,46 +1,67 @@
-"""Which settings, views and hyper-parameters training has."""
+"""Which settings, views and hyper-parameters training has.
 
-from dataclasses import replace
+The learners, and with them torch, are loaded only where another than the default one or an option is named.
+"""
 
-from zerolabel import networks, vlms
-from zerolabel.data.views import STRONG
+from dataclasses import dataclass
+from typing import Any
+
+from zerolabel import vlms
 from zerolabel.errors import InputError
-from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
+from zerolabel.runs.config import OWN_STUDENTS, AnnotationConfig, DataConfig, TrainingConfig
 from zerolabel.runs.planning.choices import one_of
-from zerolabel.runs.planning.learner import check_hyper_parameters, fit_to_epochs
+from zerolabel.runs.planning.learner import DEFAULT, fit_to_epochs
 from zerolabel.runs.planning.route import Route
-from zerolabel.runs.presets import Preset
+from zerolabel.runs.presets import EPOCHS, SET_ASIDE, Preset
 from zerolabel.runs.request import Request
-from zerolabel.training.set_aside import SHARE
-from zerolabel.training.settings import Options, make_settings, parse
-from zerolabel.vlms.adapted import reads_characters
+from zerolabel.vlms.names import reads_characters
+
+STRONG = ("randaugment", "cutout")
+"""Names of the strong views, see `zerolabel.data.views.Pixels`."""
 
 
-def wanted_options(request: Request) -> Options:
+@dataclass(frozen=True)
+class Wanted:
+    """Values of ``--set`` and ``--epochs``.
+
+    Attributes:
+        learner: hyper-parameters.
+        settings: fields of `zerolabel.training.settings.Settings`.
+    """
+
+    learner: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def wanted_options(request: Request) -> Wanted:
     """Parse ``--set`` and ``--epochs``, before any file is read.
 
     Raises:
         InputError: there is no such learner or option, or a value cannot be.
     """
+    said = {} if request.epochs is None else {"epochs": request.epochs}
+    if request.learner == DEFAULT and not request.options and (said, request.seed, request.device) == ({}, 0, "auto"):
+        return Wanted({}, {})
+    from zerolabel.training.settings import make_settings, parse
+
     chosen = parse(request.learner, request.options)
-    settings = chosen.settings if request.epochs is None else {**chosen.settings, "epochs": request.epochs}
+    settings = {**chosen.settings, **said}
     make_settings({"seed": request.seed, "device": request.device, **settings})
-    return replace(chosen, settings=settings)
+    return Wanted(chosen.learner, settings)
 
 
 def resolve_training(
-    request: Request, preset: Preset, wanted: Options, route: Route, data: DataConfig, annotation: AnnotationConfig
+    request: Request, preset: Preset, wanted: Wanted, route: Route, data: DataConfig, annotation: AnnotationConfig
 ) -> TrainingConfig:
     """Learner, student and settings; what was not said is the preset's.
 
     Raises:
-        InputError: the learner does not take its hyper-parameters, or a setting or a view cannot be.
+        InputError: the strong view cannot be.
     """
-    settings = {**preset.settings, "seed": request.seed, "device": request.device, **wanted.settings}
-    epochs, learner = make_settings(settings).epochs, request.learner
+    settings = {"epochs": EPOCHS, **preset.settings, "seed": request.seed, "device": request.device, **wanted.settings}
+    epochs, learner = settings["epochs"], request.learner
     hyper = fit_to_epochs(preset.hyper_parameters.get(learner, {}), learner, epochs) | wanted.learner
-    check_hyper_parameters(learner, hyper, data.classes)
-    pretrained = route.student not in networks.NAMES if request.pretrained is None else request.pretrained
+    pretrained = route.student not in OWN_STUDENTS if request.pretrained is None else request.pretrained
     return TrainingConfig(
         learner=learner,
         hyper_parameters=hyper,
@@ -71,7 +92,7 @@ def share_set_aside(request: Request, preset: Preset, data: DataConfig) -> float
         InputError: it is not a share of the images.
     """
     if request.set_aside is None:
-        return 0.0 if data.test_images or preset.name == "paper" else SHARE
+        return 0.0 if data.test_images or preset.name == "paper" else SET_ASIDE
     if not 0 <= request.set_aside <= 0.5:
         raise InputError(f"--set-aside {request.set_aside:g} is out of range; give a share from 0 to 0.5.")
     return request.set_aside

@@ -15,13 +15,11 @@ from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.export import export, write_classes, write_script
 from zerolabel.diagnostics import alarms, calibration
 from zerolabel.runs.config import AnnotationConfig, DataConfig, DeploymentConfig
+from zerolabel.runs.cost import CHECKED
 from zerolabel.runs.folder import timed
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.names import is_encoder
-
-N_CHECKED = 500
-"""Images on which the exported graph is compared with torch."""
 
 
 def assemble_classifier(
@@ -134,10 +132,10 @@ def zero_shot_classifier(
 
 def export_classifier(workspace: Workspace, classifier: Classifier, annotated: Annotated) -> dict[str, float]:
     """Write ``classifier.onnx``, checked against torch, its script ``predict.py``, and ``classes.json``."""
-    folder = workspace.folder
+    folder, kind = workspace.folder, "pixels" if classifier.networks[0].spec.encoder is None else "encoder"
     with timed(folder, "export"):
-        given: Images = annotated.images if classifier.dimensions is None else annotated.features[:N_CHECKED]
-        done = export(classifier, folder / "classifier.onnx", given, limit=N_CHECKED)
+        given: Images = annotated.images if classifier.dimensions is None else annotated.features[: CHECKED[kind]]
+        done = export(classifier, folder / "classifier.onnx", given, limit=CHECKED[kind])
         write_script(folder / "predict.py", of_embeddings=classifier.dimensions is not None)
         write_classes(classifier, folder / "classes.json")
     return {"max_difference": done.max_difference, "agreement": done.agreement, "n_checked": done.n_checked}

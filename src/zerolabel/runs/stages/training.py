@@ -30,7 +30,6 @@ from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
 from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
-from zerolabel.runs.presets import features_settings
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained, fit
 from zerolabel.training.log import LogFile
@@ -80,7 +79,7 @@ def train_student(
         return on_features(training.student, Settings(**training.settings))
     annotations = annotated.annotations
     if training.via == "features":
-        teacher = on_features("mlp", features_settings(training.settings))
+        teacher = on_features("mlp", Settings(**training.settings))
         annotations = cleaned(annotations, teacher)
     return train_on_pixels(data, training, workspace, annotated.images, annotations, made_of, aside)
 

@@ -25,9 +25,8 @@ from zerolabel.files.skipped import save_skipped
 from zerolabel.runs.config import AnnotationConfig
 from zerolabel.runs.folder import timed
 from zerolabel.runs.workspace import Workspace
-from zerolabel.vlms.adapted import reads_characters
 from zerolabel.vlms.chat import SHORTLIST, Chat
-from zerolabel.vlms.names import ModelName, is_chat, is_encoder
+from zerolabel.vlms.names import ModelName, is_chat, is_encoder, reads_characters
 
 ANSWERS = "answers.sqlite"
 """File in the cache with the answers of chat models."""

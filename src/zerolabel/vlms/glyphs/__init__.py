@@ -20,22 +20,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zerolabel.data.images.depth import eight_bits
+from zerolabel.vlms.prompts import CHARACTERS
 
+TEMPLATES = CHARACTERS
 FOLDER = Path(__file__).parent
 CONFIG: dict[str, Any] = json.loads((FOLDER / "config.json").read_text())
 WEIGHTS = FOLDER / "model.safetensors"
-
-# The last five are wordings that training never used: they are what makes the annotators differ.
-TEMPLATES: tuple[str, ...] = (
-    "{}",
-    "a handwritten {}",
-    "a low resolution picture of a {}",
-    "a scan of the character {}",
-    "a bad photo of a {}.",
-    "a drawing of the {}.",
-    "{} by hand",
-    "a {} in a video game.",
-)
 
 LONGEST_SIDE = 4_096
 """Pixels; a longer side is made so long before the picture is squared, which would take its square in memory."""
