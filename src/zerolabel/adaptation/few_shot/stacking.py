@@ -7,10 +7,9 @@ cross-entropy on the labeled images, where the probability h of an image comes f
 annotators that contradict the labels count little and the labels lead, and the other way round. Without it a label
 only overrules the annotators on its own image, which is worse than a probe where annotators are poor.
 
-Ours: a penalty of `PULL` per label on the squared logarithms of a / 2 and 2 b, since probes of few labels are too unsure
-and annotators too sure, and a handful of labels does not show it; where a class has a single label there is no probe
-that did not learn it, and a is 2. Where a class has no label, h has no information about it, and the annotators' scores
-stay.
+Ours: a penalty of `PULL` on the squared logarithms of a / 2 and 2 b, since probes of few labels are too unsure and
+annotators too sure, and a handful of labels does not show it. Where a class has a single label there is no probe that
+did not learn it, and a is 2. Where a class has no label, h has no information about it, and the annotators' scores stay.
 """
 
 import numpy as np
@@ -27,7 +26,7 @@ LEAST = 1e-6
 """Added to probabilities before the logarithm."""
 PULL = 1e-2
 START = (2.0, 0.5)
-"""a and b that nothing speaks against."""
+"""a and b without evidence."""
 PARTS = 5
 ITERATIONS = 100
 
