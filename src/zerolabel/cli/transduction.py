@@ -43,13 +43,13 @@ def transduce(
     from zerolabel.adaptation.options import parse_solver
     from zerolabel.adaptation.transduce import transduce
     from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.annotate.prompt_weights import CHOICES
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import place_for, write_annotations
     from zerolabel.cli import tables
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.files.skipped import save_skipped
+    from zerolabel.runs.planning.annotation import WEIGHTS
     from zerolabel.runs.planning.choices import one_of
     from zerolabel.training import best_device
     from zerolabel.training.settings import check_device
@@ -63,7 +63,7 @@ def transduce(
     model = vlm or vlms.default_name(found)
     asked = vlms.templates(model, templates)
     encoder = vlms.load(model, best_device(device))
-    wanted = one_of("--prompt-weights", prompt_weights, (None, *CHOICES)) or CHOICES[0]
+    wanted = one_of("--prompt-weights", prompt_weights, (None, *WEIGHTS)) or WEIGHTS[0]
     weights = "uniform" if reads_characters(model) else wanted
     done = transduce(
         found, encoder, names, asked, method, chosen, rule=candidates, weights=weights,
