@@ -29,8 +29,10 @@ from zerolabel.runs.config import Config
 
 def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     """The numbers of a run."""
+    kept = metrics["n_set_aside"]
+    aside = f"; {kept} of them not trained on, to raise alarms" if kept else ""
     rows = [
-        ("images", f"{metrics['n_images']} used, {metrics['n_skipped']} left out"),
+        ("images", f"{metrics['n_images']} used, {metrics['n_skipped']} left out{aside}"),
         ("candidates", f"{metrics['mean_candidates']:.2f} per image"),
         ("student", f"{metrics['student_parameters']:,} parameters{annotator(metrics)}"),
     ]

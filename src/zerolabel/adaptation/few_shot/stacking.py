@@ -9,7 +9,7 @@ only overrules the annotators on its own image, which is worse than a probe wher
 
 Ours: a penalty of `PULL` on the squared logarithms of a / 2 and 2 b, since probes of few labels are too unsure and
 annotators too sure, and a handful of labels does not show it. Where a class has a single label there is no probe that
-did not learn it, and a is 2. Where a class has no label, h has no information about it, and the annotators' scores stay.
+did not learn it, and a is 2. Where a class has no label, h has no information about it, and the scores stay.
 """
 
 import numpy as np
