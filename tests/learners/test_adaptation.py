@@ -137,12 +137,13 @@ def test_must_learns_what_its_teacher_is_sure_of(world) -> None:  # type: ignore
 def test_dpa_against_loops(world) -> None:  # type: ignore[no-untyped-def]
     learner = DPA(build("linear", 4, 12), world.annotations, share=0.4, scale=3.0)
     weak = world.features[:6]
-    learner.vectors.copy_(torch.nn.functional.normalize(torch.randn(4, 12), dim=1))
+    learner.prototypes.copy_(torch.nn.functional.normalize(torch.randn(4, 12), dim=1))
+    learner.recent[0], learner.batches = torch.tensor([0.4, 0.3, 0.2, 0.1]), torch.tensor(1)
     raw = learner.network.features(weak).detach()
     f = (raw / raw.norm(dim=1, keepdim=True)).tolist()
     p = learner.network.head(raw).softmax(1).tolist()
-    prior, vectors = learner.prior.tolist(), learner.vectors.tolist()
-    mean = [0.99 * prior[c] + 0.01 * sum(row[c] for row in p) / 6 for c in range(4)]
+    prior, vectors = learner.prior.tolist(), learner.prototypes.tolist()
+    mean = [((0.4, 0.3, 0.2, 0.1)[c] + sum(row[c] for row in p) / 6) / 2 for c in range(4)]
     text, image, labels = [], [], []
     for i in range(6):
         row = [p[i][c] * prior[c] / mean[c] for c in range(4)]
@@ -150,10 +151,7 @@ def test_dpa_against_loops(world) -> None:  # type: ignore[no-untyped-def]
         row = [math.exp(3 * sum(a * b for a, b in zip(f[i], v, strict=True))) for v in vectors]
         image.append([x / sum(row) for x in row])
         labels.append(max(range(4), key=lambda c, i=i: 0.6 * text[i][c] + 0.4 * image[i][c]))
-    weight = [1.0] * 6
-    for q in (text, image):
-        own = [q[i][labels[i]] for i in range(6)]
-        weight = [w * min(1.0, x / (sum(own) / 6)) for w, x in zip(weight, own, strict=True)]
+    weight = [math.prod(q[i][labels[i]] / max(q[i]) for q in (p, image)) for i in range(6)]
     y, found = learner.pseudo_labels(weak, Batch(torch.arange(6), (weak, weak)))
     assert y.argmax(1).tolist() == labels
     assert found.tolist() == pytest.approx(weight, rel=1e-3)

@@ -11,8 +11,9 @@ from zerolabel.blocks import losses
 from zerolabel.blocks.pseudo_labels import boards
 from zerolabel.learners.base import Batch, Epoch
 from zerolabel.learners.cpl import CPL
-from zerolabel.learners.dpa import relative
+from zerolabel.learners.dpa import DPA, relative
 from zerolabel.learners.grip import GRIP
+from zerolabel.learners.lafter import LaFTer, text_classifier
 from zerolabel.learners.pouf import POUF
 from zerolabel.learners.tent import Tent
 from zerolabel.learners.ueo import UEO
@@ -48,7 +49,7 @@ def batch(*index):
 
 
 def values(terms):
-    return {name: float(term) for name, term in terms.items()}
+    return {name: float(term.detach()) for name, term in terms.items()}
 
 
 def test_grip_learns_the_chosen_labels(make_annotations):
@@ -165,7 +166,89 @@ def test_divergence_of_the_mean():
     assert_close(losses.divergence_of_mean(logits, flat), math.log(4) - equal)
 
 
+def test_lafter_learns_the_smoothed_label(make_annotations):
+    scores = torch.tensor([[0.1, 0.9, 0.0], [0.2, 0.3, 0.5]])
+    learner = answering(LaFTer, make_annotations, scores, [(1, 0)], smoothing=0.3)
+    # .1 of each class, and .7 more of the annotators' class 1 and of a person's class 0
+    wanted = [-0.1 * sum(map(math.log, P[i])) - 0.7 * math.log(P[i][c]) for i, c in ((0, 1), (1, 0))]
+    assert values(learner.training_step(batch(0, 1))) == pytest.approx({"smoothed": sum(wanted) / 2})
+
+
+def test_lafter_s_texts_keep_the_length_that_noise_gives_them(monkeypatch):
+    monkeypatch.setattr(torch, "randn", lambda shape, generator: torch.ones(shape))
+    w = text_classifier(torch.eye(2), torch.tensor([0, 1]), 1.0)
+    # texts (1.1, .1) and (.1, 1.1); smoothed targets .95 and .05 are reached where d . (1, -1) = 2 log 19 / 1
+    assert (w[0] - w[1]).tolist() == pytest.approx([math.log(19), -math.log(19)], abs=1e-3)
+
+
 def test_relative_confidence_of_dpa():
-    y = torch.eye(3)[[0, 1, 2]]
-    # confidences .7, .8, .5 over their mean 2/3, at most 1
-    assert relative(torch.tensor(P), y).tolist() == pytest.approx([1.0, 1.0, 0.75])
+    y = torch.eye(3)[[1, 1, 0]]
+    # of the labels .2, .8 and .25, of the best classes .7, .8 and .5
+    assert relative(torch.tensor(P), y).tolist() == pytest.approx([2 / 7, 1.0, 0.5])
+
+
+def unit(x, y):
+    return torch.tensor([x, y]) / math.hypot(x, y)
+
+
+@pytest.fixture
+def dpa(make_annotations):
+    """DPA of two classes whose features are its images, and whose texts are the axes times a scale of 2."""
+    annotations = make_annotations(torch.zeros(4, 1, dtype=torch.long), 2)
+    learner = DPA(build("linear", 2, 2), annotations, share=0.5, scale=2.0, align=3.0, prior="uniform")
+    network = learner.network
+    network.features = lambda x: x
+    with torch.no_grad():
+        network.head.weight.copy_(2 * torch.eye(2))
+        network.head.bias.zero_()
+    return learner.train()
+
+
+def test_dpa_starts_its_prototypes_from_a_look_at_all_images(dpa):
+    x = torch.stack([unit(3, 4), unit(4, 3), unit(1, 0), unit(1, 0)])
+    passes = iter(dpa.passes(Epoch(0, 0.0, lambda _: dpa.scores)))
+    look = next(passes)
+    assert look.views == ("weak",)
+    before = [p.clone() for p in dpa.network.parameters()]
+    look.step(Batch(torch.arange(4), (x,)))["first_look"].backward()
+    assert all(p.grad is None for p in dpa.network.parameters()) and dpa.network.training
+    next(passes)
+    # class 0: (.8, .6) and twice (1, 0), which is (2.8, .6); class 1: (.6, .8)
+    assert_close(dpa.prototypes, torch.stack([unit(2.8, 0.6), unit(3, 4)]))
+    assert all(map(torch.equal, before, dpa.network.parameters()))
+    dpa.sums[0] = torch.tensor([0.0, 5.0])
+    assert next(passes, None) is None  # the epoch is over: class 1 had no image and takes its text
+    assert_close(dpa.prototypes, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+
+
+def test_dpa_labels_weights_and_losses(dpa):
+    dpa.prototypes.copy_(torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
+    x = torch.stack([unit(1, 0), unit(3, 4)])
+    # p: logits (2, 0) and (1.2, 1.6), so .880797 and .401312 of class 0, whose mean is .641055
+    # norm(p / m): .880797 / .641055 against .119203 / .358945 is .805358; .272886 of the second
+    # r: logits 2 (.6, 1) and 2 (1, .6), so .310026 and .689974 of class 0
+    # q of class 0: .557692 and .481430, so labels 0 and 1
+    y, weight = dpa.pseudo_labels(x, Batch(torch.arange(2), (x, x)))
+    assert y.argmax(1).tolist() == [0, 1]
+    # of the model's own p, not of norm(p / m): 1 * .310026 / .689974, and 1 * the same
+    assert weight.tolist() == pytest.approx([0.449329, 0.449329], abs=1e-5)
+    assert_close(dpa.sums, x)
+    terms = values(dpa.training_step(Batch(torch.arange(2), (x, x.flip(0)))))
+    # both labels on the other image's view: -log .401312 and -log .119203
+    assert terms["pseudo"] == pytest.approx(0.449329 * (0.913016 + 2.126928) / 2, abs=1e-5)
+    # log 2 less than -(log .641055 + log .358945) / 2
+    assert terms["spread"] == pytest.approx(0.734578 - 0.693147, abs=1e-4)
+    # prototypes (.6, .8) and (1, 0) against the texts: -log .401312 and -log .119203
+    assert terms["align"] == pytest.approx(3 * (0.913016 + 2.126928) / 2, abs=1e-5)
+
+
+def test_dpa_averages_the_predictions_of_32_batches(dpa):
+    dpa.prototypes.copy_(torch.eye(2))
+    first, other = unit(1, 0)[None], unit(0, 1)[None]  # .880797 of class 0, and .119203
+    for k in range(33):
+        x = other if k else first
+        y, _ = dpa.pseudo_labels(x, Batch(torch.tensor([0]), (x,)))
+        # the first is in the mean of 32 batches, and not of 33
+        share = 0.119203 + 0.761594 / (k + 1) * (k < 32)
+        assert float(dpa.recent.sum(0)[0]) / min(k + 1, 32) == pytest.approx(share, abs=1e-5)
+    assert int(dpa.batches) == 33 and y.argmax(1).tolist() == [1]

@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, object]] = {
     "unicon": {"warm_up": 4, "embedding": 16},
     "promix": {"warm_up": 3},
     "pop": {"warm_up": 3},
+    "fredis": {"complement": 0.1},
     "lws": {"view": "weak"},
     "dirk": {"ema_momentum": 0.9},
     "able": {"embedding": 16},

@@ -82,7 +82,12 @@ METHODS: dict[str, Method] = {
     "infomax": Method("tent", {"spread": 1.0}, {"lr": 0.1, "epochs": 10}, "norm"),
     "pouf": Method("pouf", settings={"lr": 0.01, "epochs": 20}),
     "must": Method("must", settings={"lr": 0.01, "epochs": 10}, tune="norm"),
-    "dpa": Method("dpa", settings={"lr": 0.01, "epochs": 10}, tune="norm"),
+    "dpa": Method(
+        "dpa",
+        {"classifier_rate": 100.0},
+        {"lr": 1e-5, "epochs": 15, "optimizer": "adamw"},
+        "classifier+norm",
+    ),
     "lafter": Method(
         "lafter", settings={"lr": 5e-4, "epochs": 10, "optimizer": "adamw"}, tune="classifier+visual+norm"
     ),

@@ -98,6 +98,10 @@ class Network(nn.Module):
         """The trainable image encoder, without the head."""
         return [p for p in self.backbone.parameters() if p.requires_grad]
 
+    def class_vectors(self) -> Float[Tensor, "C D"]:
+        """What features of each class point to: the rows of the head's weights."""
+        return self.head.weight.detach()
+
     def features(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
         """Features before the head, also the input of a projector for contrastive learning."""
         if x.shape[0] == 0:  # len() would fix the batch size of an exported graph

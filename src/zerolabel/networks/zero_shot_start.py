@@ -7,6 +7,8 @@ feature per class times the logit scale), and h the hidden layer of a "linear" o
 must learn from few images what the model knows already; this one only learns what the images add.
 """
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -66,6 +68,12 @@ class ZeroShotStart(Network):
     def __init__(self, hidden: nn.Module, hidden_dim: int, spec: NetworkSpec, texts: Float[Tensor, "A C D"]) -> None:
         super().__init__(Beside(hidden), hidden_dim + texts.shape[2], spec, head_std=None)
         self.head = AddedHead(hidden_dim, texts)  # type: ignore[assignment]  # learners only call it
+
+    def class_vectors(self) -> Float[Tensor, "C F"]:
+        """What is added, and the mean direction of the prompts' texts."""
+        head = cast(AddedHead, self.head)
+        texts = head.start.texts.unflatten(0, (head.start.n_prompts, -1)).mean(0)
+        return torch.cat([head.added.weight, texts], 1).detach()
 
 
 def copy_start(source: Network, target: Network) -> None:

@@ -204,6 +204,10 @@ class PromptedNetwork(Network):
             if name in getattr(self, "learned", ()):
                 p.add_(JITTER * (p.norm() / p.numel() ** 0.5).clamp_min(LEAST) * torch.randn_like(p))
 
+    def class_vectors(self) -> Float[Tensor, "C D"]:
+        """The learned weights of each class, or the mean direction of its texts times the model's scale."""
+        return cast(TextSide, self.head).blended()
+
     def image_parameters(self) -> list[nn.Parameter]:
         """Trainable parameters of the image side: normalizations, tokens, low-rank updates, the adapter."""
         named = self.encoders.named_parameters()
