@@ -134,6 +134,10 @@ def export(
         str | None,
         typer.Option("--format", help="uint8, images of any size (default); or nchw, floats resized before."),
     ] = None,
+    int8: Arg[
+        bool,
+        typer.Option("--quantize", help="Also an int8 file, calibrated on --images; kept if it agrees and is faster."),
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Write a classifier as one ONNX file, checked against torch."""
@@ -143,13 +147,20 @@ def export(
     from zerolabel.data.images import ImageSet
     from zerolabel.deployment.export import export as write
     from zerolabel.deployment.export import write_classes
+    from zerolabel.deployment.quantize import quantize
+    from zerolabel.errors import InputError
     from zerolabel.runs.inference import open_classifier
 
+    if int8 and (images is None or layout not in (None, "uint8")):
+        raise InputError("--quantize needs --images to set the ranges of activations, and the default --format.")
     target = output or classifier / (f"classifier.{layout}.onnx" if layout == "nchw" else "classifier.onnx")
     opened = open_classifier(classifier)
     done = write(opened, target, None if images is None else ImageSet.open(images), layout=layout)
     write_classes(opened, target.with_suffix(".classes.json") if output else classifier / "classes.json")
-    show(tables.exported(done, target), {"path": str(target), **asdict(done)}, as_json)
+    small = target.with_suffix(".int8.onnx")
+    made = quantize(target, small, ImageSet.open(str(images))) if int8 else None
+    facts = {"path": str(target), **asdict(done), **({} if made is None else {"int8": asdict(made)})}
+    show(tables.exported(done, target, made, small), facts, as_json)
 
 
 def report(folder: Arg[Path, typer.Argument(help="Folder of a run.")]) -> None:

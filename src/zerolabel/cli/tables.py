@@ -21,6 +21,7 @@ from zerolabel.cli.doctor import Finding
 from zerolabel.cli.listing import Entry
 from zerolabel.cli.planned import annotators, pairs, some
 from zerolabel.deployment.export import Exported
+from zerolabel.deployment.quantize import Quantized
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.errors.printable import cell as escape
 from zerolabel.errors.redaction import redacted
@@ -245,15 +246,23 @@ def evaluation(facts: dict[str, Any]) -> Group:
     return Group(pairs(rows), "", classes)
 
 
-def exported(done: Exported, path: Path) -> Table:
-    """The ONNX file."""
+def exported(done: Exported, path: Path, int8: Quantized | None, small: Path) -> Table:
+    """The ONNX file, and the int8 file if one was asked for."""
+    quantized = [] if int8 is None else [("int8", quantized_file(int8, small))]
     return pairs(
         [
             ("written", f"{path}, {done.n_bytes / 1e6:.2f} MB"),
             ("against torch", f"largest difference {done.max_difference:.1e}, same class on {done.agreement:.2%}"),
             ("checked on", f"{done.n_checked} images"),
+            *quantized,
         ]
     )
+
+
+def quantized_file(made: Quantized, path: Path) -> str:
+    """What the int8 file gained, or why there is none."""
+    found = f"same class as float32 on {made.agreement:.2%} of {made.n_checked} images, {made.speedup:.2f} x its speed"
+    return f"{path}, {made.n_bytes / 1e6:.2f} MB; {found}" if made.kept else f"not kept: {found}"
 
 
 def algorithms(entries: Sequence[Entry], *, whole: bool, kind: str) -> RenderableType:

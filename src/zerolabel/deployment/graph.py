@@ -78,7 +78,7 @@ def graph(classifier: Classifier, layout: str) -> onnx.ModelProto:
 
 def _exported(module: nn.Module, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
     """A module's graph as torch exports it, for an image of a shape; the number of images is free."""
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
             (torch.rand(2, *shape),),
@@ -172,7 +172,7 @@ def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's progress and warnings off the screen; its errors are raised all the same."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -184,4 +184,4 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-__all__ = ["LAYOUTS", "OPSET", "graph"]
+__all__ = ["LAYOUTS", "OPSET", "graph", "quiet"]
