@@ -20,14 +20,15 @@ from benchmarks.real_vlm.data import (
     saints,
     voted,
 )
-from benchmarks.real_vlm.training import gaussian, head, logistic, pool
+from benchmarks.real_vlm.training import gaussian, head, logistic, pool, spaces
 from zerolabel.adaptation.transduction import SOLVERS, defaults, solve
+from zerolabel.adaptation.transduction.gpua import gpua
 from zerolabel.annotate.prompt_weights import estimated_weights, weighted_texts
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import parse_rule
 from zerolabel.annotations.label_models import MODELS, crowd, posterior
 from zerolabel.annotations.merging import merge_all
-from zerolabel.blocks.label_propagation import propagate
+from zerolabel.blocks.label_propagation import propagate, propagate_jointly
 from zerolabel.diagnostics import alarms, open_set
 from zerolabel.diagnostics.confidence import comparable_scores
 from zerolabel.diagnostics.inspection import intervals
@@ -40,6 +41,8 @@ SEEDS = (0, 1, 2)
 RULES = ("union", "topk:2", "topk:3", "ratio:0.5", "mass:0.9", "mass:0.95", "quantile:0.75,0.8", "posterior:0.9")
 UNLABELED = 1800
 FEW = (3, 5, 10)
+SECOND = ("caltech-34", "caltech-67")
+"""Data sets with features by a second encoder."""
 GROUPS = {
     "all 19 models": range(19),
     "CLIP, 3 models": range(3),
@@ -176,13 +179,42 @@ def solvers() -> Iterator[Row]:
 
 def second_encoder() -> Iterator[Row]:
     """Scores spread over the images' neighbors in the space of one encoder and of two."""
-    photos = photographs()["caltech-34"]
-    scores, _ = weighted_scores(photos)
+    for data in SECOND:
+        yield from two_spaces(data, photographs()[data])
+
+
+def two_spaces(data: str, photos: Photographs) -> Iterator[Row]:
+    """The rows of one data set."""
+    scores, texts = weighted_scores(photos)
     assert photos.second is not None
     own, other = propagate(scores, photos.features), propagate(scores, photos.second)
-    rows = {"zero-shot": scores, "spread over B/32": own, "over B/16": other, "mean of both": (own + other) / 2}
+    given = functional.normalize(texts[0], dim=-1)
+    rows = {
+        "zero-shot": scores,
+        "spread over B/32": own,
+        "over B/16": other,
+        "mean of both": propagate_jointly(scores, spaces(photos)),
+        "GPUA, B/32": gpua(photos.features, given, SCALE),
+        "GPUA, B/16 onto the texts": gpua(photos.features, given, SCALE, photos.second),
+    }
     for name, p in rows.items():
-        yield {"data": "caltech-34", "row": name, "accuracy": right(p, photos.labels)}
+        yield {"data": data, "row": name, "accuracy": right(p, photos.labels)}
+
+
+def two_encoders(name: str, seed: int, encoders: str, propagate: bool) -> Row:
+    """Co-Reg's head on the features of one encoder or of two, on held-out images."""
+    photos = photographs()[name]
+    split = pool(photos, seed, size=2 * len(photos.labels) // 3)
+    p_train, p = head(split, "coreg", seed, encoders=encoders, propagate=propagate)
+    return {
+        "data": name,
+        "seed": seed,
+        "encoders": encoders,
+        "propagate": propagate,
+        "accuracy": right(p, split.test.labels),
+        "zero_shot": right(split.zero_shot, split.test.labels),
+        "pool_accuracy": right(p_train, split.train.labels),
+    }
 
 
 def open_sets() -> Iterator[Row]:
@@ -287,6 +319,11 @@ def trainings() -> Iterator[tuple[str, tuple[Any, ...], Callable[[], Row]]]:
         for name in ("pets-25", "caltech-67"):
             key = (name, 5, 0, *sorted(options))
             yield "few_images", key, lambda n=name, o=options: few_images(n, 5, 0, **o)
+    for seed in SEEDS:
+        for name in SECOND:
+            for encoders, spread in (("own", False), ("own", True), ("both", False), ("both", True)):
+                key = (name, encoders, spread, seed)
+                yield "two_encoders", key, lambda n=name, s=seed, e=encoders, p=spread: two_encoders(n, s, e, p)
     for seed in SEEDS:
         for learner in LEARNERS:
             yield "learners", ("pets-25", learner, seed), lambda k=learner, s=seed: learned(k, s)

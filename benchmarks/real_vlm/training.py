@@ -12,6 +12,7 @@ from zerolabel import networks
 from zerolabel.annotate.prompt_weights import estimated_weights, weighted_texts
 from zerolabel.annotations import Annotations, parse_rule
 from zerolabel.data.views import Features
+from zerolabel.networks.joint import joined, joined_texts
 from zerolabel.runs import presets
 from zerolabel.runs.prepare import prepare
 from zerolabel.runs.stages.training import spread
@@ -72,7 +73,14 @@ def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], rule: str) 
 
 
 def head(
-    pool: Pool, learner: str, seed: int, *, start: bool = True, propagate: bool = False, rule: str = RULE
+    pool: Pool,
+    learner: str,
+    seed: int,
+    *,
+    start: bool = True,
+    propagate: bool = False,
+    rule: str = RULE,
+    encoders: str = "own",
 ) -> tuple[Float[Tensor, "N C"], Float[Tensor, "M C"]]:
     """Probabilities of a trained head on the pool and on the held-out images.
 
@@ -83,22 +91,29 @@ def head(
         start: whether the head starts at the zero-shot classifier.
         propagate: whether scores are spread over neighbors before training.
         rule: of the candidates.
+        encoders: whose features are read: "own", "second", or "both" side by side; scores spread over the same.
     """
     said = rescored(pool.annotations, pool.annotations.scores, rule)
     if propagate:
-        said = spread(said, pool.train.features)
+        said = spread(said, spaces(pool.train, encoders))
     n, n_classes = said.scores.shape
     torch.manual_seed(seed)
-    network = networks.build(
-        "mlp", n_classes, pool.train.features.shape[1], texts=SCALE * pool.texts if start else None
-    )
+    parts = [joined(spaces(part, encoders)) for part in (pool.train, pool.test)]
+    texts = SCALE * joined_texts(pool.texts, [part.shape[1] for part in spaces(pool.train, encoders)])
+    network = networks.build("mlp", n_classes, parts[0].shape[1], texts=texts if start else None)
     preset = presets.for_head(presets.choose(n), n, n_classes)
     made, settings = prepare(learner, network, said, preset=preset, seed=seed, device="cpu", precision="float32")
-    for _ in train(made, Features(pool.train.features), settings):
+    for _ in train(made, Features(parts[0]), settings):
         pass
     fabric = make_fabric(settings)
-    found = [predict(made.network, Features(part.features), fabric, 512) for part in (pool.train, pool.test)]
+    found = [predict(made.network, Features(part), fabric, 512) for part in parts]
     return found[0], found[1]
+
+
+def spaces(photos: Photographs, encoders: str = "both") -> tuple[Float[Tensor, "N _"], ...]:
+    """Features of the images by their encoder, by a second one, or by both."""
+    both = (photos.features,) if photos.second is None else (photos.features, photos.second)
+    return {"own": both[:1], "second": both[1:], "both": both}[encoders]
 
 
 def gaussian(

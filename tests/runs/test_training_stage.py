@@ -17,7 +17,7 @@ def test_spread_annotations_follow_their_neighbors_but_never_overrule_a_person(m
     labels = torch.full((24,), -1)
     labels[3] = 1
     given = make_annotations(votes, 2, labels=labels)
-    after = spread(given, features)
+    after = spread(given, [features])
     assert after.scores.argmax(1).tolist() == [0] * 3 + [1] + [0] * 8 + [1] * 12
     assert after.candidates.sum(1).tolist() == [1] * 24
     # votes stay candidates, a person's label is the only one, and an image without a vote gets its neighbors' class
@@ -27,7 +27,7 @@ def test_spread_annotations_follow_their_neighbors_but_never_overrule_a_person(m
 
 
 def test_where_nobody_spoke_there_is_nothing_to_spread(make_annotations) -> None:  # type: ignore[no-untyped-def]
-    after = spread(make_annotations(torch.full((5, 1), -1), 3), F.normalize(torch.randn(5, 4), dim=1))
+    after = spread(make_annotations(torch.full((5, 1), -1), 3), [F.normalize(torch.randn(5, 4), dim=1)])
     assert not after.candidates.any() and not after.scores.any()
 
 
@@ -48,7 +48,7 @@ def test_spread_scores_pass_through_the_candidate_rule(rule: str, sizes: list[in
     votes = torch.tensor([[0, 0, 1], [0, 1, 1], [0, 0, 0], [0, 0, 0], [-1, -1, -1], [-1, -1, -1]])
     features = F.normalize(torch.tensor([[1, 0.1], [1, 0.2], [1, 0.3], [1, 0.4], [0, 0], [1, 0.5]]), dim=1)
     given = replace(make_annotations(votes, 3), rule=rule)
-    after = spread(given, features)
+    after = spread(given, [features])
     before = parse_rule(rule)(given)
     assert torch.equal(after.candidates[:4], parse_rule(rule)(after)[:4])
     if rule.startswith("votes") or rule == "union":
@@ -63,5 +63,5 @@ def test_spread_scores_pass_through_the_candidate_rule(rule: str, sizes: list[in
 def test_candidates_that_no_rule_made_stay(make_annotations) -> None:  # type: ignore[no-untyped-def]
     sets = torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 0, 1]]).bool()
     given = replace(make_annotations(torch.tensor([[0], [1], [0], [2]]), 3, candidates=sets), rule="partial q=0.3")
-    after = spread(given, F.normalize(torch.randn(4, 5), dim=1))
+    after = spread(given, [F.normalize(torch.randn(4, 5), dim=1)])
     assert torch.equal(after.candidates, sets) and not torch.equal(after.scores, given.scores)

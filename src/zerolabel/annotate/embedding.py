@@ -24,6 +24,12 @@ from zerolabel.files.leftovers import suffix
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.embedded import EmbeddedImages
 from zerolabel.vlms.encoder import Encoder
+from zerolabel.vlms.vision import EmbeddedVision, VisionEncoder
+
+FeatureSource = Encoder | VisionEncoder | EmbeddedVision
+"""Models whose image features are read."""
+PixelEncoder = DualEncoder | VisionEncoder
+"""Models that compute them."""
 
 NOT_FINITE = "the model gives it features or scores that are no finite numbers"
 """The reason why an image is skipped that a model overflows on."""
@@ -93,7 +99,7 @@ class Embedding:
 
 def embed(
     images: ImageSet,
-    encoder: Encoder,
+    encoder: FeatureSource,
     *,
     batch_size: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -117,7 +123,7 @@ def embed(
     return found
 
 
-def best_batch_size(encoder: Encoder, asked: int | None) -> int:
+def best_batch_size(encoder: FeatureSource, asked: int | None) -> int:
     """The requested size; by default 64 on the CPU, where more is not faster, and 256 elsewhere.
 
     Raises:
@@ -129,7 +135,7 @@ def best_batch_size(encoder: Encoder, asked: int | None) -> int:
 
 
 def open_store(
-    encoder: Encoder, cache: str | os.PathLike[str] | None, images: ImageSet
+    encoder: FeatureSource, cache: str | os.PathLike[str] | None, images: ImageSet
 ) -> FeatureCache | KnownFeatures:
     """The known features of a model, preprocessing and precision; images that are embeddings bring their own.
 
@@ -144,12 +150,19 @@ def open_store(
                 "embeddings of one model."
             )
         return KnownFeatures(known, None if cache is None else Path(cache) / "embeddings")
+    if isinstance(encoder, EmbeddedVision):
+        return KnownFeatures(encoder.embeddings, None if cache is None else Path(cache) / "embeddings")
+    if images.embeddings is not None and isinstance(encoder, VisionEncoder):
+        raise InputError(
+            f"--encoder {encoder.name} reads pixels, and {images.root} has embeddings alone; write this encoder's by "
+            f"`zerolabel embed IMAGES --vlm {encoder.name}`, and give --encoder embeddings:FOLDER."
+        )
     if images.embeddings is not None:
         raise InputError(
             f"--vlm {encoder.name} reads pixels, and {images.root} has embeddings alone; if this model made them, give "
             f"--vlm embeddings:{images.embeddings.source}@{encoder.name}."
         )
-    if not isinstance(encoder, DualEncoder):
+    if not isinstance(encoder, PixelEncoder):
         raise TypeError(f"{encoder.name} encodes no image")
     parts = [encoder.revision, encoder.preprocessing]
     parts += [encoder.precision] if encoder.precision != "float32" else []
@@ -167,7 +180,7 @@ def ranges(count: int) -> list[tuple[int, int]]:
 def encode_range(
     images: ImageSet,
     place: tuple[int, int],
-    encoder: Encoder,
+    encoder: FeatureSource,
     batch_size: int,
     store: FeatureCache | KnownFeatures,
     block: Block,
@@ -185,12 +198,12 @@ def encode_range(
                 block.sha256.append(digest)
                 block.index.append(index)
         yield place[1] - place[0]
-    elif isinstance(encoder, DualEncoder):
+    elif isinstance(encoder, PixelEncoder):
         yield from _encode_range(images, place, encoder, batch_size, store, block)
 
 
 def _encode_range(
-    images: ImageSet, place: tuple[int, int], encoder: DualEncoder, batch_size: int, store: FeatureCache, block: Block
+    images: ImageSet, place: tuple[int, int], encoder: PixelEncoder, batch_size: int, store: FeatureCache, block: Block
 ) -> Iterator[int]:
     """Encode a range of the images into the store, in threads that read and decode, and note it in the block.
 
@@ -261,7 +274,7 @@ def mapped(store: FeatureStore, sha256: Sequence[str], rows: Sequence[int], coun
 
 
 def _steps(
-    images: ImageSet, encoder: Encoder, batch_size: int, cache: str | os.PathLike[str] | None, found: Embedding
+    images: ImageSet, encoder: FeatureSource, batch_size: int, cache: str | os.PathLike[str] | None, found: Embedding
 ) -> Iterator[Step]:
     store, whole, start = open_store(encoder, cache, images), Block(), time.perf_counter()
     for first, stop in ranges(len(images)):
@@ -282,7 +295,7 @@ class _Read:
     pixels: Tensor | None
 
 
-def _read(images: ImageSet, index: int, encoder: DualEncoder, store: FeatureCache) -> _Read:
+def _read(images: ImageSet, index: int, encoder: PixelEncoder, store: FeatureCache) -> _Read:
     data = images.read_bytes(index)
     digest = sha256(data)
     if digest in store:
@@ -292,7 +305,7 @@ def _read(images: ImageSet, index: int, encoder: DualEncoder, store: FeatureCach
         return _Read(digest, image.size, encoder.pixels(image))
 
 
-def _encode(batch: Sequence[_Read], encoder: DualEncoder, store: FeatureCache) -> set[str]:
+def _encode(batch: Sequence[_Read], encoder: PixelEncoder, store: FeatureCache) -> set[str]:
     """Put the features of a batch into the store; returns the contents whose features are not finite."""
     if not batch:
         return set()
@@ -314,7 +327,7 @@ def _leave_out(broken: set[str], images: ImageSet, block: Block) -> None:
     block.sha256[:], block.index[:] = [digest for digest, _ in kept], [i for _, i in kept]
 
 
-def _halving(encoder: DualEncoder, pixels: Tensor) -> Float[Tensor, "B D"]:
+def _halving(encoder: PixelEncoder, pixels: Tensor) -> Float[Tensor, "B D"]:
     """Features of a batch, in halves where the device has no memory for the whole."""
     try:
         return encoder.encode_images(encoder.normalize(pixels))

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zerolabel.annotate.embedding import Block, Step, best_batch_size, encode_range, open_store, ranges
+from zerolabel.annotate.embedding import Block, PixelEncoder, Step, best_batch_size, encode_range, open_store, ranges
 from zerolabel.annotate.writing import Progress, none_readable
 from zerolabel.data.embeddings import Origin, own
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
 from zerolabel.files.skipped import save_skipped
-from zerolabel.vlms.clip import DualEncoder
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Embedded:
 
 def write_embeddings(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: PixelEncoder,
     folder: Path,
     *,
     dtype: str = "float32",
@@ -83,7 +82,7 @@ def write_embeddings(
 
 def _steps(
     images: ImageSet,
-    encoder: DualEncoder,
+    encoder: PixelEncoder,
     writer: own.Writer,
     batch_size: int,
     cache: str | os.PathLike[str] | None,

@@ -55,12 +55,12 @@ class KnownFeatures:
         known = torch.zeros(len(places), 2, dtype=torch.long) if sizes is None else torch.from_numpy(sizes[places])
         return self.embeddings.rows(places), known
 
-    def find(self, sha256: str, name: str) -> bool:
-        """Look up an image, by its content where contents are known, else by its name; False if it has no embedding."""
+    def find(self, sha256: str, name: str, *, by_name: bool) -> bool:
+        """Look up an image by its content, and where that may be unknown by its name; False if it has no embedding."""
         key = bytes.fromhex(sha256)
         if self._places(np.frombuffer(key, np.uint8)[None])[0] >= 0:
             return True
-        row = None if self.embeddings.digests is not None else self._names.get(name)
+        row = self._names.get(name) if by_name else None
         if row is not None:
             self.embeddings.found_by_name[key] = row
         return row is not None
@@ -93,13 +93,16 @@ def look_up(
     images: ImageSet, place: tuple[int, int], store: KnownFeatures
 ) -> Iterator[tuple[int, str | None, str | None]]:
     """The images of a range: place, content hash, or the reason why an image has no features."""
+    known = store.embeddings.digests is not None and (
+        images.embeddings is None or images.embeddings.digests is not None
+    )
     for index in range(*place):
         try:
             digest = images.digest(index)
         except Unreadable as error:
             yield index, None, str(error)
             continue
-        found = images.embeddings is store.embeddings or store.find(digest, images.file_names[index])
+        found = images.embeddings is store.embeddings or store.find(digest, images.file_names[index], by_name=not known)
         yield index, digest, None if found else f"{store.embeddings.source} has no embedding of it"
 
 

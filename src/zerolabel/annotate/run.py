@@ -15,7 +15,25 @@ from zerolabel.annotate.writing import Progress, Written, write
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
+from zerolabel.networks.joint import joined
 from zerolabel.vlms.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Vision:
+    """Features of a vision-only encoder.
+
+    Attributes:
+        name: of the encoder.
+        revision: hash of its weights, or of its embeddings.
+        features: of length 1.
+        joins: True if a head may read them beside those of the annotating model.
+    """
+
+    name: str
+    revision: str
+    features: Float[Tensor, "N E"]
+    joins: bool
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,7 @@ class Annotated:
         skipped: name of each unreadable file, and the reason.
         seconds: duration of the pass over the images.
         images_per_second: speed of that pass without what was known from before; None where that was all.
+        vision: the same images by encoders beside the annotating model.
     """
 
     annotations: Annotations
@@ -37,6 +56,17 @@ class Annotated:
     skipped: tuple[tuple[str, str], ...]
     seconds: float
     images_per_second: float | None
+    vision: tuple[Vision, ...] = ()
+
+    @property
+    def spaces(self) -> tuple[Float[Tensor, "N _"], ...]:
+        """Features of all encoders, apart."""
+        return (self.features, *(one.features for one in self.vision))
+
+    @property
+    def head_features(self) -> Float[Tensor, "N D"]:
+        """Features that a head reads: those of the annotating model, joined with those of other encoders."""
+        return joined([self.features, *(one.features for one in self.vision if one.joins)])
 
 
 def annotate(

@@ -5,6 +5,8 @@ symmetrically normalized affinity S, iterate F <- alpha S F + (1 - alpha) Y. The
 exp((cosine - 1) / temperature), where either is among the k nearest of the other.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sparse
 import torch
@@ -54,6 +56,11 @@ def affinity(index: Int[Tensor, "N K"], cosine: Float[Tensor, "N K"], temperatur
     """``D^-1/2 W D^-1/2``, with W the symmetric affinity of the neighbors and D its row sums."""
     one_way = linked(index, torch.exp((cosine - 1) / temperature), len(index))
     return normalized((one_way + one_way.T) / 2)
+
+
+def propagate_jointly(scores: Float[Tensor, "N C"], spaces: Sequence[Float[Tensor, "N _"]]) -> Float[Tensor, "N C"]:
+    """Mean of the propagations over the graph of each of several encoders, see `propagate`."""
+    return torch.stack([propagate(scores, features) for features in spaces]).mean(0)
 
 
 def propagate(

@@ -11,7 +11,15 @@ ClassesOpt = Arg[str, typer.Option("--classes", "-c", help="File of class names,
 OutOpt = Arg[Path, typer.Option("--output", "-o", help="Folder of the run.")]
 VlmOpt = Arg[
     list[str] | None,
-    typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME; repeatable."),
+    typer.Option(
+        help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER, hf-hub:ORG/NAME or embeddings:FOLDER; repeatable."
+    ),
+]
+EncoderOpt = Arg[
+    list[str] | None,
+    typer.Option(
+        help="Encoder without texts to read beside: timm:MODEL, timm:FOLDER or embeddings:FOLDER; repeatable."
+    ),
 ]
 TemplatesOpt = Arg[
     str | None,

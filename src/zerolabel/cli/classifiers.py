@@ -12,6 +12,7 @@ from zerolabel.cli.arguments import (
     ClassifierArg,
     DeployOpt,
     DeviceOpt,
+    EncoderOpt,
     EpochsOpt,
     FewShotOpt,
     FlipOpt,
@@ -46,6 +47,7 @@ def train(
     vlm: Arg[
         str | None, typer.Option(help="Model whose features are read; else the first of the annotations' models.")
     ] = None,
+    encoder: EncoderOpt = None,
     method: MethodOpt = "coreg",
     preset: PresetOpt = "auto",
     options: SetOpt = None,
@@ -85,7 +87,8 @@ def train(
         images, learner=method, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
         propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, set_aside=set_aside,
         device=device,
-        truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm, preset=preset,
+        truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm,
+        encoders=encoder or (), preset=preset,
         allow_changed=allow_changed, precision=precision, feature_precision=store_features,
         command=command_line(),
     )  # fmt: skip

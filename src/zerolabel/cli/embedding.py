@@ -13,7 +13,8 @@ def embed(
     images: ImagesArg,
     output: Arg[Path, typer.Option("--output", "-o", help="Folder of the embeddings.")],
     vlm: Arg[
-        str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
+        str | None,
+        typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER, hf-hub:ORG/NAME or timm:MODEL."),
     ] = None,
     dtype: Arg[
         str, typer.Option(help="float32 (annotations as from the images), or float16, half the size.")
@@ -33,10 +34,14 @@ def embed(
     from zerolabel.data.images import ImageSet
     from zerolabel.training import best_device
     from zerolabel.training.settings import check_device
+    from zerolabel.vlms import vision
+    from zerolabel.vlms.names import TIMM
 
     check_device(device)
     found = ImageSet.open(images)
-    encoder = vlms.load_model(vlm or vlms.default_name(found), best_device(device))
+    name, where = vlm or vlms.default_name(found), best_device(device)
+    encoder = vision.load(name, where) if name.startswith(TIMM) else vlms.load_model(name, where)
+    assert not isinstance(encoder, vision.EmbeddedVision)
     done = write_embeddings(
         found, encoder, output, dtype=dtype, cache=default_folder(cache), overwrite=overwrite,
         progress=partial(display(), "embed"),

@@ -63,6 +63,7 @@ def plan(config: Config, told: Forecast | None = None) -> Table:
         ("images", found + redacted(config.data.images)),
         ("classes", f"{len(config.data.classes)}: {some(config.data.classes)}"),
         ("annotators", f"{annotators(config.annotation)}, candidates by {config.annotation.rule}"),
+        *(("encoder", f"{name}, read beside") for name in config.annotation.vision_encoders),
         ("learner", f"{config.training.learner} {listed(config.training.hyper_parameters)}"),
         ("student", student(config)),
         ("training", listed(config.training.settings)),

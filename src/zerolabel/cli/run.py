@@ -18,6 +18,7 @@ from zerolabel.cli.arguments import (
     DeployOpt,
     DeviceOpt,
     DryRunOpt,
+    EncoderOpt,
     EndpointOpt,
     EpochsOpt,
     FewShotOpt,
@@ -66,6 +67,7 @@ def run(
     classes: ClassesOpt,
     output: OutOpt,
     vlm: VlmOpt = None,
+    encoder: EncoderOpt = None,
     templates: TemplatesOfEachOpt = None,
     candidates: CandidatesOpt = None, prompt_weights: WeightsOpt = None,
     method: MethodOpt = "coreg", preset: PresetOpt = "auto", options: SetOpt = None,
@@ -100,7 +102,9 @@ def run(
         price_in=price_in, price_out=price_out, budget=budget,
     )  # fmt: skip
     request = Request(
-        images, classes, vlm=vlm, templates=templates, candidates=candidates, prompt_weights=prompt_weights,
+        images, classes,
+        vlm=vlm, encoders=encoder or (),
+        templates=templates, candidates=candidates, prompt_weights=prompt_weights,
         learner=method, options=options or (), student=student, size=size, pretrained=pretrained, adapt=adapt,
         via=via, propagate=propagate,
         deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,

@@ -123,6 +123,9 @@ def _check_encoder(spec: NetworkSpec) -> None:
     if not is_whole(encoder.get("embed_dim")) or not 1 <= encoder["embed_dim"] <= LARGEST:
         raise ValueError(f"an image encoder has {encoder.get('embed_dim')!r:.40} features")
     check_vision(encoder.get("vision_cfg"))
+    for tower in encoder.get("vision", ()):
+        check_timm_name(tower["name"])
+        check_side(tower["size"])
     if spec.name not in (*_HEADS, ZERO_SHOT, FEATURE_HEAD):
         raise ValueError(f"the head {spec.name!r:.80} of an image encoder is unknown")
     _check_head(spec)

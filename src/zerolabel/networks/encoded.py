@@ -1,5 +1,6 @@
 """A frozen image encoder of a vision-language model with a trained head: learned on features, deployed on pixels."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from zerolabel.data.views import characters
 from zerolabel.errors import InputError
 from zerolabel.networks.architecture import check_vision
 from zerolabel.networks.base import Network, NetworkSpec
+from zerolabel.networks.joint import VisionTower, joined
 from zerolabel.networks.prompted import parts
 from zerolabel.networks.prompted.encoders import add_deep_tokens, patches, put_tokens
 
@@ -23,14 +25,20 @@ class ImageEncoder(nn.Module):
         config: the model's configuration as open_clip stores it: `embed_dim`, `vision_cfg`, and where it has it
             `quick_gelu`; its text side is ignored and may be left out. `characters`, a mean and a standard
             deviation, says that the model reads images as `zerolabel.data.views.characters` prepares them; `tokens`,
-            `deep` and `adapter` say what an adapted model has beside, see `zerolabel.networks.prompted`.
+            `deep` and `adapter` say what an adapted model has beside, see `zerolabel.networks.prompted`; `vision` lists
+            the encoders beside the tower.
+        vision: vision-only encoders, whose features are joined to those of the tower.
     """
 
-    def __init__(self, visual: nn.Module, config: dict[str, Any]) -> None:
+    def __init__(self, visual: nn.Module, config: dict[str, Any], vision: Sequence[VisionTower] = ()) -> None:
         super().__init__()
         self.visual = visual.requires_grad_(False).eval()
         known = ("embed_dim", "vision_cfg", "quick_gelu", "characters", "tokens", "deep", "adapter")
         self.config: dict[str, Any] = {name: config[name] for name in known if name in config}
+        self.vision = nn.ModuleList(vision) if vision else None
+        self._width = int(config["embed_dim"]) + sum(one.feature_dim for one in vision)
+        if vision:
+            self.config["vision"] = [one.config for one in vision]
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> "ImageEncoder":
@@ -57,12 +65,12 @@ class ImageEncoder(nn.Module):
             add_deep_tokens(visual, config["tokens"])
         if config.get("adapter"):
             visual = parts.AdaptedTower(visual, parts.Adapter(config["embed_dim"]))
-        return cls(visual, config)
+        return cls(visual, config, tuple(map(VisionTower.build, config.get("vision", ()))))
 
     @property
     def feature_dim(self) -> int:
         """Number of features."""
-        return int(self.config["embed_dim"])
+        return self._width
 
     @property
     def size(self) -> int:
@@ -77,10 +85,10 @@ class ImageEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B D"]:
         """Features of length 1."""
-        if "characters" in self.config:
-            x = characters.read(x, *self.config["characters"])
-        features = self.visual(x)
-        return F.normalize(features[0] if isinstance(features, tuple) else features, dim=1)
+        read = characters.read(x, *self.config["characters"]) if "characters" in self.config else x
+        features = self.visual(read)
+        own = F.normalize(features[0] if isinstance(features, tuple) else features, dim=1)
+        return joined([own, *(one(x) for one in self.vision or ())])
 
 
 class EncodedNetwork(Network):

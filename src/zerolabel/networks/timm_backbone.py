@@ -1,9 +1,11 @@
 """A model of timm as a backbone, with published weights where they can be had."""
 
 import warnings
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from zerolabel.errors import InputError, nearest
@@ -11,13 +13,14 @@ from zerolabel.networks.architecture import is_place
 from zerolabel.networks.base import NAMES
 
 
-def timm_backbone(name: str, size: int, *, pretrained: bool) -> tuple[nn.Module, int, bool]:
+def timm_backbone(name: str, size: int, *, pretrained: bool, file: Path | None = None) -> tuple[nn.Module, int, bool]:
     """A timm model without its head.
 
     Args:
         name: of the model.
         size: side of the input in pixels; models that are built for one size are built for this one.
         pretrained: ask for published weights; where they cannot be had the model is random, with a warning.
+        file: weights in the place of the published ones.
 
     Returns:
         The model, its number of features, and whether it has published weights.
@@ -38,10 +41,11 @@ def timm_backbone(name: str, size: int, *, pretrained: bool) -> tuple[nn.Module,
     if timm.get_pretrained_cfg_value(name, "fixed_input_size"):
         options["img_size"] = size
     weights = _weights(name) if pretrained else None
+    weights = weights if file is None else {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}}
     try:
         model = cast(nn.Module, timm.create_model(name, **(weights or {}), **options))
         return model, _feature_dim(model, size), weights is not None
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+    except (AssertionError, RuntimeError, TypeError, ValueError, OSError, SafetensorError) as error:
         reason = _first_line(error)
         raise InputError(f"the network '{name}' cannot read images of {size} pixels ({reason}); change one.") from None
 

@@ -15,7 +15,7 @@ from zerolabel.report.licenses import license
 from zerolabel.report.reviewed import sentences
 from zerolabel.report.run import Run
 from zerolabel.report.sections.artifact import files
-from zerolabel.report.statement import PYTHON, SHELL, command, limits, measured_on, request, rule
+from zerolabel.report.statement import PYTHON, SHELL, command, limits, measured_on, request, rule, vision
 
 MOST = 100
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#~"})
@@ -176,7 +176,9 @@ def _annotators(run: Run) -> str:
         if parameters
         else ""
     )
-    return _table(("Annotator", "Revision", "License of its weights"), who) + weight + "\n\n" + _table(head, rows)
+    beside = vision(run)
+    parts = [_table(("Annotator", "Revision", "License of its weights"), who) + weight, beside, _table(head, rows)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _candidates(run: Run) -> str:

@@ -176,3 +176,14 @@ def _calibration(run: Run) -> str:
     return (
         f"Its confidence was scaled without true labels{scaled}, so “90 % sure” is an estimate that nobody has checked."
     )
+
+
+def vision(run: Run) -> str:
+    """The encoders without texts, and what is not known of them; empty if there are none."""
+    names = run.metrics.get("vision_encoders") or run.config.get("vision_encoders") or ()
+    if not names:
+        return ""
+    return (
+        f"Features of {', '.join(names)} were read beside those of the annotating model. Nothing without labels shows "
+        "if they help on these images: a few checked images of a run with and of one without decide."
+    )

@@ -24,6 +24,7 @@ _OPTIONS = {
     "aliases": "--classes",
     "encoder": "--vlm",
     "feature_precision": "--store-features",
+    "vision_encoders": "--encoder",
     "hyper_parameters": "--set",
     "settings": "--set",
 }
@@ -81,6 +82,7 @@ class AnnotationConfig:
         feature_precision: in which image features are stored, "float32" or "float16".
         prompt_weights: "estimated" without labels, or "uniform", where scores are the mean over prompts.
         encoder: name of the model whose frozen features are read; None if no model has any.
+        vision_encoders: names of encoders without texts, whose features are read beside.
         adapt: method by which the encoder is adapted before it annotates, see `zerolabel.adaptation.methods`; None
             leaves it as it is.
         annotations: file of finished annotations to train on; None makes them.
@@ -92,6 +94,7 @@ class AnnotationConfig:
     models: tuple[AnnotatingModel, ...]
     rule: str
     encoder: str | None = None
+    vision_encoders: tuple[str, ...] = ()
     adapt: str | None = None
     annotations: str | None = None
     allow_changed: bool = False

@@ -51,6 +51,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     Args:
         classes: a file of class names, or ``"cat,dog"``; or a list of names, or a mapping from names to aliases.
         vlm: the annotating model or a list of several, see `zerolabel.vlms.load`; None is the default for photographs.
+        encoder: an encoder without texts, or several, whose features are read beside the model's: ``"timm:MODEL"``,
+            ``"timm:FOLDER"`` or ``"embeddings:FOLDER"``.
         templates: ``"generic"``, ``"small"`` or ``"openai"``, a file with a template per line, one template, or a list.
         candidates: how votes become candidate sets, see `zerolabel.annotations.parse_rule`; by default
             mass:0.9 for photographs, union for glyphs and chat models.
@@ -93,6 +95,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         *,
         classes: PathLike | Sequence[str] | Mapping[str, Sequence[str]],
         vlm: str | Sequence[str] | None = None,
+        encoder: str | Sequence[str] | None = None,
         templates: PathLike | Sequence[str] | None = None,
         candidates: str | None = None,
         prompt_weights: str | None = None,
@@ -117,6 +120,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         output: PathLike | None = None,
         verbose: bool = False,
     ) -> None:
+        self.encoder = encoder
         self.classes, self.vlm, self.templates, self.candidates = classes, vlm, templates, candidates
         self.prompt_weights = prompt_weights
         self.method, self.options, self.student, self.size = method, options, student, size
@@ -238,6 +242,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
                 images,
                 _classes_file(self.classes, Path(folder) / "classes.json"),
                 vlm=self.vlm,
+                encoders=(self.encoder,) if isinstance(self.encoder, str) else self.encoder or (),
                 templates=_templates_file(self.templates, Path(folder) / "templates.txt"),
                 options=[f"{name}={_text(value)}" for name, value in (self.options or {}).items()],
                 few_shot=few_shot,

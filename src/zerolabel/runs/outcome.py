@@ -71,7 +71,7 @@ class Outcome:
         log_p, log_p_test = trained.log_probabilities, None
         if held_out is not None:
             alone = [replace(classifier, networks=(network,)) for network in trained.networks]
-            given: Images = held_out.images if classifier.dimensions is None else held_out.features
+            given: Images = held_out.images if classifier.dimensions is None else held_out.head_features
             log_p_test = tuple(one.logits(given).log_softmax(1) for one in alone)
         together = replace(classifier, networks=trained.networks)
         return cls(

@@ -19,6 +19,7 @@ from zerolabel.runs.stages.deployment import assemble_classifier, choose_deploye
 from zerolabel.runs.stages.evaluation import evaluate
 from zerolabel.runs.stages.open_set import split_unknown
 from zerolabel.runs.stages.training import needs_features, train_student
+from zerolabel.runs.stages.vision import add_vision, vision_encoder
 from zerolabel.runs.workspace import Workspace
 from zerolabel.vlms.names import is_encoder
 
@@ -35,6 +36,8 @@ def prepare(config: Config, workspace: Workspace) -> None:
             workspace.model(name)
     if annotation.annotations is not None and needs_features(config.training):
         workspace.model(annotation.required_encoder)
+    for name in annotation.vision_encoders:
+        vision_encoder(annotation, workspace, name)
 
 
 @contextmanager
@@ -71,13 +74,18 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     annotation = adapt_encoder(config.data, config.annotation, config.training, workspace)
     annotated = annotate_images(config.data, annotation, workspace, features=features)
     check_enough(annotated.annotations)
+    found, annotated = len(annotated.annotations), add_vision(annotation, workspace, annotated)
+    if len(annotated.annotations) < found:
+        annotated.annotations.save(folder / "annotations.parquet")
     held_out = annotate_held_out(config.data, annotation, workspace, annotated, features=features)
+    held_out = None if held_out is None else add_vision(annotation, workspace, held_out)
     data, annotated, held_out = split_unknown(config.data, annotation, workspace, annotated, held_out)
     if data.truth is not None:
         check_truth(data, annotated, held_out)
 
     config = replace(config, data=data, annotation=annotation)
-    revision = workspace.model(annotation.required_encoder).revision if features else ""
+    read = [workspace.model(annotation.required_encoder).revision] if features else []
+    revision = " ".join([*read, *(one.revision for one in annotated.vision)])
     made_of, made = training_data(config, annotated.annotations, revision), provenance(config, annotated)
     trained = train_student(data, annotation, config.training, workspace, annotated, made_of)
     student = assemble_classifier(data, config.deployment, workspace, trained, annotated, made)
@@ -85,6 +93,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, student)
     classifier = choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
     metrics["onnx"] = export_classifier(workspace, classifier, held_out or annotated)
+    metrics["vision_encoders"] = made["vision_encoders"]
     metrics["seconds"] = seconds(folder)
     write_json(folder / "metrics.json", metrics)
     metrics |= review.remember(folder.path)

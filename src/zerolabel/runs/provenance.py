@@ -10,6 +10,7 @@ def provenance(config: Config, annotated: Annotated) -> dict[str, Any]:
     """Provenance of a classifier, for its files."""
     return {
         "annotators": sorted({f"{one.model}@{one.revision}" for one in annotated.annotations.annotators}),
+        "vision_encoders": [f"{one.name}@{one.revision}" for one in annotated.vision],
         "templates": {model.name: list(model.templates) for model in config.annotation.models},
         "rule": config.annotation.rule,
         "learner": config.training.learner,

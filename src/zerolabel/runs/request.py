@@ -16,6 +16,7 @@ class Request:
         classes: file of class names, or names with commas between; none where annotations are given.
         vlm: the annotating model, or several; see `zerolabel.vlms.load`. Where annotations are given, the one of their
             models whose features are read.
+        encoders: encoders without texts whose features are read beside the model's, see `zerolabel.vlms.vision.load`.
         templates: set or file of prompts, or one prompt, for all models; or one of these
             for each model; "default" or none is a model's own.
         candidates: how votes become candidate sets; see `zerolabel.annotations.parse_rule`. By default as in the
@@ -53,6 +54,7 @@ class Request:
     images: str
     classes: str | None = None
     vlm: str | Sequence[str] | None = None
+    encoders: Sequence[str] = ()
     templates: str | Sequence[str] | None = None
     candidates: str | None = None
     learner: str = "coreg"

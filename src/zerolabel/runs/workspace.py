@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from zerolabel import vlms
+from zerolabel.data.views import Preprocess
 from zerolabel.runs.config import Config
 from zerolabel.runs.folder import Folder
 from zerolabel.training import best_device
+from zerolabel.vlms import vision
 from zerolabel.vlms.encoder import Encoder
+from zerolabel.vlms.vision import EmbeddedVision, VisionEncoder
 
 Progress = Callable[[str, Iterator[Any]], Iterable[Any]]
 """Wraps the steps of a stage, given the stage's name, and displays them."""
@@ -39,6 +42,9 @@ class Workspace:
     engine: str = "local"
     ray_address: str | None = None
     _loaded: dict[str, Encoder] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _vision: dict[str, VisionEncoder | EmbeddedVision] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(
@@ -59,6 +65,16 @@ class Workspace:
         if name not in self._loaded:
             self._loaded[name] = vlms.load(name, best_device(self.device), self.precision, self.feature_precision)
         return self._loaded[name]
+
+    def vision(self, name: str, view: Preprocess | None) -> VisionEncoder | EmbeddedVision:
+        """A vision-only encoder by its name, loaded once.
+
+        Raises:
+            InputError: there is no such encoder, or it cannot be downloaded.
+        """
+        if name not in self._vision:
+            self._vision[name] = vision.load(name, best_device(self.device), view)
+        return self._vision[name]
 
     def is_loaded(self, name: str) -> bool:
         """True if the model is already in memory."""

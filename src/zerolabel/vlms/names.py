@@ -17,6 +17,8 @@ FORMS: dict[Kind, str] = {
     "chat": "chat:MODEL",
 }
 """Syntax of each kind of model name."""
+TIMM, EMBEDDINGS = "timm:", "embeddings:"
+"""Prefixes of encoders without texts."""
 _HUB_TWINS = {
     "openai/clip-vit-base-patch32": "open_clip:ViT-B-32/openai",
     "openai/clip-vit-base-patch16": "open_clip:ViT-B-16/openai",
@@ -145,3 +147,13 @@ def _preferred(tags: list[str]) -> list[str]:
     """Weights in the order in which they are suggested: open data first."""
     order = ("datacomp", "laion", "webli", "openai")
     return sorted(tags, key=lambda tag: next((i for i, name in enumerate(order) if tag.startswith(name)), len(order)))
+
+
+def check_vision_name(name: str) -> None:
+    """Check the form of the name of an encoder without texts.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not name.startswith((TIMM, EMBEDDINGS)) or not name.partition(":")[2]:
+        raise InputError(f"--encoder {name}: give timm:MODEL, timm:FOLDER or embeddings:FOLDER.")

@@ -33,6 +33,7 @@ def _settings(run: Run) -> list[tuple[object, object]]:
         ("Images", config.get("images")),
         ("Held-out images", config.get("test_images")),
         ("Annotator" if len(models) == 1 else "Annotators", "; ".join(models)),
+        ("Beside", statement.vision(run)),
         ("Candidate rule", statement.rule(run)),
         ("Learner", config.get("learner")),
         ("Student", statement.student(run)),

@@ -4,6 +4,7 @@ Annotations, and with them torch, are loaded only where they are read, so that a
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,7 +15,7 @@ from zerolabel.runs.config import AnnotatingModel, AnnotationConfig
 from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.request import Request
 from zerolabel.vlms.chat import Chat
-from zerolabel.vlms.names import ModelName, is_chat, is_encoder, reads_characters
+from zerolabel.vlms.names import ModelName, check_vision_name, is_chat, is_encoder, reads_characters
 
 WEIGHTS = ("estimated", "uniform")
 """Weights of prompts, see `zerolabel.annotate.prompt_weights`: by default estimated, or Co-Reg's plain mean."""
@@ -31,7 +32,26 @@ def resolve_annotation(request: Request) -> tuple[Classes, AnnotationConfig]:
         InputError: an option is wrong.
     """
     wanted = () if request.vlm is None else (request.vlm,) if isinstance(request.vlm, str) else tuple(request.vlm)
-    return new_annotations(request, wanted) if request.annotations is None else given_annotations(request, wanted)
+    make = new_annotations if request.annotations is None else given_annotations
+    names, annotation = make(request, wanted)
+    return names, replace(annotation, vision_encoders=vision_encoders(request, annotation))
+
+
+def vision_encoders(request: Request, annotation: AnnotationConfig) -> tuple[str, ...]:
+    """Names of the encoders without texts, each once.
+
+    Raises:
+        InputError: a name is none of an encoder's, or there is no model beside which they could be read.
+    """
+    names = tuple(dict.fromkeys(request.encoders))
+    for name in names:
+        check_vision_name(name)
+    if names and annotation.encoder is None:
+        raise InputError(
+            f"--encoder {names[0]} is read beside the image features of an annotating model, and there is none; name "
+            "one by --vlm, such as open_clip:MODEL."
+        )
+    return names
 
 
 def new_annotations(request: Request, wanted: Sequence[str]) -> tuple[Classes, AnnotationConfig]:

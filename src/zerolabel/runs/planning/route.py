@@ -62,12 +62,18 @@ def resolve_route(
             f"{option} reads the image features of an annotating model, and {request.annotations or 'this run'} has "
             "none that gives any; leave it out, or name a model to read features of, such as --vlm open_clip:MODEL."
         )
+    propagate = choose_propagation(request, len(images), encoder, on_features=on_features)
+    if request.encoders and not (on_features or propagate):
+        raise InputError(
+            f"--encoder {request.encoders[0]}: nothing reads its features; give --via features or --propagate, or "
+            "leave it out."
+        )
     own = "" if request.student is not None else _reason(student, via, request)
     return Route(
         student=student,
         size=size,
         via=via,
-        propagate=choose_propagation(request, len(images), encoder, on_features=on_features),
+        propagate=propagate,
         why=own,
     )
 
@@ -149,6 +155,8 @@ def _reason(student: str, via: str | None, request: Request) -> str:
 def choose_propagation(request: Request, n_images: int, encoder: str | None, *, on_features: bool) -> bool:
     """Propagation of scores before training: the option, otherwise True for a head on features of glyphs.
 
+    So it is beside a second encoder: the mean of the propagations over both spaces is better than one of them.
+
     On photographs, neighbors in the space that made the scores repeat its mistakes: a head that starts at the
     zero-shot classifier is better without, see ``benchmarks/results/real_vlm.json``.
 
@@ -157,6 +165,7 @@ def choose_propagation(request: Request, n_images: int, encoder: str | None, *, 
     """
     if request.propagate is None:
         wanted = on_features and n_images <= presets.MOST_PROPAGATED and reads_characters(encoder)
+        wanted = wanted or bool(request.encoders)
         return wanted and takes_propagated_scores(request.learner)
     if request.propagate and not takes_propagated_scores(request.learner):
         raise InputError(f"--propagate: {request.learner} weighs images by the annotators' own scores; leave it out.")

@@ -134,7 +134,9 @@ def export_classifier(workspace: Workspace, classifier: Classifier, annotated: A
     """Write ``classifier.onnx``, checked against torch, its script ``predict.py``, and ``classes.json``."""
     folder, kind = workspace.folder, "pixels" if classifier.networks[0].spec.encoder is None else "encoder"
     with timed(folder, "export"):
-        given: Images = annotated.images if classifier.dimensions is None else annotated.features[: CHECKED[kind]]
+        own = annotated.features.shape[1] == classifier.dimensions
+        read = annotated.features if own else annotated.head_features
+        given: Images = annotated.images if classifier.dimensions is None else read[: CHECKED[kind]]
         done = export(classifier, folder / "classifier.onnx", given, limit=CHECKED[kind])
         write_script(folder / "predict.py", of_embeddings=classifier.dimensions is not None)
         write_classes(classifier, folder / "classes.json")

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import check_enough, parse_rule, rule_or_union
 from zerolabel.annotations.digest import Digest
 from zerolabel.blocks import targets
-from zerolabel.blocks.label_propagation import propagate
+from zerolabel.blocks.label_propagation import propagate_jointly
 from zerolabel.data import images as image_files
 from zerolabel.data.classes import Classes
 from zerolabel.data.views import Features, Pixels, Preprocess
@@ -29,7 +29,9 @@ from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
+from zerolabel.networks.joint import joined_texts
 from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
+from zerolabel.runs.stages.vision import vision_encoder
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained, fit
 from zerolabel.training.log import LogFile
@@ -38,6 +40,7 @@ from zerolabel.training.set_aside import remaining, set_aside
 from zerolabel.training.settings import Settings
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.encoder import Encoder
+from zerolabel.vlms.vision import VisionEncoder
 
 SPREAD = "spread over neighbors"
 """Suffix of a candidate rule for propagated scores."""
@@ -70,9 +73,9 @@ def train_student(
     if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
         raise InputError("annotations or features hold numbers that are not finite; annotate again.")
     if annotated.features.shape[1] and LEARNERS[training.learner].takes_propagated_scores:
-        annotated = replace(annotated, annotations=stacked_with_labels(annotated.annotations, annotated.features))
+        annotated = replace(annotated, annotations=stacked_with_labels(annotated.annotations, annotated.head_features))
     if training.propagate and LEARNERS[training.learner].takes_propagated_scores:
-        annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.features))
+        annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.spaces))
     aside = set_aside(annotated.annotations, training.set_aside, Settings(**training.settings).seed)
     on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of, aside)
     if training.student in HEADS:
@@ -102,10 +105,13 @@ def train_on_features(
 ) -> Trained:
     """Train a head on frozen features; the returned networks contain the image encoder where there is one."""
     encoder = workspace.model(annotation.required_encoder)
-    source = Features(annotated.features, make_fabric(settings).device)
+    features, joining = annotated.head_features, [one for one in annotated.vision if one.joins]
+    source = Features(features, make_fabric(settings).device)
     torch.manual_seed(settings.seed)
     texts = None if data.open_set else initial_texts(data.names, annotation, encoder, annotated.annotations)
-    network = networks.build(head, len(data.classes), annotated.features.shape[1], texts=texts)
+    if texts is not None and joining:
+        texts = joined_texts(texts, [annotated.features.shape[1], *(one.features.shape[1] for one in joining)])
+    network = networks.build(head, len(data.classes), features.shape[1], texts=texts)
     learned = annotated.annotations.select(remaining(len(annotated.annotations), aside))
     learner = LEARNERS[training.learner](network, learned, **training.hyper_parameters)
     heads = fit_stage(
@@ -114,7 +120,9 @@ def train_on_features(
     )  # fmt: skip
     if not isinstance(encoder, DualEncoder):
         return heads
-    tower = ImageEncoder(encoder.model.visual, encoder.config)
+    beside = [vision_encoder(annotation, workspace, one.name) for one in joining]
+    towers = [one.tower for one in beside if isinstance(one, VisionEncoder)]
+    tower = ImageEncoder(encoder.model.visual, encoder.config, towers)
     return replace(heads, networks=tuple(EncodedNetwork(tower, head) for head in heads.networks))
 
 
@@ -201,11 +209,11 @@ def stacked_with_labels(annotations: Annotations, features: Float[Tensor, "N D"]
     return made.with_candidates(made.candidates | best, made.rule)
 
 
-def spread(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
+def spread(annotations: Annotations, spaces: Sequence[Float[Tensor, "N _"]]) -> Annotations:
     """The annotations with scores spread over neighbors in feature space, and the candidates that their rule makes."""
     human = targets.one_hot(annotations.labels, len(annotations.classes))
     given = torch.where(annotations.human[:, None], human, annotations.scores)
-    scores = torch.where(annotations.human[:, None], human, propagate(given, features))
+    scores = torch.where(annotations.human[:, None], human, propagate_jointly(given, spaces))
     return rescored(annotations, scores, SPREAD)
 
 
