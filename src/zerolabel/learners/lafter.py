@@ -77,7 +77,7 @@ def text_classifier(
 ) -> Float[Tensor, "C D"]:
     """A linear classifier of image features that was trained on text features alone, with noise on them.
 
-    The noise is added to features of length 1, which are not brought to length 1 again. The code draws new noise in each
+    The noise is added to features of length 1, which are not normalized again. The code draws new noise in each
     of 400 to 5,500 steps of AdamW from random weights, by data set. Ours: up to `COPIES` noisy copies of each text, and
     L-BFGS over all of them from the mean text of each class times the scale.
 
