@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from zerolabel.errors import InputError, nearest
 
@@ -101,9 +101,8 @@ def split(assignment: str) -> tuple[str, str]:
 @cache
 def keyword_types(chosen: Callable[..., Any]) -> dict[str, Any]:
     """Type of each keyword-only argument of a learner's constructor, or of a function, with its range."""
-    hints = get_type_hints(chosen.__init__ if isinstance(chosen, type) else chosen, include_extras=True)  # type: ignore[misc]
     parameters = inspect.signature(chosen).parameters.values()
-    return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def convert(name: str, text: str, kind: object) -> object:

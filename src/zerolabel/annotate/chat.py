@@ -220,8 +220,8 @@ def annotate_with_chat(
     annotator = ChatAnnotator(chat, classes, templates, store, shortlists)
     rows: dict[int, _Row] = {}
     skipped: list[tuple[str, str]] = []
+    known = 0
     try:
-        known = 0
         for step in progress(_steps(images, annotator, rows, skipped)):
             known = step.cached
     except (BudgetExceeded, ServerUnavailable) as error:
@@ -232,16 +232,10 @@ def annotate_with_chat(
     if out is not None:
         save_skipped(out, skipped)
         _save_answers(out, images, annotator, rows)
-    if not rows:
-        raise InputError(none_readable(images, skipped))
-    if (reason := _unanswered(rows)) is not None:
-        raise InputError(f"{chat.shown} answered no question ({reason}); fix that, and continue with --resume.")
+    _check_answered(images, chat, rows, skipped)
     annotations = _annotations(images, annotator, rows, rule)
     annotations = annotations.with_candidates(build(annotations), rule)
-    if not bool(annotations.candidates.any()):
-        counts = Counter(answer.reason for row in rows.values() for answer, _ in row.answers if answer.reason)
-        counted = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
-        warnings.warn(f"no answer gave a candidate class ({counted}); answers.csv has them.", stacklevel=2)
+    _warn_without_candidates(annotations, rows)
     if out is not None:
         annotations.save(out / "annotations.parquet")
     seconds = time.perf_counter() - start
@@ -286,6 +280,22 @@ def _steps(
     finally:
         annotator.client.stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_answered(images: ImageSet, chat: Chat, rows: Mapping[int, _Row], skipped: Sequence[tuple[str, str]]) -> None:
+    """Raise an InputError if no image is readable, or no question was answered."""
+    if not rows:
+        raise InputError(none_readable(images, skipped))
+    if (reason := _unanswered(rows)) is not None:
+        raise InputError(f"{chat.shown} answered no question ({reason}); fix that, and continue with --resume.")
+
+
+def _warn_without_candidates(annotations: Annotations, rows: Mapping[int, _Row]) -> None:
+    """Warn with the reasons of all abstentions if no image has a candidate."""
+    if not bool(annotations.candidates.any()):
+        counts = Counter(answer.reason for row in rows.values() for answer, _ in row.answers if answer.reason)
+        counted = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+        warnings.warn(f"no answer gave a candidate class ({counted}); answers.csv has them.", stacklevel=3)
 
 
 def _unanswered(rows: Mapping[int, _Row]) -> str | None:

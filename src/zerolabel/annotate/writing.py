@@ -69,10 +69,10 @@ def write(
     engine: str = "local",
     weights: str | Float[Tensor, "A C"] = "uniform",
 ) -> Written:
-    """Let every prompt template vote on every image, and write ``annotations.parquet`` and ``skipped.csv``.
+    """Annotate images with every prompt template, and write ``annotations.parquet`` and ``skipped.csv``.
 
-    The images are done in ranges, each of which is a file in ``out/annotations.parts`` until all are joined. The rules
-    ``quantile`` and ``posterior`` pass over all images together, and so read all annotations into memory at the end.
+    Images are processed in ranges, each a file in ``out/annotations.parts`` until all are joined. The rules
+    ``quantile`` and ``posterior`` use all images jointly, so they load all annotations into memory at the end.
 
     Args:
         images: N images.
@@ -83,16 +83,14 @@ def write(
         rule: how candidates are formed, see `zerolabel.annotations.candidates.RULES`.
         batch_size: images per call of the encoder; None chooses it by the device.
         cache: folder of image features, shared between runs; by default ``features`` inside ``out``.
-        resume: whether annotations that already are in ``out`` may be replaced.
+        resume: True if annotations in ``out`` may be replaced.
         progress: wraps the steps of the pass over the images.
-        engine: "local" for this process, "ray" for the workers of Ray Data: of the cluster at ADDRESS with
-            "ray:ADDRESS", else of one that is started on this machine, or is set.
-        weights: of the prompts in the scores: "uniform" takes the mean of their probabilities, "estimated" weighs them
-            without labels, see `zerolabel.annotate.prompt_weights`; or the weights themselves.
+        engine: "local" for this process, "ray" for Ray Data on this machine, "ray:ADDRESS" on a cluster.
+        weights: prompt weights of the scores: "uniform", "estimated" without labels (see
+            `zerolabel.annotate.prompt_weights`), or the weights.
 
     Raises:
-        InputError: the rule, a template or the engine is wrong, ``out`` holds annotations already, no image is
-            readable, or the disk is full (what was encoded before stays in the cache).
+        InputError: an argument is invalid, ``out`` contains annotations, no image is readable, or the disk is full.
     """
     build = candidates.parse_rule(rule)
     encode, folder = _engine(engine), Path(out)
@@ -101,20 +99,13 @@ def write(
     size = best_batch_size(encoder, batch_size)
     question = Question(classes.names, tuple(templates), text_features(encoder, classes, templates), rule)
     cache = folder / "features" if cache is None else cache
-    parts, start = folder / "annotations.parts", time.perf_counter()
-    speed = None
+    parts, start, speed = folder / "annotations.parts", time.perf_counter(), None
     for step in progress(encode(images, encoder, question, parts, cache, size)):
         speed = step.images_per_second
     seconds = time.perf_counter() - start
     if len(templates) > 1 and encoder.head is None and not (isinstance(weights, str) and weights == "uniform"):
-        weigh(
-            images,
-            encoder,
-            question,
-            parts,
-            open_store(encoder, cache, images),
-            None if isinstance(weights, str) else weights,
-        )
+        given = None if isinstance(weights, str) else weights
+        reweigh(images, encoder, question, parts, open_store(encoder, cache, images), given)
     joined = _join(images, parts, folder)
     mean = joined.candidates / max(joined.labeled, 1)
     if not question.by_row:
@@ -125,7 +116,7 @@ def write(
     )
 
 
-def weigh(
+def reweigh(
     images: ImageSet,
     encoder: Encoder,
     question: Question,
@@ -133,7 +124,7 @@ def weigh(
     store: FeatureStore,
     weights: Float[Tensor, "A C"] | None,
 ) -> None:
-    """Write the parts again with the scores of weighted prompts, whose weights are estimated where none are given."""
+    """Rewrite the parts with scores of weighted prompts; weights are estimated if none are given."""
     paths = [part_path(parts, place) for place in ranges(len(images))]
     if weights is None:
         every = [name for path in paths for name in pq.read_table(path, columns=["sha256"])["sha256"].to_pylist()]
@@ -145,7 +136,7 @@ def weigh(
 
 
 def _join(images: ImageSet, parts: Path, folder: Path) -> Joined:
-    """One file of all parts, which are gone afterward, and the list of what could not be read."""
+    """Join the parts to one file, remove them, and write the list of unreadable images."""
     joined = join([part_path(parts, place) for place in ranges(len(images))], folder / "annotations.parquet")
     save_skipped(folder, joined.skipped)
     remove(parts)

@@ -94,7 +94,6 @@ def adapt(
     from zerolabel.cli import planned
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
-    from zerolabel.data.label_files import Labels
     from zerolabel.files.skipped import save_skipped
     from zerolabel.training import best_device
 
@@ -107,8 +106,7 @@ def adapt(
     names, asked = load_classes(classes), vlms.templates(model, templates)
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)
-    human = Labels.read(few_shot, names, use="train") if few_shot else None
-    true_labels = Labels.read(truth, names) if truth else None
+    human, true_labels = read_labels(few_shot, truth, names)
     done = adapt(
         found, vlms.load(model, best_device(device)), names, asked, request, output, cache=default_folder(cache),
         resume=resume, labels=lambda a: human_labels(a, found, human, true_labels), progress=display(),
@@ -118,13 +116,21 @@ def adapt(
     show(planned.pairs(outcome(done, results)), {"output": str(output), **results}, as_json)
 
 
+def read_labels(few_shot: str | None, truth: str | None, classes: "Classes") -> tuple["Labels | None", "Labels | None"]:
+    """Human labels for training and true labels for evaluation, each None if not given."""
+    from zerolabel.data.label_files import Labels
+
+    human = Labels.read(few_shot, classes, use="train") if few_shot else None
+    return human, Labels.read(truth, classes) if truth else None
+
+
 def human_labels(
     annotations: "Annotations", images: "ImageSet", human: "Labels | None", true_labels: "Labels | None"
 ) -> "Tensor":
-    """Class ids that humans gave, -1 elsewhere; the truth is only seen to fit, before anything is learned.
+    """Human labels as class ids, -1 elsewhere; true labels are only checked to match the images, before any training.
 
     Raises:
-        InputError: the truth labels none of the images, or the few labels name images that are not there.
+        InputError: the true labels name none of the images, or the human labels name missing images.
     """
     from zerolabel.data.label_files import places_known
 

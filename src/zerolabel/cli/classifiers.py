@@ -37,7 +37,8 @@ from zerolabel.cli.arguments import (
     TruthOpt,
     ViaOpt,
 )
-from zerolabel.cli.screen import command_line, display, show, wide
+from zerolabel.cli.job import execute
+from zerolabel.cli.screen import command_line, show
 
 
 def train(
@@ -75,13 +76,9 @@ def train(
     as_json: JsonOpt = False,
 ) -> None:
     """Train a classifier on existing annotations."""
-    from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.cli import planned, tables
-    from zerolabel.runs import pipeline
-    from zerolabel.runs.folder import Folder
+    from zerolabel.cli import planned
     from zerolabel.runs.planning import plan
     from zerolabel.runs.request import Request
-    from zerolabel.runs.workspace import Workspace
 
     request = Request(
         images, learner=method, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
@@ -93,11 +90,7 @@ def train(
         command=command_line(),
     )  # fmt: skip
     config = plan(request)
-    workspace = Workspace.of(config, Folder(output), display(), default_folder(cache))
-    with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
-        wide(stderr=True).print(planned.plan(config))
-        metrics = pipeline.run(config, workspace)
-    show(tables.outcome(metrics, output), metrics, as_json)
+    execute(config, planned.plan(config), output, cache, resume=resume, overwrite=overwrite, as_json=as_json)
 
 
 def evaluate(

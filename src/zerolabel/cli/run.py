@@ -56,7 +56,8 @@ from zerolabel.cli.arguments import (
     WeightsOpt,
     given_options,
 )
-from zerolabel.cli.screen import command_line, display, show, wide
+from zerolabel.cli.job import execute
+from zerolabel.cli.screen import command_line, show
 
 if TYPE_CHECKING:
     from zerolabel.runs.config import Config
@@ -132,21 +133,14 @@ def _show_plan(config: "Config", needs_check: bool, as_json: bool) -> None:
 
 
 def _run(config: "Config", output: Path, cache: Path | None, as_json: bool, *, resume: bool, overwrite: bool) -> None:
-    """Do what is planned, and print what came of it."""
-    from zerolabel.annotate.feature_cache import default_folder
-    from zerolabel.cli import planned, tables
-    from zerolabel.runs import pipeline
+    """Check the plan and run it."""
+    from zerolabel.cli import planned
     from zerolabel.runs.cost import forecast
-    from zerolabel.runs.folder import Folder
     from zerolabel.runs.planning.checks import check
-    from zerolabel.runs.workspace import Workspace
 
     check(config)
-    workspace = Workspace.of(config, Folder(output), display(), default_folder(cache))
-    with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
-        wide(stderr=True).print(planned.costs(config, forecast(config)))
-        metrics = pipeline.run(config, workspace)
-    show(tables.outcome(metrics, output), metrics, as_json)
+    plan = planned.costs(config, forecast(config))
+    execute(config, plan, output, cache, resume=resume, overwrite=overwrite, as_json=as_json)
 
 
 def demo(

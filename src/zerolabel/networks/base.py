@@ -71,6 +71,8 @@ class Network(nn.Module):
         head: features -> logits.
     """
 
+    head: nn.Module
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -87,7 +89,8 @@ class Network(nn.Module):
         self.reset_head()
 
     def reset_head(self) -> None:
-        """Draw the head's weights again."""
+        """Initialize the head."""
+        assert isinstance(self.head, nn.Linear)
         if self.head_std is None:
             self.head.reset_parameters()
             return

@@ -99,10 +99,12 @@ class HeadedNetwork(Network):
         head: over its features.
     """
 
+    head: FeatureHead
+
     def __init__(self, encoder: ImageEncoder | EmbeddingInput, head: FeatureHead) -> None:
         spec = NetworkSpec(NAME, len(head.weights), encoder.size, encoder.config, head=head.shapes)
         super().__init__(encoder, encoder.feature_dim, spec, pretrained=True)
-        self.head = head  # type: ignore[assignment]  # what is deployed only calls it
+        self.head = head
 
     @classmethod
     def build(cls, spec: NetworkSpec) -> "HeadedNetwork":

@@ -43,11 +43,13 @@ class ZeroShotNetwork(Network):
         texts: text features of length 1 of A prompts and C classes, times the model's logit scale.
     """
 
+    head: PromptEnsemble
+
     def __init__(self, encoder: ImageEncoder | EmbeddingInput, texts: Float[Tensor, "A C D"]) -> None:
         n_prompts, n_classes, _ = texts.shape
         spec = NetworkSpec(NAME, n_classes, encoder.size, encoder.config, n_prompts)
         super().__init__(encoder, encoder.feature_dim, spec, pretrained=True)
-        self.head = PromptEnsemble(texts)  # type: ignore[assignment]  # what is deployed only calls it
+        self.head = PromptEnsemble(texts)
 
     @classmethod
     def build(cls, spec: NetworkSpec) -> "ZeroShotNetwork":

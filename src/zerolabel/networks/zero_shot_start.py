@@ -65,9 +65,15 @@ class ZeroShotStart(Network):
         texts: text features of A prompts and C classes, times the scale.
     """
 
+    head: AddedHead
+
     def __init__(self, hidden: nn.Module, hidden_dim: int, spec: NetworkSpec, texts: Float[Tensor, "A C D"]) -> None:
         super().__init__(Beside(hidden), hidden_dim + texts.shape[2], spec, head_std=None)
-        self.head = AddedHead(hidden_dim, texts)  # type: ignore[assignment]  # learners only call it
+        self.head = AddedHead(hidden_dim, texts)
+
+    def reset_head(self) -> None:
+        """Restore the zero-shot classifier."""
+        self.head.reset_parameters()
 
     def class_vectors(self) -> Float[Tensor, "C F"]:
         """What is added, and the mean direction of the prompts' texts."""
@@ -79,7 +85,7 @@ class ZeroShotStart(Network):
 def copy_start(source: Network, target: Network) -> None:
     """Give a network the zero-shot classifier that another of the same architecture starts at."""
     if isinstance(source, ZeroShotStart) and isinstance(target, ZeroShotStart):
-        target.head.start.load_state_dict(source.head.start.state_dict())  # type: ignore[union-attr]
+        target.head.start.load_state_dict(source.head.start.state_dict())
 
 
 __all__ = ["AddedHead", "Beside", "ZeroShotStart", "copy_start"]

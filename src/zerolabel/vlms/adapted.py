@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,7 +13,7 @@ from zerolabel.data.classes import Classes
 from zerolabel.errors import InputError
 from zerolabel.files import strict_json
 from zerolabel.networks.feature_head import FeatureHead
-from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, TextSide, kinds
+from zerolabel.networks.prompted import OF_CLASSES, Encoders, PromptedNetwork, kinds
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.embedded import texts_of
 from zerolabel.vlms.encoder import Encoder
@@ -140,7 +140,7 @@ def load(spec: str, folder: Path, base: Callable[[str], Encoder]) -> Encoder:
     if not chosen & OF_CLASSES:
         beside = encoders.fold_parametrizations()
         return replace(encoder, name=spec, model=encoders, config={**encoder.config, **beside})
-    texts = cast(TextSide, network.head)
+    texts = network.head
     head = texts.eval() if "conditional" in chosen else FeatureHead(texts.blended())
     head.requires_grad_(False)
     images = without_texts(encoder, encoders, chosen - OF_CLASSES)

@@ -1,6 +1,7 @@
 """Embeddings of N images: names, and unit vectors that are read from files when they are asked for."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,8 +73,7 @@ class Embeddings:
         if "" in names:
             raise InputError(f"{self.source} gives row {names.index('')} no file name; give every row one.")
         if len(set(names)) < len(names):
-            seen = set[str]()
-            twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            twice = Counter(names).most_common(1)[0][0]
             raise InputError(f"{self.source} names {cut(twice, _SHOWN)} more than once; give each image one embedding.")
         same_width(self.blocks)
 

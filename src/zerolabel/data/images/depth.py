@@ -82,8 +82,9 @@ def loaded(image: ImageFile.ImageFile, data: bytes, upright: Callable[[Image.Ima
         ValueError: it is nearly nothing, and the lower byte cannot be read.
     """
     colors = image.mode in _COLORS and any(map(_is_wide, image.tile))
-    swapped = [_other_byte(tile) for tile in image.tile]
-    unsigned, inverted = _told_by_tiff(image)
+    tiles = [_low_bytes(tile) for tile in image.tile]
+    swapped = [tile for tile in tiles if tile is not None]
+    unsigned, inverted = _tiff_format(image)
     image.load()
     turned = upright(image)
     if turned.mode.startswith(("I", "F")):
@@ -95,10 +96,10 @@ def loaded(image: ImageFile.ImageFile, data: bytes, upright: Callable[[Image.Ima
     high, n_colors = np.asarray(turned), _COLORS[turned.mode]
     if high[..., :n_colors].max() > WHITES[2] >> 8:
         return turned
-    if None in swapped:
+    if len(swapped) < len(tiles):
         raise ValueError("its colors of 16 bits hold almost nothing; save them with 8 bits")
     with Image.open(BytesIO(data), formats=[str(image.format)]) as again:
-        again.tile = swapped  # type: ignore[assignment]
+        again.tile = swapped
         again.load()
         wide = high.astype(np.uint16) << 8 | np.asarray(upright(again))
     parts = (wide[..., :n_colors], wide[..., n_colors:])
@@ -106,29 +107,29 @@ def loaded(image: ImageFile.ImageFile, data: bytes, upright: Callable[[Image.Ima
     return Image.frombytes(turned.mode, turned.size, done.tobytes())
 
 
-def _told_by_tiff(image: Image.Image) -> tuple[bool, bool]:
-    """Whether integers of 32 bits have no sign, and whether 0 is white."""
+def _tiff_format(image: Image.Image) -> tuple[bool, bool]:
+    """For TIFF: True if 32-bit integers are unsigned, and True if 0 is white."""
     tags = getattr(image, "tag_v2", {})
     return image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,), tags.get(262) == 0
 
 
-def _is_wide(tile: tuple[Any, ...]) -> bool:
-    """Whether a file holds colors of 16 bits, of which Pillow keeps the higher byte."""
+def _is_wide(tile: ImageFile._Tile) -> bool:
+    """True for colors of 16 bits, of which Pillow keeps the high byte."""
     arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
     scaled = tile[0] == "ppm" and isinstance(arguments[-1], int) and arguments[-1] > WHITES[2]
     return tile[0] == "SGI16" or scaled or any(isinstance(one, str) and one[-4:] in _SWAPPED for one in arguments)
 
 
-def _other_byte(tile: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """What to decode for the other byte of each value; None where there is none, or Pillow cannot."""
-    codec, extents, offset, arguments = tile
+def _low_bytes(tile: ImageFile._Tile) -> ImageFile._Tile | None:
+    """Decoder of the low byte of each value; None if there is none, or Pillow does not support it."""
+    arguments = tile.args
     parts = [arguments] if isinstance(arguments, str) else list(arguments or ())
     for place, part in enumerate(parts):
         if isinstance(part, str) and part[-4:] in _SWAPPED:
             parts[place] = part[:-4] + _SWAPPED[part[-4:]]
             if parts[place] in _UNKNOWN:
                 return None
-            return (codec, extents, offset, parts[0] if isinstance(arguments, str) else tuple(parts))
+            return tile._replace(args=parts[0] if isinstance(arguments, str) else tuple(parts))
     return None
 
 

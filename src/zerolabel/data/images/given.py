@@ -70,8 +70,9 @@ def as_image_set(images: Images) -> ImageSet:
     if isinstance(images, str | os.PathLike):
         return ImageSet.open(images)
     items = _items(images)
-    if items and all(isinstance(item, str | os.PathLike) for item in items):
-        return _of_paths([os.fspath(item) for item in items])  # type: ignore[call-overload]
+    paths = [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
+    if items and len(paths) == len(items):
+        return _of_paths(paths)
     for place, item in enumerate(items):
         _check(item, place)
     width = len(str(max(len(items) - 1, 0)))

@@ -138,6 +138,8 @@ class PromptedNetwork(Network):
         levels: see `ImageSide`.
     """
 
+    head: TextSide
+
     def __init__(
         self,
         encoders: Encoders,
@@ -151,7 +153,7 @@ class PromptedNetwork(Network):
         with torch.no_grad():
             width = head.text_features().shape[2]
         super().__init__(ImageSide(encoders, levels), width, NetworkSpec(NAME, head.n_classes, size), pretrained=True)
-        self.head = head  # type: ignore[assignment]  # callers only call it
+        self.head = head
         self.learned = frozenset(name for name, p in self.named_parameters() if p.requires_grad)
 
     @classmethod
