@@ -98,8 +98,7 @@ def annotate(
     )  # fmt: skip
     request = Request(
         images, classes, vlm=vlm, templates=templates, candidates=candidates, prompt_weights=prompt_weights,
-        few_shot=few_shot, device=device,
-        append=None if append is None else str(append), chat=chat,
+        few_shot=few_shot, device=device, append=None if append is None else str(append), chat=chat,
         precision=precision, feature_precision=store_features, command=command_line(),
     )  # fmt: skip
     if append is not None and output.resolve() in (append.resolve(), *append.resolve().parents):

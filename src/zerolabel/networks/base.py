@@ -90,20 +90,26 @@ class Network(nn.Module):
 
     def reset_head(self) -> None:
         """Initialize the head."""
-        assert isinstance(self.head, nn.Linear)
+        head = self._linear_head
         if self.head_std is None:
-            self.head.reset_parameters()
+            head.reset_parameters()
             return
-        nn.init.normal_(self.head.weight, std=self.head_std)
-        nn.init.zeros_(self.head.bias)
+        nn.init.normal_(head.weight, std=self.head_std)
+        nn.init.zeros_(head.bias)
 
     def image_parameters(self) -> list[nn.Parameter]:
         """The trainable image encoder, without the head."""
         return [p for p in self.backbone.parameters() if p.requires_grad]
 
     def class_vectors(self) -> Float[Tensor, "C D"]:
-        """What features of each class point to: the rows of the head's weights."""
-        return self.head.weight.detach()
+        """Direction of each class in feature space: the rows of the head's weights."""
+        return self._linear_head.weight.detach()
+
+    @property
+    def _linear_head(self) -> nn.Linear:
+        """The head of a network that does not replace it."""
+        assert isinstance(self.head, nn.Linear)
+        return self.head
 
     def features(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
         """Features before the head, also the input of a projector for contrastive learning."""

@@ -7,7 +7,6 @@ feature per class times the logit scale), and h the hidden layer of a "linear" o
 must learn from few images what the model knows already; this one only learns what the images add.
 """
 
-from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -77,9 +76,9 @@ class ZeroShotStart(Network):
 
     def class_vectors(self) -> Float[Tensor, "C F"]:
         """What is added, and the mean direction of the prompts' texts."""
-        head = cast(AddedHead, self.head)
-        texts = head.start.texts.unflatten(0, (head.start.n_prompts, -1)).mean(0)
-        return torch.cat([head.added.weight, texts], 1).detach()
+        start = self.head.start
+        texts = start.texts.unflatten(0, (start.n_prompts, -1)).mean(0)
+        return torch.cat([self.head.added.weight, texts], 1).detach()
 
 
 def copy_start(source: Network, target: Network) -> None:

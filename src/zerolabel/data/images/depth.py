@@ -17,7 +17,6 @@ here.
 import warnings
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from jaxtyping import Num, UInt8

@@ -208,7 +208,7 @@ class PromptedNetwork(Network):
 
     def class_vectors(self) -> Float[Tensor, "C D"]:
         """The learned weights of each class, or the mean direction of its texts times the model's scale."""
-        return cast(TextSide, self.head).blended()
+        return self.head.blended()
 
     def image_parameters(self) -> list[nn.Parameter]:
         """Trainable parameters of the image side: normalizations, tokens, low-rank updates, the adapter."""
