@@ -260,7 +260,7 @@ def exported(done: Exported, path: Path, int8: Quantized | None, small: Path) ->
 
 
 def quantized_file(made: Quantized, path: Path) -> str:
-    """What the int8 file gained, or why there is none."""
+    """Path, size, agreement and speed of the int8 file, or why it was not kept."""
     found = f"same class as float32 on {made.agreement:.2%} of {made.n_checked} images, {made.speedup:.2f} x its speed"
     return f"{path}, {made.n_bytes / 1e6:.2f} MB; {found}" if made.kept else f"not kept: {found}"
 

@@ -64,7 +64,7 @@ def read(path: Path) -> Pairs:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text is a list or an object of JSON, whatever its file is called."""
+    """True if a text is a list or an object of JSON, regardless of the file's name."""
     if text.strip()[:1] not in ("[", "{"):
         return False
     try:
@@ -74,7 +74,7 @@ def _is_json(text: str) -> bool:
 
 
 def _is_bullets(text: str) -> bool:
-    """Whether every line is a bullet, as in a list of YAML."""
+    """True if every line is a bullet, as in a list of YAML."""
     lines = [line for line in text.splitlines() if line.strip()]
     return len(lines) > 1 and all(line.lstrip().startswith("- ") for line in lines)
 

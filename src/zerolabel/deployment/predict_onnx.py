@@ -64,7 +64,7 @@ def whole(image: Any, data: bytes) -> Image.Image:
 
 
 def is_wide(tile: tuple[Any, ...]) -> bool:
-    """Whether a file holds colors of 16 bits."""
+    """True if a file has 16-bit colors."""
     given = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
     scaled = tile[0] == "ppm" and isinstance(given[-1], int) and given[-1] > WHITES[2]
     return tile[0] == "SGI16" or scaled or any(isinstance(one, str) and one[-4:] in OTHER_BYTE for one in given)

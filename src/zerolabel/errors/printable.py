@@ -34,7 +34,7 @@ def sound(text: str) -> str:
 
 
 def is_sound(text: str) -> bool:
-    """Whether any file can hold a text: it has no half of a surrogate pair and no zero byte."""
+    """True if a text can be written to any file: it has no lone surrogate and no zero byte."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 

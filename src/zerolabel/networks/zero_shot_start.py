@@ -7,7 +7,6 @@ feature per class times the logit scale), and h the hidden layer of a "linear" o
 must learn from few images what the model knows already; this one only learns what the images add.
 """
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -75,7 +74,7 @@ class ZeroShotStart(Network):
         self.head.reset_parameters()
 
     def class_vectors(self) -> Float[Tensor, "C F"]:
-        """What is added, and the mean direction of the prompts' texts."""
+        """The added weights, followed by the mean direction of the prompts' texts."""
         start = self.head.start
         texts = start.texts.unflatten(0, (start.n_prompts, -1)).mean(0)
         return torch.cat([self.head.added.weight, texts], 1).detach()

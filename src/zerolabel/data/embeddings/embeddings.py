@@ -16,7 +16,7 @@ from zerolabel.errors import InputError
 from zerolabel.errors.printable import cut
 
 UNIT, EXACT = 2e-2, 1e-5
-"""How far from 1 the length of a vector may be, as rounding to float16 leaves it; and up to where it stays as it is."""
+"""Tolerances of a vector's length around 1: for accepting it, given float16 rounding, and for leaving it unchanged."""
 CHUNK = 1 << 22
 """Values in memory at once."""
 _SHOWN = 200
