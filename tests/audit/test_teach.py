@@ -19,20 +19,20 @@ def test_doubt_is_a_rank_and_a_disagreement() -> None:
     np.testing.assert_allclose(both, [0.75, 0.5])
 
 
-def test_doubtful_groups_come_first_and_each_once() -> None:
+def test_every_group_comes_once_and_every_other_image_is_doubtful() -> None:
     features, doubts = clusters(0)
     chosen = teach.batch(features, doubts, 6)
-    assert set(chosen[:2] // 30) == {4, 5} and set(chosen // 30) == set(range(6))
+    assert set(chosen[1::2] // 30) >= {5} and set(chosen[:3] // 30) >= {4, 5} and set(chosen // 30) == set(range(6))
     assert (teach.batch(features, doubts, 3) == chosen[:3]).all()
 
 
-def test_each_step_raises_the_cover_most() -> None:
+def test_each_step_raises_the_plain_or_the_doubtful_cover_most_by_turns() -> None:
     features, doubts = clusters(1)
     features, doubts = features[::6], doubts[::6]
     x = features / np.linalg.norm(features, axis=1, keepdims=True)
     near, best, wanted = teach.similarity(x, x), np.zeros(30), []
-    for _ in range(8):
-        gains = (doubts**teach.DOUBT * np.maximum(near - best, 0)).sum(1)
+    for step in range(8):
+        gains = (doubts ** (teach.DOUBT * (step % 2)) * np.maximum(near - best, 0)).sum(1)
         wanted.append(int(gains.argmax()))
         best = np.maximum(best, near[wanted[-1]])
     assert teach.batch(features, doubts, 8).tolist() == wanted

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 CLASSES = tuple("0123456789")
@@ -53,3 +56,31 @@ def truth() -> Callable[[str], int]:
     """The true class id of an image, by its name."""
     target = load_digits().target
     return lambda name: int(target[int(Path(name).stem)])
+
+
+@pytest.fixture
+def comparison(run, tmp_path, make_annotations):
+    """A folder as `compare` leaves it: two learners, held-out images."""
+    n, m = 60, 80
+    folder = tmp_path / "compared"
+    annotations = make_annotations(torch.randint(10, (n, 2)), 10)
+    annotations = replace(annotations, file_names=tuple(f"{i:03}.png" for i in range(n)), classes=CLASSES)
+    (folder / "runs").mkdir(parents=True)
+    annotations.save(tmp_path / "annotations.parquet")
+    config = {"images": str(tmp_path / "train"), "annotations": str(tmp_path / "annotations.parquet")}
+    told = {"learners": {"coreg": config, "adapt:ueo": config}, "test": str(tmp_path / "test")}
+    (folder / "comparison.json").write_text(json.dumps(told))
+    for name in ("coreg-0", "adapt-ueo-0"):
+        (folder / "runs" / name).mkdir()
+        p = {"train": torch.rand(n, 10).softmax(1), "test": torch.rand(m, 10).softmax(1)}
+        save_file(p, folder / "runs" / name / "probabilities.safetensors")
+    return folder
+
+
+@pytest.fixture
+def truth_file(tmp_path: Path) -> Path:
+    """The true labels of all images."""
+    target = load_digits().target[: N_TRAIN + N_TEST]
+    path = tmp_path / "truth.csv"
+    path.write_text("file_name,label\n" + "".join(f"{i:03}.png,{label}\n" for i, label in enumerate(target)))
+    return path

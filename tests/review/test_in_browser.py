@@ -279,3 +279,44 @@ def test_nothing_sticks_out_at_400_pixels_and_both_colors_are_drawn(run: Path, p
             assert button.inner_text() or button.get_attribute("aria-label")
         assert page.get_by_role("status").first.get_attribute("aria-live") == "polite"
     assert means == ["rgb(247, 247, 245)", "rgb(18, 20, 24)"]
+
+
+def test_a_learner_is_chosen_by_keyboard(comparison: Path, truth: Truth, page: Any) -> None:
+    review = Review(open_subject(comparison), n=8)
+    names = review.subject.measured.images.file_names
+    with served(review) as urls:
+        page.goto(urls[0])
+        page.wait_for_selector('#status:has-text("0 of 8 checked")')
+        for done in range(8):
+            place = review.following("choose")
+            assert place is not None
+            page.keyboard.press(str(truth(names[place])))
+            page.wait_for_selector(
+                f'#status:has-text("{done + 1} of 8 checked")' if done < 7 else DONE, state="attached"
+            )
+        best = review.findings()["choice"]["learner"]
+        assert page.inner_text("#result") == f"{best} is best"
+        page.keyboard.press("Enter")
+        page.wait_for_selector('#written:has-text("choice.json")')
+    assert json.loads((comparison / "choice.json").read_text())["n_answers"] == 8
+
+
+def test_a_guarantee_goes_on_to_the_doubtful_images(run_without_test: Path, truth: Truth, page: Any) -> None:
+    review = Review(open_subject(run_without_test), n=30, max_error=0.15)
+    names = review.subject.learned.images.file_names
+    with served(review) as urls:
+        page.goto(urls[0])
+        page.wait_for_selector(ASKED)
+        page.get_by_role("button", name="Guarantee").click()
+        page.wait_for_selector('#status:has-text("0 of 30 drawn images checked")')
+        done = 0
+        while (place := review.following("guarantee")) is not None:
+            page.keyboard.press(str(truth(names[place])))
+            done += 1
+            while len(review.ledger.answers) < done:
+                page.wait_for_timeout(5)
+        page.wait_for_selector('#result:has-text("At most 15.0 % of the finished labels are wrong")')
+        page.keyboard.press("Backspace")
+        page.wait_for_selector(ASKED)
+        assert review.following("guarantee") is not None
+    assert done > 30 and review.findings() == {}

@@ -212,7 +212,7 @@ def main_table_says(review, run):
 
 def test_what_was_measured_reaches_the_run_and_stays(run, truth):
     review = Review(open_subject(run), n=25)
-    assert "nothing was measured" in finish(review)
+    assert "Nothing was measured" in finish(review)
     assert "review" not in json.loads((run / "metrics.json").read_text())
     answer_all(review, truth)
     assert "25 answers" in finish(review)

@@ -1,5 +1,6 @@
 """The command that compares learners."""
 
+from pathlib import Path
 from typing import Annotated as Arg
 
 import typer
@@ -47,16 +48,17 @@ def compare(
     strong: StrongOpt = "randaugment",
     device: DeviceOpt = "auto",
     allow_changed: AllowChangedOpt = False,
+    choose: Arg[
+        bool, typer.Option("--choose", help="Let a person's answers choose: opens the review when the runs are done.")
+    ] = False,
+    answers: Arg[Path | None, typer.Option(help="Labels of file_name,label that answer --choose instead.")] = None,
+    n: Arg[int | None, typer.Option("--n", "-n", min=1, help="Images that --choose asks about; 50.")] = None,
     jobs: Arg[int, typer.Option(min=1, help="Runs at a time, in processes that share cores and devices.")] = 1,
     as_json: JsonOpt = False,
 ) -> None:
     """Compare learners with the same student and budget; finished runs are not repeated."""
-    import json
-
     from zerolabel import experiments as comparing
     from zerolabel.cli import planned
-    from zerolabel.files import write_text
-    from zerolabel.report.compared import build_comparison
     from zerolabel.runs.request import Request
 
     usual = None if preset == "paper" else "light"
@@ -70,17 +72,40 @@ def compare(
     total = seeds * len(comparison.configs)
     for done, (name, seed, known) in enumerate(comparing.run_all(comparison, output, jobs), 1):
         say(f"{done}/{total}", f"{name}, seed {seed}{' (done before)' if known else ''}")
-    runs = comparing.table(comparison, output)
-    means = comparing.summary(runs)
-    comparing.save(runs, output / "results.parquet")
-    training = next(iter(comparison.configs.values())).training
-    lead = (
-        f"{len(comparison.configs)} learners x {seeds} seeds, student {training.student} at {training.size} pixels, "
-        "the same training settings for all; each learner draws its own views."
-    )
-    logs = comparing.first_logs(comparison, output)
-    write_text(output / "comparison.html", build_comparison(runs, means, logs, lead, str(output)))
-    show(comparing.shown(means), json.loads(runs.to_json(orient="records")), as_json)
-    say("order:", comparing.ordered_by())
-    if truth is None:
-        say("[bold]not checked:[/]", f"to measure a learner, run: zerolabel review {output} --method NAME")
+    comparing.save(comparing.table(comparison, output), output / "results.parquet")
+    if choose or answers is not None:
+        choose_by_answers(output, answers, n)
+    conclude(output, judged=truth is not None, as_json=as_json)
+
+
+def conclude(folder: Path, *, judged: bool, as_json: bool) -> None:
+    """Write the page of a finished comparison, and print its table with what it is ordered by."""
+    import json
+
+    import pandas as pd
+
+    from zerolabel import experiments as comparing
+
+    comparing.write_page(folder)
+    runs, choice = pd.read_parquet(folder / "results.parquet"), comparing.read_choice(folder)
+    show(comparing.shown(comparing.summary(runs, choice)), json.loads(runs.to_json(orient="records")), as_json)
+    say("order:", comparing.ordered_by(choice))
+    if not judged:
+        say("[bold]not checked:[/]", f"to measure a learner, run: zerolabel review {folder} --method NAME")
+    if not judged and choice is None:
+        say("[bold]not chosen:[/]", f"to choose by a few answers, run: zerolabel review {folder}")
+
+
+def choose_by_answers(folder: Path, answers: Path | None, n: int | None) -> None:
+    """Let a person, or a file of labels, say which learner is best."""
+    import getpass
+
+    from zerolabel.cli.review import answer_all, finished, serve_page
+    from zerolabel.review import Review, open_subject
+
+    made = Review(open_subject(folder), n=n)
+    if answers is not None:
+        answer_all(made, answers, ["choose"])
+        say("choice:", finished(made, None))
+    else:
+        serve_page(made, [getpass.getuser()], 0, False, lambda: finished(made, None))

@@ -1,12 +1,14 @@
 """The command that lets a person look."""
 
 import getpass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated as Arg
 
 import typer
 
+from zerolabel.cli.arguments import CacheOpt
 from zerolabel.cli.screen import say
 from zerolabel.cli.stopping import Stopped
 from zerolabel.errors import InputError
@@ -39,33 +41,97 @@ def review(
     port: Arg[int, typer.Option(min=0, max=65535, help="Of this machine; 0 takes a free one.")] = 0,
     browser: Arg[bool, typer.Option("--open", help="Open the page in the browser of this machine.")] = False,
     seed: Arg[int, typer.Option(help="Of the order of the images.")] = 0,
+    max_error: Arg[
+        str | None,
+        typer.Option(help="Share of wrong labels allowed in the finished labels, as 5%: asks what must be labeled."),
+    ] = None,
+    answers: Arg[
+        Path | None, typer.Option(help="Labels of file_name,label that answer instead of a person; then end.")
+    ] = None,
+    question: Arg[
+        list[str] | None,
+        typer.Option(
+            help="What --answers answers: measure, compare, choose, guarantee, teach or unknown; repeatable."
+        ),
+    ] = None,
+    cache: CacheOpt = None,
 ) -> None:  # fmt: skip
-    """Check a few images in the browser: a measured accuracy, and labels for the next training."""
-    from zerolabel.review import Review, finish, open_subject
+    """Check a few images in the browser: a measured accuracy, a choice, guaranteed labels, or labels to train on."""
+    from zerolabel.review import Review, open_subject
     from zerolabel.review.static import write_static
-    from zerolabel.runs.inference import write_table
 
     names = list(dict.fromkeys(name.strip() for name in reviewer or [] if name.strip())) or [getpass.getuser()]
-    made = Review(open_subject(path, images, classes, method), n=n, seed=seed)
+    limit = None if max_error is None else share(max_error)
+    made = Review(open_subject(path, images, classes, method), n=n, seed=seed, max_error=limit)
     for file in take_in or ():
         say("review:", f"{made.ledger.take_in(file)} new answers from {file}")
+    if answers is not None:
+        answer_all(made, answers, question or (), reviewer=names[0] if reviewer else None)
     if static is not None:
         write_static(made, static, names[0])
         say("review:", f"open {static} in a browser; take its answers in with --import")
     if export is not None:
-        write_table(made.ledger.table(), export)
-    if take_in:
-        print(finish(made))
-    if not take_in and static is None and export is None:
-        _serve(made, names, port, browser)
-        print(finish(made))
+        export_answers(made, export)
+    if take_in or answers is not None:
+        print(finished(made, cache))
+    elif static is None and export is None:
+        serve_page(made, names, port, browser, lambda: finished(made, cache))
 
 
-def _serve(made: "Review", names: list[str], port: int, browser: bool) -> None:
-    """Serve the page until it is interrupted."""
-    import webbrowser
+def share(text: str) -> float:
+    """A share that may be written as a percentage.
 
+    Raises:
+        InputError: it is no share between 0 and 1.
+    """
+    try:
+        value = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise InputError(f"--max-error {text} is no share; give a number such as 5% or 0.05.")
+    return value
+
+
+def answer_all(made: "Review", file: Path, wanted: Sequence[str], reviewer: str | None = None) -> None:
+    """Answer questions from a file of labels, by default the first one that the page would show."""
+    from zerolabel.review.answering import REVIEWER, answer_from, read_labels
+
+    kinds = made.kinds(wanted)
+    for kind, answered in answer_from(read_labels(file, made), made, kinds, reviewer or REVIEWER).items():
+        missing = made.following(kind)
+        told = "" if missing is None else f"; {file} has no label of {made.pool(kind).images.file_names[missing]}"
+        say("review:", f"{kind}: {answered} answers{told}")
+
+
+def export_answers(made: "Review", path: Path) -> None:
+    """Write the answers, or the finished labels where a guarantee was asked for."""
+    from zerolabel.review.finished_labels import finished_labels
+    from zerolabel.runs.inference import write_table
+
+    write_table(made.ledger.table() if "guarantee" not in made.questions else finished_labels(made), path)
+
+
+def finished(made: "Review", cache: Path | None) -> str:
+    """Write what was measured, and let it decide what is deployed and in which order learners stand."""
+    from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.review import finish
+
+    told = [finish(made)]
+    if made.subject.run is not None and made.measured is not None:
+        from zerolabel.runs.redeployment import settle
+
+        told.append(settle(made.subject.run, default_folder(cache)) or "")
+    if made.subject.rivals and (made.subject.path / "results.parquet").is_file():
+        from zerolabel.experiments import write_page
+
+        told.append(f"The order is in {write_page(made.subject.path)}.")
+    return " ".join(text[:1].upper() + text[1:] for text in told if text)
+
+
+def serve_page(made: "Review", names: Sequence[str], port: int, browser: bool, finish: Callable[[], str]) -> None:
+    """Serve the page until it is interrupted, then write what was measured."""
+    import webbrowser
 
     try:
         from zerolabel.review.server import addresses, application, listen, serve
@@ -82,10 +148,11 @@ def _serve(made: "Review", names: list[str], port: int, browser: bool) -> None:
     if browser:
         webbrowser.open(urls[0])
     try:
-        serve(application(made, lambda: finish(made), reviewers, port), listening)
+        serve(application(made, finish, reviewers, port), listening)
     except Stopped as stop:
         if stop.code != 130:
             raise
+    print(finish())
 
 
 __all__ = ["review"]

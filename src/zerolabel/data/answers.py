@@ -31,8 +31,18 @@ RANDOM = "random"
 """Why shown: drawn at random, each image with the same chance."""
 DIFFERING = f"{RANDOM} where two differ"
 """Why shown: drawn at random among the images on which two classifiers give different answers."""
+PLAIN = f"{RANDOM} for a guarantee"
+"""Why shown: drawn at random without strata, to bound the wrong labels of a whole data set."""
+LOW = f"{RANDOM} among low scores"
+"""Why shown: drawn at random within parts of the score's order, low scores more often, to find unknown classes."""
 CHOSEN = "chosen"
 """Prefix of the reasons of images that were not drawn at random."""
+RIVALS = f"{CHOSEN}: to compare models"
+"""Why shown: several models differ on it."""
+TAUGHT = f"{CHOSEN}: to teach"
+"""Why shown: its label should improve the next training most."""
+BY_HAND = f"{CHOSEN}: to label by hand"
+"""Why shown: a guarantee asks for the labels of all doubtful images."""
 
 
 @dataclass(frozen=True)

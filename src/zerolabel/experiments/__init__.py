@@ -8,7 +8,7 @@ A finished run is never done again, and one that was killed continues after its 
 """
 
 from zerolabel.experiments.plan import ADAPT, Comparison, compare_plan
-from zerolabel.experiments.results import ANNOTATOR, first_logs, ordered_by, save, shown, summary, table
+from zerolabel.experiments.results import ANNOTATOR, ordered_by, read_choice, save, shown, summary, table, write_page
 from zerolabel.experiments.runs import run_all, run_folder
 
 __all__ = [
@@ -16,12 +16,13 @@ __all__ = [
     "ANNOTATOR",
     "Comparison",
     "compare_plan",
-    "first_logs",
     "ordered_by",
+    "read_choice",
     "run_all",
     "run_folder",
     "save",
     "shown",
     "summary",
     "table",
+    "write_page",
 ]

@@ -1,7 +1,7 @@
 """Results of a comparison: a table of all runs, means over seeds, and files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ from zerolabel.annotations import Annotations
 from zerolabel.annotations.files import open_annotations
 from zerolabel.diagnostics import alarms, calibration, model_selection
 from zerolabel.diagnostics.agreement import agreement, mean_candidates
+from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
 from zerolabel.experiments.plan import Comparison, annotations_of, true_labels
-from zerolabel.experiments.runs import run_folder
-from zerolabel.files import replacing
+from zerolabel.experiments.runs import COMPARISON, run_folder
+from zerolabel.files import replacing, write_text
+from zerolabel.report.compared import build_comparison
+from zerolabel.review.recording import CHOICE
 
 ANNOTATOR = "annotator"
 """The row of the annotators' mean scores, which trains nothing."""
+PAGE = "comparison.html"
 
 
 def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
@@ -100,27 +104,78 @@ def accuracies(p: Tensor | None, truth: Tensor | None, classes: Sequence[str]) -
     return {"accuracy": judged["accuracy"], "mean_per_class_accuracy": judged["mean_per_class_accuracy"], **each}
 
 
-def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per learner: mean and standard deviation over seeds of every number, the one to choose first."""
+def summary(runs: pd.DataFrame, choice: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """A row per learner: mean and standard deviation over seeds of every number, the one to choose first.
+
+    Args:
+        runs: a row per run.
+        choice: the order that a person's answers gave, see `read_choice`; none orders by the default criterion.
+    """
     numbers = [c for c in runs.select_dtypes("number").columns if c != "seed"]
     grouped = runs.groupby("learner", sort=False)[numbers]
     means, spread = grouped.mean(), grouped.std(ddof=1).add_suffix(" spread")
     criterion = means[model_selection.DEFAULT].drop(ANNOTATOR, errors="ignore")
-    order = [
-        *model_selection.ranked({str(name): float(value) for name, value in criterion.items()}),
-        *means.index.intersection([ANNOTATOR]),
-    ]
+    ranked = model_selection.ranked({str(name): float(value) for name, value in criterion.items()})
+    if choice is not None:
+        ranked.sort(key=lambda name: choice["order"].index(name) if name in choice["order"] else len(ranked))
     together = pd.concat([means, spread, runs.groupby("learner")["seed"].count().rename("runs")], axis=1)
-    return together.loc[order]
+    return together.loc[[*ranked, *means.index.intersection([ANNOTATOR])]]
 
 
-def ordered_by() -> str:
-    """The criterion that orders the learners, and its regret."""
+def read_choice(folder: Path) -> dict[str, Any] | None:
+    """Order of the learners by a person's answers; None if nobody was asked.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / CHOICE
+    if not path.is_file():
+        return None
+    try:
+        choice: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        assert choice["order"]
+    except (OSError, ValueError, KeyError, TypeError, AssertionError):
+        raise InputError(f"{path} is damaged; give zerolabel review {folder} again.") from None
+    return choice
+
+
+def ordered_by(choice: Mapping[str, Any] | None) -> str:
+    """A sentence that names the order of the learners and its regret."""
+    if choice is not None:
+        right = choice["right"][choice["learner"]]
+        return (
+            f"{choice['n_answers']} answers of a person put {choice['learner']} first: correct for {right} of them "
+            f"({choice['design']})"
+        )
     criterion, regret = model_selection.DEFAULT, model_selection.REGRETS[model_selection.DEFAULT]
     return (
         f"{criterion.replace('_', ' ')}, which reads no label and is {100 * regret:.1f} points below the best learner "
         "on average in our benchmarks"
     )
+
+
+def write_page(folder: Path) -> Path:
+    """Write ``comparison.html`` from the files of a finished comparison.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    try:
+        runs = pd.read_parquet(folder / "results.parquet")
+        learners: dict[str, Any] = json.loads((folder / COMPARISON).read_text(encoding="utf-8"))["learners"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder} holds no finished comparison ({error}); give compare again.") from None
+    names = [name for name in learners if name in set(runs["learner"])]
+    choice, seeds, config = read_choice(folder), int(runs["seed"].max()) + 1, learners[names[0]]
+    lead = (
+        f"{len(names)} learners x {seeds} seeds, student {config['student']} at {config['size']} pixels, the same "
+        "training settings for all; each learner draws its own views."
+    )
+    told = None if choice is None else ordered_by(choice)
+    trained = [name for name in names if not learners[name].get("adapt")]
+    page = build_comparison(runs, summary(runs, choice), first_logs(trained, folder), lead, str(folder), told)
+    write_text(folder / PAGE, page)
+    return folder / PAGE
 
 
 def shown(means: pd.DataFrame) -> Table:
@@ -147,13 +202,9 @@ def shown(means: pd.DataFrame) -> Table:
     return table
 
 
-def first_logs(comparison: Comparison, folder: Path) -> dict[str, list[dict[str, Any]]]:
+def first_logs(learners: Sequence[str], folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The epochs of each learner's first run."""
-    files = {
-        name: run_folder(folder, name, 0) / "log.jsonl"
-        for name, c in comparison.configs.items()
-        if not c.annotation.adapt
-    }
+    files = {name: run_folder(folder, name, 0) / "log.jsonl" for name in learners}
     return {
         name: [json.loads(line) for line in f.read_text(encoding="utf-8").splitlines()] for name, f in files.items()
     }
@@ -165,4 +216,4 @@ def save(runs: pd.DataFrame, path: Path) -> None:
         runs.to_parquet(partial, index=False)
 
 
-__all__ = ["ANNOTATOR", "first_logs", "ordered_by", "save", "shown", "summary", "table"]
+__all__ = ["ANNOTATOR", "ordered_by", "read_choice", "save", "shown", "summary", "table", "write_page"]

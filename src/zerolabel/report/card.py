@@ -82,6 +82,8 @@ def _results(run: Run) -> str:
     deployed = []
     if m.get("deployed") == "zero-shot":
         deployed = [f"**Deployed is the zero-shot ensemble, not the student:** {_escape(m['fallback_reason'])}\n\n"]
+    elif m.get("deployed_by") == "review":
+        deployed = [f"**The student is deployed by a person’s answers.** {_escape(m['deployment_reason'])}\n\n"]
     if not run.has_truth and m.get("review"):
         return "".join(deployed) + _escape(sentences(run))
     if not run.has_truth:

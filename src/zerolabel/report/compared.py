@@ -27,7 +27,12 @@ _PREFIX = "accuracy of "
 
 
 def build_comparison(
-    runs: pd.DataFrame, means: pd.DataFrame, logs: Mapping[str, Sequence[dict[str, Any]]], lead: str, folder: str
+    runs: pd.DataFrame,
+    means: pd.DataFrame,
+    logs: Mapping[str, Sequence[dict[str, Any]]],
+    lead: str,
+    folder: str,
+    chosen: str | None = None,
 ) -> str:
     """Make the page.
 
@@ -37,12 +42,13 @@ def build_comparison(
         logs: epochs of each learner's first run.
         lead: what was compared, in sentences.
         folder: of the comparison, for the command that reviews it.
+        chosen: what a person's answers put first, in a sentence; none where nobody was asked.
 
     Returns:
         One HTML page with its style inside, which opens from disk.
     """
     judged = "accuracy" in means
-    result = join([paragraph(_note(judged)), paragraph(_offer(folder)), _result(means)])
+    result = join([paragraph(_note(judged, chosen)), paragraph(_offer(folder, chosen)), _result(means)])
     made = [Section("result", "Result", result), _curves(logs)]
     if any(str(column).startswith(_PREFIX) for column in means):
         made.append(Section("classes", "Classes", _classes(means)))
@@ -50,23 +56,35 @@ def build_comparison(
     return page(f"{plural(len(logs), 'learner')} compared", lead, made, brand="comparison", maker=__version__)
 
 
-def _note(judged: bool) -> str:
-    text = (
-        f"Mean over seeds, ± standard deviation. Rows are in the order of {CRITERIA[DEFAULT].lower()} (Wang et al., "
-        f"ICLR 2025), which reads no label. In this project’s benchmarks the learner that it puts first is "
-        f"{100 * REGRETS[DEFAULT]:.1f} points below the best one on average and {100 * WORST:.1f} at worst, over "
-        f"{CELLS} sets of images; the last row shows this regret for every criterion. No criterion is an accuracy."
+def _note(judged: bool, chosen: str | None) -> str:
+    criterion, cost = CRITERIA[DEFAULT].lower(), f"{100 * REGRETS[DEFAULT]:.1f} points below the best one on average"
+    order = (
+        f"Rows are in the order of {criterion} (Wang et al., ICLR 2025), which reads no label. In this project’s "
+        f"benchmarks the learner that it puts first is {cost} and {100 * WORST:.1f} at worst, over {CELLS} sets of "
+        "images; the last row shows this regret for every criterion."
     )
+    if chosen is not None:
+        order = (
+            f"Rows are in the order of a person’s answers: {chosen}. The last row shows what choosing by a criterion "
+            f"without labels costs, mean over {CELLS} sets of images."
+        )
+    text = f"Mean over seeds, ± standard deviation. {order} No criterion is an accuracy."
     return (
         text if judged else text + " No truth was given, so nobody can say from this page how often a learner is right."
     )
 
 
-def _offer(folder: str) -> Html:
+def _offer(folder: str, chosen: str | None) -> Html:
+    measure = html(
+        "<code>zerolabel review {folder} --method NAME</code> measures one learner’s accuracy", folder=folder
+    )
+    if chosen is not None:
+        return html("{measure}.", measure=measure)
     return html(
-        "A person who checks a few images chooses more reliably than any criterion: <code>zerolabel review {folder} "
-        "--method NAME</code> measures one learner in the browser.",
+        "A person who looks at a few images chooses more reliably: <code>zerolabel review {folder}</code> asks in the "
+        "browser for those on which the learners differ; {measure}.",
         folder=folder,
+        measure=measure,
     )
 
 

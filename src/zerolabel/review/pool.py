@@ -1,6 +1,7 @@
 """The images of a review with their predictions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,10 @@ class Pool:
         candidates: candidate sets; none where they are not known.
         taught: images with a human label for training, which measure nothing.
         names: what answers, and what is compared with it.
+        scores: probabilities of the classes, from the annotators or a learner; none where they are not known.
+        ranking: what images are grouped by when they are drawn, where it is not the confidence; it stays the same when
+            a run deploys another of its classifiers, so that the same sample measures both.
+        labels: human labels of the taught images, -1 elsewhere; none where they are not known.
     """
 
     words: str
@@ -32,6 +37,9 @@ class Pool:
     candidates: Bool[np.ndarray, "N C"] | None
     taught: Bool[np.ndarray, " N"]
     names: tuple[str, str] = ("prediction", "other answer")
+    scores: Float[np.ndarray, "N C"] | None = None
+    ranking: Float[np.ndarray, " N"] | None = None
+    labels: Int[np.ndarray, " N"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -56,6 +64,7 @@ class Subject:
         measured: images that accuracy is about: held-out ones where there are any.
         learned: images that training sees.
         run: the run's folder, whose figures and report carry what is measured; none for anything else.
+        rivals: probabilities of the learners of a comparison for the measured images, by their names.
     """
 
     path: Path
@@ -65,3 +74,4 @@ class Subject:
     measured: Pool
     learned: Pool
     run: Path | None
+    rivals: Mapping[str, Float[np.ndarray, "N C"]] = field(default_factory=dict)

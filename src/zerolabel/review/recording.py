@@ -12,26 +12,32 @@ from zerolabel.files.plain_json import dumps
 from zerolabel.review.review import Review
 from zerolabel.review.sources import open_subject
 
-ACCURACY, VERDICT = "review", "review_verdict"
-"""Of ``metrics.json``: the measured accuracy, and which of student and zero-shot is better."""
+ACCURACY, OTHER, VERDICT = "review", "review_other", "review_verdict"
+"""Of ``metrics.json``: the measured accuracy of what is deployed, that of the other answer, and which is better."""
+CHOICE = "choice.json"
+"""In the folder of a comparison: which learner the answers put first."""
 
 
 def findings(review: Review) -> dict[str, Any]:
-    """Entries of ``metrics.json`` for the answers; empty if they give no estimate yet."""
-    measured, verdict = review.measured, review.verdict
+    """Entries of ``metrics.json`` for the answers; empty if they give no result yet."""
+    measured, other, verdict = review.measured, review.measured_other, review.verdict
     found = {} if measured is None else {ACCURACY: measured.to_dict()}
-    if verdict is None or not verdict.answers:
-        return found
-    return {**found, VERDICT: {**asdict(verdict), "pair": list(review.subject.measured.names)}}
+    found |= {} if other is None else {OTHER: {"of": review.subject.measured.names[1], **other.to_dict()}}
+    if verdict is not None and verdict.answers:
+        found[VERDICT] = {**asdict(verdict), "pair": list(review.subject.measured.names)}
+    return found | {f"review_{kind}": one for kind, one in review.findings().items()}
 
 
 def finish(review: Review) -> str:
     """Write what was measured into its run, and say in a sentence what it is and where it stands."""
     found = findings(review)
     if not found:
-        return "No image that was drawn at random is answered yet; nothing was measured."
+        return f"Nothing was measured yet; the answers are in {review.ledger.path}."
     summary = "; ".join(in_words(found))
-    run = review.subject.run
+    run, path = review.subject.run, review.subject.path
+    if run is None and "review_choice" in found:
+        write_text(path / CHOICE, dumps(found["review_choice"], indent=1) + "\n")
+        return f"{summary}; written to {path / CHOICE}."
     if run is None:
         return f"{summary}; the answers are in {review.ledger.path}."
     put(run, found)
@@ -51,6 +57,22 @@ def in_words(found: dict[str, Any]) -> list[str]:
         better = {"first": f"{first} is better", "second": f"{second} is better", None: "not decided"}
         decided = better.get(one["better"], "both are right equally often")
         clauses.append(f"{first} right {one['first']}, {second} right {one['second']} where they differ: {decided}")
+    return [*clauses, *_of_questions(found)]
+
+
+def _of_questions(found: dict[str, Any]) -> list[str]:
+    """Clauses about the questions beside the accuracy."""
+    clauses = []
+    if (one := found.get("review_choice")) is not None:
+        clauses.append(f"{one['learner']} is put first by {one['n_answers']} answers ({one['design']})")
+    if (one := found.get("review_guarantee")) is not None:
+        clauses.append(
+            f"at most {one['bound']:.1%} of the labels are wrong with {one['level']:.0%} probability, "
+            f"{one['n_answers']} of {one['n_images']} labeled by hand"
+        )
+    if (one := found.get("review_unknown")) is not None:
+        limit = "no threshold" if one["threshold"] is None else f"unknown below {one['threshold']:.3f}"
+        clauses.append(f"{limit}, wrong for {one['error']['low']:.1%} to {one['error']['high']:.1%}")
     return clauses
 
 

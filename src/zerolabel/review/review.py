@@ -1,21 +1,25 @@
 """A review under way: what is asked next, what was answered, and what it says of the accuracy."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
+from jaxtyping import Float
 
 from zerolabel.audit.versus import Verdict
-from zerolabel.data.answers import CHOSEN, DIFFERING, NONE, RANDOM, UNSURE, WITHDRAWN, Answer, consensus, latest
+from zerolabel.data.answers import CHOSEN, DIFFERING, NONE, RANDOM, TAUGHT, UNSURE, WITHDRAWN, Answer, consensus, latest
 from zerolabel.errors import InputError
 from zerolabel.review.ledger import Ledger, now
 from zerolabel.review.pool import Pool, Subject
+from zerolabel.review.questions import Choose, Guaranteed, Question, Teach, Unknown, given_to
+from zerolabel.review.questions.question import NO_CLASS, NOT_SURE
 from zerolabel.review.sampling import Measured, Sample, note, noted
 
-Kind = Literal["measure", "compare", "correct"]
-"""A list of questions: images drawn at random, those on which two answers differ, or those that were marked wrong."""
+Kind = Literal["measure", "compare", "correct", "choose", "guarantee", "teach", "unknown"]
+"""A list of images: drawn at random, those on which two answers differ, those that were marked wrong, or those of a
+question of `zerolabel.review.questions`."""
 CONFIRMED, MARKED, CORRECTED = f"{CHOSEN}: confirmed", f"{CHOSEN}: marked wrong", f"{CHOSEN}: corrected"
 """Why shown: in the grid, where the prediction was right or wrong; and after it was marked wrong."""
 WORDS = {"none": NONE, "unsure": UNSURE}
@@ -33,12 +37,22 @@ class Review:
         subject: what it is about.
         n: how many images measure the accuracy; by default as many as were planned before, or `DEFAULT`.
         seed: of their order.
+        max_error: share of wrong labels that a guarantee allows; none asks for no guarantee.
+        features: of the images that training sees, to choose those that teach most.
 
     Raises:
         InputError: the file of answers cannot be read, or a class is called like another answer.
     """
 
-    def __init__(self, subject: Subject, *, n: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        n: int | None = None,
+        seed: int = 0,
+        max_error: float | None = None,
+        features: Float[np.ndarray, "N D"] | None = None,
+    ) -> None:
         taken = [name for name in subject.classes if name in (NONE, UNSURE)]
         if taken:
             raise InputError(f"the class {taken[0]!r} is called like another answer of the review; rename it.")
@@ -50,15 +64,24 @@ class Review:
         self.plan = subject.place / "plan.json"
         self.n = min(n or noted(self.plan, self.sampled) or DEFAULT, len(self.sampled.places))
         self.sample = frozenset(self.sampled.first(self.n))
+        self.questions = self._questions(n, seed, max_error, features)
 
     @property
     def measured(self) -> Measured | None:
         """The measured accuracy so far; None without answers."""
+        return self._measure(self.sampled)
+
+    @property
+    def measured_other(self) -> Measured | None:
+        """Measured accuracy of the other answer on the same images; None if there is none."""
+        return None if self.sampled.of_other is None else self._measure(self.sampled.of_other)
+
+    def _measure(self, sample: Sample) -> Measured | None:
         answers = self._random
         if not any(answer.why == RANDOM for answer in answers):
             return None
         reviewers = tuple(sorted({reviewer for _, reviewer in latest(answers)}))
-        return self.sampled.measure(consensus(answers), self.ids, self._planned, self._most, reviewers)
+        return sample.measure(consensus(answers), self.ids, self._planned, self._most, reviewers)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -70,8 +93,28 @@ class Review:
         """Number of sampled images without an answer."""
         return self.n - len(self._answered(self.sample))
 
+    @property
+    def first(self) -> Kind:
+        """The question that the page begins with."""
+        return "choose" if "choose" in self.questions else "measure"
+
+    def kinds(self, wanted: Sequence[str]) -> list[Kind]:
+        """Questions by their names; the first one of the page where none is named.
+
+        Raises:
+            InputError: there is no such question here.
+        """
+        here = [kind for kind in get_args(Kind) if kind in (*self.questions, "measure", "compare")]
+        for name in wanted:
+            if name not in here:
+                raise InputError(f"--question {name}: there is no such question here; give one of {', '.join(here)}.")
+        default = [self.first, *(["guarantee"] if "guarantee" in self.questions else [])]
+        return [kind for kind in here if kind in (wanted or default)]
+
     def pool(self, kind: str) -> Pool:
         """The images of a list of questions, or of the grid."""
+        if kind in self.questions:
+            return self.questions[kind].pool
         return self.subject.measured if kind in ("measure", "compare") else self.subject.learned
 
     def queue(self, kind: Kind, turn: int = 0, of: int = 1) -> dict[str, Any]:
@@ -82,12 +125,27 @@ class Review:
             turn: of a reviewer, from 0; each begins with other images, so that several do not meet.
             of: number of reviewers.
         """
+        if kind in self.questions:
+            question, given = self.questions[kind], self.given(kind)
+            items = question.items(given)
+            shown = dict.fromkeys(given.keys() & set(items), None)
+            standing = asdict(question.standing(given))
+            return {"items": items, "answers": self._words(given, items), "shown": shown, "standing": standing}
         if kind != "correct":
             drawn = self.sampled.first(self.n) if kind == "measure" else self.sampled.differing
             items = [place for step in range(of) for place in drawn[(turn + step) % of :: of]]
             return {"items": items, "answers": self._answered(items), "shown": {}}
         items = self._marked
         return {"items": items, "answers": {}, "shown": {place: self._about(self.pool(kind), place) for place in items}}
+
+    def following(self, kind: Kind) -> int | None:
+        """The next image that a question asks about; none where no further answer is needed."""
+        if kind == "compare" and (self.verdict is None or self.verdict.better is not None):
+            return None
+        queue = self.queue(kind)
+        if kind in self.questions and queue["standing"]["over"]:
+            return None
+        return next((place for place in queue["items"] if place not in queue["answers"]), None)
 
     def answer(self, kind: Kind, place: int, choice: int | str, reviewer: str) -> dict[str, Any]:
         """Save what a reviewer says of an image.
@@ -104,6 +162,8 @@ class Review:
         Raises:
             ValueError: the image was not asked about, or there is no such answer.
         """
+        if kind in self.questions:
+            return self._answer_question(self.questions[kind], place, choice, reviewer)
         asked = {"measure": self.sample, "compare": self._differing, "correct": self._marked_once}[kind]
         if place not in asked:
             raise ValueError("the image is not asked about")
@@ -117,6 +177,27 @@ class Review:
         about = self._about(pool, place) if label else None
         right = None if label in (UNSURE, WITHDRAWN) else self.ids.get(label) == int(pool.predicted[place])
         return {"about": about, "right": right, **self.progress()}
+
+    def _answer_question(self, question: Question, place: int, choice: int | str, reviewer: str) -> dict[str, Any]:
+        if place not in question.items(self.given(question.kind)):
+            raise ValueError("the image is not asked about")
+        label, name = self._label(choice), question.pool.images.file_names[place]
+        self.ledger.add([Answer(name, label, reviewer, now(), question.why(place))])
+        about = self._about(question.pool, place) if label and question.kind != "choose" else None
+        right = None if about is None or label == UNSURE else self.ids.get(label) == int(question.pool.predicted[place])
+        standing = asdict(question.standing(self.given(question.kind)))
+        return {"about": about, "right": right, "standing": standing, **self.progress()}
+
+    def given(self, kind: str) -> dict[int, int]:
+        """The answers that count for a question, by place."""
+        return given_to(self.questions[kind], self.ledger.answers, self.ids)
+
+    def findings(self) -> dict[str, Any]:
+        """Entries of ``metrics.json`` for the answers to all `zerolabel.review.questions`."""
+        found: dict[str, Any] = {}
+        for kind, question in self.questions.items():
+            found |= question.findings(self.given(kind))
+        return found
 
     def progress(self) -> dict[str, Any]:
         """Number of answered sampled images, and the interval."""
@@ -159,6 +240,30 @@ class Review:
     def _planned(self) -> int:
         """Number of answers that was fixed before the first of them."""
         return note(self.plan, self.sampled, self.n)
+
+    def _questions(
+        self, n: int | None, seed: int, max_error: float | None, features: Float[np.ndarray, "N D"] | None
+    ) -> dict[str, Question]:
+        """The questions that this subject allows."""
+        measured, learned, few = self.subject.measured, self.subject.learned, n or DEFAULT
+        found: list[Question] = []
+        if len(self.subject.rivals) > 1:
+            found.append(Choose(measured, self.subject.rivals, few))
+        if max_error is not None:
+            found.append(Guaranteed(learned, max_error, n, seed))
+        answered = consensus(answer for answer in self.ledger.answers if answer.why == TAUGHT)
+        before = [self.places[name] for name in answered if name in self.places]
+        known = {self.places[name] for name in self._known if name in self.places}
+        known |= self.sample if measured is learned else frozenset()
+        found.append(Teach(learned, few, known - set(before), before, features))
+        if len(np.unique(measured.confidence)) > 1:
+            found.append(Unknown(measured, few, seed))
+        return {question.kind: question for question in found}
+
+    def _words(self, given: Mapping[int, int], places: Iterable[int]) -> dict[int, Any]:
+        """Answers as the page knows them."""
+        words = {NO_CLASS: "none", NOT_SURE: "unsure"}
+        return {place: words.get(given[place], given[place]) for place in places if place in given}
 
     @property
     def _most(self) -> int:
@@ -206,7 +311,7 @@ class Review:
     @property
     def _random(self) -> list[Answer]:
         """Answers about images that were drawn at random, for whichever question; what is shown hides predictions."""
-        return [answer for answer in self.ledger.answers if answer.why in (RANDOM, DIFFERING)]
+        return [answer for answer in self.ledger.answers if answer.why.startswith(RANDOM)]
 
     def _answered(self, places: Iterable[int]) -> dict[int, Any]:
         """The answer to each of some images, by its place: a class id or a word."""

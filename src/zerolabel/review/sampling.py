@@ -8,7 +8,7 @@ smaller one, and a classifier that was trained again is measured on many of the 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ class Sample:
         places = np.flatnonzero(~pool.taught)
         if not len(places):
             raise InputError("every image was labeled for training; none is left to measure with.")
-        strata = stratify(pool.confidence[places], None if pool.agreed is None else pool.agreed[places])
+        ranking = pool.confidence if pool.ranking is None else pool.ranking
+        strata = stratify(ranking[places], None if pool.agreed is None else pool.agreed[places])
         keys = [hashlib.sha256(f"{seed}:{pool.images.file_names[place]}".encode()).digest() for place in places]
         shuffled = np.array(sorted(range(len(places)), key=keys.__getitem__), int)
         return cls(pool, places, strata, shuffled, draw(strata, len(places), shuffled=shuffled))
@@ -132,11 +133,17 @@ class Sample:
             given.append(right.get(ids.get(label, -2), "neither"))
         return verdict(given, len(self.differing), level=LEVEL)
 
+    @property
+    def of_other(self) -> "Sample | None":
+        """This sample with the other answer of the pool as the prediction; None if there is none."""
+        pool = self.pool
+        return None if pool.compared is None else replace(self, pool=replace(pool, predicted=pool.compared))
+
     @cached_property
     def digest(self) -> str:
-        """Changes where another image may be asked about, or another class was predicted for one."""
-        entries = [(self.pool.images.file_names[place], int(self.pool.predicted[place])) for place in self.places]
-        return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+        """Changes where the images, or the order in which they are asked about, change."""
+        told = [self.pool.images.file_names[place] for place in self.places[self.order]]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def measure(
         self, labels: Mapping[str, str], ids: Mapping[str, int], planned: int, most: int, reviewers: tuple[str, ...]

@@ -25,6 +25,7 @@ HOST = "127.0.0.1"
 _MOST = 100_000
 """Bytes of a request."""
 _KINDS = ("measure", "compare", "correct")
+"""Lists of every review, beside its questions."""
 _TYPES = {"review.css": "text/css", "review.js": "text/javascript", "server.js": "text/javascript"}
 NOTHING = Response(status_code=404)
 
@@ -63,6 +64,7 @@ class _Pages:
 
     def __init__(self, review: Review, finish: Callable[[], str], names: Sequence[str]) -> None:
         self.review, self.written, self.names = review, finish, names
+        self.kinds = (*_KINDS, *review.questions)
 
     async def index(self, request: Request) -> Response:
         return Response(index(self.review.subject.title), media_type="text/html")
@@ -79,7 +81,7 @@ class _Pages:
     async def queue(self, request: Request) -> Response:
         kind = request.path_params["kind"]
         turn = self.names.index(request.state.reviewer)
-        return JSONResponse(self.review.queue(kind, turn, len(self.names))) if kind in _KINDS else NOTHING
+        return JSONResponse(self.review.queue(kind, turn, len(self.names))) if kind in self.kinds else NOTHING
 
     async def grid(self, request: Request) -> Response:
         return JSONResponse(self.review.grid(request.path_params["class_id"]))
@@ -87,7 +89,7 @@ class _Pages:
     async def image(self, request: Request) -> Response:
         kind, place = request.path_params["kind"], request.path_params["place"]
         size = {"large": LARGE, "small": SMALL}.get(request.path_params["size"])
-        if kind not in (*_KINDS, "grid") or size is None or place >= len(self.review.pool(kind)):
+        if kind not in (*self.kinds, "grid") or size is None or place >= len(self.review.pool(kind)):
             return NOTHING
         try:
             data, media = await run_in_threadpool(picture, self.review.pool(kind).images, place, size)
@@ -97,7 +99,7 @@ class _Pages:
 
     async def answer(self, request: Request) -> Response:
         def save(given: dict[str, Any]) -> object:
-            if given["kind"] not in _KINDS:
+            if given["kind"] not in self.kinds:
                 raise ValueError
             return self.review.answer(given["kind"], int(given["place"]), given["choice"], request.state.reviewer)
 

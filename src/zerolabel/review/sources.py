@@ -34,7 +34,7 @@ def open_subject(path: Path, images: str | None = None, classes: str | None = No
             predictions, ``file_name,label`` and ``confidence`` where it is known.
         images: folder or list of the images; none where the path tells.
         classes: file of class names, for a table that does not hold them all.
-        row: which learner of a comparison; by default the first.
+        row: which learner of a comparison; by default the choice among all of them.
 
     Raises:
         InputError: it is none of these, or its images are not there.
@@ -79,9 +79,10 @@ def _of_run(folder: Path, images: str | None) -> Subject:
 
 def _rows(run: Run, frame: pd.DataFrame, answer: str, source: str, words: str) -> Pool:
     names = [str(name) for name in frame["file_name"]]
-    candidates, taught = None, np.zeros(len(names), bool)
+    candidates, taught, scores, labels = None, np.zeros(len(names), bool), None, None
     if run.annotations is not None and run.annotations.file_names == tuple(names):
         candidates, taught = run.annotations.candidates.numpy(), run.annotations.human.numpy()
+        scores, labels = run.annotations.scores.numpy(), run.annotations.labels.numpy()
     return Pool(
         words,
         _images(source, names),
@@ -91,6 +92,9 @@ def _rows(run: Run, frame: pd.DataFrame, answer: str, source: str, words: str) -
         candidates,
         taught,
         ("student", "zero-shot") if answer == "student" else ("zero-shot", "student"),
+        scores,
+        frame["student_confidence"].to_numpy(float),
+        labels,
     )
 
 
@@ -120,10 +124,13 @@ def _annotated(
         annotations.candidates.numpy(),
         annotations.human.numpy(),
         (name or "annotators", "annotators"),
+        p,
+        labels=annotations.labels.numpy(),
     )
 
 
 def _of_comparison(folder: Path, images: str | None, row: str | None) -> Subject:
+    """One learner of a comparison, or the choice among all of them where none is named."""
     record = _json(folder / "comparison.json")
     learners: dict[str, Any] = record.get("learners") or {}
     name = row if row is not None else next(iter(learners), "")
@@ -131,13 +138,8 @@ def _of_comparison(folder: Path, images: str | None, row: str | None) -> Subject
         raise InputError(f"{folder} compares no {name!r}; give --method one of {', '.join(learners)}.")
     kept, config = folder / "annotations.parquet", learners[name]
     annotations = open_annotations(kept if kept.is_file() else str(asked(config, "annotations")))
-    probabilities = folder / "runs" / f"{name.replace(':', '-')}-0" / "probabilities.safetensors"
-    try:
-        p = load_file(probabilities)
-    except (OSError, SafetensorError):
-        raise InputError(
-            f"the run of {name} in {folder} is not finished; give the same compare command again."
-        ) from None
+    compared = {one: _probabilities(folder, one) for one in (learners if row is None else (name,))}
+    p = compared[name]
     held_out = "test" in p and record.get("test") is not None
     own = str(images if images is not None and not held_out else asked(config, "images"))
     learned = _annotated(annotations, own, p["train"], "training images", name)
@@ -149,10 +151,29 @@ def _of_comparison(folder: Path, images: str | None, row: str | None) -> Subject
             raise InputError(f"{found.root} holds {n} images and {len(q)} were compared; put them back as they were.")
         nothing = np.zeros(n, bool)
         measured = Pool("held-out images", found, q.argmax(1), q.max(1).astype(float), None, None, nothing)
-    title = f"{len(annotations.classes):,} classes by {name} of {folder.resolve().name}"
-    return Subject(
-        folder, folder / "review" / name.replace(":", "-"), title, annotations.classes, measured, learned, None
-    )
+    counted, place = f"{len(annotations.classes):,} classes", folder.resolve().name
+    if len(compared) == 1:
+        own_place, title = folder / "review" / name.replace(":", "-"), f"{counted} by {name} of {place}"
+        return Subject(folder, own_place, title, annotations.classes, measured, learned, None)
+    rivals = {one: p["test" if held_out else "train"] for one, p in compared.items()}
+    if not held_out:
+        rivals["annotators"] = annotations.scores.numpy()
+    title = f"{counted}, {len(compared)} learners of {place}"
+    return Subject(folder, folder / "review", title, annotations.classes, measured, learned, None, rivals)
+
+
+def _probabilities(folder: Path, learner: str) -> dict[str, Float[np.ndarray, "N C"]]:
+    """Probabilities that the first run of a learner predicts.
+
+    Raises:
+        InputError: it is not finished.
+    """
+    try:
+        return dict(load_file(folder / "runs" / f"{learner.replace(':', '-')}-0" / "probabilities.safetensors"))
+    except (OSError, SafetensorError):
+        raise InputError(
+            f"the run of {learner} in {folder} is not finished; give the same compare command again."
+        ) from None
 
 
 def _of_table(path: Path, images: str | None, classes: str | None) -> Subject:

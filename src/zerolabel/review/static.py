@@ -56,7 +56,17 @@ def _data(review: Review, reviewer: str) -> dict[str, Any]:
     pool, queue = review.subject.measured, review.queue("measure")
     items = [place for place in queue["items"] if place not in queue["answers"]]
     data = about(review, reviewer)
-    data |= {"measured": None, "verdict": None, "counts": {}, "marked": 0, "done": 0, "n": len(items), "answered": []}
+    data |= {
+        "measured": None,
+        "verdict": None,
+        "counts": {},
+        "questions": {},
+        "first": "measure",
+        "marked": 0,
+        "done": 0,
+        "n": len(items),
+        "answered": [],
+    }
     return {
         "about": data,
         "items": items,

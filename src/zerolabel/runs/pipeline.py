@@ -1,5 +1,6 @@
 """The main job: its stages in order. Each takes its parts of the configuration and the values of earlier stages."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from zerolabel.runs.folder import seconds, write_json
 from zerolabel.runs.inputs import check_annotated, check_labels, check_unchanged, training_data
 from zerolabel.runs.outcome import check_truth
 from zerolabel.runs.provenance import provenance
+from zerolabel.runs.redeployment import settle
 from zerolabel.runs.stages.adaptation import adapt_encoder
 from zerolabel.runs.stages.annotation import annotate_held_out, annotate_images
 from zerolabel.runs.stages.deployment import assemble_classifier, choose_deployed, export_classifier
@@ -96,7 +98,9 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     metrics["vision_encoders"] = made["vision_encoders"]
     metrics["seconds"] = seconds(folder)
     write_json(folder / "metrics.json", metrics)
-    metrics |= review.remember(folder.path)
+    if review.remember(folder.path):
+        settle(folder.path, workspace.cache)
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     report.write(folder.path)
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return metrics

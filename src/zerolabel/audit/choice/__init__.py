@@ -20,9 +20,31 @@ DESIGNS: dict[str, ModuleType] = {
     "coda": coda,
     "random": at_random,
 }
-"""By name, the default first."""
+"""By name."""
+DEFAULT = "model_picker"
+"""The design with the smallest regret after 50 answers."""
+TITLES = {
+    "model_picker": "Model Picker",
+    "weighted": "importance-weighted",
+    "coda": "CODA",
+    "random": "random",
+}
+REGRETS = {10: 0.0138, 20: 0.0052, 35: 0.0043, 50: 0.0032}
+"""Accuracy that the default costs after so many answers: the best model's less that of the one it puts first, mean over
+the sets of images in ``benchmarks/results/audits.json``."""
 
-__all__ = ["DESIGNS", "NONE", "Models", "Queries", "ask", "ranking"]
+__all__ = ["DEFAULT", "DESIGNS", "NONE", "REGRETS", "TITLES", "Models", "Queries", "ask", "claim", "ranking"]
+
+
+def claim(n: int) -> str:
+    """A sentence with the measured mean regret of a choice by n answers; empty for fewer answers than were measured."""
+    known = [budget for budget in REGRETS if budget <= n]
+    if not known:
+        return ""
+    return (
+        f"In this project’s benchmarks the model that {known[-1]} such answers put first is "
+        f"{100 * REGRETS[known[-1]]:.1f} points below the best one on average."
+    )
 
 
 def _design(name: str) -> ModuleType:
@@ -32,7 +54,7 @@ def _design(name: str) -> ModuleType:
 
 
 def ask(
-    models: Models, queries: Queries, random: np.random.Generator, *, design: str = "model_picker"
+    models: Models, queries: Queries, random: np.random.Generator, *, design: str = DEFAULT
 ) -> tuple[int, float] | None:
     """Image to ask next and the chance of its draw, for `Queries.with_answer`; None if no image can tell more.
 
@@ -44,7 +66,7 @@ def ask(
     return None if len(queries.images) >= pool else used.ask(models, queries, random)
 
 
-def ranking(models: Models, queries: Queries, *, design: str = "model_picker") -> Int[np.ndarray, " K"]:
+def ranking(models: Models, queries: Queries, *, design: str = DEFAULT) -> Int[np.ndarray, " K"]:
     """Models from the best to the worst by the answers so far.
 
     Raises:

@@ -117,6 +117,8 @@ def _warnings(run: Run) -> Html:
     if run.metrics.get("deployed") == "zero-shot":
         lines = [text for text in lines if text.lower() not in run.metrics["fallback_reason"].lower()]
         lines.insert(0, f"The zero-shot ensemble is deployed, not the student: {run.metrics['fallback_reason']}")
+    elif run.metrics.get("deployed_by") == "review" and lines:
+        lines.insert(0, f"The student is deployed all the same: {run.metrics['deployment_reason']}")
     if len(run.shown):
         never = sorted(set(run.classes) - set(run.shown["student"]))
         few = len(run.shown) < 5 * len(run.classes)

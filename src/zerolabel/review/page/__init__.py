@@ -24,6 +24,8 @@ def about(review: Review, reviewer: str) -> dict[str, Any]:
         "counts": review.counts,
         "reviewer": reviewer,
         "report": review.subject.run is not None,
+        "first": review.first,
+        "questions": {kind: question.title for kind, question in review.questions.items()},
         **review.progress(),
     }
 

@@ -12,6 +12,7 @@
   };
 
   let about, keys, view = "measure", kind = "measure", items = [], answers = {}, shown = {}, at = 0, history = [];
+  let standing = null;
   let matches = [], chosen = 0, page = { items: [], left: 0 }, wrong = new Set();
   let pending = Promise.resolve();
 
@@ -48,11 +49,16 @@
     }
     if (name === "grid") return openGrid();
     kind = name;
-    const queue = await backend.queue(kind);
-    [items, answers, shown, history] = [queue.items, queue.answers, queue.shown, []];
+    await read();
+    history = [];
     by("shown").textContent = "";
     at = open_();
     draw();
+  }
+
+  async function read() {
+    const queue = await backend.queue(kind);
+    [items, answers, shown, standing] = [queue.items, queue.answers, queue.shown, queue.standing || null];
   }
 
   /* The next question; none where all are answered, or it is decided which of two answers is better. */
@@ -66,7 +72,7 @@
     if (at < 0 || at >= items.length) return drawDone();
     show("ask");
     const image = by("image");
-    image.alt = `Image ${at + 1} of ${items.length}`;
+    image.alt = `Image ${at + 1} of ${standing ? standing.n : items.length}`;
     image.src = backend.image(kind, place(), "large");
     for (const next of items.slice(at + 1, at + 3)) new Image().src = backend.image(kind, next, "large");
     if (kind === "correct" && shown[place()]) tell(shown[place()]);
@@ -121,6 +127,11 @@
 
   function drawProgress() {
     by("marked").textContent = about.marked ? `(${about.marked})` : "";
+    if (standing) {
+      [by("bar").value, by("bar").max] = [standing.done, Math.max(standing.n, 1)];
+      by("status").textContent = standing.status;
+      return;
+    }
     if (kind === "compare") return drawCompared();
     const measuring = kind === "measure", m = about.measured;
     const done = measuring ? about.done : items.filter(answered).length, n = measuring ? about.n : items.length;
@@ -174,8 +185,10 @@
     answers[one] = choice;
     history.push(one);
     Object.assign(about, told);
+    standing = told.standing || null;
     tell(told.about, told.right, choice);
     for (const other of told.answered || []) if (!answered(other) && kind === "measure") answers[other] = undefined;
+    if (standing && firstOpen() < 0) await read();
     const next = items.findIndex((other, row) => row > before && !answered(other));
     at = next < 0 || open_() < 0 ? open_() : next;
     chosen = 0;
@@ -188,7 +201,8 @@
     Object.assign(about, await backend.answer(kind, one, ""));
     history.pop();
     delete answers[one];
-    at = items.indexOf(one);
+    if (standing) await read();
+    at = items.includes(one) ? items.indexOf(one) : open_();
     by("shown").textContent = "";
     draw();
   }
@@ -207,6 +221,10 @@
     const m = about.measured, measuring = kind === "measure", v = about.verdict;
     by("finish").textContent = backend.finishing(about.report);
     by("done").focus({ preventScroll: true });
+    if (standing) {
+      [by("result").textContent, by("meaning").textContent] = [standing.result, standing.meaning];
+      return;
+    }
     if (kind === "compare") {
       by("result").textContent = decided(v);
       by("meaning").textContent = `${score(v)}, on ${v.answers} of the ${v.differing} images on which they differ; on the others both are right or both are wrong. A decision is right with ${percent(v.level).replace(".0", "")} chance, whenever one looks.`;
@@ -363,7 +381,11 @@
     by("typing").hidden = keys !== null;
     if (keys === null) by("choices").setAttribute("role", "listbox");
     document.querySelector('[data-view="compare"]').hidden = !about.verdict;
+    const nav = document.querySelector("nav");
+    for (const [name, title] of Object.entries(about.questions)) {
+      nav.append(make("button", title, { type: "button", "data-view": name, "aria-pressed": "false" }));
+    }
     by("who").textContent = `Reviewer: ${about.reviewer}. Answers stay on this machine.`;
-    await open("measure");
+    await open(about.first);
   });
 })();

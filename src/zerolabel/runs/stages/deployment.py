@@ -66,7 +66,7 @@ def choose_deployed(
         made: provenance of the student.
         metrics: metrics of the run; the choice and its reason are added.
     """
-    metrics |= {"deployed": "student", "fallback_reason": None}
+    metrics |= {"deployed": "student", "deployed_by": "default", "fallback_reason": None}
     shutil.rmtree(workspace.folder / "student", ignore_errors=True)  # of the same run, before it was interrupted
     bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.blocks_deployment]
     if not bad:
@@ -78,7 +78,7 @@ def choose_deployed(
     fallback = zero_shot_classifier(data, annotation, workspace, name, annotated, made)
     classifier.save(workspace.folder / "student")
     fallback.save(workspace.folder / "classifier")
-    metrics |= {"deployed": "zero-shot", "fallback_reason": f"{bad[0]}{better}"}
+    metrics |= {"deployed": "zero-shot", "deployed_by": "alarms", "fallback_reason": f"{bad[0]}{better}"}
     return fallback
 
 
