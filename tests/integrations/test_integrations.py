@@ -23,11 +23,12 @@ FILES = {
     "label-studio": ("tasks.json",),
     "fiftyone": ("fields",),
     "hugging-face": ("data.parquet",),
+    "croissant": ("data-set",),
     "csv": ("table.csv", "table.tsv", "table.parquet"),
 }
 CARRIES = {
-    "votes": ("snorkel", "cleanlab", "crowd-kit", "hugging-face", "csv"),
-    "labels": ("label-studio", "fiftyone", "hugging-face", "csv"),
+    "votes": ("snorkel", "cleanlab", "crowd-kit", "hugging-face", "croissant", "csv"),
+    "labels": ("label-studio", "fiftyone", "hugging-face", "croissant", "csv"),
 }
 EVERY = [(kind, name) for kind, names in FILES.items() for name in names]
 
@@ -52,7 +53,7 @@ def test_out_and_back(kind, name, annotated, tmp_path):
     if kind in CARRIES["labels"]:
         assert torch.equal(back.labels, annotated.labels)
         assert torch.equal(back.candidates[:4].sum(1), torch.ones(4, dtype=torch.long))
-    if kind in ("pred-probs", "hugging-face"):
+    if kind in ("pred-probs", "hugging-face", "croissant"):
         spoken = annotated.scores.any(1)
         assert torch.allclose(back.scores[spoken], annotated.scores[spoken], atol=1e-6)
     assert (back.file_names, back.classes) == (annotated.file_names, annotated.classes)

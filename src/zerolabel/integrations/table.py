@@ -58,6 +58,7 @@ INTEGRATIONS = {
     "label-studio": Integration("tasks with predictions; import: a person's choices", (".json",), "label_studio"),
     "fiftyone": Integration("candidates, zero-shot and human labels; import: human labels", (), "fiftyone"),
     "hugging-face": Integration("a data set with candidates, votes and scores", (".parquet",), "hugging_face"),
+    "croissant": Integration("the data set of hugging-face with Croissant metadata", (), "croissant"),
     "csv": Integration(
         "file_name, label, best and candidates; import: label", (".csv", ".tsv", ".parquet"), "spreadsheet"
     ),
