@@ -222,7 +222,13 @@ def test_addresses_of_this_machine_are_refused_in_lists_from_elsewhere(served, p
 
 
 @pytest.mark.parametrize("name", ["0.png", "http://elsewhere.example:{port}/l/0.png"])
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "0.0.0.0", "::ffff:127.0.0.1", "::1", "169.254.169.254"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "127.8.9.1", "0.0.0.0", "::ffff:127.0.0.1", "::1", "169.254.169.254", "fe80::1", "::127.0.0.1"),
+        *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "fd00:ec2::254", "100.100.100.200", "168.63.129.16"),
+    ],
+)
 def test_a_name_that_changes_its_address_leads_nowhere(served, monkeypatch, name, address):
     port, looked_up = served.rpartition(":")[2], []
     real = socket.getaddrinfo

@@ -103,6 +103,20 @@ def test_names_that_are_no_utf8(tmp_path, photo):
     assert ImageSet.open(tmp_path / "list.txt").read_bytes(0) == photo()
 
 
+@pytest.mark.parametrize("base", ["", "sub"])
+@pytest.mark.parametrize("name", ["ab::c.png", "zip::x.png", "simplecache::file:/x.png", "http:/x.png", "data::.png"])
+def test_names_that_look_like_urls_are_files_where_there_are_such(name, base, tmp_path, photo, monkeypatch):
+    place = tmp_path / base / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(photo())
+    monkeypatch.chdir(tmp_path)
+    for source in (base or ".", tmp_path / base):
+        images = ImageSet.open(source)
+        assert images.file_names == (name,) and images.read_bytes(0) == photo()
+    (tmp_path / base / "list.txt").write_text(name)
+    assert ImageSet.open(Path(base) / "list.txt").read_bytes(0) == photo()
+
+
 def test_a_folder_that_may_not_be_read_is_told(tmp_path, photo, monkeypatch):
     write(tmp_path, "a.png", "shut/b.png", content=photo())
     scan = os.scandir

@@ -19,6 +19,10 @@ ALLOW = "ZEROLABEL_ALLOW_LOCAL_ADDRESSES"
 _REFUSED = f"a list from elsewhere may not name addresses of this machine or its link, unless {ALLOW}=1"
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "hf", "memory")
 """Protocols whose addresses begin with the name of a bucket, not of a host."""
+_METADATA = ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
+"""Where clouds keep the metadata of a machine, beside 169.254.169.254: Alibaba, Azure, Oracle, AWS over IPv6."""
+_NAT64, _COMPATIBLE = ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96")
+"""Networks of IPv6 whose addresses end in one of IPv4."""
 
 
 def allowed(name: str, base: str) -> str:
@@ -122,7 +126,11 @@ def _leads_here(address: str) -> bool:
 
 def _stays_here(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
-    return any(one.is_loopback or one.is_link_local or one.is_unspecified for one in (address, inner))
+    if isinstance(address, ipaddress.IPv6Address) and (address in _NAT64 or address in _COMPATIBLE):
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return any(
+        one.is_loopback or one.is_link_local or one.is_unspecified or str(one) in _METADATA for one in (address, inner)
+    )
 
 
 def _protocol(url: str) -> str:

@@ -101,10 +101,16 @@ def opened(place: str) -> Any:
 
 
 def joined(base: str, name: str) -> str:
-    """A name below a folder or a URL; a name that is absolute, or a URL of its own, stays as it is."""
-    if is_url(name):
-        return name
-    return f"{base.rstrip('/')}/{name.lstrip('/')}" if is_url(base) else str(Path(base) / name)
+    """A name below a folder or a URL; a name that is absolute, or a URL of its own, stays as it is.
+
+    In a folder of this machine, a file whose name looks like a URL, such as ``ab::c.png``, is that file.
+    """
+    if is_url(base):
+        return name if is_url(name) else f"{base.rstrip('/')}/{name.lstrip('/')}"
+    path = Path(base) / name
+    if not is_url(name):
+        return str(path)
+    return os.path.join(os.curdir, path) if os.path.lexists(on_disk(str(path))) else name
 
 
 def _regular(path: str, *, whole: bool) -> str:
