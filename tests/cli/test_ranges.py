@@ -79,6 +79,7 @@ adapt tip-adapter-f decay=-1
 adapt linear-probe penalty=0
 adapt lp++ iterations=-1
 adapt stata anchor=0
+adapt gpua text_share=2
 adapt moon iterations=0
 transduce stata temperature=0
 transduce moon present=2

@@ -87,6 +87,8 @@ def adapt(
     as_json: JsonOpt = False,
 ) -> None:
     """Adapt a VLM to unlabeled images (prompt tuning, LoRA, ...); `annotate --vlm adapted:OUTPUT` uses it."""
+    from functools import partial
+
     from zerolabel import vlms
     from zerolabel.adaptation.adapt import adapt
     from zerolabel.adaptation.request import Request
@@ -97,12 +99,14 @@ def adapt(
     from zerolabel.files.skipped import save_skipped
     from zerolabel.training import best_device
 
+    requested = partial(
+        Request.parse, method=method, assignments=options or (), tune=tune, flip=flip, preset=preset, start=start,
+        crop=crop, common={"epochs": epochs, "seed": seed, "device": device}, propagate=propagate, open_set=open_set,
+    )  # fmt: skip
+    requested(vlm or vlms.DEFAULT_PHOTO_VLM)  # options are checked before any image is read
     found = ImageSet.open(images)
     model = vlm or vlms.default_name(found)
-    request = Request.parse(
-        model, method, options or (), tune=tune, flip=flip, preset=preset, start=start, crop=crop,
-        common={"epochs": epochs, "seed": seed, "device": device}, propagate=propagate, open_set=open_set,
-    )  # fmt: skip
+    request = requested(model)
     names, asked = load_classes(classes), vlms.templates(model, templates)
     if seen_classes is not None:
         request.hyper_parameters["seen"] = seen_ids(seen_classes, names, method, few_shot)

@@ -83,7 +83,7 @@ def run(
     flip: FlipOpt = None,
     strong: StrongOpt = "randaugment", set_aside: SetAsideOpt = None,
     device: DeviceOpt = "auto",
-    precision: PrecisionOpt = None, store_features: StoreOpt = None, cache: CacheOpt = None,
+    precision: PrecisionOpt = None, feature_precision: StoreOpt = None, cache: CacheOpt = None,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
     dry_run: DryRunOpt = False,
@@ -110,7 +110,7 @@ def run(
         via=via, propagate=propagate,
         deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
         set_aside=set_aside, truth=truth, test_images=test, few_shot=few_shot, preset=preset, chat=chat,
-        precision=precision, feature_precision=store_features, command=command_line(),
+        precision=precision, feature_precision=feature_precision, command=command_line(),
     )  # fmt: skip
     config = draft(request)
     if dry_run:

@@ -75,6 +75,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         epochs: of training.
         seed: of weights, order and views.
         flip: whether an image and its mirror image mean the same.
+        precision: in which the models encode images; by default what is fastest on the device.
+        feature_precision: in which image features are stored; by default float32.
         set_aside: share of the images that is not learned, on which alarms are raised; by default a tenth.
         strong: the strong view, ``"randaugment"``, ``"cutout"`` or ``"cutout:PIXELS"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
@@ -113,6 +115,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         epochs: int | None = None,
         seed: int = 0,
         flip: bool | None = None,
+        precision: str | None = None,
+        feature_precision: str | None = None,
         set_aside: float | None = None,
         strong: str = "randaugment",
         device: str = "auto",
@@ -127,7 +131,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
         self.deploy, self.preset, self.open_set, self.epochs = deploy, preset, open_set, epochs
         self.seed, self.flip, self.strong, self.device = seed, flip, strong, device
-        self.set_aside = set_aside
+        self.set_aside, self.precision, self.feature_precision = set_aside, precision, feature_precision
         self.cache, self.output, self.verbose = cache, output, verbose
 
     def fit(
@@ -254,7 +258,19 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
 _SAME = (
     *("candidates", "prompt_weights", "student", "size", "pretrained", "adapt", "via", "propagate"),
-    *("deploy", "preset", "open_set", "epochs", "seed", "flip", "set_aside", "strong", "device"),
+    *(
+        "deploy",
+        "preset",
+        "open_set",
+        "epochs",
+        "seed",
+        "flip",
+        "set_aside",
+        "strong",
+        "device",
+        "precision",
+        "feature_precision",
+    ),
 )
 """Arguments that the planner takes as they are."""
 

@@ -20,7 +20,8 @@ def check(config: Config) -> None:
     Raises:
         InputError: it cannot.
     """
-    check_rule(config.annotation.rule)
+    if config.annotation.annotations is None:
+        check_rule(config.annotation.rule)
     check_adaptation(config.annotation, config.data.few_shot)
     if config.data.open_set:
         check_open_set(config.data.names, config.annotation)
