@@ -42,14 +42,37 @@ def test_grip_s_values(method, rounds):
         assert how.lr_at(150 * t + 100) == pytest.approx(0.05 * (1 + math.cos(math.pi * 95 / 145)))
 
 
+@pytest.mark.parametrize(
+    ("method", "epochs", "size", "start"),
+    [("coop", 200, 32, "random"), ("cocoop", 10, 1, "words"), ("upl", 50, 32, "random")],
+)
+def test_values_of_coop_s_code(method, epochs, size, start):
+    request = Request.parse("glyphs", method, preset="paper")
+    how = request.training()
+    assert (how.optimizer, how.lr, how.momentum, how.weight_decay) == ("sgd", 0.002, 0.9, 5e-4)
+    assert (how.epochs, how.batch_size, how.lr_per_step) == (epochs, size, False)
+    assert (request.start, request.crop, request.propagate) == (start, "resized", False)
+    assert method == "upl" or request.options()["view"] == "weak"
+    # the first epoch is a warm-up, in the code at 1e-5; then a cosine to 0
+    assert [how.lr_at(e) for e in (0, 1)] == [0, 0.002] and how.lr_at(epochs) < 1e-9
+
+
+def test_tent_s_values_are_one_step_on_each_batch():
+    request = Request.parse("glyphs", "tent", preset="paper")
+    how = request.training()
+    assert (how.optimizer, how.lr, how.weight_decay, how.batch_size, how.epochs) == ("adamw", 1e-3, 0, 200, 1)
+    assert how.lr_at(0) == how.lr_at(1) == 1e-3 and request.parts == ("norm",)
+    assert request.options().get("spread", 0) == 0
+
+
 def test_what_the_user_says_goes_over_the_preset():
     request = Request.parse(
         "glyphs", "grip", ["lr=0.3", "rounds=4"], preset="paper", common={"epochs": 8}, start="words"
     )
     assert (request.training().lr, request.training().epochs, request.options()["rounds"]) == (0.3, 8, 4)
     assert request.start == "words"
-    with pytest.raises(InputError, match="--preset paper is there for grip, fpl, ifpl, ueo, not for --method tent"):
-        Request.parse("glyphs", "tent", preset="paper")
+    with pytest.raises(InputError, match=r"--preset paper is there for grip, .*, cocoop, not for --method pouf"):
+        Request.parse("glyphs", "pouf", preset="paper")
     with pytest.raises(InputError, match="--preset papr: invalid value; did you mean 'paper'"):
         Request.parse("glyphs", "grip", preset="papr")
     with pytest.raises(InputError, match="--crop resize: invalid value"):

@@ -117,7 +117,7 @@ def test_a_value_out_of_range_is_one_sentence(command, method, value, capsys, tm
     assert "nowhere" not in sentence
 
 
-@pytest.mark.parametrize("options", ["--method ueo --tune nrom", "--method coop --preset paper", "--method grib"])
+@pytest.mark.parametrize("options", ["--method ueo --tune nrom", "--method cpl --preset paper", "--method grib"])
 def test_what_adapts_is_checked_before_anything_is_read(options: str, capsys, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(SystemExit) as end:
         cli.main(f"adapt nowhere -c nowhere.txt -o {tmp_path}/out --vlm glyphs {options}".split())

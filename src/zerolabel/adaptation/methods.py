@@ -48,6 +48,8 @@ class Method:
 
 _GRIP = {"lr": 0.1, "weight_decay": 0.1, "batch_size": 16, "lr_warm_up": 5}
 _PAPER = {"prior": "uniform", "boards": True}
+_COOP = {"lr": 2e-3, "weight_decay": 5e-4, "batch_size": 32, "lr_warm_up": 1}
+"""Of CoOp's code, whose rate in the first epoch is 1e-5; UPL's has the same."""
 
 METHODS: dict[str, Method] = {
     "grip": Method(
@@ -66,7 +68,7 @@ METHODS: dict[str, Method] = {
         published=Published({**_GRIP, "epochs": 1500, "cycles": 10}, _PAPER, start="random"),
     ),
     "cpl": Method("cpl"),
-    "upl": Method("upl"),
+    "upl": Method("upl", published=Published({**_COOP, "epochs": 50}, start="random", crop="resized")),
     "ueo": Method(
         "ueo",
         {"image_rate": 10.0},
@@ -78,7 +80,12 @@ METHODS: dict[str, Method] = {
             crop="resized",
         ),
     ),
-    "tent": Method("tent", settings={"lr": 0.01, "epochs": 10}, tune="norm"),
+    "tent": Method(
+        "tent",
+        settings={"lr": 0.01, "epochs": 10},
+        tune="norm",
+        published=Published({"optimizer": "adamw", "lr": 1e-3, "final_lr": 1.0, "batch_size": 200, "epochs": 1}),
+    ),
     "infomax": Method("tent", {"spread": 1.0}, {"lr": 0.1, "epochs": 10}, "norm"),
     "pouf": Method("pouf", settings={"lr": 0.01, "epochs": 20}),
     "must": Method("must", settings={"lr": 0.01, "epochs": 10}, tune="norm"),
@@ -98,8 +105,18 @@ METHODS: dict[str, Method] = {
     "em_dirichlet": Method(None),
     "knn": Method(None),
     "gpua": Method(None, {"prior": "estimated"}),
-    "coop": Method("cross_entropy", needs_labels=True),
-    "cocoop": Method("cross_entropy", settings={"batch_size": 16, "epochs": 10}, tune="conditional", needs_labels=True),
+    "coop": Method(
+        "cross_entropy",
+        needs_labels=True,
+        published=Published({**_COOP, "epochs": 200}, {"view": "weak"}, start="random", crop="resized"),
+    ),
+    "cocoop": Method(
+        "cross_entropy",
+        settings={"batch_size": 16, "epochs": 10},
+        tune="conditional",
+        needs_labels=True,
+        published=Published({**_COOP, "batch_size": 1, "epochs": 10}, {"view": "weak"}, crop="resized"),
+    ),
     "clip-lora": Method(
         "cross_entropy",
         settings={"lr": 2e-4, "optimizer": "adamw", "weight_decay": 1e-2},

@@ -1,6 +1,7 @@
 """Few-shot methods, low-rank changes and MOON's parameters as plain numbers that can be worked out by hand."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.testing import assert_close
 from zerolabel.adaptation.few_shot.clip_adapter import clip_adapter
 from zerolabel.adaptation.few_shot.lp_plus_plus import fit, step_sizes
 from zerolabel.adaptation.few_shot.tip_adapter import tip_adapter
-from zerolabel.adaptation.few_shot.tip_adapter_f import left_out_loss
+from zerolabel.adaptation.few_shot.tip_adapter_f import left_out_loss, tip_adapter_f
 from zerolabel.adaptation.transduction.moon import concentrated, moon
 from zerolabel.networks.feature_head import adapted
 from zerolabel.networks.prompted.parts import Adapter, ConditionalPrompts, Coupled, LowRank, Prompts, mixer, quick_gelu
@@ -45,6 +46,19 @@ def test_tip_adapter_f():
     assert float(found) == pytest.approx(sum(rows) / 2 + 4 * 0.01 / 2, rel=1e-5)
 
 
+def test_tip_adapter_f_hides_own_keys_unless_they_are_asked_for(monkeypatch):
+    losses = []
+    module = sys.modules[tip_adapter_f.__module__]
+    monkeypatch.setattr(module, "minimized", lambda loss, start, _: losses.append(float(loss(start))) or start)
+    shots, labels = torch.cat([SHOTS, TEXTS]), torch.tensor([0, 1, 0, 1])
+    for own in (True, False):
+        tip_adapter_f(shots, labels, TEXTS, 0.0, alpha=1.0, beta=1.0, decay=0.0, own_keys=own)
+    # cosines of (.8, .6) with its class's other shot and with both of the other class; then of (1, 0)
+    rows = [(math.exp(x - 1), math.exp(y - 1) + math.exp(z - 1)) for x, y, z in ((0.8, 0.96, 0.6), (0.8, 0.6, 0.0))]
+    wanted = [sum(math.log(1 + math.exp(other - same - own)) for same, other in rows) / 2 for own in (1, 0)]
+    assert losses == pytest.approx(wanted, rel=1e-5)
+
+
 def test_clip_adapter():
     layers = torch.tensor([[[1.0, 0.0]], [[0.5, -1.0]]])  # a hidden layer of one: relu(x), then relu(.5 h, -h)
     mixed = torch.tensor([0.2 * 0.4 + 0.8 * 0.8, 0.8 * 0.6])
@@ -56,6 +70,8 @@ def test_clip_adapter():
     assert_close(module(SHOTS[:1])[0], mixed)
     start = clip_adapter(SHOTS, LABELS, TEXTS, 10.0, adapter_share=0.0)
     assert_close(start(SHOTS), 10 * SHOTS @ TEXTS.T)
+    # features of any length give the same: the code adapts them before they are brought to length 1
+    assert_close(adapted(10 * SHOTS[:1], layers, 0.2)[0], mixed / mixed.norm())
 
 
 def test_clip_lora_adds_up_times_down_over_the_root_of_the_rank():

@@ -6,7 +6,9 @@ Adapters. IJCV 2024, arXiv 2110.04544.
 W_1 has D / reduction rows, neither layer a bias. Ours: L-BFGS over all shots for a fixed number of iterations, with a
 pull of the weights to their random start, in place of mini-batches.
 
-Against the authors' code: documented difference in the optimizer; the adapter by the formula (hand case in the tests).
+Against the authors' code (gaopengcuhk/CLIP-Adapter @ 9ac913a): exact in the adapter, its first weights and the logits
+(test_clip_adapter); its features are not of length 1, which changes nothing, for g grows with f. Documented difference:
+the optimizer, which there is CoOp's on augmented views.
 """
 
 import math

@@ -3,11 +3,13 @@ Classification. ECCV 2022.
 
     min over K of  mean_i CE(y_i, scale f_i . T + alpha exp(-beta (1 - f_i . K^T)) V)  +  decay |K - K_0|^2 / M
 
-K starts at the shots K_0. Ours: a shot does not see its own key where its class has another one, for it would answer
-itself; the pull to the start and L-BFGS over all shots, in place of AdamW over augmented views; and the end of the
-fixed number of iterations, where the authors' code reports the best epoch on the test images.
+K starts at the shots K_0 and is not brought to length 1. Ours: a shot does not see its own key where its class has
+another one, for it would answer itself; the pull to the start and L-BFGS over all shots, in place of AdamW over
+augmented views; and the end of the fixed number of iterations.
 
-Against the authors' code: documented difference in the optimizer; the loss by the formula (hand case in the tests).
+Against the authors' code (gaopengcuhk/Tip-Adapter @ 327763e): exact in the loss with ``own_keys=true`` and ``decay=0``
+(test_tip_adapter_f). Documented differences: the optimizer, as above; its keys are means of ten augmented views; it
+takes the epoch that is best on the test images.
 """
 
 from functools import partial
@@ -34,6 +36,7 @@ def tip_adapter_f(
     beta: Annotated[float, Range(1e-3, 1e3)] | None = None,
     decay: Weight = 1.0,
     iterations: Steps = 20,
+    own_keys: bool = False,
 ) -> FeatureHead:
     """Tip-Adapter whose keys are learned.
 
@@ -46,12 +49,13 @@ def tip_adapter_f(
         beta: how fast a key's weight falls with distance.
         decay: how strongly keys are held at the shots.
         iterations: of L-BFGS.
+        own_keys: whether a shot sees its own key as it is learned from, as in the code.
     """
     values = functional.one_hot(labels, len(texts)).to(shots)
     weight, sharpness = chosen(shots, labels, texts, scale, alpha, beta)
     weight = max(weight, 0.5) if alpha is None else weight
     alone = values.sum(0)[labels] == 1
-    hidden = torch.diag(~alone)
+    hidden = torch.diag(~alone) & (not own_keys)
     loss = partial(left_out_loss, shots, labels, values, scale * shots @ texts.T, hidden, weight, sharpness, decay)
     keys = minimized(loss, shots, iterations)
     return FeatureHead(scale * texts, keys=keys, values=weight * values, beta=sharpness)

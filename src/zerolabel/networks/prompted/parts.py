@@ -29,7 +29,7 @@ class Prompts(nn.Module):
 
 
 class ClasswisePrompts(nn.Module):
-    """Tokens of each class's own (CoOp's class-specific context, Zhou et al., arXiv 2109.01134).
+    """Tokens of each class's own (CoOp's class-specific context, Zhou et al., arXiv 2109.01134), all from one start.
 
     Args:
         start: where the tokens of every class start.
@@ -51,8 +51,9 @@ class ClasswisePrompts(nn.Module):
 class ConditionalPrompts(nn.Module):
     """Tokens that an image moves, all by the same vector (CoCoOp, Zhou et al., CVPR 2022).
 
-    ``v_m + W_2 relu(W_1 r)``, with a sixteenth of the features' width between. Ours: the second layer starts at zero,
-    so that training starts from the tokens.
+    ``v_m + W_2 relu(W_1 r)``, with a sixteenth of the features' width between; r has length 1. Ours: the second layer
+    starts at zero, so that training starts from the tokens; in the authors' code (KaiyangZhou/CoOp @ 1fbb1a6) it starts
+    at random and moves them by ten times their size.
 
     Args:
         start: their values at the start.
