@@ -83,13 +83,15 @@ def test_the_page_of_papers_gives_every_default(learner: str) -> None:
 
 
 def test_the_page_of_papers_has_a_verdict_on_every_method() -> None:
-    table = (DOCS / "papers.md").read_text().partition("| method | code that was read | verdict |")[2].partition("\n\n")[0]
+    table = (
+        (DOCS / "papers.md").read_text().partition("| method | code that was read | verdict |")[2].partition("\n\n")[0]
+    )
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     named = [name for methods, *_ in rows for name in re.findall(r"`([^`]+)`", methods)]
     assert sorted(named) == sorted(set(zerolabel.LEARNERS) | set(METHODS))
     for _, code, verdict, shown in rows:
         assert verdict.partition(":")[0] in ("exact", "documented difference", "ours")
-        assert verdict.startswith("ours") or ("@" in code or code == "the same") and shown != "—"
+        assert verdict.startswith("ours") or (("@" in code or code == "the same") and shown != "—")
 
 
 def test_the_page_of_papers_gives_the_defaults_of_the_training() -> None:
