@@ -16,8 +16,7 @@ from benchmarks.papers import measures, pools
 from benchmarks.papers.data_sets import Unpacked
 from benchmarks.papers.plans import Plan, Tasks
 from zerolabel import cli, vlms
-from zerolabel.adaptation.options import parse_solver
-from zerolabel.adaptation.transduction import prototypes, solve, zero_shot
+from zerolabel.adaptation.transduction import parse_solver, prototypes, solve, zero_shot
 from zerolabel.annotate import annotate, text_features
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import load_classes

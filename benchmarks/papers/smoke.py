@@ -24,8 +24,8 @@ from benchmarks.papers.tables import Cell
 from tools.tiny_clip import TINY
 from tools.tiny_clip import write as write_model
 from zerolabel import cli, networks, vlms
-from zerolabel.adaptation.options import parse_solver
 from zerolabel.adaptation.request import Request
+from zerolabel.adaptation.transduction import parse_solver
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
 from zerolabel.data.classes import load_classes

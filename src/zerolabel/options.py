@@ -10,14 +10,16 @@ A number is annotated as ``Annotated[float, Range(0, 1)]``, mostly by one of the
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from zerolabel.errors import InputError, nearest
+
+Word = TypeVar("Word", str, str | None)
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,17 @@ def defaults(method: Callable[..., Any]) -> dict[str, Any]:
     """Name and default of each keyword-only argument."""
     parameters = inspect.signature(method).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def one_of(option: str, value: Word, known: Sequence[Word]) -> Word:
+    """The value of an option, if it is known.
+
+    Raises:
+        InputError: it is not.
+    """
+    if value in known:
+        return value
+    raise InputError(f"{option} {value}: invalid value{nearest(str(value), [word for word in known if word])}")
 
 
 def check_values(name: str, method: Callable[..., Any], values: Mapping[str, Any]) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zerolabel.adaptation.few_shot import FEW_SHOT
+from zerolabel.adaptation.few_shot import FEW_SHOT, parse_few_shot
 from zerolabel.adaptation.methods import METHODS, PUBLISHED, SETTINGS, Method, Published
-from zerolabel.adaptation.options import parse_few_shot, parse_solver
+from zerolabel.adaptation.transduction import parse_solver
 from zerolabel.data.views.sources import CROPS
 from zerolabel.errors import InputError, nearest
 from zerolabel.learners import LEARNERS
 from zerolabel.networks.prompted import OF_CLASSES, kinds
+from zerolabel.options import one_of
 from zerolabel.training.settings import Settings, check_device, make_settings, parse
 
 STARTS = ("words", "random")
@@ -177,14 +178,3 @@ def published(method: str, preset: str | None) -> Published:
             f"--preset paper is there for {', '.join(PUBLISHED)}, not for --method {method}; leave it out."
         )
     return paper
-
-
-def one_of(option: str, value: str, known: Sequence[str]) -> str:
-    """The value, where it is known.
-
-    Raises:
-        InputError: it is not.
-    """
-    if value not in known:
-        raise InputError(f"{option} {value}: invalid value{nearest(value, known)}")
-    return value

@@ -88,6 +88,11 @@ def align_running(
     return normalize(p * prior / mean.repeat_interleave(size, 0)[: len(p)])
 
 
+def normalized_apart(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """Probabilities normalized to 1 within the candidate set, and to 1 within the other classes."""
+    return restrict(p, candidates) + restrict(p, ~candidates)
+
+
 def one_hot(ids: Int[Tensor, " N"], n_classes: int) -> Float[Tensor, "N C"]:
     """One-hot rows; an id of -1 gives a row of zeros."""
     rows = torch.zeros(len(ids), n_classes, device=ids.device)

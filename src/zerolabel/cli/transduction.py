@@ -40,8 +40,8 @@ def transduce(
     from functools import partial
 
     from zerolabel import vlms
-    from zerolabel.adaptation.options import parse_solver
     from zerolabel.adaptation.transduce import transduce
+    from zerolabel.adaptation.transduction import parse_solver
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.annotations.candidates import parse_rule
     from zerolabel.annotations.files import place_for, write_annotations
@@ -49,8 +49,8 @@ def transduce(
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet
     from zerolabel.files.skipped import save_skipped
+    from zerolabel.options import one_of
     from zerolabel.runs.planning.annotation import WEIGHTS
-    from zerolabel.runs.planning.choices import one_of
     from zerolabel.training import best_device
     from zerolabel.training.settings import check_device
     from zerolabel.vlms.names import reads_characters

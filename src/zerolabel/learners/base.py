@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import losses, targets
 from zerolabel.networks import Network
 from zerolabel.options import check_value, defaults, keyword_types
 
@@ -130,6 +132,16 @@ class Learner(nn.Module, ABC):
     def labeled(self) -> Int[Tensor, " M"]:
         """Images with at least one candidate."""
         return self.candidates.any(1).nonzero().squeeze(1)
+
+    @property
+    def all_and_human(self) -> tuple[Int[Tensor, " N"], Int[Tensor, " H"]]:
+        """All images, and those with a human label, as two groups of a pass."""
+        return torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)
+
+    def scores_step(self, batch: Batch) -> Losses:
+        """Cross-entropy with the annotators' scores or the human label: the warm-up of learners without candidates."""
+        target = targets.with_human_labels(self.scores[batch.index], self.labels[batch.index])
+        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     @abstractmethod
     def passes(self, epoch: Epoch) -> Iterable[Pass]:

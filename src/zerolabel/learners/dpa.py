@@ -87,18 +87,13 @@ class DPA(Learner):
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images with the prototypes of the epoch before; before the first, a look at them."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labeled,))
+            yield Pass(self.scores_step, (self.labeled,))
             return
         if epoch.number == self.warm_up:
             yield Pass(self.first_look, views=("weak",))
             self.rebuild()
         yield Pass(self.training_step)
         self.rebuild()
-
-    def warm_up_step(self, batch: Batch) -> Losses:
-        """Cross-entropy with the scores, or with a human label."""
-        target = targets.with_human_labels(self.scores[batch.index], self.labels[batch.index])
-        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def first_look(self, batch: Batch) -> Losses:
         """Features of the best class of each image; nothing is learned."""

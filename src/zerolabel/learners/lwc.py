@@ -54,6 +54,5 @@ class LWC(Learner):
         logits, candidates = self.network(batch.views[0]), self.candidates[batch.index]
         loss = losses.leveraged_log(logits, candidates, self.weight[batch.index], self.beta)
         with torch.no_grad():
-            p = logits.float().softmax(1)
-            self.weight[batch.index] = targets.restrict(p, candidates) + targets.restrict(p, ~candidates)
+            self.weight[batch.index] = targets.normalized_apart(logits.float().softmax(1), candidates)
         return {"leveraged": loss}

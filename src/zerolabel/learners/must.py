@@ -63,16 +63,11 @@ class MUST(Learner):
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labeled,))
+            yield Pass(self.scores_step, (self.labeled,))
             return
         if epoch.number == self.warm_up:
             self.teacher.reset(self.network)
         yield Pass(self.training_step)
-
-    def warm_up_step(self, batch: Batch) -> Losses:
-        """Cross-entropy with the scores, or with a human label."""
-        target = targets.with_human_labels(self.scores[batch.index], self.labels[batch.index])
-        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
 
     def training_step(self, batch: Batch) -> Losses:
         """Cross-entropy on the images that the teacher is confident in, fairness on all; the teacher then follows."""

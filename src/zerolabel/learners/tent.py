@@ -57,14 +57,9 @@ class Tent(Learner):
     def passes(self, epoch: Epoch) -> Iterable[Pass]:
         """One pass over all images, with those labeled by a human beside them."""
         if epoch.number < self.warm_up:
-            yield Pass(self.warm_up_step, (self.labeled,))
+            yield Pass(self.scores_step, (self.labeled,))
             return
-        yield Pass(self.training_step, (torch.arange(len(self.labels)), (self.labels >= 0).nonzero().squeeze(1)))
-
-    def warm_up_step(self, batch: Batch) -> Losses:
-        """Cross-entropy with the scores, or with a human label."""
-        target = targets.with_human_labels(self.scores[batch.index], self.labels[batch.index])
-        return {"warm_up": losses.cross_entropy(self.network(batch.views[0]), target)}
+        yield Pass(self.training_step, self.all_and_human)
 
     def training_step(self, batch: Batch, human: Batch) -> Losses:
         """Entropy, divergence of the mean prediction, and the cross-entropy of human labels."""

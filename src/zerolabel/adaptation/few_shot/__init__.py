@@ -4,7 +4,6 @@ No option is ever chosen on test images: it is a fixed default, or chosen by lea
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,10 +13,9 @@ from zerolabel.adaptation.few_shot.linear_probe import linear_probe
 from zerolabel.adaptation.few_shot.lp_plus_plus import lp_plus_plus
 from zerolabel.adaptation.few_shot.tip_adapter import tip_adapter
 from zerolabel.adaptation.few_shot.tip_adapter_f import tip_adapter_f
-from zerolabel.errors import InputError, nearest
+from zerolabel.adaptation.method_table import MethodTable
+from zerolabel.errors import InputError
 from zerolabel.networks.feature_head import FeatureHead
-from zerolabel.options import check_values
-from zerolabel.options import defaults as option_defaults
 
 FewShot = Callable[..., FeatureHead]
 """Of shots (M D), their class ids (M), text features (C D) and the logit scale."""
@@ -30,32 +28,10 @@ FEW_SHOT: dict[str, FewShot] = {
     "lp++": lp_plus_plus,
 }
 
-__all__ = ["FEW_SHOT", "FewShot", "check", "defaults", "find", "learn"]
+TABLE = MethodTable("few-shot method", FEW_SHOT)
+find, defaults, check, parse_few_shot = TABLE.find, TABLE.defaults, TABLE.check, TABLE.parse
 
-
-def find(name: str) -> FewShot:
-    """The method of that name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name not in FEW_SHOT:
-        raise InputError(f"--method {name}: there is no such few-shot method{nearest(name, FEW_SHOT)}")
-    return FEW_SHOT[name]
-
-
-def defaults(name: str) -> dict[str, Any]:
-    """The options of a method and their defaults."""
-    return option_defaults(find(name))
-
-
-def check(name: str, options: dict[str, Any]) -> None:
-    """Check the options of a method.
-
-    Raises:
-        InputError: it has none of a name, or a number is out of its range.
-    """
-    check_values(name, find(name), options)
+__all__ = ["FEW_SHOT", "FewShot", "check", "defaults", "find", "learn", "parse_few_shot"]
 
 
 def learn(

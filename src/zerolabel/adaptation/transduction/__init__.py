@@ -1,11 +1,11 @@
 """Solvers that pass over all images at once and train nothing: features in, a posterior of the classes out."""
 
 from collections.abc import Callable
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
+from zerolabel.adaptation.method_table import MethodTable
 from zerolabel.adaptation.transduction.em_dirichlet import em_dirichlet
 from zerolabel.adaptation.transduction.gpua import aligned_head, gpua
 from zerolabel.adaptation.transduction.inductive import inductive
@@ -15,10 +15,8 @@ from zerolabel.adaptation.transduction.stata import stata
 from zerolabel.adaptation.transduction.transclip import transclip
 from zerolabel.adaptation.transduction.zero_shot import prototypes, zero_shot
 from zerolabel.adaptation.transduction.zlap import zlap
-from zerolabel.errors import InputError, nearest
+from zerolabel.errors import InputError
 from zerolabel.networks.feature_head import FeatureHead
-from zerolabel.options import check_values
-from zerolabel.options import defaults as option_defaults
 
 Solver = Callable[..., Float[Tensor, "N C"]]
 """Of features (N D) and text features (C D), all of length 1, and the logit scale; options are keyword-only."""
@@ -32,6 +30,9 @@ SOLVERS: dict[str, Solver] = {
     "knn": knn,
     "gpua": gpua,
 }
+
+TABLE = MethodTable("method", SOLVERS)
+find_solver, defaults, check, parse_solver = TABLE.find, TABLE.defaults, TABLE.check, TABLE.parse
 
 Head = Callable[..., FeatureHead]
 """As `Solver`; the solver's posterior is the softmax of what the head says of the images."""
@@ -50,36 +51,12 @@ __all__ = [
     "find_solver",
     "fit_head",
     "inductive",
+    "parse_solver",
     "present_share",
     "prototypes",
     "solve",
     "zero_shot",
 ]
-
-
-def find_solver(name: str) -> Solver:
-    """The solver of that name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name not in SOLVERS:
-        raise InputError(f"--method {name}: there is no such method{nearest(name, SOLVERS)}")
-    return SOLVERS[name]
-
-
-def defaults(name: str) -> dict[str, Any]:
-    """The options of a solver and their defaults."""
-    return option_defaults(find_solver(name))
-
-
-def check(name: str, options: dict[str, Any]) -> None:
-    """Check the options of a solver.
-
-    Raises:
-        InputError: it has none of a name, or a number is out of its range.
-    """
-    check_values(name, find_solver(name), options)
 
 
 def solve(

@@ -11,8 +11,8 @@ from typing import Any
 from zerolabel import vlms
 from zerolabel.data.classes import Classes, load_classes
 from zerolabel.errors import InputError, nearest
+from zerolabel.options import one_of
 from zerolabel.runs.config import AnnotatingModel, AnnotationConfig
-from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.request import Request
 from zerolabel.vlms.chat import Chat
 from zerolabel.vlms.names import ModelName, check_vision_name, is_chat, is_encoder, reads_characters

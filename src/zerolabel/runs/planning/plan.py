@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from zerolabel import vlms
 from zerolabel.data.images import ImageSet
+from zerolabel.options import one_of
 from zerolabel.runs import presets
 from zerolabel.runs.config import HEADS, Config, DeploymentConfig
 from zerolabel.runs.planning.annotation import resolve_annotation
-from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.planning.data import resolve_data
 from zerolabel.runs.planning.route import resolve_route
 from zerolabel.runs.planning.training import resolve_training, wanted_options

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
+from zerolabel.options import one_of
 from zerolabel.runs import presets
 from zerolabel.runs.config import HEADS
-from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.planning.learner import takes_propagated_scores
 from zerolabel.runs.planning.size import SIZES, choose_size
 from zerolabel.runs.request import Request

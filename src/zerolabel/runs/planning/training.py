@@ -8,8 +8,8 @@ from typing import Any
 
 from zerolabel import vlms
 from zerolabel.errors import InputError
+from zerolabel.options import one_of
 from zerolabel.runs.config import OWN_STUDENTS, AnnotationConfig, DataConfig, TrainingConfig
-from zerolabel.runs.planning.choices import one_of
 from zerolabel.runs.planning.learner import DEFAULT, fit_to_epochs
 from zerolabel.runs.planning.route import Route
 from zerolabel.runs.presets import EPOCHS, SET_ASIDE, Preset
