@@ -1,7 +1,7 @@
 """The parts of the benchmark: each yields rows, a dictionary each, in the order of their cost."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from benchmarks.real_vlm.data import (
     saints,
     voted,
 )
+from benchmarks.real_vlm.simulated import noisy_digits, systematic_fashion
 from benchmarks.real_vlm.training import gaussian, head, logistic, pool, spaces
 from zerolabel.adaptation.transduction import SOLVERS, defaults, solve
 from zerolabel.adaptation.transduction.gpua import gpua
@@ -178,27 +179,36 @@ def solvers() -> Iterator[Row]:
 
 
 def second_encoder() -> Iterator[Row]:
-    """Scores spread over the images' neighbors in the space of one encoder and of two."""
-    for data in SECOND:
-        yield from two_spaces(data, photographs()[data])
+    """Scores spread over the images' neighbors in the space of one encoder and of two, and GPUA from each space."""
+    for name in SECOND:
+        photos = photographs()[name]
+        scores, texts = weighted_scores(photos)
+        yield from spread_rows(name, photos, scores)
+        yield from aligned_rows(name, replace(photos, texts=functional.normalize(texts, dim=-1)), SCALE)
+    digits, scores, scale = noisy_digits()
+    yield from spread_rows("digits, noisy annotator", digits, scores)
+    yield from aligned_rows("digits, noisy annotator", digits, scale)
+    yield from spread_rows("Fashion-MNIST, systematic annotator", *systematic_fashion())
 
 
-def two_spaces(data: str, photos: Photographs) -> Iterator[Row]:
-    """The rows of one data set."""
-    scores, texts = weighted_scores(photos)
+def spread_rows(name: str, photos: Photographs, scores: Float[Tensor, "N C"]) -> Iterator[Row]:
+    """The annotator's scores, and what neighbors make of them."""
     assert photos.second is not None
-    own, other = propagate(scores, photos.features), propagate(scores, photos.second)
-    given = functional.normalize(texts[0], dim=-1)
     rows = {
         "zero-shot": scores,
-        "spread over B/32": own,
-        "over B/16": other,
+        "spread over the annotator's features": propagate(scores, photos.features),
+        "spread over the second encoder's": propagate(scores, photos.second),
         "mean of both": propagate_jointly(scores, spaces(photos)),
-        "GPUA, B/32": gpua(photos.features, given, SCALE),
-        "GPUA, B/16 onto the texts": gpua(photos.features, given, SCALE, photos.second),
     }
-    for name, p in rows.items():
-        yield {"data": data, "row": name, "accuracy": right(p, photos.labels)}
+    for row, p in rows.items():
+        yield {"data": name, "row": row, "accuracy": right(p, photos.labels)}
+
+
+def aligned_rows(name: str, photos: Photographs, scale: float) -> Iterator[Row]:
+    """GPUA from the annotator's own features, and from the second encoder's."""
+    for row, vision in (("annotator's features", None), ("second encoder's", photos.second)):
+        p = gpua(photos.features, photos.texts[0], scale, vision)
+        yield {"data": name, "row": f"GPUA on the {row}", "accuracy": right(p, photos.labels)}
 
 
 def two_encoders(name: str, seed: int, encoders: str, propagate: bool) -> Row:
@@ -319,8 +329,8 @@ def trainings() -> Iterator[tuple[str, tuple[Any, ...], Callable[[], Row]]]:
         for name in ("pets-25", "caltech-67"):
             key = (name, 5, 0, *sorted(options))
             yield "few_images", key, lambda n=name, o=options: few_images(n, 5, 0, **o)
-    for seed in SEEDS:
-        for name in SECOND:
+    for name in SECOND:
+        for seed in SEEDS:
             for encoders, spread in (("own", False), ("own", True), ("both", False), ("both", True)):
                 key = (name, encoders, spread, seed)
                 yield "two_encoders", key, lambda n=name, s=seed, e=encoders, p=spread: two_encoders(n, s, e, p)

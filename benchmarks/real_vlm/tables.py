@@ -127,3 +127,20 @@ def on_features() -> list[str]:
         shown = [f"{percent(mean(cells[c]))} ({len(cells[c])})" if cells[c] else "" for c in DATA[:2]]
         body.append((name, *shown))
     return table(("held-out top-1 (seeds)", *DATA[:2]), body)
+
+
+def second_encoder() -> list[str]:
+    """A second encoder: solvers on all images, and heads on held-out ones."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for one in rows("second_encoder"):
+        found[one["row"]][one["data"]] = percent(one["accuracy"])
+    runs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for one in rows("two_encoders"):
+        read = {"own": "the annotator's features", "both": "both"}[one["encoders"]]
+        spread = ", scores spread over the same" if one["propagate"] else ""
+        runs["held-out images: zero-shot", one["data"]].append(one["zero_shot"])
+        runs[f"head on {read}{spread}", one["data"]].append(one["accuracy"])
+    for (name, data), values in runs.items():
+        found[name][data] = percent(mean(values))
+    data = dict.fromkeys(one["data"] for one in rows("second_encoder"))
+    return table(("top-1", *data), ((name, *(cells.get(c, "") for c in data)) for name, cells in found.items()))

@@ -132,7 +132,6 @@ def test_the_adapted_annotator_is_a_row(digits, tmp_path, capsys):
         (["--methods", "adapt:coop"], "learns from human labels"),
         (["--set", "elr.beta=0.5"], "elr is not among"),
         (["--test-annotations", "x.parquet"], "--test"),
-        (["--student", "mlp"], "reads pixels"),
     ],
 )
 def test_mistakes_are_told(digits, tmp_path, capsys, more, told):

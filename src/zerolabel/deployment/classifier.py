@@ -5,6 +5,7 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class Classifier:
     @property
     def device(self) -> torch.device:
         """Device of the networks."""
-        return next(self.networks[0].parameters()).device
+        network = self.networks[0]
+        return next(chain(network.parameters(), network.buffers())).device
 
     def to(self, device: str | torch.device) -> "Classifier":
         """Move its networks."""

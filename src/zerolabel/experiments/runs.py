@@ -13,7 +13,6 @@ from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -27,10 +26,9 @@ from zerolabel.annotations.candidates import check_enough
 from zerolabel.annotations.digest import Digest, differing, in_words, of_annotations, of_data, of_images
 from zerolabel.annotations.files import open_annotations
 from zerolabel.annotations.image_check import unchanged
-from zerolabel.data.images import ImageSet, pixels
-from zerolabel.data.views import Pixels, Preprocess
-from zerolabel.data.views.preprocess import statistics
+from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
+from zerolabel.experiments import sources
 from zerolabel.experiments.plan import KEPT, Comparison, annotations_of, true_labels
 from zerolabel.files import LOCK, alone, replacing, write_text, writing
 from zerolabel.files.plain_json import dumps
@@ -154,12 +152,11 @@ def run_folder(folder: Path, learner: str, seed: int) -> Path:
 
 
 def decode(comparison: Comparison, folder: Path) -> None:
-    """Decode all images once; runs map the files."""
-    config = next(iter(comparison.configs.values()))
-    images = ImageSet.open(config.data.images).named(annotations_of(comparison, folder).file_names)
-    pixels(images, config.training.size, folder / "cache" / "train.npy")
-    if comparison.test is not None:
-        pixels(ImageSet.open(comparison.test), config.training.size, folder / "cache" / "test.npy")
+    """Decode or encode all images once; runs map the files."""
+    config, annotations = next(iter(comparison.configs.values())), annotations_of(comparison, folder)
+    images = ImageSet.open(config.data.images).named(annotations.file_names)
+    held_out = None if comparison.test is None else ImageSet.open(comparison.test)
+    sources.prepare(config, folder / "cache", images, held_out, annotations)
 
 
 def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads: int, device: int) -> None:
@@ -171,14 +168,12 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
     training = config.training
     chosen = {"device": f"cuda:{device}"} if torch.cuda.device_count() > 1 else {}
     settings = make_settings({**training.settings, **chosen, "seed": seed})
-    rows = np.load(folder / "cache" / "train.npy", mmap_mode="r")
     annotations = annotations_of(comparison, folder)
     check_enough(annotations)
     torch.manual_seed(seed)
-    network = networks.build(training.student, len(config.data.classes), training.size, pretrained=training.pretrained)
-    preprocess = Preprocess(training.size, *statistics(rows))
+    network, preprocess = sources.network_of(config, folder / "cache")
     where = make_fabric(settings).device
-    source = Pixels(rows, preprocess, flip=training.flip, strong=training.strong, device=where)
+    source = sources.source_of(config, folder / "cache", "train", preprocess, where)
     place = run_folder(folder, name, seed)
     place.mkdir(parents=True, exist_ok=True)
     learner = LEARNERS[name](network, annotations, **training.hyper_parameters)
@@ -188,9 +183,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
     if len(trained.log_probabilities) > 1:
         kept["second"] = trained.log_probabilities[1].exp()
     if comparison.test is not None:
-        held_out = Pixels(
-            np.load(folder / "cache" / "test.npy", mmap_mode="r"), preprocess, flip=training.flip, device=where
-        )
+        held_out = sources.source_of(config, folder / "cache", "test", preprocess, where)
         kept["test"] = predict(
             trained.networks[0].to(where), held_out, make_fabric(settings), settings.batch_size * 4
         ).cpu()
