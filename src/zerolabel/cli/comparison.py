@@ -74,7 +74,6 @@ def compare(
     total = seeds * len(comparison.configs)
     for done, (name, seed, known) in enumerate(comparing.run_all(comparison, output, jobs), 1):
         say(f"{done}/{total}", f"{name}, seed {seed}{' (done before)' if known else ''}")
-<<<<<<< HEAD
     comparing.save(comparing.table(comparison, output), output / "results.parquet")
     if choose or answers is not None:
         choose_by_answers(output, answers, n)
@@ -112,20 +111,3 @@ def choose_by_answers(folder: Path, answers: Path | None, n: int | None) -> None
         say("choice:", finished(made, None))
     else:
         serve_page(made, [getpass.getuser()], 0, False, lambda: finished(made, None))
-=======
-    runs = comparing.table(comparison, output)
-    means = comparing.summary(runs)
-    comparing.save(runs, output / "results.parquet")
-    training = next(iter(comparison.configs.values())).training
-    reads = "on frozen features" if training.student in HEADS else f"at {training.size} pixels"
-    lead = (
-        f"{len(comparison.configs)} learners x {seeds} seeds, student {training.student} {reads}, "
-        "the same training settings for all; each learner draws its own views."
-    )
-    logs = comparing.first_logs(comparison, output)
-    write_text(output / "comparison.html", build_comparison(runs, means, logs, lead, str(output)))
-    show(comparing.shown(means), json.loads(runs.to_json(orient="records")), as_json)
-    say("order:", comparing.ordered_by())
-    if truth is None:
-        say("[bold]not checked:[/]", f"to measure a learner, run: zerolabel review {output} --method NAME")
->>>>>>> 23f4597 (Compare learners on frozen features; publish what a second encoder gives, and a page on embeddings)

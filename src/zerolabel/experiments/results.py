@@ -20,6 +20,7 @@ from zerolabel.evaluation import metrics
 from zerolabel.experiments.plan import Comparison, annotations_of, true_labels
 from zerolabel.experiments.runs import COMPARISON, run_folder
 from zerolabel.files import replacing, write_text
+from zerolabel.networks.base import HEADS
 from zerolabel.report.compared import build_comparison
 from zerolabel.review.recording import CHOICE
 
@@ -167,8 +168,9 @@ def write_page(folder: Path) -> Path:
         raise InputError(f"{folder} holds no finished comparison ({error}); give compare again.") from None
     names = [name for name in learners if name in set(runs["learner"])]
     choice, seeds, config = read_choice(folder), int(runs["seed"].max()) + 1, learners[names[0]]
+    reads = "on frozen features" if config["student"] in HEADS else f"at {config['size']} pixels"
     lead = (
-        f"{len(names)} learners x {seeds} seeds, student {config['student']} at {config['size']} pixels, the same "
+        f"{len(names)} learners x {seeds} seeds, student {config['student']} {reads}, the same "
         "training settings for all; each learner draws its own views."
     )
     told = None if choice is None else ordered_by(choice)
