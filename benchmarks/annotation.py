@@ -1,9 +1,11 @@
-"""How fast images are annotated, against the bare encoder and against the naive way, and how much memory it takes.
+"""How fast images are annotated, against the bare encoder, float32 and the naive way, and how much memory it takes.
 
 Photographs are made up: random textures with noise, 500 x 375 pixels, JPEG of quality 90. The model is a ViT-B/32 at
-224 pixels with random weights. The ways take turns after every batch of one pass: the bare encoder gets as many images
-as were just annotated, as tensors in memory; the naive way a few, one at a time with their prompts encoded anew. Memory
-is that of the whole command ``zerolabel annotate`` with small distinct images.
+224 pixels with random weights. The ways take turns after every batch of one pass in the precision that is fastest on
+the machine: the bare encoder gets as many images as were just annotated, as tensors in memory, in the same precision
+and in float32; a pass over the files in float32 its next batch; the naive way a few images, one at a time with their
+prompts encoded anew. With ``--threads 1`` all is processor time, which others on the machine disturb least. Memory is
+that of the whole command ``zerolabel annotate`` with small distinct images.
 """
 
 import argparse
@@ -36,7 +38,8 @@ from torch.nn import functional
 
 from benchmarks.training_speed import machine
 from zerolabel import vlms
-from zerolabel.annotate import Step, feature_cache, write
+from zerolabel.annotate import Embedding, Step, embed, feature_cache, text_features, write
+from zerolabel.annotations import Annotations
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.vlms.clip import DualEncoder
@@ -92,19 +95,29 @@ class Turns:
 
     Attributes:
         encoder: the model.
+        exact: the same in float32.
         images: what is annotated.
         pixels: a batch in memory, as the encoder takes it.
         naive_images: how many the naive way gets, spread over the pass.
+        clock: tells seconds.
+        exact_pass: the pass over the files in float32.
         bare: seconds and images of each turn of the bare encoder.
+        bare_exact: the same in float32.
+        exact_seconds: of each turn of the pass in float32.
         naive: seconds of each image of the naive way.
         away: seconds that `annotate` waited.
     """
 
     encoder: DualEncoder
+    exact: DualEncoder
     images: ImageSet
     pixels: Float[Tensor, "B 3 H W"]
     naive_images: int
+    clock: Callable[[], float]
+    exact_pass: Embedding
     bare: list[tuple[float, int]] = field(default_factory=list)
+    bare_exact: list[tuple[float, int]] = field(default_factory=list)
+    exact_seconds: list[float] = field(default_factory=list)
     naive: list[float] = field(default_factory=list)
     away: float = 0.0
 
@@ -112,55 +125,77 @@ class Turns:
         """Let `annotate` go on after each turn of the others."""
         before = 0
         for step in steps:
-            start = time.perf_counter()
-            self.encoder.encode_images(self.pixels[: step.done - before])
-            self.bare.append((time.perf_counter() - start, step.done - before))
+            start, some = self.clock(), self.pixels[: step.done - before]
+            self.bare.append((self.seconds(lambda: self.encoder.encode_images(some)), len(some)))  # noqa: B023
+            self.bare_exact.append((self.seconds(lambda: self.exact.encode_images(some)), len(some)))  # noqa: B023
+            self.exact_seconds.append(self.seconds(lambda: next(self.exact_pass.steps)))
             while len(self.naive) < self.naive_images * step.done // step.total:
-                self.naive.append(seconds_of(lambda: self.one_by_one(len(self.naive))))
+                self.naive.append(self.seconds(lambda: self.one_by_one(len(self.naive))))
             before = step.done
-            self.away += time.perf_counter() - start
+            self.away += self.clock() - start
             yield step
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """Duration."""
+        start = self.clock()
+        work()
+        return self.clock() - start
 
     @torch.inference_mode()
     def one_by_one(self, index: int) -> Tensor:
         """One image, with one prompt per class encoded for it again."""
-        image = self.encoder.encode_images(self.encoder.preprocess(self.images.read(index)).unsqueeze(0))
-        texts = self.encoder.model.encode_text(self.encoder.tokenizer([f"a photo of a {c}" for c in CLASSES.names]))
-        return self.encoder.probabilities(image, functional.normalize(texts, dim=-1))
+        image = self.exact.encode_images(self.exact.preprocess(self.images.read(index)).unsqueeze(0))
+        texts = self.exact.model.encode_text(self.exact.tokenizer([f"a photo of a {c}" for c in CLASSES.names]))
+        return self.exact.probabilities(image, functional.normalize(texts, dim=-1))
 
 
 def speed(work: Path, count: int, naive_images: int, batch: int) -> dict[str, Any]:
     """Images per second: of `annotate` with all it does, from files to annotations on disk, and of the other ways."""
     encoder, images = vit(work / "vit"), photographs(work / "photographs", count)
-    templates = TEMPLATES["generic"]
+    exact, templates = encoder.with_precision("float32"), TEMPLATES["generic"]
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     pixels = encoder.normalize(torch.stack([encoder.pixels(images.read(i)) for i in range(min(batch, count))]))
-    encoder.encode_images(pixels)
-    turns = Turns(encoder, images, pixels, naive_images)
-    whole = seconds_of(
+    for model in (encoder, exact):
+        model.encode_images(pixels)
+    exact_pass = embed(images, exact, batch_size=batch, cache=work / "exact")
+    turns = Turns(encoder, exact, images, pixels, naive_images, clock, exact_pass)
+    whole = turns.seconds(
         lambda: write(images, encoder, CLASSES, templates, work / "out", batch_size=batch, progress=turns.between)
     )
     ours, bare = count / (whole - turns.away), count / sum(seconds for seconds, _ in turns.bare)
-    naive = len(turns.naive) / sum(turns.naive)
+    naive, in_float32 = len(turns.naive) / sum(turns.naive), count / sum(turns.exact_seconds)
+    same, margin = agreement(work / "out", encoder, exact_pass.features, templates)
     return {
         "images": count,
         "templates": len(templates),
         "batch": batch,
-        "precision": "float32",
+        "precision": encoder.precision,
         "torch_threads": torch.get_num_threads(),
+        "clock": clock.__name__,
         "annotate_images_per_second": ours,
         "bare_images_per_second": bare,
         "naive_images_per_second": naive,
         "naive_images": len(turns.naive),
         "of_bare": ours / bare,
+        "float32_images_per_second": in_float32,
+        "bare_float32_images_per_second": count / sum(seconds for seconds, _ in turns.bare_exact),
+        "times_float32": ours / in_float32,
+        "same_best_class_as_float32": same,
+        "largest_lead_where_not": margin,
         "times_naive": ours / naive,
     }
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    """Duration."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def agreement(
+    out: Path, encoder: DualEncoder, features: Float[Tensor, "N D"], templates: tuple[str, ...]
+) -> tuple[float, float]:
+    """Share of the votes that are those of float32, and the largest lead of a cosine where they are not."""
+    texts = text_features(encoder, CLASSES, templates)
+    cosines = torch.einsum("nd,acd->nac", features, texts)
+    best = cosines.topk(2, dim=2)
+    same = best.indices[..., 0] == Annotations.load(out / "annotations.parquet").votes
+    leads = (best.values[..., 0] - best.values[..., 1])[~same]
+    return float(same.double().mean()), float(leads.max()) if len(leads) else 0.0
 
 
 def cluster(work: Path, count: int) -> dict[str, Any]:
@@ -233,6 +268,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=2000, help="photographs; 0 leaves speed out")
     parser.add_argument("--naive", type=int, default=100, help="how many of them the naive way gets")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--threads", type=int, help="of torch; with one, all is processor time")
     parser.add_argument("--memory", type=int, nargs="*", default=[1000, 10_000, 100_000], help="numbers of images")
     parser.add_argument("--ray", type=int, default=1024, help="photographs for the workers of Ray; 0 leaves them out")
     parser.add_argument("--out", type=Path, default=RESULT, help="JSON file; what is left out stays as it is there")
@@ -243,6 +279,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.worker:
         print(pass_on_ray(Path(options.worker[0]), int(options.worker[1]), options.worker[2]))
         return
+    if options.threads:
+        torch.set_num_threads(options.threads)
     command = "python -m benchmarks.annotation " + " ".join(sys.argv[1:] if arguments is None else arguments)
     report = json.loads(options.out.read_text()) if options.out.exists() else {}
     facts = {"command": command.strip(), "date": datetime.now(UTC).isoformat(timespec="seconds"), "hardware": machine()}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
-from zerolabel.cli.screen import display, show, wide
+from zerolabel.cli.screen import STARTED, display, show, wide
 
 if TYPE_CHECKING:
     from zerolabel.runs.config import Config
@@ -38,7 +38,7 @@ def execute(
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.workspace import Workspace
 
-    workspace = Workspace.of(config, Folder(output), display(), default_folder(cache))
+    workspace = Workspace.of(config, Folder(output), display(), default_folder(cache), started=STARTED)
     with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
         wide(stderr=True).print(plan)
         metrics = pipeline.run(config, workspace)

@@ -9,7 +9,7 @@ from rich.table import Table
 from zerolabel.errors.printable import cell as escape
 from zerolabel.errors.redaction import redacted
 from zerolabel.runs.config import HEADS, AnnotationConfig, Config
-from zerolabel.runs.cost import Forecast, duration
+from zerolabel.runs.cost import FIRST, HEAD, Forecast, duration
 
 
 def pairs(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
@@ -26,7 +26,9 @@ STAGES = {
     "start": "load the libraries, write the report",
     "annotate": "annotate: the model reads every image once, its prompts vote",
     "annotate held-out images": "annotate the held-out images",
+    FIRST: "deploy the zero-shot ensemble, which predicts from then on",
     "train on features": "{learner} on frozen features, {epochs}",
+    HEAD: "deploy this head in its place",
     "train": "{pixels}",
     "evaluate": "predict the held-out images",
     "export": "write the ONNX file and compare it with torch",

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from zerolabel.files.plain_json import dumps
 if TYPE_CHECKING:
     from zerolabel.runs.progress import Display
 
+STARTED = time.perf_counter()
+"""When the command began, but for the start of the interpreter."""
 PLAIN_WIDTH = 160
 CLOSED_PIPE = 1
 """Exit code where the reader of standard output has gone, as after ``| head``."""

@@ -26,6 +26,7 @@ from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.errors.printable import cell as escape
 from zerolabel.errors.redaction import redacted
 from zerolabel.runs.config import Config
+from zerolabel.runs.cost import duration
 
 
 def outcome(metrics: dict[str, Any], folder: Path) -> Group:
@@ -41,7 +42,7 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
         rows.append(("agreement", f"the two networks agree on {metrics['student_agreement']:.1%} of the images"))
     same = f"same class as torch on {metrics['onnx']['agreement']:.2%} of {metrics['onnx']['n_checked']} images"
     rows.append(("ONNX", f"{same}, probabilities within {metrics['onnx']['max_difference']:.1e}"))
-    rows.append(("time", ", ".join(f"{stage} {spent:.0f} s" for stage, spent in metrics["seconds"].items())))
+    rows.append(("time", times(metrics)))
     if "adaptation" in metrics:
         rows.append(("adapting", adaptation(metrics["adaptation"])))
     if metrics.get("fallback_reason"):
@@ -55,6 +56,15 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     if "review" in metrics:
         parts += ["", Text(reviewed(metrics["review"]))]
     return Group(*parts, "", Text(f"{folder}/report.html", style="bold"))
+
+
+def times(metrics: dict[str, Any]) -> str:
+    """Seconds of the whole run and of its stages, with what was estimated."""
+    stages = ", ".join(f"{stage} {spent:.0f} s" for stage, spent in metrics["seconds"].items())
+    compared = metrics.get("time", {})
+    whole, estimated = compared.get("measured_seconds"), compared.get("estimated_seconds")
+    planned = "" if estimated is None else f" (the plan said {duration(estimated)})"
+    return stages if whole is None else f"{duration(whole)}{planned}: {stages}"
 
 
 def reviewed(found: dict[str, Any]) -> str:

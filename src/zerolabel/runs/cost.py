@@ -27,10 +27,14 @@ SIDE = 512
 """Of the matrices that are multiplied to see how fast a machine is."""
 LOADING = 8.0
 """Seconds of one core in which the libraries are imported, the report written and the run closed."""
-EXPORTING = {"encoder": 25.0, "pixels": 5.0}
+EXPORTING = {"encoder": 12.0, "pixels": 5.0}
 """Seconds of one core in which an ONNX file is written, with an image encoder in it and without."""
-CHECKED = {"encoder": 64, "pixels": 500}
-"""Most images on which that file is compared with torch."""
+CHECKED = {"encoder": 32, "pixels": 500, "interim": 16}
+"""Most images on which that file is compared with torch; the last is for stages that are not the last."""
+LONG = 10.0
+"""Seconds of training from which on the zero-shot ensemble is deployed before it."""
+FIRST, HEAD = "deploy the zero-shot ensemble", "deploy the head on frozen features"
+"""Stages that deploy a classifier until a later one replaces it."""
 TOKENS = 8
 """Of a prompt with a class name in it, start and end among them."""
 SAMPLE = 16
@@ -93,9 +97,34 @@ class Forecast:
             return f"not known: {self.why_unknown}"
         return f"about {duration(self.total)} on {self.device}"
 
+    @property
+    def is_long(self) -> bool:
+        """True if training takes so long that a classifier is worth deploying before it; also if that is not known."""
+        return is_long({stage: each for stage, each in self.seconds.items() if stage.startswith("train")})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {**asdict(self), "total": self.total}
+
+    def compare(self, measured: Mapping[str, float], total: float | None) -> dict[str, Any]:
+        """Estimated and measured seconds side by side.
+
+        Args:
+            measured: seconds of the stages that were done.
+            total: seconds of the whole run; None if it was resumed.
+        """
+        stages = {
+            stage: {"estimated": self.seconds.get(stage), "measured": measured.get(stage)}
+            for stage in dict.fromkeys((*self.seconds, *measured))
+        }
+        ratio = None if total is None or self.total is None else total / self.total
+        return {
+            "device": self.device,
+            "estimated_seconds": self.total,
+            "measured_seconds": total,
+            "measured_over_estimated": ratio,
+            "stages": stages,
+        }
 
 
 def duration(seconds: float) -> str:
@@ -124,10 +153,21 @@ def forecast(config: Config) -> Forecast:
     seconds["annotate"] = annotation(config.annotation, len(config.data.classes), images, machine)
     if held_out and seconds["annotate"] is not None:
         seconds["annotate held-out images"] = seconds["annotate"] * held_out / max(len(images), 1)
-    seconds |= training(config.training, images, machine)
+    learning = training(config.training, images, machine)
+    if config.annotation.annotations is None and config.annotation.encoder is not None and is_long(learning):
+        seconds[FIRST] = exporting(config, "encoder", CHECKED["interim"], machine)
+    for stage, each in learning.items():
+        seconds[stage] = each
+        if stage == "train on features" and config.training.via is not None:
+            seconds[HEAD] = exporting(config, "encoder", CHECKED["interim"], machine)
     seconds |= closing(config, len(images), held_out, machine)
     why = "" if seconds["annotate"] is not None else "the speed of the annotating model is not known"
     return Forecast(len(images), machine.text, seconds, why)
+
+
+def is_long(training: Mapping[str, float | None]) -> bool:
+    """True if stages of training take `LONG` or more, or if it is not known."""
+    return sum(LONG if each is None else each for each in training.values()) >= LONG
 
 
 def annotation(config: AnnotationConfig, n_classes: int, images: ImageSet, machine: Machine) -> float | None:
@@ -241,18 +281,23 @@ def on_features(config: TrainingConfig, n_images: int, machine: Machine) -> floa
 
 
 def closing(config: Config, n_images: int, held_out: int, machine: Machine) -> dict[str, float]:
-    """Of the stages after training: predictions of held-out images, and the ONNX file."""
+    """Seconds of the stages after training: predictions of held-out images, and the ONNX file."""
     kind = "encoder" if config.training.student in HEADS else "pixels"
-    if kind == "encoder":
-        known = (
-            None if config.annotation.encoder is None else image_seconds(config.annotation.encoder, machine, "float32")
-        )
-        each = 0.0 if known is None else known[0]
-    else:
-        each = per_image(config.training.student, config.training.size, machine) / 3
-    checked = min(held_out or n_images, CHECKED[kind])
-    predicted = {"evaluate": 2 * held_out * each} if held_out else {}
-    return {**predicted, "export": EXPORTING[kind] / machine.speed + 2 * checked * each}
+    predicted = {"evaluate": 2 * held_out * predicting(config, kind, machine)} if held_out else {}
+    return {**predicted, "export": exporting(config, kind, min(held_out or n_images, CHECKED[kind]), machine)}
+
+
+def exporting(config: Config, kind: str, checked: int, machine: Machine) -> float:
+    """Seconds to write an ONNX file and to compare it with torch."""
+    return EXPORTING[kind] / machine.speed + 3 * checked * predicting(config, kind, machine)
+
+
+def predicting(config: Config, kind: str, machine: Machine) -> float:
+    """Seconds to predict one image, by the student on pixels or with an image encoder."""
+    if kind == "pixels":
+        return per_image(config.training.student, config.training.size, machine) / 3
+    known = None if config.annotation.encoder is None else image_seconds(config.annotation.encoder, machine, "float32")
+    return 0.0 if known is None else known[0]
 
 
 def epochs_of(learner: str, config: TrainingConfig) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +10,9 @@ from typing import Any
 
 from zerolabel import report, review
 from zerolabel.annotations.candidates import check_enough
+from zerolabel.deployment.classifier import Classifier
 from zerolabel.runs.config import Config
+from zerolabel.runs.cost import forecast
 from zerolabel.runs.folder import seconds, write_json
 from zerolabel.runs.inputs import check_annotated, check_labels, check_unchanged, training_data
 from zerolabel.runs.outcome import check_truth
@@ -17,12 +20,19 @@ from zerolabel.runs.provenance import provenance
 from zerolabel.runs.redeployment import settle
 from zerolabel.runs.stages.adaptation import adapt_encoder
 from zerolabel.runs.stages.annotation import annotate_held_out, annotate_images
-from zerolabel.runs.stages.deployment import assemble_classifier, choose_deployed, export_classifier
-from zerolabel.runs.stages.evaluation import evaluate
+from zerolabel.runs.stages.deployment import (
+    assemble_classifier,
+    choose_deployed,
+    deploy_baseline,
+    deploy_teacher,
+    export_classifier,
+)
+from zerolabel.runs.stages.evaluation import evaluate_best
 from zerolabel.runs.stages.open_set import split_unknown
-from zerolabel.runs.stages.training import needs_features, train_student
+from zerolabel.runs.stages.training import needs_features, train_stages
 from zerolabel.runs.stages.vision import add_vision, vision_encoder
 from zerolabel.runs.workspace import Workspace
+from zerolabel.training.fitting import Trained
 from zerolabel.vlms.names import is_encoder
 
 
@@ -72,6 +82,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
         InputError: an input cannot be used, or too few images have a candidate class.
     """
     folder, features = workspace.folder, needs_features(config.training)
+    resumed, expected = bool(folder.finished()), forecast(config)
 
     annotation = adapt_encoder(config.data, config.annotation, config.training, workspace)
     annotated = annotate_images(config.data, annotation, workspace, features=features)
@@ -89,14 +100,21 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     read = [workspace.model(annotation.required_encoder).revision] if features else []
     revision = " ".join([*read, *(one.revision for one in annotated.vision)])
     made_of, made = training_data(config, annotated.annotations, revision), provenance(config, annotated)
-    trained = train_student(data, annotation, config.training, workspace, annotated, made_of)
-    student = assemble_classifier(data, config.deployment, workspace, trained, annotated, made)
+    if expected.is_long:
+        deploy_baseline(data, annotation, workspace, annotated, made)
 
-    metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, student)
+    candidates: list[tuple[Trained, Classifier]] = []
+    for trained in train_stages(data, annotation, config.training, workspace, annotated, made_of):
+        candidates.insert(0, (trained, assemble_classifier(data, config.deployment, trained, annotated, made)))
+        if trained.is_teacher:
+            deploy_teacher(workspace, *candidates[0], annotated)
+
+    student, metrics = evaluate_best(data, annotation, workspace, annotated, held_out, candidates)
     classifier = choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
     metrics["onnx"] = export_classifier(workspace, classifier, held_out or annotated)
     metrics["vision_encoders"] = made["vision_encoders"]
     metrics["seconds"] = seconds(folder)
+    metrics["time"] = expected.compare(metrics["seconds"], None if resumed else time.perf_counter() - workspace.started)
     write_json(folder / "metrics.json", metrics)
     if review.remember(folder.path):
         settle(folder.path, workspace.cache)

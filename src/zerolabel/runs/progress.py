@@ -14,6 +14,7 @@ from rich.text import Text
 from zerolabel.annotate import Step
 from zerolabel.annotate.chat_progress import ChatProgress
 from zerolabel.errors.printable import cut
+from zerolabel.runs.stages.deployment import Deployed
 from zerolabel.training import EpochLog
 
 LINES_EVERY = 10.0
@@ -67,6 +68,16 @@ def _(step: ChatProgress) -> list[str]:
     extra += [f"no vote: {', '.join(f'{why} {n}' for why, n in step.abstained.items())}"] if step.abstained else []
     extra += [] if step.cost is None else [f"cost {step.cost:.4f}"]
     return [f"{step.done}/{step.total} images", *extra]
+
+
+@share.register
+def _(step: Deployed) -> float:
+    return 1.0
+
+
+@parts.register
+def _(step: Deployed) -> list[str]:
+    return [f"{step.folder} can predict from now on"]
 
 
 @share.register

@@ -1,5 +1,6 @@
 """Folder, cache, progress display and loaded models of a run."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class Workspace:
         feature_precision: in which image features are stored.
         engine: engine of annotation, "local" or "ray"; see `zerolabel.annotate.write`.
         ray_address: address of a cluster for the engine "ray".
+        started: time by `time.perf_counter` at which the command began.
     """
 
     folder: Folder
@@ -41,6 +43,7 @@ class Workspace:
     feature_precision: str = "float32"
     engine: str = "local"
     ray_address: str | None = None
+    started: float = field(default_factory=time.perf_counter, compare=False)
     _loaded: dict[str, Encoder] = field(default_factory=dict, init=False, repr=False, compare=False)
     _vision: dict[str, VisionEncoder | EmbeddedVision] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -49,12 +52,13 @@ class Workspace:
     @classmethod
     def of(
         cls, config: Config, folder: Folder, progress: Progress, cache: Path, engine: str = "local",
-        ray_address: str | None = None,
+        ray_address: str | None = None, started: float | None = None,
     ) -> "Workspace":  # fmt: skip
         """Workspace of a run, with the device and precisions of its configuration."""
         annotation, device = config.annotation, config.training.device
         precisions = annotation.precision, annotation.feature_precision
-        return cls(folder, progress, cache, device, *precisions, engine, ray_address)
+        began = time.perf_counter() if started is None else started
+        return cls(folder, progress, cache, device, *precisions, engine, ray_address, began)
 
     def model(self, name: str) -> Encoder:
         """A vision-language model by its name, loaded once.

@@ -31,6 +31,7 @@ class Trained:
         agreement: share of the training images on which the first two agree, weak view; none where there is one.
         preprocess: from an image to the networks' input; none where they read embeddings.
         aside: ids of the training images that were not learned, see `zerolabel.training.set_aside`.
+        is_teacher: True if another network learns from these.
     """
 
     networks: tuple[Network, ...]
@@ -38,6 +39,7 @@ class Trained:
     agreement: float | None
     preprocess: Preprocess | None
     aside: Int[Tensor, " S"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    is_teacher: bool = False
 
 
 def fit(

@@ -1,9 +1,13 @@
 """The deployment stage: the student, or an annotating model if alarms block the student."""
 
 import shutil
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from statistics import mean
 from typing import Any
+
+import torch
 
 from zerolabel import vlms
 from zerolabel.annotate import Annotated, annotate
@@ -15,35 +19,95 @@ from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.export import export, write_classes, write_script
 from zerolabel.diagnostics import alarms, calibration
 from zerolabel.runs.config import AnnotationConfig, DataConfig, DeploymentConfig
-from zerolabel.runs.cost import CHECKED
+from zerolabel.runs.cost import CHECKED, FIRST, HEAD
 from zerolabel.runs.folder import timed
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.names import is_encoder
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """A classifier was deployed.
+
+    Attributes:
+        folder: folder of the run.
+    """
+
+    folder: str
+
+
 def assemble_classifier(
     data: DataConfig,
     deployment: DeploymentConfig,
-    workspace: Workspace,
     trained: Trained,
     annotated: Annotated,
     made: dict[str, Any],
 ) -> Classifier:
-    """Make a calibrated classifier of the trained networks and save it in ``classifier/``.
+    """Make a calibrated classifier of the trained networks.
 
     Args:
         data: classes of the run.
         deployment: one network or both.
-        workspace: where the classifier is saved.
         trained: the networks with their predictions on the training images.
         annotated: the training images.
         made: provenance of the classifier.
     """
     count = len(trained.networks) if deployment.deploy == "both" else 1
-    classifier = make_classifier(trained, annotated.annotations, data.classes, count, made)
-    classifier.save(workspace.folder / "classifier")
-    return classifier
+    return make_classifier(trained, annotated.annotations, data.classes, count, made)
+
+
+def deploy_baseline(
+    data: DataConfig, annotation: AnnotationConfig, workspace: Workspace, annotated: Annotated, made: dict[str, Any]
+) -> None:
+    """Deploy the zero-shot ensemble of a loaded model, so that a run that is stopped in training leaves a classifier.
+
+    Args:
+        data: classes of the run.
+        annotation: the annotating models.
+        workspace: folder and models.
+        annotated: the training images.
+        made: provenance of the run.
+    """
+    if not any(map(workspace.is_loaded, annotation.names)):
+        return
+    name, _ = best_model(data, annotation, workspace, annotated.annotations)
+    if name is not None:
+        classifier = zero_shot_classifier(data, annotation, workspace, name, annotated, made)
+        deploy_interim(workspace, FIRST, classifier, annotated)
+
+
+def deploy_teacher(workspace: Workspace, trained: Trained, classifier: Classifier, annotated: Annotated) -> None:
+    """Deploy the head on frozen features until the student has learned from it, unless an alarm blocks it."""
+    rows = trained.aside if len(trained.aside) else torch.arange(len(annotated.annotations))
+    predicted = trained.log_probabilities[0].argmax(1)[rows]
+    if not any(alarm.blocks_deployment for alarm in alarms.check(predicted, annotated.annotations.select(rows))):
+        deploy_interim(workspace, HEAD, classifier, annotated)
+
+
+def deploy_interim(workspace: Workspace, stage: str, classifier: Classifier, annotated: Annotated) -> None:
+    """Deploy the classifier of a finished stage until a later one replaces it; not again where a run is resumed."""
+    if stage not in workspace.folder.finished():
+        deque(workspace.progress(stage, deployment_steps(workspace, stage, classifier, annotated)), 0)
+
+
+def deployment_steps(
+    workspace: Workspace, stage: str, classifier: Classifier, annotated: Annotated
+) -> Iterator[Deployed]:
+    """Save and export a classifier, in one step."""
+    with timed(workspace.folder, stage):
+        save_classifier(workspace, classifier)
+        write_onnx(workspace, classifier, annotated, CHECKED["interim"])
+    yield Deployed(str(workspace.folder.path))
+
+
+def save_classifier(workspace: Workspace, classifier: Classifier) -> None:
+    """Replace ``classifier/`` as a whole, so that a kill leaves the former one or this one."""
+    place, partial = workspace.folder / "classifier", workspace.folder / ".classifier.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    classifier.save(partial)
+    shutil.rmtree(place, ignore_errors=True)
+    partial.rename(place)
 
 
 def choose_deployed(
@@ -70,14 +134,16 @@ def choose_deployed(
     shutil.rmtree(workspace.folder / "student", ignore_errors=True)  # of the same run, before it was interrupted
     bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.blocks_deployment]
     if not bad:
+        save_classifier(workspace, classifier)
         return classifier
     name, better = best_model(data, annotation, workspace, annotated.annotations)
     if name is None:
         metrics["fallback_reason"] = f"{bad[0]} There is no model available that knows all classes to fall back on."
+        save_classifier(workspace, classifier)
         return classifier
     fallback = zero_shot_classifier(data, annotation, workspace, name, annotated, made)
     classifier.save(workspace.folder / "student")
-    fallback.save(workspace.folder / "classifier")
+    save_classifier(workspace, fallback)
     metrics |= {"deployed": "zero-shot", "deployed_by": "alarms", "fallback_reason": f"{bad[0]}{better}"}
     return fallback
 
@@ -132,12 +198,17 @@ def zero_shot_classifier(
 
 def export_classifier(workspace: Workspace, classifier: Classifier, annotated: Annotated) -> dict[str, float]:
     """Write ``classifier.onnx``, checked against torch, its script ``predict.py``, and ``classes.json``."""
-    folder, kind = workspace.folder, "pixels" if classifier.networks[0].spec.encoder is None else "encoder"
-    with timed(folder, "export"):
-        own = annotated.features.shape[1] == classifier.dimensions
-        read = annotated.features if own else annotated.head_features
-        given: Images = annotated.images if classifier.dimensions is None else read[: CHECKED[kind]]
-        done = export(classifier, folder / "classifier.onnx", given, limit=CHECKED[kind])
-        write_script(folder / "predict.py", of_embeddings=classifier.dimensions is not None)
-        write_classes(classifier, folder / "classes.json")
+    with timed(workspace.folder, "export"):
+        kind = "pixels" if classifier.networks[0].spec.encoder is None else "encoder"
+        return write_onnx(workspace, classifier, annotated, CHECKED[kind])
+
+
+def write_onnx(workspace: Workspace, classifier: Classifier, annotated: Annotated, limit: int) -> dict[str, float]:
+    """Write the files of `export_classifier`, compared with torch on at most so many images."""
+    folder, own = workspace.folder, annotated.features.shape[1] == classifier.dimensions
+    read = annotated.features if own else annotated.head_features
+    given: Images = annotated.images if classifier.dimensions is None else read[:limit]
+    done = export(classifier, folder / "classifier.onnx", given, limit=limit)
+    write_script(folder / "predict.py", of_embeddings=classifier.dimensions is not None)
+    write_classes(classifier, folder / "classes.json")
     return {"max_difference": done.max_difference, "agreement": done.agreement, "n_checked": done.n_checked}

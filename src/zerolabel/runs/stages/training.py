@@ -48,15 +48,31 @@ STACKED = "stacked with human labels"
 """Suffix of a candidate rule for scores combined with a probe on human labels."""
 
 
-def train_student(
+def refine_annotations(training: TrainingConfig, annotated: Annotated) -> Annotated:
+    """Annotations that training learns from: stacked with human labels, and propagated where that is wanted.
+
+    Raises:
+        InputError: too few images have a candidate, or a score or a feature is not finite.
+    """
+    check_enough(annotated.annotations)
+    if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
+        raise InputError("annotations or features hold numbers that are not finite; annotate again.")
+    if annotated.features.shape[1] and LEARNERS[training.learner].takes_propagated_scores:
+        annotated = replace(annotated, annotations=stacked_with_labels(annotated.annotations, annotated.head_features))
+    if training.propagate and LEARNERS[training.learner].takes_propagated_scores:
+        annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.spaces))
+    return annotated
+
+
+def train_stages(
     data: DataConfig,
     annotation: AnnotationConfig,
     training: TrainingConfig,
     workspace: Workspace,
     annotated: Annotated,
     made_of: Digest,
-) -> Trained:
-    """Train the student on the annotations: ``checkpoints/``, ``log.jsonl``; finished epochs are not repeated.
+) -> Iterator[Trained]:
+    """Train on the annotations: ``checkpoints/``, ``log.jsonl``; finished epochs are not repeated.
 
     Args:
         data: classes of the run.
@@ -66,25 +82,24 @@ def train_student(
         annotated: the training images.
         made_of: hashes of the inputs; checkpoints of other inputs are ignored.
 
+    Yields:
+        The teacher on frozen features, if there is one, and then the student.
+
     Raises:
         InputError: too few images have a candidate, see `zerolabel.annotations.candidates.check_enough`.
     """
-    check_enough(annotated.annotations)
-    if not bool(annotated.annotations.scores.isfinite().all() and annotated.features.isfinite().all()):
-        raise InputError("annotations or features hold numbers that are not finite; annotate again.")
-    if annotated.features.shape[1] and LEARNERS[training.learner].takes_propagated_scores:
-        annotated = replace(annotated, annotations=stacked_with_labels(annotated.annotations, annotated.head_features))
-    if training.propagate and LEARNERS[training.learner].takes_propagated_scores:
-        annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.spaces))
-    aside = set_aside(annotated.annotations, training.set_aside, Settings(**training.settings).seed)
+    annotated, settings = refine_annotations(training, annotated), Settings(**training.settings)
+    aside = set_aside(annotated.annotations, training.set_aside, settings.seed)
     on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of, aside)
     if training.student in HEADS:
-        return on_features(training.student, Settings(**training.settings))
+        yield on_features(training.student, settings)
+        return
     annotations = annotated.annotations
     if training.via == "features":
-        teacher = on_features("mlp", Settings(**training.settings))
+        teacher = replace(on_features("mlp", settings), is_teacher=True)
+        yield teacher
         annotations = cleaned(annotations, teacher)
-    return train_on_pixels(data, training, workspace, annotated.images, annotations, made_of, aside)
+    yield train_on_pixels(data, training, workspace, annotated.images, annotations, made_of, aside)
 
 
 def needs_features(training: TrainingConfig) -> bool:
