@@ -117,7 +117,9 @@ def test_damaged_files_and_places_that_cannot_be(tmp_path):
 
 def test_text_is_written_whole_or_not_at_all(tmp_path):
     write_text(tmp_path / "a", "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(tmp_path / "a", "half \ud800")
+    with pytest.raises(TypeError):
+        write_text(tmp_path / "a", b"bytes")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
+    write_text(tmp_path / "a", "half \ud800")
+    assert (tmp_path / "a").read_text() == "half \\ud800"

@@ -74,18 +74,10 @@ def adapt(
         bool, typer.Option("--propagate/--no-propagate", help="Spread scores over neighbors before training.")
     ] = True,
     open_set: OpenSetOpt = False,
-    preset: PresetOpt = None,
-    start: StartOpt = None,
-    crop: CropOpt = None,
-    options: SetOpt = None,
-    epochs: EpochsOpt = None,
-    seed: SeedOpt = 0,
-    flip: FlipOpt = None,
-    device: DeviceOpt = "auto",
-    cache: CacheOpt = None,
-    resume: ResumeOpt = False,
-    as_json: JsonOpt = False,
-) -> None:
+    preset: PresetOpt = None, start: StartOpt = None, crop: CropOpt = None, options: SetOpt = None,
+    epochs: EpochsOpt = None, seed: SeedOpt = 0, flip: FlipOpt = None, device: DeviceOpt = "auto",
+    cache: CacheOpt = None, resume: ResumeOpt = False, as_json: JsonOpt = False,
+) -> None:  # fmt: skip
     """Adapt a VLM to unlabeled images (prompt tuning, LoRA, ...); `annotate --vlm adapted:OUTPUT` uses it."""
     from functools import partial
 

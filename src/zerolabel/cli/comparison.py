@@ -60,8 +60,11 @@ def compare(
     from zerolabel import experiments as comparing
     from zerolabel.cli import planned
     from zerolabel.data.images import ImageSet
+    from zerolabel.experiments.plan import options_of
     from zerolabel.runs.request import Request
 
+    wanted = [name.strip() for name in methods.split(",") if name.strip()]
+    options_of(Request(images, options=options or (), device=device), wanted)  # before any file is read
     has_pixels = ImageSet.open(images).embeddings is None
     usual = None if preset == "paper" else "light" if has_pixels else "features"
     request = Request(
@@ -69,7 +72,7 @@ def compare(
         pretrained=pretrained, preset=preset, epochs=epochs, flip=flip, strong=strong, device=device,
         truth=truth, propagate=False, allow_changed=allow_changed, command=command_line(),
     )  # fmt: skip
-    comparison = comparing.compare_plan(request, methods.split(","), seeds, test, test_annotations)
+    comparison = comparing.compare_plan(request, wanted, seeds, test, test_annotations)
     wide(stderr=True).print(planned.plan(next(iter(comparison.configs.values()))))
     total = seeds * len(comparison.configs)
     for done, (name, seed, known) in enumerate(comparing.run_all(comparison, output, jobs), 1):

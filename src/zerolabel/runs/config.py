@@ -220,6 +220,7 @@ class Config:
         raw = json.loads(text)
         models = zip(raw.pop("vlm"), raw.pop("templates"), strict=True)
         raw["models"] = tuple(AnnotatingModel(name, tuple(templates)) for name, templates in models)
+        raw["vision_encoders"] = tuple(raw.get("vision_encoders", ()))
         raw["classes"], raw["aliases"] = tuple(raw["classes"]), tuple(tuple(names) for names in raw["aliases"])
         parts = {
             name: part(**{f.name: raw.pop(f.name) for f in fields(part) if f.name in raw})

@@ -127,6 +127,13 @@ class Forecast:
         }
 
 
+def known_time(folder: Path) -> dict[str, Any] | None:
+    """The times that a finished run recorded; they stay where it is only evaluated again."""
+    metrics = folder / "metrics.json"
+    found = json.loads(metrics.read_text(encoding="utf-8")).get("time") if metrics.is_file() else None
+    return dict(found) if isinstance(found, dict) and found.get("measured_seconds") is not None else None
+
+
 def duration(seconds: float) -> str:
     """As a person says it.
 
@@ -379,4 +386,4 @@ def gigaflops() -> float:
     return SIDE**3 / min(times) / 1e9
 
 
-__all__ = ["Forecast", "Machine", "duration", "forecast", "this_machine"]
+__all__ = ["Forecast", "Machine", "duration", "forecast", "known_time", "this_machine"]

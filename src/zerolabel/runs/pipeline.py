@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,21 +11,15 @@ from zerolabel import report, review
 from zerolabel.annotations.candidates import check_enough
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.runs.config import Config
-from zerolabel.runs.cost import forecast
+from zerolabel.runs.cost import forecast, known_time
 from zerolabel.runs.folder import seconds, write_json
 from zerolabel.runs.inputs import check_annotated, check_labels, check_unchanged, training_data
 from zerolabel.runs.outcome import check_truth
 from zerolabel.runs.provenance import provenance
 from zerolabel.runs.redeployment import settle
+from zerolabel.runs.stages import deployment
 from zerolabel.runs.stages.adaptation import adapt_encoder
 from zerolabel.runs.stages.annotation import annotate_held_out, annotate_images
-from zerolabel.runs.stages.deployment import (
-    assemble_classifier,
-    choose_deployed,
-    deploy_baseline,
-    deploy_teacher,
-    export_classifier,
-)
 from zerolabel.runs.stages.evaluation import evaluate_best
 from zerolabel.runs.stages.open_set import split_unknown
 from zerolabel.runs.stages.training import needs_features, train_stages
@@ -101,20 +94,20 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     revision = " ".join([*read, *(one.revision for one in annotated.vision)])
     made_of, made = training_data(config, annotated.annotations, revision), provenance(config, annotated)
     if expected.is_long:
-        deploy_baseline(data, annotation, workspace, annotated, made)
-
+        deployment.deploy_baseline(data, annotation, workspace, annotated, made)
     candidates: list[tuple[Trained, Classifier]] = []
     for trained in train_stages(data, annotation, config.training, workspace, annotated, made_of):
-        candidates.insert(0, (trained, assemble_classifier(data, config.deployment, trained, annotated, made)))
+        student = deployment.assemble_classifier(data, config.deployment, trained, annotated, made)
+        candidates.insert(0, (trained, student))
         if trained.is_teacher:
-            deploy_teacher(workspace, *candidates[0], annotated)
+            deployment.deploy_teacher(workspace, *candidates[0], annotated)
 
     student, metrics = evaluate_best(data, annotation, workspace, annotated, held_out, candidates)
-    classifier = choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
-    metrics["onnx"] = export_classifier(workspace, classifier, held_out or annotated)
-    metrics["vision_encoders"] = made["vision_encoders"]
-    metrics["seconds"] = seconds(folder)
-    metrics["time"] = expected.compare(metrics["seconds"], None if resumed else time.perf_counter() - workspace.started)
+    classifier = deployment.choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
+    metrics["onnx"] = deployment.export_classifier(workspace, classifier, held_out or annotated)
+    metrics |= {"vision_encoders": made["vision_encoders"], "seconds": seconds(folder)}
+    measured = None if resumed else workspace.elapsed
+    metrics["time"] = known_time(folder.path) or expected.compare(metrics["seconds"], measured)
     write_json(folder / "metrics.json", metrics)
     if review.remember(folder.path):
         settle(folder.path, workspace.cache)

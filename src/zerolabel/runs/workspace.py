@@ -49,6 +49,11 @@ class Workspace:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the command began."""
+        return time.perf_counter() - self.started
+
     @classmethod
     def of(
         cls, config: Config, folder: Folder, progress: Progress, cache: Path, engine: str = "local",

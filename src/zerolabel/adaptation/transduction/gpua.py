@@ -76,6 +76,3 @@ def aligned_head(
         p = sinkhorn(sharp, class_prior(p, prior).double()).to(features.dtype)
     u, _, v = torch.linalg.svd(z.T @ p @ texts, full_matrices=False)
     return FeatureHead(scale * texts @ (u @ v).T)
-
-
-__all__ = ["aligned_head", "gpua"]
