@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.runs import pipeline
+from zerolabel.runs.stages import deployment
 
 N_TRAIN, N_TEST = 200, 60
 CLASSES = ["--classes", "0,1,2,3,4,5,6,7,8,9"]
@@ -95,7 +95,7 @@ def deployed_accuracy(metrics):
 
 
 def untimed(metrics):
-    return {name: value for name, value in metrics.items() if name not in ("seconds", "images_per_second")}
+    return {name: value for name, value in metrics.items() if name not in ("seconds", "images_per_second", "time")}
 
 
 def read(path):
@@ -148,7 +148,7 @@ def test_resuming_a_finished_run_changes_no_number(done, digits, call):
 
 def test_the_truth_may_come_later_but_nothing_else_may_change(done, digits, call, tmp_path, monkeypatch):
     out, metrics, _ = done
-    monkeypatch.setattr(pipeline, "export_classifier", lambda *_: metrics["onnx"])
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: metrics["onnx"])
     copy = shutil.copytree(out, tmp_path / "copy")
     command = job(digits, copy, out.parent / "cache", "--resume", "--json")
     place = command.index("--truth")
@@ -171,7 +171,7 @@ def test_overwriting_removes_what_is_the_runs_alone(done, digits, call, tmp_path
 
 
 def test_a_run_killed_in_both_stages_ends_with_the_same_numbers(done, digits, call, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "export_classifier", lambda *_: done[1]["onnx"])
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: done[1]["onnx"])
     out, log = tmp_path / "out", tmp_path / "out" / "log.jsonl"
     command = job(digits, out, tmp_path / "cache", "--json")
     kill_at(start(command), "annotate:")
@@ -197,7 +197,7 @@ def test_a_damaged_classifier_is_told(done, digits, call, tmp_path, name):
 @pytest.mark.parametrize("name", ["checkpoints/train.safetensors", "annotations.parquet", "stages.json", "log.jsonl"])
 def test_damaged_files_of_a_run_are_told_or_made_again(done, digits, call, tmp_path, monkeypatch, name):
     out, metrics, _ = done
-    monkeypatch.setattr(pipeline, "export_classifier", lambda *_: metrics["onnx"])
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: metrics["onnx"])
     copy = shutil.copytree(out, tmp_path / "copy")
     (copy / name).write_bytes(b"{torn")
     code, printed, said = call(*job(digits, copy, out.parent / "cache", "--resume", "--json"))
@@ -278,7 +278,7 @@ STUDENTS = {
 @pytest.mark.parametrize("name", STUDENTS)
 def test_every_kind_of_student_trains_on_given_annotations(done, digits, call, tmp_path, monkeypatch, name):
     checked = {"max_difference": 0.0, "agreement": 1.0, "n_checked": 0}
-    monkeypatch.setattr(pipeline, "export_classifier", lambda *_: checked)
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: checked)
     given = ["train", digits / "train", done[0] / "annotations.parquet", "--epochs", 2]
     files = ["--cache", done[0].parent / "cache", "--truth", digits / "train.csv", "-o", tmp_path / "out"]
     code, printed, said = call(*given, *files, *STUDENTS[name])
@@ -323,7 +323,7 @@ def tiny_disk(tmp_path):
 
 def test_a_full_disk_is_told_and_what_was_done_stays(done, digits, call, monkeypatch, tiny_disk):
     folder, enlarge = tiny_disk
-    monkeypatch.setattr(pipeline, "export_classifier", lambda *_: done[1]["onnx"])
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: done[1]["onnx"])
     command = job(digits, folder / "out", folder / "cache", "--json")
     code, printed, said = call(*command)
     told = [line for line in said.splitlines() if line.startswith("error: ")]

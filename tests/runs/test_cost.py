@@ -35,7 +35,8 @@ def told(images, **said):
 
 def test_each_stage_costs_time_and_epochs_of_a_warm_up_are_cheap(images):
     first = told(images, student="light", epochs=100).seconds
-    assert list(first) == ["start", "annotate", "train", "export"] and all(one > 0 for one in first.values())
+    stages = [stage for stage in first if stage != cost.FIRST]  # which a slow machine adds
+    assert stages == ["start", "annotate", "train", "export"] and all(one > 0 for one in first.values())
     twice = told(images, student="light", epochs=200).seconds
     assert twice["train"] == pytest.approx(2 * first["train"], rel=0.05) and twice["annotate"] == first["annotate"]
     some, most = (

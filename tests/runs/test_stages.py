@@ -46,15 +46,16 @@ def stopped_in(monkeypatch, stage):
 
 
 def test_stopped_on_features_the_zero_shot_ensemble_is_deployed(run, annotated_digits, tmp_path, monkeypatch):
+    few = ("--student", "features", "--epochs", "5")
     with monkeypatch.context() as patch:
         stopped_in(patch, "train on features")
         with pytest.raises(Stop):
-            run()
+            run(*few)
     by_torch, by_onnx = answers(tmp_path / "run", annotated_digits.folder)
     scores = annotated_digits.annotations.scores[:5].numpy()
     assert np.allclose(by_torch, by_onnx, atol=1e-4) and np.allclose(by_torch, scores, atol=0.05)
     assert Classifier.load(tmp_path / "run").provenance["learner"] is None
-    run("--resume")
+    run(*few, "--resume")
     assert Classifier.load(tmp_path / "run").provenance["learner"] == "coreg"
 
 
