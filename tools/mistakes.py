@@ -134,8 +134,8 @@ MISTAKES = (
     Mistake(
         "targets: small loss means large loss",
         "blocks/targets.py",
-        "order = loss.masked_fill(human, torch.inf).argsort()",
-        "order = (-loss).masked_fill(human, torch.inf).argsort()",
+        "= loss.masked_fill(human, torch.inf).argsort()",
+        "= (-loss).masked_fill(human, torch.inf).argsort()",
         TARGETS,
     ),
     Mistake(
