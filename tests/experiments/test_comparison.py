@@ -162,11 +162,11 @@ def test_summary_is_mean_and_deviation_with_the_annotators_last():
         {
             "learner": ["annotator", "a", "a", "b"],
             "seed": [0, 0, 1, 0],
-            "believed_accuracy": [0.99, 0.4, 0.6, 0.8],
+            "approximated_accuracy": [0.99, 0.4, 0.6, 0.8],
             "alarms": ["", "", "", ""],
         }
     )
     means = experiments.summary(runs)
     assert means.index.tolist() == ["b", "a", "annotator"]
-    assert means.loc["a", "believed_accuracy"] == pytest.approx(0.5)
-    assert means.loc["a", "believed_accuracy spread"] == pytest.approx(np.std([0.4, 0.6], ddof=1))
+    assert means.loc["a", "approximated_accuracy"] == pytest.approx(0.5)
+    assert means.loc["a", "approximated_accuracy spread"] == pytest.approx(np.std([0.4, 0.6], ddof=1))
