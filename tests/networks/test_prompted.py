@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from zerolabel import vlms
+from zerolabel.adaptation.methods import METHODS
 from zerolabel.annotate import text_features
 from zerolabel.blocks.memory import Momentum
 from zerolabel.data.classes import Classes
 from zerolabel.data.views import Features, characters
 from zerolabel.errors import InputError
 from zerolabel.learners import LEARNERS
+from zerolabel.learners.base import Batch
 from zerolabel.networks import Embedder, projector, twin
 from zerolabel.networks.prompted import KINDS, TEXTS, Encoders, PromptedNetwork, kinds
 from zerolabel.networks.prompted import encoders as encoders_module
@@ -276,3 +278,18 @@ def test_any_learner_trains_prompts_on_features(name: str, world) -> None:  # ty
     logs = list(train(learner, Features(features), Settings(epochs=2, batch_size=64, device="cpu", lr=0.01)))
     assert len(logs) == 2
     assert all(not torch.equal(value, start[key]) for key, value in network.state_dict().items())
+
+
+def test_dpa_aligns_prototypes_through_the_classifier(make_annotations) -> None:  # type: ignore[no-untyped-def]
+    method = METHODS["dpa"]
+    network = make(tiny("vit"), method.tune).train()
+    learner = LEARNERS["dpa"](network, make_annotations(torch.zeros(4, 1, dtype=torch.long), 2))
+    # no image was seen yet: the prototypes are the texts' directions
+    learner.rebuild()
+    torch.testing.assert_close(learner.prototypes, torch.nn.functional.normalize(network.head.classifier, dim=1))
+    x = torch.rand(2, 4, 3, 32, 32)
+    learner.training_step(Batch(torch.arange(4), tuple(x)))["align"].backward()
+    assert bool(network.head.classifier.grad.any())
+    # besides the image side, only the classifier is tuned
+    rest = [parameter for parameter in learner.parameter_groups()[1][1] if parameter.requires_grad]
+    assert len(rest) == 1 and rest[0] is network.head.classifier
