@@ -64,7 +64,7 @@ def test_there_are_blocks_and_several_pages_run() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_every_command_and_option_exists(block: Block) -> None:
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(cli.parser(cli.NAMES))
     for program, *words in block.commands:
         if program != "zerolabel" or "..." in words:
             continue

@@ -40,7 +40,7 @@ def workflow() -> list[tuple[str, ...]]:
 
 
 def test_commands_of_the_workflow_exist() -> None:
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(cli.parser(cli.NAMES))
     assert [name for name, *_ in workflow()] == ["run", "predict"]
     for name, *arguments in workflow():
         group.commands[name].make_context(name, list(arguments))

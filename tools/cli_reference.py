@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from zerolabel.cli import app
+from zerolabel.cli import NAMES, parser
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 HEAD = """# Command line
@@ -18,7 +18,7 @@ with 1, an interruption with 130."""
 
 def page() -> str:
     """The whole page."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(parser(NAMES))
     sections = [_section(name, command) for name, command in group.commands.items()]
     links = ", ".join(f"[`{name}`](#{name})" for name in group.commands)
     return "\n\n".join([HEAD, f"Commands: {links}.", *sections]) + "\n"

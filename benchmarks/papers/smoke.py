@@ -208,7 +208,7 @@ def trained(plan: Plan, place: Place) -> dict[str, Any]:
 
 def parameters(verb: str, words: list[str]) -> dict[str, Any]:
     """What the command line makes of the words after a verb."""
-    parser: Any = typer.main.get_command(cli.app)
+    parser: Any = typer.main.get_command(cli.parser(cli.NAMES))
     context = parser.commands[verb].make_context(verb, words[1:])
     return dict(context.params)
 

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from zerolabel.cli import app, main
+from zerolabel.cli import NAMES, main
 from zerolabel.cli.demo_data import write_digits
 from zerolabel.cli.screen import PLAIN_WIDTH
 
@@ -138,7 +138,7 @@ def test_the_process_ends_with_code_2(arguments, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-COMMANDS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
+COMMANDS = NAMES
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -19,7 +19,7 @@ from zerolabel import cli
 def command(*_, **__):
     print("begun", flush=True)
     time.sleep(60)
-cli.app = lambda **_: command()
+cli.parser = lambda _: lambda **_: command()
 cli.main(["run", "--overwrite"])
 """
 

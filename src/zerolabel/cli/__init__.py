@@ -4,12 +4,11 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated as Arg
 from typing import Any
 
 import typer
-from safetensors import SafetensorError
 
 from zerolabel.cli import (
     adaptation,
@@ -27,10 +26,9 @@ from zerolabel.cli import (
 from zerolabel.cli.screen import CLOSED_PIPE, drop, flush, open_streams, say
 from zerolabel.cli.stopping import Stopped, resume_hint, stoppable, tell
 from zerolabel.errors import InputError
-from zerolabel.files import FULL
 from zerolabel.version import __version__
 
-COMMANDS = (
+COMMANDS: tuple[Callable[..., None], ...] = (
     run.run,
     embedding.embed,
     annotation.annotate,
@@ -55,10 +53,8 @@ COMMANDS = (
     run.demo,
 )
 """In the order of `zerolabel --help`."""
+NAMES = tuple(command.__name__.replace("_", "-") for command in COMMANDS)
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-for command in COMMANDS:
-    app.command()(command)
 UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """Exceptions of the command-line parser; typer has its own copy of click, or uses click's."""
 
@@ -71,11 +67,29 @@ def version(wanted: bool) -> bool:
     return wanted
 
 
-@app.callback()
 def options(
     version: Arg[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """From a folder of unlabeled images and class names to a small, deployable image classifier."""
+
+
+def parser(given: Sequence[str]) -> typer.Typer:
+    """The parser of a command line; only a command that is named in it gets its options, since these take time."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    app.callback()(options)
+    for name, command in zip(NAMES, COMMANDS, strict=True):
+        app.command(name)(command if name in given else without_options(command))
+    return app
+
+
+def without_options(command: Callable[..., None]) -> Callable[[], None]:
+    """A command of the same description for the list of commands."""
+
+    def listed() -> None:
+        """Never called."""
+
+    listed.__doc__ = command.__doc__
+    return listed
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -98,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stopped = resume_hint(given, COMMANDS)
         try:
             with stoppable(stopped):
-                code = app(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
+                code = parser(given)(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
             if code == 130:  # the parser's way to say that it was interrupted
                 raise KeyboardInterrupt
             flush()
@@ -119,6 +133,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
 
 
+def _is_disk_full(error: Exception) -> bool:
+    """True for an error of the operating system or of safetensors about missing disk space."""
+    from safetensors import SafetensorError
+
+    from zerolabel.files import FULL
+
+    return isinstance(error, OSError | SafetensorError) and (
+        getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
+    )
+
+
 def sentence(error: Exception) -> str | None:
     """The message to the user about an error; none where it is a fault of the program."""
     if isinstance(error, UsageError):
@@ -126,9 +151,7 @@ def sentence(error: Exception) -> str | None:
         command = error.ctx.command_path if getattr(error, "ctx", None) else "zerolabel"
         message = f"{message[:1].lower()}{message[1:]}"
         return message if message.endswith("?") else f"{message}; see `{command} --help`."
-    if isinstance(error, OSError | SafetensorError) and (
-        getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
-    ):
+    if _is_disk_full(error):
         return (
             "the disk is full, or takes no file of this size; free some space, or give -o and --cache another place, "
             "and repeat the command with --resume: what was finished stays."

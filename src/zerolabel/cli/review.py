@@ -1,6 +1,5 @@
 """The command that lets a person look."""
 
-import getpass
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +56,8 @@ def review(
     cache: CacheOpt = None,
 ) -> None:  # fmt: skip
     """Check a few images in the browser: a measured accuracy, a choice, guaranteed labels, or labels to train on."""
+    import getpass
+
     from zerolabel.review import Review, open_subject
     from zerolabel.review.static import write_static
 

@@ -14,7 +14,6 @@ from rich.segment import Segment
 
 from zerolabel.errors.printable import cut, json_text, visible
 from zerolabel.errors.redaction import redacted
-from zerolabel.files.plain_json import dumps
 
 if TYPE_CHECKING:
     from zerolabel.runs.progress import Display
@@ -42,6 +41,8 @@ class Terminal(Console):
 def show(table: object, data: object, as_json: bool) -> None:
     """A table on the screen, or JSON on standard output."""
     if as_json:
+        from zerolabel.files.plain_json import dumps
+
         print(json_text(dumps(data, indent=2)))
     else:
         wide().print(table)

@@ -222,6 +222,7 @@ class Config:
         raw["models"] = tuple(AnnotatingModel(name, tuple(templates)) for name, templates in models)
         raw["vision_encoders"] = tuple(raw.get("vision_encoders", ()))
         raw["classes"], raw["aliases"] = tuple(raw["classes"]), tuple(tuple(names) for names in raw["aliases"])
+        raw["vision_encoders"] = tuple(raw.get("vision_encoders", ()))
         parts = {
             name: part(**{f.name: raw.pop(f.name) for f in fields(part) if f.name in raw})
             for name, part in _PARTS.items()
