@@ -56,12 +56,12 @@ def review(
     cache: CacheOpt = None,
 ) -> None:  # fmt: skip
     """Check a few images in the browser: a measured accuracy, a choice, guaranteed labels, or labels to train on."""
-    import getpass
+    from getpass import getuser
 
     from zerolabel.review import Review, open_subject
     from zerolabel.review.static import write_static
 
-    names = list(dict.fromkeys(name.strip() for name in reviewer or [] if name.strip())) or [getpass.getuser()]
+    names = list(dict.fromkeys(name.strip() for name in reviewer or [] if name.strip())) or [getuser()]
     limit = None if max_error is None else share(max_error)
     made = Review(open_subject(path, images, classes, method), n=n, seed=seed, max_error=limit)
     for file in take_in or ():
