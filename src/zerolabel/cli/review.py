@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from zerolabel.review import Review
 
 
+def current_user() -> str:
+    """Name of the user, the default reviewer."""
+    from getpass import getuser
+
+    return getuser()
+
+
 def review(
     path: Arg[Path, typer.Argument(help="Folder of a run, annotations or a comparison; or a table of predictions.")],
     n: Arg[
@@ -56,12 +63,10 @@ def review(
     cache: CacheOpt = None,
 ) -> None:  # fmt: skip
     """Check a few images in the browser: a measured accuracy, a choice, guaranteed labels, or labels to train on."""
-    from getpass import getuser
-
     from zerolabel.review import Review, open_subject
     from zerolabel.review.static import write_static
 
-    names = list(dict.fromkeys(name.strip() for name in reviewer or [] if name.strip())) or [getuser()]
+    names = list(dict.fromkeys(name.strip() for name in reviewer or [] if name.strip())) or [current_user()]
     limit = None if max_error is None else share(max_error)
     made = Review(open_subject(path, images, classes, method), n=n, seed=seed, max_error=limit)
     for file in take_in or ():
