@@ -48,6 +48,15 @@ def test_each_stage_costs_time_and_epochs_of_a_warm_up_are_cheap(images):
     assert through["train"] < first["train"] / 5 and through["train on features"] > 0
 
 
+def test_estimated_and_measured_times_stand_side_by_side(images):
+    expected = told(images)
+    compared = expected.compare({"annotate": 2.0, "evaluate": 1.0}, 2 * expected.total)
+    assert compared["measured_over_estimated"] == pytest.approx(2)
+    assert compared["stages"]["annotate"] == {"estimated": expected.seconds["annotate"], "measured": 2.0}
+    assert compared["stages"]["evaluate"] == {"estimated": None, "measured": 1.0}
+    assert expected.compare({}, None)["measured_over_estimated"] is None  # resumed
+
+
 def test_every_learner_and_usual_student_is_in_the_table():
     table = cost.table()
     assert set(table["heads"]) == set(LEARNERS) == set(table["learners"])

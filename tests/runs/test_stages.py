@@ -1,6 +1,7 @@
 """A run that is stopped leaves the classifier of its last finished stage."""
 
 import json
+import shutil
 
 import numpy as np
 import onnxruntime
@@ -20,9 +21,18 @@ class Stop(Exception):
 
 
 @pytest.fixture
-def run(annotated_digits, tmp_path, monkeypatch):
+def images(annotated_digits, tmp_path):
+    """The first 150 digits."""
+    (tmp_path / "images").mkdir()
+    for path in sorted(annotated_digits.folder.iterdir())[:150]:
+        shutil.copy(path, tmp_path / "images")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def run(images, tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "LONG", 0.0)
-    given = ["run", annotated_digits.folder, *CLASSES, "--cache", tmp_path / "cache", "-o", tmp_path / "run"]
+    given = ["run", images, *CLASSES, "--cache", tmp_path / "cache", "-o", tmp_path / "run"]
     return lambda *more: cli.main([str(part) for part in (*given, *more)])
 
 
@@ -45,13 +55,13 @@ def stopped_in(monkeypatch, stage):
     monkeypatch.setattr(training, "fit_stage", until)
 
 
-def test_stopped_on_features_the_zero_shot_ensemble_is_deployed(run, annotated_digits, tmp_path, monkeypatch):
+def test_stopped_on_features_the_zero_shot_ensemble_is_deployed(run, images, annotated_digits, tmp_path, monkeypatch):
     few = ("--student", "features", "--epochs", "5")
     with monkeypatch.context() as patch:
         stopped_in(patch, "train on features")
         with pytest.raises(Stop):
             run(*few)
-    by_torch, by_onnx = answers(tmp_path / "run", annotated_digits.folder)
+    by_torch, by_onnx = answers(tmp_path / "run", images)
     scores = annotated_digits.annotations.scores[:5].numpy()
     assert np.allclose(by_torch, by_onnx, atol=1e-4) and np.allclose(by_torch, scores, atol=0.05)
     assert Classifier.load(tmp_path / "run").provenance["learner"] is None
@@ -59,16 +69,18 @@ def test_stopped_on_features_the_zero_shot_ensemble_is_deployed(run, annotated_d
     assert Classifier.load(tmp_path / "run").provenance["learner"] == "coreg"
 
 
-def test_stopped_on_pixels_the_head_is_deployed(run, annotated_digits, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_stopped_on_pixels_the_head_is_deployed(run, images, tmp_path, monkeypatch):
     stopped_in(monkeypatch, "train")
     with pytest.raises(Stop):
         run("--via", "features", "--epochs", "30")
     deployed = Classifier.load(tmp_path / "run")
     assert deployed.networks[0].spec.name == "mlp" and deployed.provenance["learner"] == "coreg"
-    by_torch, by_onnx = answers(tmp_path / "run", annotated_digits.folder)
+    by_torch, by_onnx = answers(tmp_path / "run", images)
     assert np.allclose(by_torch, by_onnx, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sound_head_takes_the_place_of_a_student_that_went_wrong(run, tmp_path, capsys):
     more = ["--method", "cross_entropy", "--student", "light", "--via", "features", "--epochs", "1", "--json"]
     run(*more, "--set", "lr=1e-6")
