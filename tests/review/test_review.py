@@ -73,7 +73,7 @@ def test_a_review_resumes_and_a_larger_sample_continues_a_smaller_one(run, truth
 
 
 def test_the_order_is_random_within_strata_and_leaves_out_what_was_taught(run):
-    pool = open_subject(run).measured
+    pool = replace(open_subject(run).measured, strata=None)
     first = Sample.of(pool, 0)
     assert sorted(first.first(80)) == list(range(80)) and first.first(80) != list(range(80))
     assert first.first(80) != Sample.of(pool, 1).first(80)

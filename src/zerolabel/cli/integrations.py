@@ -18,17 +18,27 @@ def export_labels(
         typer.Option("--output", "-o", help="File to write, or folder for fiftyone; the extension may be left out."),
     ],
     prefix: Arg[str, typer.Option(help="Folder or URL of the images, for formats with image paths.")] = "",
+    check: Arg[
+        int | None,
+        typer.Option(min=1, help="Mark so many images, drawn at random, that measure; else those of a review."),
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Export votes, scores, candidates and labels for another tool."""
     from zerolabel.annotations import Annotations
     from zerolabel.cli import planned
     from zerolabel.integrations.convert import export_labels as write
+    from zerolabel.integrations.sampling import carry
+    from zerolabel.review.design import design_of
 
     found = Annotations.load(annotations)
+    design = {name: one for name, one in design_of(annotations, None, check).items() if name in found.file_names}
     output = write(found, to, output, prefix)
-    facts = {"n_images": len(found), "kind": to, "path": str(output)}
+    carried = bool(design) and carry(to, output, design)
+    facts = {"n_images": len(found), "kind": to, "path": str(output), "n_drawn": len(design) if carried else 0}
     rows = [("images", str(len(found))), (to, table.INTEGRATIONS[to].summary), ("written", str(output))]
+    if carried:
+        rows.insert(1, ("to measure", f"{len(design)} drawn at random, shown without predictions"))
     show(planned.pairs(rows), facts, as_json)
 
 

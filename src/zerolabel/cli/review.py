@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Annotated as Arg
 
@@ -135,26 +136,36 @@ def finished(made: "Review", cache: Path | None) -> str:
     return " ".join(text[:1].upper() + text[1:] for text in told if text)
 
 
+def page_server() -> ModuleType:
+    """The module that serves the page.
+
+    Raises:
+        InputError: its packages are not installed.
+    """
+    try:
+        from zerolabel.review import server
+    except ImportError:
+        raise InputError(
+            "the page needs two more packages; pip install 'zerolabel-vision[review]', or give --static or --answers."
+        ) from None
+    return server
+
+
 def serve_page(made: "Review", names: Sequence[str], port: int, browser: bool, finish: Callable[[], str]) -> None:
     """Serve the page until it is interrupted, then write what was measured."""
     import webbrowser
 
-    try:
-        from zerolabel.review.server import addresses, application, listen, serve
-    except ImportError:
-        raise InputError(
-            "the page needs two more packages; pip install 'zerolabel-vision[review]', or give --static."
-        ) from None
-    listening = listen(port)
+    server = page_server()
+    listening = server.listen(port)
     port = listening.getsockname()[1]
-    reviewers, urls = addresses(names, port)
+    reviewers, urls = server.addresses(names, port)
     for name, url in zip(names, urls, strict=True):
         print(f"{name}: {url}", flush=True)
     say("review:", "each address opens in one browser; Ctrl-C ends and writes what was measured")
     if browser:
         webbrowser.open(urls[0])
     try:
-        serve(application(made, finish, reviewers, port), listening)
+        server.serve(server.application(made, finish, reviewers, port), listening)
     except Stopped as stop:
         if stop.code != 130:
             raise

@@ -10,6 +10,7 @@ from zerolabel.data.images.urls import joined
 from zerolabel.errors import InputError
 from zerolabel.integrations.files import write_text
 from zerolabel.integrations.joining import correct
+from zerolabel.integrations.sampling import FIFTYONE_FIELD, drawn_at_random, without_random
 
 FIELDS = ("candidates", "zero_shot", "human")
 
@@ -77,7 +78,23 @@ def read(annotations: Annotations, path: Path) -> Annotations:
                 )
             label = classes[label]
         rows.append((_known(image, known), "" if label is None else str(label)))
-    return correct(annotations, rows, file)
+    return correct(annotations, without_random(rows, _random(file.parent, known), file), file)
+
+
+def _random(folder: Path, known: dict[str, str]) -> set[str]:
+    """Names of the images that were drawn at random, where the folder carries a sampling design.
+
+    Raises:
+        InputError: the file of the design is damaged.
+    """
+    file = folder / FIFTYONE_FIELD
+    if not file.is_file():
+        return set()
+    try:
+        labels = json.loads(file.read_text(encoding="utf-8"))["labels"]
+        return {_known(image, known) for image, one in labels.items() if drawn_at_random(one["label"])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is damaged ({error}); export the labels again.") from None
 
 
 def _image(name: str, prefix: str) -> str:

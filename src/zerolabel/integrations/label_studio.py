@@ -18,12 +18,24 @@ from zerolabel.errors.printable import cut, visible
 from zerolabel.integrations.addresses import located
 from zerolabel.integrations.files import write_text
 from zerolabel.integrations.joining import correct
+from zerolabel.integrations.sampling import KEYS, drawn_at_random, without_random
 from zerolabel.integrations.spreadsheet import candidate_names
 
 FIELD = "label"
 """The name of the choices in the labeling configuration."""
 _OWN_KEYS = frozenset(
-    ("image", "file_name", "sha256", "candidates", "id", "annotator", "annotation_id", "created_at", "updated_at")
+    (
+        "image",
+        "file_name",
+        "sha256",
+        "candidates",
+        "id",
+        "annotator",
+        "annotation_id",
+        "created_at",
+        "updated_at",
+        *KEYS,
+    )
 )
 """Keys of JSON-MIN that hold no choice: the data of `tasks`, and Label Studio's own."""
 
@@ -85,17 +97,8 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     Raises:
         InputError: it is no such export, several controls or none hold classes, or an image or a class is unknown.
     """
-    try:
-        exported = json.loads(path.read_text(encoding="utf-8-sig"))
-        if not isinstance(exported, list) or not all(isinstance(task, dict) for task in exported):
-            raise TypeError("it is no list of tasks")
-        answers = [answer for task in exported for answer in _answers(task)]
-        addresses = list(dict.fromkeys(_image(task) for task in exported))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is not an export of Label Studio ({type(error).__name__}: {cut(str(error), 200)}); "
-            "export the tasks as JSON."
-        ) from None
+    answers, reasons = _exported(path)
+    addresses = list(reasons)
     control = _control(answers, Classes(annotations.classes), path)
     names = dict(zip(addresses, located(addresses, annotations.file_names), strict=True))
     chosen: dict[str, dict[str, set[str]]] = {}
@@ -108,7 +111,42 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         message = f"{len(unclear)} images have several classes or people who disagree, first {unclear[0]}"
         warnings.warn(f"{message}; they get no human label.", stacklevel=2)
     rows = {name: next(iter(answers)) for name, answers in together.items() if len(answers) == 1}
-    return correct(annotations, rows.items(), path)
+    random = {names[address] for address, why in reasons.items() if drawn_at_random(why)}
+    return correct(annotations, without_random(rows.items(), random & rows.keys(), path), path)
+
+
+def answers_in(path: Path) -> list[tuple[str, str, str, str, str]]:
+    """Image, person, time, chosen label and the reason that the task carries, of every answer with one choice.
+
+    Raises:
+        InputError: it is not an export of Label Studio.
+    """
+    answers, reasons = _exported(path)
+    found = []
+    for answer in sorted(answers, key=lambda answer: answer.when):
+        chosen = answer.choices.get(FIELD) or next(iter(answer.choices.values()), set())
+        if len(chosen) == 1:
+            found.append((answer.image, answer.person, answer.when, next(iter(chosen)), reasons[answer.image]))
+    return found
+
+
+def _exported(path: Path) -> tuple[list["_Answer"], dict[str, str]]:
+    """The answers of an export, and why the image of each task was shown, empty where it does not say it.
+
+    Raises:
+        InputError: it is not an export of Label Studio.
+    """
+    try:
+        exported = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(exported, list) or not all(isinstance(task, dict) for task in exported):
+            raise TypeError("it is no list of tasks")
+        answers = [answer for task in exported for answer in _answers(task)]
+        return answers, {_image(task): str(task.get("data", task).get(KEYS[0]) or "") for task in exported}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not an export of Label Studio ({type(error).__name__}: {cut(str(error), 200)}); "
+            "export the tasks as JSON."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from zerolabel.data.label_tables import read_rows
 from zerolabel.integrations.addresses import located
 from zerolabel.integrations.files import read_table, write_table
 from zerolabel.integrations.joining import add_votes, annotator_named, class_ids, correct, places_once, unique_names
+from zerolabel.integrations.sampling import CHANCE, WHY, drawn_at_random, without_random
 
 SEPARATOR = "|"
 _COLUMNS = ("file_name", "label", "best", "confidence", "candidates")
@@ -69,7 +70,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     columns = [str(name) for name in content.columns]
     if columns[: len(_COLUMNS)] == list(_COLUMNS):
         known = set(unique_names(annotations.annotators))
-        workers = [name for name in columns[len(_COLUMNS) :] if name not in known]
+        workers = [name for name in columns[len(_COLUMNS) :] if name not in (*known, WHY, CHANCE)]
         places_of = places_once(located(list(content["file_name"]), annotations.file_names), annotations, path)
         votes = torch.full((len(annotations), len(workers)), -1)
         for a, name in enumerate(workers):
@@ -78,7 +79,16 @@ def read(annotations: Annotations, path: Path) -> Annotations:
             joined = add_votes(joined, votes, [annotator_named(name, "csv") for name in workers])
         if workers and not known and not any(SEPARATOR in name for name in annotations.classes):
             joined = _with_sets(joined, places_of, list(content["candidates"]), path)
-    return correct(joined, zip(names, (label for _, label in rows), strict=True), path)
+    labels = zip(names, (label for _, label in rows), strict=True)
+    return correct(joined, without_random(labels, _random(content, names), path), path)
+
+
+def _random(content: pd.DataFrame, names: Sequence[str]) -> set[str]:
+    """Names of labeled images that were drawn at random, where the table carries a sampling design."""
+    if WHY not in content.columns:
+        return set()
+    rows = zip(names, content[WHY], content.get("label", [""] * len(content)), strict=True)
+    return {name for name, why, label in rows if label and drawn_at_random(why)}
 
 
 def _with_sets(annotations: Annotations, rows: Sequence[int], sets: Sequence[str], path: Path) -> Annotations:

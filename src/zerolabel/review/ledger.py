@@ -12,6 +12,7 @@ import pandas as pd
 from zerolabel.data.answers import COLUMNS, Answer, head, latest, line, read_answers
 from zerolabel.errors import InputError
 from zerolabel.files import writing
+from zerolabel.integrations.team_answers import answers_of
 
 
 class Ledger:
@@ -64,10 +65,12 @@ class Ledger:
         Raises:
             InputError: it cannot be read, or holds no answers.
         """
-        found = read_answers(path) if path.is_file() else None
-        if found is None:
+        found = (read_answers(path) if path.suffix.lower() != ".json" else None) if path.is_file() else ()
+        found = answers_of(path) if found is None else found
+        if not found:
             raise InputError(
-                f"{path} holds no answers; give a table of file_name, label, reviewer, time and why shown."
+                f"{path} holds no answers; give a table of file_name, label, reviewer, time and why shown, or an "
+                "export of Label Studio whose tasks carry why_shown."
             )
         known = set(self.answers)
         new = [answer for answer in found if answer not in known]

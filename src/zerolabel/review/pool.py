@@ -24,8 +24,8 @@ class Pool:
         taught: images with a human label for training, which measure nothing.
         names: what answers, and what is compared with it.
         scores: probabilities of the classes, from the annotators or a learner; none where they are not known.
-        ranking: what images are grouped by when they are drawn, where it is not the confidence; it stays the same when
-            a run deploys another of its classifiers, so that the same sample measures both.
+        strata: groups from which images are drawn to measure, -1 for those that are not; None forms them by confidence
+            and agreement. A run keeps them, so that the same sample measures all of its classifiers.
         labels: human labels of the taught images, -1 elsewhere; none where they are not known.
     """
 
@@ -38,7 +38,7 @@ class Pool:
     taught: Bool[np.ndarray, " N"]
     names: tuple[str, str] = ("prediction", "other answer")
     scores: Float[np.ndarray, "N C"] | None = None
-    ranking: Float[np.ndarray, " N"] | None = None
+    strata: Int[np.ndarray, " N"] | None = None
     labels: Int[np.ndarray, " N"] | None = None
 
     def __len__(self) -> int:

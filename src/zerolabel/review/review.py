@@ -1,7 +1,7 @@
 """A review under way: what is asked next, what was answered, and what it says of the accuracy."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -30,6 +30,21 @@ PAGE = 24
 """Images on one page of the grid."""
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of answers of a review that leads from question to question, and asks no others.
+
+    Attributes:
+        check: images drawn at random.
+        teach: images chosen to teach; 0 asks for none.
+        changed: images at most, of those on which two answers differ.
+    """
+
+    check: int
+    teach: int
+    changed: int
+
+
 class Review:
     """One review: any number of reviewers, one file of answers.
 
@@ -39,6 +54,7 @@ class Review:
         seed: of their order.
         max_error: share of wrong labels that a guarantee allows; none asks for no guarantee.
         features: of the images that training sees, to choose those that teach most.
+        guided: numbers of answers, where the page leads through the questions.
 
     Raises:
         InputError: the file of answers cannot be read, or a class is called like another answer.
@@ -52,6 +68,7 @@ class Review:
         seed: int = 0,
         max_error: float | None = None,
         features: Float[np.ndarray, "N D"] | None = None,
+        guided: Counts | None = None,
     ) -> None:
         taken = [name for name in subject.classes if name in (NONE, UNSURE)]
         if taken:
@@ -64,6 +81,7 @@ class Review:
         self.plan = subject.place / "plan.json"
         self.n = min(n or noted(self.plan, self.sampled) or DEFAULT, len(self.sampled.places))
         self.sample = frozenset(self.sampled.first(self.n))
+        self.guided = guided
         self.questions = self._questions(n, seed, max_error, features)
 
     @property
@@ -81,7 +99,7 @@ class Review:
         if not any(answer.why == RANDOM for answer in answers):
             return None
         reviewers = tuple(sorted({reviewer for _, reviewer in latest(answers)}))
-        return sample.measure(consensus(answers), self.ids, self._planned, self._most, reviewers)
+        return sample.measure(consensus(answers), self.ids, self.planned, self._most, reviewers)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -96,6 +114,8 @@ class Review:
     @property
     def first(self) -> Kind:
         """The question that the page begins with."""
+        if self.guided is not None:
+            return next(iter(self.open_kinds), "compare" if self.verdict is not None else "measure")
         return "choose" if "choose" in self.questions else "measure"
 
     def kinds(self, wanted: Sequence[str]) -> list[Kind]:
@@ -132,7 +152,7 @@ class Review:
             standing = asdict(question.standing(given))
             return {"items": items, "answers": self._words(given, items), "shown": shown, "standing": standing}
         if kind != "correct":
-            drawn = self.sampled.first(self.n) if kind == "measure" else self.sampled.differing
+            drawn = self.sampled.first(self.n) if kind == "measure" else self._differing_in_order
             items = [place for step in range(of) for place in drawn[(turn + step) % of :: of]]
             return {"items": items, "answers": self._answered(items), "shown": {}}
         items = self._marked
@@ -170,7 +190,7 @@ class Review:
         label = self._label(choice)
         reasons = {"measure": RANDOM, "compare": DIFFERING, "correct": CORRECTED if label else MARKED}
         pool = self.pool(kind)
-        _ = self._planned
+        _ = self.planned
         self.ledger.add(
             [Answer(pool.images.file_names[place], label or self._taken_back(kind), reviewer, now(), reasons[kind])]
         )
@@ -237,7 +257,7 @@ class Review:
         )
 
     @cached_property
-    def _planned(self) -> int:
+    def planned(self) -> int:
         """Number of answers that was fixed before the first of them."""
         return note(self.plan, self.sampled, self.n)
 
@@ -247,18 +267,35 @@ class Review:
         """The questions that this subject allows."""
         measured, learned, few = self.subject.measured, self.subject.learned, n or DEFAULT
         found: list[Question] = []
+        if self.guided is not None:
+            return {"teach": self._teach(self.guided.teach, features)} if self.guided.teach else {}
         if len(self.subject.rivals) > 1:
             found.append(Choose(measured, self.subject.rivals, few))
         if max_error is not None:
             found.append(Guaranteed(learned, max_error, n, seed))
-        answered = consensus(answer for answer in self.ledger.answers if answer.why == TAUGHT)
-        before = [self.places[name] for name in answered if name in self.places]
-        known = {self.places[name] for name in self._known if name in self.places}
-        known |= self.sample if measured is learned else frozenset()
-        found.append(Teach(learned, few, known - set(before), before, features))
+        found.append(self._teach(few, features))
         if len(np.unique(measured.confidence)) > 1:
             found.append(Unknown(measured, few, seed))
         return {question.kind: question for question in found}
+
+    def _teach(self, n: int, features: Float[np.ndarray, "N D"] | None) -> Teach:
+        """The question of what to label; labels that name no class are not asked for again, and count for nothing."""
+        answered = consensus(answer for answer in self.ledger.answers if answer.why == TAUGHT)
+        before = [self.places[name] for name, label in answered.items() if name in self.places and label in self.ids]
+        known = {self.places[name] for name in self._known if name in self.places}
+        known |= self.sample if self.subject.measured is self.subject.learned else frozenset()
+        return Teach(self.subject.learned, n, known - set(before), before, features)
+
+    @property
+    def open_kinds(self) -> list[Kind]:
+        """The questions of a guided review that need an answer, in their order."""
+        order: list[Kind] = ["compare", "measure", "teach"]
+        return [kind for kind in order if kind in (*self.questions, "measure", "compare") and self._is_open(kind)]
+
+    def _is_open(self, kind: Kind) -> bool:
+        if kind == "teach":
+            return self.following(kind) is not None
+        return self.remaining > 0 if kind == "measure" else self.following("compare") is not None
 
     def _words(self, given: Mapping[int, int], places: Iterable[int]) -> dict[int, Any]:
         """Answers as the page knows them."""
@@ -304,9 +341,14 @@ class Review:
         names = {answer.file_name for answer in self.ledger.answers if answer.why in (MARKED, CORRECTED)}
         return {self.places[name] for name in names if name in self.places}
 
+    @property
+    def _differing_in_order(self) -> list[int]:
+        """Images on which two answers differ, in random order, as many as are asked about."""
+        return self.sampled.differing[: None if self.guided is None else self.guided.changed]
+
     @cached_property
     def _differing(self) -> frozenset[int]:
-        return frozenset(self.sampled.differing)
+        return frozenset(self._differing_in_order)
 
     @property
     def _random(self) -> list[Answer]:

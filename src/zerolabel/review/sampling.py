@@ -66,6 +66,15 @@ class Measured:
         return {**asdict(self), "reviewers": list(self.reviewers)}
 
 
+def strata_of(pool: Pool) -> Int[np.ndarray, " N"]:
+    """Groups of a pool by confidence and agreement; -1 for images that were labeled for training."""
+    places = np.flatnonzero(~pool.taught)
+    groups = np.full(len(pool), -1, np.int64)
+    if len(places):
+        groups[places] = stratify(pool.confidence[places], None if pool.agreed is None else pool.agreed[places])
+    return groups
+
+
 @dataclass(frozen=True)
 class Sample:
     """The images of a pool in the order in which they are asked about.
@@ -91,11 +100,11 @@ class Sample:
         Raises:
             InputError: every image was labeled for training.
         """
-        places = np.flatnonzero(~pool.taught)
+        groups = strata_of(pool) if pool.strata is None else pool.strata
+        places = np.flatnonzero(groups >= 0)
         if not len(places):
             raise InputError("every image was labeled for training; none is left to measure with.")
-        ranking = pool.confidence if pool.ranking is None else pool.ranking
-        strata = stratify(ranking[places], None if pool.agreed is None else pool.agreed[places])
+        strata = np.unique(groups[places], return_inverse=True)[1]
         keys = [hashlib.sha256(f"{seed}:{pool.images.file_names[place]}".encode()).digest() for place in places]
         shuffled = np.array(sorted(range(len(places)), key=keys.__getitem__), int)
         return cls(pool, places, strata, shuffled, draw(strata, len(places), shuffled=shuffled))
@@ -110,7 +119,8 @@ class Sample:
         pool = self.pool
         if pool.compared is None:
             return []
-        return [place for place in self.places[self.shuffled].tolist() if pool.predicted[place] != pool.compared[place]]
+        differ = (pool.predicted != pool.compared) & ~pool.taught
+        return [place for place in self.places[self.shuffled].tolist() if differ[place]]
 
     def verdict(self, labels: Mapping[str, str], ids: Mapping[str, int]) -> Verdict | None:
         """Which of the two answers of the pool is right more often, by the images on which they differ.

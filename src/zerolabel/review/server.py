@@ -5,7 +5,8 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +22,9 @@ from zerolabel.review.page import about, index
 from zerolabel.review.pictures import LARGE, SMALL, picture
 from zerolabel.review.review import Review
 
+if TYPE_CHECKING:
+    import uvicorn
+
 HOST = "127.0.0.1"
 _MOST = 100_000
 """Bytes of a request."""
@@ -30,7 +34,9 @@ _TYPES = {"review.css": "text/css", "review.js": "text/javascript", "server.js":
 NOTHING = Response(status_code=404)
 
 
-def application(review: Review, finish: Callable[[], str], reviewers: dict[str, str], port: int) -> ASGIApp:
+def application(
+    review: Review, finish: Callable[[], str], reviewers: dict[str, str], port: int, finishing: str = ""
+) -> ASGIApp:
     """The server's application.
 
     Args:
@@ -38,8 +44,9 @@ def application(review: Review, finish: Callable[[], str], reviewers: dict[str, 
         finish: writes what the review came to, and says where.
         reviewers: names, by their tokens.
         port: on which it listens.
+        finishing: text of the button that calls ``finish``; the page then waits for the next review at its address.
     """
-    pages = _Pages(review, finish, list(reviewers.values()))
+    pages = _Pages(review, finish, list(reviewers.values()), finishing)
     routes = [
         Route("/{token}/", pages.index),
         Route("/{token}/about", pages.about),
@@ -62,8 +69,8 @@ async def _nothing(request: Request, error: Exception) -> Response:
 class _Pages:
     """The routes of the server."""
 
-    def __init__(self, review: Review, finish: Callable[[], str], names: Sequence[str]) -> None:
-        self.review, self.written, self.names = review, finish, names
+    def __init__(self, review: Review, finish: Callable[[], str], names: Sequence[str], finishing: str) -> None:
+        self.review, self.written, self.names, self.finishing = review, finish, names, finishing
         self.kinds = (*_KINDS, *review.questions)
 
     async def index(self, request: Request) -> Response:
@@ -76,7 +83,7 @@ class _Pages:
         return Response(files(__package__).joinpath("page", name).read_bytes(), media_type=_TYPES[name])
 
     async def about(self, request: Request) -> Response:
-        return JSONResponse(about(self.review, request.state.reviewer))
+        return JSONResponse({**about(self.review, request.state.reviewer), "finishing": self.finishing})
 
     async def queue(self, request: Request) -> Response:
         kind = request.path_params["kind"]
@@ -162,9 +169,17 @@ def addresses(names: Sequence[str], port: int) -> tuple[dict[str, str], list[str
     return reviewers, [f"http://{HOST}:{port}/{token}/" for token in reviewers]
 
 
-def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Answer requests until the process is interrupted."""
+def serve(app: ASGIApp, listening: socket.socket, end: Event | None = None) -> None:
+    """Answer requests until the process is interrupted, or an event is set."""
     import uvicorn
 
     config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2)
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    if end is not None:
+        Thread(target=_end_with, args=(end, server), daemon=True).start()
+    server.run(sockets=[listening])
+
+
+def _end_with(end: Event, server: "uvicorn.Server") -> None:
+    end.wait()
+    server.should_exit = True

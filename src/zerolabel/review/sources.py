@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from zerolabel.errors import InputError
 from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
 from zerolabel.report.run import Run
 from zerolabel.review.pool import Pool, Subject
+from zerolabel.review.sampling import strata_of
 
 PREDICTED = ("predicted", "prediction", "student")
 """Heads of a column of predictions, beside those of labels."""
+_COLUMNS = {"student": "student", "zero-shot": "zero_shot"}
+"""Columns of the predictions of a run by the names of its two classifiers."""
 
 
 def open_subject(path: Path, images: str | None = None, classes: str | None = None, row: str | None = None) -> Subject:
@@ -83,19 +87,23 @@ def _rows(run: Run, frame: pd.DataFrame, answer: str, source: str, words: str) -
     if run.annotations is not None and run.annotations.file_names == tuple(names):
         candidates, taught = run.annotations.candidates.numpy(), run.annotations.human.numpy()
         scores, labels = run.annotations.scores.numpy(), run.annotations.labels.numpy()
-    return Pool(
+    by_name = {name: _ids(frame[column], run.classes) for name, column in _COLUMNS.items()}
+    own, other = ("student", "zero-shot") if answer == "student" else ("zero-shot", "student")
+    made = Pool(
         words,
         _images(source, names),
-        _ids(frame[answer], run.classes),
-        frame[f"{answer}_confidence"].to_numpy(float),
-        _ids(frame["zero_shot" if answer == "student" else "student"], run.classes),
+        by_name["student"],
+        frame["student_confidence"].to_numpy(float),
+        by_name["zero-shot"],
         candidates,
         taught,
-        ("student", "zero-shot") if answer == "student" else ("zero-shot", "student"),
+        (own, other),
         scores,
-        frame["student_confidence"].to_numpy(float),
-        labels,
+        labels=labels,
     )
+    confidence = frame[f"{answer}_confidence"].to_numpy(float)
+    strata = strata_of(made)
+    return replace(made, strata=strata, predicted=by_name[own], compared=by_name[other], confidence=confidence)
 
 
 def _of_annotations(path: Path, config: Path, images: str | None) -> Subject:

@@ -62,6 +62,7 @@ def _data(review: Review, reviewer: str) -> dict[str, Any]:
         "counts": {},
         "questions": {},
         "first": "measure",
+        "order": [],
         "marked": 0,
         "done": 0,
         "n": len(items),

@@ -25,6 +25,8 @@ def about(review: Review, reviewer: str) -> dict[str, Any]:
         "reviewer": reviewer,
         "report": review.subject.run is not None,
         "first": review.first,
+        "order": [] if review.guided is None else ["compare", "measure", "teach"],
+        "finishing": "",
         "questions": {kind: question.title for kind, question in review.questions.items()},
         **review.progress(),
     }

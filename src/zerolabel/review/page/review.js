@@ -219,7 +219,8 @@
     show("done");
     drawProgress();
     const m = about.measured, measuring = kind === "measure", v = about.verdict;
-    by("finish").textContent = backend.finishing(about.report);
+    by("finish").textContent = backend.finishing(about);
+    drawNext();
     by("done").focus({ preventScroll: true });
     if (standing) {
       [by("result").textContent, by("meaning").textContent] = [standing.result, standing.meaning];
@@ -234,6 +235,17 @@
     by("meaning").textContent = measuring && m ? meaning(m) : measuring ? "" : "Mark wrong ones under “Find wrong ones” to continue.";
   }
 
+  /* In a review that leads from question to question, the next one of them. */
+  function drawNext() {
+    const here = about.order.filter((name) => name !== "compare" || about.verdict).filter((name) => name !== "teach" || about.questions.teach);
+    const next = here[here.indexOf(kind) + 1];
+    by("next").hidden = !next;
+    by("finish").className = next ? "" : "main";
+    if (!next) return;
+    by("next").dataset.view = next;
+    by("next").textContent = `Next: ${document.querySelector(`nav [data-view="${next}"]`).textContent.trim()}`;
+  }
+
   function meaning(m) {
     const beside = [];
     if (m.n_unsure) beside.push(`${m.n_unsure} were left unsure and count both ways`);
@@ -243,7 +255,7 @@
 
   async function finish() {
     by("written").textContent = "Writing …";
-    by("written").textContent = await backend.finish();
+    by("written").textContent = await backend.finish(Boolean(about.finishing));
   }
 
   /* ---- the grid ---- */
@@ -346,7 +358,8 @@
     }
     if (event.key === "Enter" && !by("done").hidden && event.target.tagName !== "BUTTON") {
       event.preventDefault();
-      queued(finish);
+      const next = by("next");
+      queued(next.hidden ? finish : () => open(next.dataset.view));
       return;
     }
     const work = typed(event);

@@ -17,14 +17,27 @@ const backend = (() => {
     }
     return answer.json();
   }
+  /* The next review comes to the same address once the server is there again. */
+  async function next() {
+    try {
+      if ((await fetch("./", { cache: "no-store" })).ok) return location.reload();
+    } catch {
+      /* not there yet */
+    }
+    return setTimeout(next, 2000);
+  }
   return {
     about: () => read("about"),
     queue: (kind) => read(`queue/${kind}`),
     answer: (kind, place, choice) => read("answer", { kind, place, choice }),
     grid: (classId) => read(`grid/${classId}`),
     mark: (classId, items, wrong) => read(`grid/${classId}`, { items, wrong }),
-    finish: async () => (await read("finish", {})).written,
+    finish: async (waits) => {
+      const { written } = await read("finish", {});
+      if (waits) setTimeout(next, 2000);
+      return written;
+    },
     image: (kind, place, size) => `image/${kind}/${place}/${size}`,
-    finishing: (report) => (report ? "Write the report" : "Finish"),
+    finishing: (about) => about.finishing || (about.report ? "Write the report" : "Finish"),
   };
 })();

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel import networks
+from zerolabel.adaptation.few_shot.correction import corrected
 from zerolabel.adaptation.few_shot.stacking import stacked
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotate.prompt_weights import weighted_texts, weights_of
@@ -212,11 +213,14 @@ def check_free_space(file: Path, n_bytes: int) -> None:
 
 
 def stacked_with_labels(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
-    """The annotations with scores in which human labels take part on every image, see `few_shot.stacking`.
+    """The annotations with scores in which human labels take part on every image.
 
-    The best class of these scores joins the candidates, since a rule may read votes alone.
+    Where every class has a label, see `few_shot.stacking`; else `few_shot.correction`. The best class of these scores
+    joins the candidates, since a rule may read votes alone.
     """
     scores = stacked(annotations.scores, annotations.labels, features)
+    if scores is annotations.scores:
+        scores = corrected(annotations.scores, features.float(), annotations.labels)
     if scores is annotations.scores:
         return annotations
     made = rescored(annotations, scores, STACKED)

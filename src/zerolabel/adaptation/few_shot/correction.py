@@ -7,8 +7,9 @@ For image i with score vector s_i and unit feature f_i,
 with a, W and b fitted to the labeled images by cross-entropy, ``penalty (|W|^2 + |b|^2) / 2`` and ``(a - 1)^2 / 2``.
 With a large penalty these are the scores again; with a = 0 it is logistic regression on the labels alone. The penalty,
 and whether the scores take part at all, are those with the largest likelihood under cross-validation on the labeled
-images, so that the result follows whichever knows more. Ours; CLAP (Silva-Rodriguez et al., CVPR 2024) draws a linear
-probe to the zero-shot weights in the same spirit.
+images, so that the result follows whichever knows more. Labels say nothing of classes that have none: these keep the
+probability that the scores give them, and the rest is divided among the others. Stacking needs a label of every class.
+Ours; CLAP (Silva-Rodriguez et al., CVPR 2024) draws a linear probe to the zero-shot weights in the same spirit.
 """
 
 from collections.abc import Iterator
@@ -57,15 +58,19 @@ def corrected(
         seed: of the parts of the cross-validation.
     """
     given = (labels >= 0).nonzero().squeeze(1)
-    if len(given) < LEAST or len(labels[given].unique()) < 2:
+    seen, target = labels[given].unique(return_inverse=True)
+    if len(given) < LEAST or len(seen) < 2:
         return scores
-    said = torch.where(scores.any(1, keepdim=True), scores, 1.0)
-    said = (said / said.sum(1, keepdim=True) + FLOOR).log().double()
+    p = torch.where(scores.any(1, keepdim=True), scores, 1.0).double()
+    p = p / p.sum(1, keepdim=True)
+    said = (p[:, seen] + FLOOR).log()
     centered = STRETCH * (features - features.mean(0)).double()
     basis = torch.linalg.svd(centered[given], full_matrices=False).Vh
-    known, target = centered[given] @ basis.T, labels[given]
-    kind = best_kind(known, said[given], target, seed)
-    made = logits(fit(known, said[given], target, kind), centered @ basis.T, said).softmax(1).to(scores)
+    known = centered[given] @ basis.T
+    found = fit(known, said[given], target, best_kind(known, said[given], target, seed))
+    made = p.clone()
+    made[:, seen] = logits(found, centered @ basis.T, said).softmax(1) * p[:, seen].sum(1, keepdim=True)
+    made = made.to(scores)
     return torch.where((labels >= 0)[:, None], functional.one_hot(labels.clamp_min(0), scores.shape[1]).to(made), made)
 
 
