@@ -30,6 +30,9 @@ URLS = {
     "simplecache::https://u:hunter2@host/a": "simplecache::https://***@host/a",
     "https://host/#access_token=hunter2": "https://host/#access_token=***",
     "https://u:p@ss@host/": "https://***@host/",
+    "http:/user:hunter2@host/truth.csv": "http:/***@host/truth.csv",
+    "s3:/key:hunter2@bucket/a.parquet": "s3:/***@bucket/a.parquet",
+    "https:/host/a?token=hunter2": "https:/host/a?token=***",
 }
 
 
@@ -42,7 +45,8 @@ def test_secrets_of_urls_are_hidden_in_every_message(url):
 
 
 @pytest.mark.parametrize(
-    "text", ["a photo of a {}", "me@example.org", "http://host/v1?keyword=cat", "C:\\a@b", "s3://b/a"]
+    "text",
+    ["a photo of a {}", "me@example.org", "http://host/v1?keyword=cat", "C:\\a@b", "C:/a@b/c", "x:/y", "s3://b/a"],
 )
 def test_other_text_stays(text):
     assert redacted(text) == text

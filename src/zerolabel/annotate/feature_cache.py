@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zerolabel.errors import InputError
-from zerolabel.files import FULL, replacing
+from zerolabel.files import FULL, check_place, replacing
 from zerolabel.files.leftovers import suffix, sweep
 
 SHARD = 1024
@@ -34,8 +34,14 @@ _SECONDS = 60.0  # a slow model writes sooner than once a shard
 
 
 def default_folder(given: Path | None = None) -> Path:
-    """Folder of cached features: the given one, ``$ZEROLABEL_CACHE``, or the user's cache folder."""
-    return given or Path(os.environ.get("ZEROLABEL_CACHE") or user_cache_path("zerolabel")) / "features"
+    """Folder of cached features: the given one, ``$ZEROLABEL_CACHE``, or the user's cache folder.
+
+    Raises:
+        InputError: it is a URL.
+    """
+    folder = given or Path(os.environ.get("ZEROLABEL_CACHE") or user_cache_path("zerolabel")) / "features"
+    check_place(folder, "--cache" if given else "$ZEROLABEL_CACHE")
+    return folder
 
 
 class FeatureCache:

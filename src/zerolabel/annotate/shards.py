@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -18,7 +18,7 @@ from zerolabel.annotate.text_features import score, strongest
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.annotations.annotations import SPARSE_FROM, TOP
 from zerolabel.data.images import ImageSet
-from zerolabel.files import replacing
+from zerolabel.files import parquet, replacing
 from zerolabel.vlms.encoder import Encoder
 
 SKIPPED = b"zerolabel.skipped"
@@ -90,7 +90,7 @@ def weigh_part(
     Raises:
         InputError: the disk is full.
     """
-    skipped = [(str(name), str(why)) for name, why in json.loads(pq.read_schema(path).metadata[SKIPPED])]
+    skipped = [(str(name), str(why)) for name, why in json.loads(parquet.schema(path).metadata[SKIPPED])]
     part = Annotations.load(path)
     features, _ = store.rows(part.sha256)
     scores = encoder.probabilities(features, weighted_texts(question.texts, weights)[0]) if len(part) else part.scores
@@ -108,7 +108,7 @@ def _put(path: Path, part: Annotations, question: Question, skipped: list[tuple[
     table = part.table()
     table = table.replace_schema_metadata({**table.schema.metadata, SKIPPED: json.dumps(skipped)})
     with replacing(path) as partial:
-        pq.write_table(table, partial, write_page_checksum=True)
+        parquet.write(table, partial)
 
 
 def _finite(
@@ -152,12 +152,12 @@ def join(parts: Sequence[Path], path: Path) -> Joined:
     skipped: list[tuple[str, str]] = []
     schema = None
     for part in parts:
-        schema = pq.read_schema(part)
+        schema = parquet.schema(part)
         skipped += map(tuple, json.loads(schema.metadata[SKIPPED]))
-        rows += pq.read_metadata(part).num_rows
+        rows += parquet.opened(part).metadata.num_rows
     if rows and schema is not None:
         schema = schema.with_metadata({name: value for name, value in schema.metadata.items() if name != SKIPPED})
-        with replacing(path) as partial, pq.ParquetWriter(partial, schema, write_page_checksum=True) as file:
+        with replacing(path) as partial, parquet.writer(partial, schema) as file:
             for table in _tables(parts):
                 lengths = table["candidates"].combine_chunks().value_lengths().to_numpy()
                 sets, labeled = sets + int(lengths.sum()), labeled + int((lengths > 0).sum())
@@ -165,9 +165,9 @@ def join(parts: Sequence[Path], path: Path) -> Joined:
     return Joined(rows, sets, labeled, tuple(skipped))
 
 
-def _tables(parts: Sequence[Path]) -> Iterator[pq.ParquetFile]:
+def _tables(parts: Sequence[Path]) -> Iterator[pa.Table]:
     for part in parts:
-        table = pq.read_table(part, partitioning=None)
+        table = parquet.read(part)
         if table.num_rows:
             yield table
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
+from zerolabel.files import parquet
 from zerolabel.files.skipped import save_skipped
 from zerolabel.vlms.encoder import Encoder
 
@@ -127,7 +127,7 @@ def reweigh(
     """Rewrite the parts with scores of weighted prompts; weights are estimated if none are given."""
     paths = [part_path(parts, place) for place in ranges(len(images))]
     if weights is None:
-        every = [name for path in paths for name in pq.read_table(path, columns=["sha256"])["sha256"].to_pylist()]
+        every = [name for path in paths for name in parquet.read(path, ["sha256"])["sha256"].to_pylist()]
         some = every[:: max(1, -(-len(every) // MOST_IMAGES))]
         blocks = (store.rows(some[start : start + BLOCK])[0] for start in range(0, len(some), BLOCK))
         weights = estimated_weights(blocks, question.texts, encoder.logit_scale)

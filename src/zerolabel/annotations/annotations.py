@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -18,7 +17,7 @@ from zerolabel.annotations import validation
 from zerolabel.annotations.validation import CHECKSUM
 from zerolabel.errors import InputError
 from zerolabel.errors.printable import sound
-from zerolabel.files import replacing
+from zerolabel.files import parquet, replacing
 
 SCHEMA_VERSION = "1"
 SPARSE_VERSION = "2"
@@ -133,7 +132,7 @@ class Annotations:
             InputError: the disk is full or the folder cannot be written.
         """
         with replacing(Path(path)) as partial:
-            pq.write_table(self.table(), partial, write_page_checksum=True)
+            parquet.write(self.table(), partial)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Annotations":
@@ -150,7 +149,7 @@ class Annotations:
         if not files or not files[0].is_file():
             raise InputError(f"there is no annotations file {path}; `zerolabel annotate` makes one.")
         try:
-            tables = [pq.ParquetFile(file, page_checksum_verification=True).read() for file in files]
+            tables = [parquet.read(file, checked=True) for file in files]
             metas = [validation.read_meta(table.schema.metadata, _KEY) for table in tables]
             if any(meta != metas[0] for meta in metas):
                 raise ValueError("its parts are of different annotations")

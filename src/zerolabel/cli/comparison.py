@@ -87,12 +87,11 @@ def conclude(folder: Path, *, judged: bool, as_json: bool) -> None:
     """Write the page of a finished comparison, and print its table with what it is ordered by."""
     import json
 
-    import pandas as pd
-
     from zerolabel import experiments as comparing
+    from zerolabel.files import parquet
 
     comparing.write_page(folder)
-    runs, choice = pd.read_parquet(folder / "results.parquet"), comparing.read_choice(folder)
+    runs, choice = parquet.read_frame(folder / "results.parquet"), comparing.read_choice(folder)
     show(comparing.shown(comparing.summary(runs, choice)), json.loads(runs.to_json(orient="records")), as_json)
     say("order:", comparing.ordered_by(choice))
     if not judged:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zerolabel.data.images.decoding import one_line
 from zerolabel.errors import InputError
+from zerolabel.files import parquet
 from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows, write
 
 Use = Literal["train", "measure"]
@@ -90,10 +90,10 @@ def read_answers(path: Path) -> tuple[Answer, ...] | None:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            heads = pq.read_schema(path).names
+            heads = parquet.schema(path).names
             if _places(heads) is None:
                 return None  # its other columns may hold images
-            cells = pq.read_table(path, partitioning=None).to_pydict().values()
+            cells = parquet.read(path).to_pydict().values()
             table = [heads, *([_text(cell) for cell in row] for row in zip(*cells, strict=True))]
         else:
             table = rows(_whole_lines(decoded(path.read_bytes())), path.suffix.lower())

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zerolabel.data.images.decoding import extensions, one_line
 from zerolabel.errors import InputError
+from zerolabel.files import parquet
 from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
 
 _PAIR = re.compile(r"(\S.*?)\s+(\S+)")
@@ -55,7 +55,7 @@ def _text(path: Path) -> list[tuple[str, str]]:
 
 
 def _parquet(path: Path) -> list[tuple[str, str]]:
-    file = pq.ParquetFile(path)
+    file = parquet.opened(path)
     schema = file.schema_arrow
     heads = [
         "" if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type) else field.name for field in schema

@@ -10,9 +10,9 @@ _SECRET_ENDS = (
     *("token", "key", "secret", "sig", "signature", "password", "passwd", "passphrase", "pwd", "auth"),
     *("authorization", "credential", "credentials", "accesskeyid", "session", "sessionid", "jwt", "bearer"),
 )
-_USER = re.compile(r"(?<=://)[^/?#\s\"'<>\\]*@")
+_USER = re.compile(r"(?:(?<=:/)|(?<=://))(?!/)[^/?#\s\"'<>\\]*@")  # a URL that became a path has one slash
 _FIELD = re.compile(r"(?<=[?&#;])([\w.\-\[\]%]+)=([^&#;\s\"'<>|]+)")
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*://\S+")
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]+:/\S+")
 
 
 def redacted(text: str) -> str:
@@ -20,7 +20,7 @@ def redacted(text: str) -> str:
 
     A field is secret by the end of its name, such as ``api_key``, ``access_token`` or ``X-Amz-Signature``.
     """
-    return _ADDRESS.sub(lambda found: _clean(found[0]), text) if "://" in text else text
+    return _ADDRESS.sub(lambda found: _clean(found[0]), text) if ":/" in text else text
 
 
 def secrets(url: str) -> tuple[str, ...]:

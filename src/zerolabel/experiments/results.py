@@ -19,7 +19,7 @@ from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
 from zerolabel.experiments.plan import Comparison, annotations_of, true_labels
 from zerolabel.experiments.runs import COMPARISON, run_folder
-from zerolabel.files import replacing, write_text
+from zerolabel.files import parquet, replacing, write_text
 from zerolabel.networks.base import HEADS
 from zerolabel.report.compared import build_comparison
 from zerolabel.review.recording import CHOICE
@@ -162,7 +162,7 @@ def write_page(folder: Path) -> Path:
         InputError: a file is damaged.
     """
     try:
-        runs = pd.read_parquet(folder / "results.parquet")
+        runs = parquet.read_frame(folder / "results.parquet")
         learners: dict[str, Any] = json.loads((folder / COMPARISON).read_text(encoding="utf-8"))["learners"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} holds no finished comparison ({error}); give compare again.") from None
@@ -215,7 +215,7 @@ def first_logs(learners: Sequence[str], folder: Path) -> dict[str, list[dict[str
 def save(runs: pd.DataFrame, path: Path) -> None:
     """Write the table, whole or not at all."""
     with replacing(path) as partial:
-        runs.to_parquet(partial, index=False)
+        parquet.write_frame(runs, partial)
 
 
 __all__ = ["ANNOTATOR", "ordered_by", "read_choice", "save", "shown", "summary", "table", "write_page"]

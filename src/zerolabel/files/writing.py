@@ -1,6 +1,7 @@
 """The one atomic writer: a file is there whole or not at all, and a failure to write is a sentence."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,25 @@ from zerolabel.files.leftovers import partial_before, partial_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Of a disk that is full, a quota that is used up, and a file that may not grow."""
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
+"""Begins a URL, of which a path keeps one slash."""
 _ELSEWHERE = "give another place with -o, or with --cache for the features of images"
+
+
+def check_place(folder: Path, option: str = "-o") -> None:
+    """Check that a folder to write is one of this machine.
+
+    Args:
+        folder: to write.
+        option: that named it.
+
+    Raises:
+        InputError: it was given as a URL, or its name is no UTF-8, as some libraries need.
+    """
+    if _URL.match(str(folder)):
+        raise InputError(f"{option} {folder} is a URL; give a folder of this machine, and copy what is written there.")
+    if not is_sound(str(folder)):
+        raise InputError(f"the name of the folder {visible(str(folder))} is no UTF-8; give {option} another one.")
 
 
 @contextmanager
@@ -21,8 +40,7 @@ def writing(folder: Path) -> Iterator[None]:
     Raises:
         InputError: the disk is full, the folder cannot be written, or its name is no UTF-8, as some libraries need.
     """
-    if not is_sound(str(folder)):
-        raise InputError(f"the name of the folder {visible(str(folder))} is no UTF-8; {_ELSEWHERE}.")
+    check_place(folder)
     try:
         yield
     except OSError as error:

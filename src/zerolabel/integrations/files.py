@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zerolabel.errors import InputError
-from zerolabel.files import delimited, replacing
+from zerolabel.files import delimited, parquet, replacing
 from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
 
 
@@ -79,7 +78,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as .parquet, .tsv or .csv."""
     match path.suffix.lower():
         case ".parquet":
-            write_whole(path, lambda partial: table.to_parquet(partial, index=False))
+            write_whole(path, lambda partial: parquet.write_frame(table, partial))
         case ".tsv":
             write_whole(path, lambda partial: delimited.write_table(table, partial, "\t"))
         case _:
@@ -96,7 +95,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            table = pd.DataFrame(pq.read_table(path, partitioning=None).to_pandas())
+            table = parquet.read_frame(path)
             table = table.astype(object).where(table.notna(), "").astype(str)
         else:
             cells = rows(decoded(path.read_bytes()), path.suffix.lower()) or [[]]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +16,7 @@ from zerolabel.annotations.validation import SLACK
 from zerolabel.data.images.urls import joined
 from zerolabel.errors import InputError
 from zerolabel.errors.printable import is_sound
+from zerolabel.files import parquet
 from zerolabel.integrations.files import write_whole
 from zerolabel.integrations.joining import add_votes, annotator_named, class_ids, places_once, unique_names
 
@@ -64,7 +64,7 @@ def table(annotations: Annotations, prefix: str = "") -> pa.Table:
 def write(annotations: Annotations, path: Path, prefix: str) -> None:
     """Write the table as .parquet."""
     content = table(annotations, prefix)
-    write_whole(path, lambda partial: pq.write_table(content, partial, row_group_size=10_000))
+    write_whole(path, lambda partial: parquet.write(content, partial, row_group_size=10_000))
 
 
 def read(annotations: Annotations, path: Path) -> Annotations:
@@ -77,7 +77,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         InputError: a column is missing or damaged, or an image or a class is unknown.
     """
     try:
-        content = pq.ParquetFile(path).read()
+        content = parquet.read(path)
         meta = {key: json.loads(value) for key, value in (content.schema.metadata or {}).items() if key in (_KEY, _OWN)}
         features = meta[_KEY]["info"]["features"]
         names = content["file_name"].to_pylist()

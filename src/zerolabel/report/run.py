@@ -13,6 +13,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.data.images.urls import content, joined
 from zerolabel.errors import InputError
+from zerolabel.files import parquet
 from zerolabel.files.skipped import read_skipped
 from zerolabel.vlms.names import is_model
 
@@ -178,7 +179,7 @@ def _predictions(path: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=list(_COLUMNS))
     try:
-        frame = pd.read_parquet(path)
+        frame = parquet.read_frame(path)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged ({reason}); run `zerolabel evaluate` again.") from None

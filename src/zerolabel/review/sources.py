@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -19,6 +18,7 @@ from zerolabel.annotations.files import open_annotations
 from zerolabel.data.classes import load_classes
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
+from zerolabel.files import parquet
 from zerolabel.files.delimited import FILE_COLUMNS, LABEL_COLUMNS, body, decoded, find_column, rows
 from zerolabel.report.run import Run
 from zerolabel.review.pool import Pool, Subject
@@ -213,7 +213,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = parquet.read_frame(path)
             table = [[str(name) for name in frame.columns], *frame.fillna("").astype(str).to_numpy().tolist()]
         else:
             table = rows(decoded(path.read_bytes()), path.suffix.lower())
@@ -263,7 +263,7 @@ def _beside(path: Path) -> Path:
 
 def _is_annotations(path: Path) -> bool:
     try:
-        return b"zerolabel" in (pq.read_schema(path).metadata or {})
+        return b"zerolabel" in (parquet.schema(path).metadata or {})
     except (OSError, pa.ArrowException):
         return False
 

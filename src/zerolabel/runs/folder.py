@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zerolabel.errors import InputError
-from zerolabel.errors.printable import is_sound, visible
-from zerolabel.files import LOCK, alone, write_text
+from zerolabel.files import LOCK, alone, check_place, write_text
 from zerolabel.files.leftovers import sweep
 from zerolabel.files.plain_json import dumps
 from zerolabel.runs.config import Config
@@ -101,8 +100,7 @@ class Folder:
         Raises:
             InputError: it holds another run, or files that are no run.
         """
-        if not is_sound(str(self.path)):
-            raise InputError(f"the name of the folder {visible(str(self.path))} is no UTF-8; give -o another one.")
+        check_place(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; give -o a folder.")
         if not self.path.is_dir():

@@ -18,7 +18,7 @@ from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.errors.printable import visible
 from zerolabel.evaluation import metrics
-from zerolabel.files import delimited, writing
+from zerolabel.files import delimited, parquet, replacing
 from zerolabel.training import best_device
 from zerolabel.training.settings import check_device
 from zerolabel.vlms import adapted
@@ -92,9 +92,8 @@ def write_table(table: pd.DataFrame, path: Path | None) -> None:
             table = table.assign(**names)
         delimited.write_table(table, sys.stdout)
         return
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
         if path.suffix.lower() == ".parquet":
-            table.to_parquet(path, index=False)
+            parquet.write_frame(table, partial)
         else:
-            delimited.write_table(table, path)
+            delimited.write_table(table, partial)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.digest import Digest, content_hash, differing, of_annotations, of_data, of_images
@@ -17,6 +16,7 @@ from zerolabel.data.images import ImageSet, sha256
 from zerolabel.data.label_files import Labels
 from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError
+from zerolabel.files import parquet
 from zerolabel.runs.config import AnnotationConfig, Config, DataConfig
 from zerolabel.runs.folder import INPUTS, Folder
 
@@ -137,7 +137,7 @@ def _count(folder: Folder, place: str) -> str:
 def contents(path: str | os.PathLike[str]) -> dict[str, str]:
     """Content hashes in a file of annotations, by name of the image; none where it is not there or damaged."""
     try:
-        table = pq.read_table(path, columns=["file_name", "sha256"], partitioning=None)
+        table = parquet.read(path, ["file_name", "sha256"])
     except (OSError, pa.ArrowException):
         return {}
     return dict(zip(table["file_name"].to_pylist(), table["sha256"].to_pylist(), strict=True))

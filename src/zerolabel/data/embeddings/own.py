@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int
 from safetensors.torch import save_file
@@ -16,7 +15,7 @@ from torch import Tensor
 from zerolabel.data.embeddings import vectors
 from zerolabel.data.embeddings.embeddings import Embeddings, Origin
 from zerolabel.errors import InputError
-from zerolabel.files import replacing, strict_json, write_text
+from zerolabel.files import parquet, replacing, strict_json, write_text
 from zerolabel.files.plain_json import dumps
 from zerolabel.version import __version__
 
@@ -40,7 +39,7 @@ def read(source: str, folder: Path) -> Embeddings:
                 f"{folder / RECORD} has format {record['format']}, this zerolabel reads {FORMAT}; update it."
             )
         origin = Origin(**{name: str(record["origin"][name]) for name in ("model", "revision", "preprocessing")})
-        names = pq.read_table(folder / NAMES, partitioning=None)
+        names = parquet.read(folder / NAMES)
         digests = b"".join(map(bytes.fromhex, names["sha256"].to_pylist()))
         sizes = np.stack([names[side].to_numpy() for side in ("width", "height")], 1).astype(np.int64)
         files = [folder / str(name) for name in record["files"]]
@@ -103,7 +102,7 @@ class Writer:
             {"file_name": self._names, "sha256": self._digests, "width": sizes[:, 0], "height": sizes[:, 1]},
         )
         with replacing(self.folder / NAMES) as partial:
-            pq.write_table(table, partial)
+            parquet.write(table, partial)
         told = {
             "format": FORMAT, "zerolabel": __version__, "origin": asdict(self.origin), "dtype": self.dtype,
             "n_images": len(self._names), "files": self._files,

@@ -6,13 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zerolabel.data.embeddings import own, vectors
 from zerolabel.data.embeddings.embeddings import Embeddings
 from zerolabel.data.embeddings.vectors import Block
 from zerolabel.errors import InputError
 from zerolabel.errors.printable import cut
+from zerolabel.files import parquet
 from zerolabel.files.delimited import FILE_COLUMNS, decoded, find_column, rows
 
 IMAGES, METADATA = "img_emb", "metadata"
@@ -121,7 +121,7 @@ def _same_number(block: Block, table: Path, names: Sequence[str]) -> None:
 
 def _schema(path: Path) -> pa.Schema:
     try:
-        return pq.read_schema(path)
+        return parquet.schema(path)
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read ({cut(reason, 200)}); write the file again.") from None
@@ -139,7 +139,7 @@ def _listed(path: Path, count: int | None = None) -> list[str]:
         if place is None:
             known = ", ".join(texts) or "none of text"
             raise InputError(f"{path} has no column of file names (its columns: {known}); call one file_name.")
-        column = pq.read_table(path, columns=[texts[place]], partitioning=None)[texts[place]]
+        column = parquet.read(path, [texts[place]])[texts[place]]
         return [str(value or "") for value in column.to_pylist()]
     try:
         text = decoded(path.read_bytes())

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
@@ -17,6 +16,7 @@ from zerolabel.data.classes import plain
 from zerolabel.data.embeddings import vectors
 from zerolabel.data.embeddings.embeddings import check, unit
 from zerolabel.errors import InputError
+from zerolabel.files import parquet
 from zerolabel.files.delimited import LABEL_COLUMNS, find_column
 
 SUFFIXES = (".npy", ".safetensors", ".parquet")
@@ -131,11 +131,11 @@ def _of_safetensors(path: Path) -> tuple[np.ndarray, float]:
 def _of_parquet(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """Names and vectors."""
     try:
-        schema = pq.read_schema(path)
+        schema = parquet.schema(path)
         column, place = vectors.vector_column(schema), find_column(schema.names, (*LABEL_COLUMNS, "name"))
         if column is None or place is None:
             raise ValueError("it has no column 'class' or no column of vectors")
-        table = pq.read_table(path, columns=[schema.names[place], column], partitioning=None)
+        table = parquet.read(path, [schema.names[place], column])
         names = tuple(map(str, table[schema.names[place]].to_pylist()))
         return names, np.stack([np.asarray(row, np.float32) for row in table[column].to_pylist()])
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -8,11 +8,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
 from zerolabel.errors import InputError
+from zerolabel.files import parquet
 
 NUMBERS = (np.float16, np.float32, np.float64)
 _SAFETENSORS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
@@ -112,7 +112,7 @@ def of_parquet(path: Path, column: str) -> Block:
     Raises:
         InputError: its vectors have different lengths, or one is missing.
     """
-    file = pq.ParquetFile(path)
+    file = parquet.opened(path)
     spool = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as it is mapped
     width = count = 0
     for group in file.iter_batches(8192, columns=[column]):

@@ -6,6 +6,7 @@ from typing import Any
 from zerolabel.annotate import Annotated
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics.alarms import Alarm
+from zerolabel.files import parquet, replacing
 from zerolabel.runs.base_model import base_accuracy
 from zerolabel.runs.config import AnnotationConfig, DataConfig
 from zerolabel.runs.folder import timed, write_json
@@ -58,7 +59,8 @@ def evaluate(
     folder = workspace.folder
     with timed(folder, "evaluate"):
         outcome = Outcome.of(data, annotated, held_out, trained, classifier)
-        outcome.predictions().to_parquet(folder / "predictions.parquet", index=False)
+        with replacing(folder / "predictions.parquet") as partial:
+            parquet.write_frame(outcome.predictions(), partial)
         (folder / "evaluation.json").unlink(missing_ok=True)
         base, gains = base_accuracy(data, annotation, workspace, outcome, (held_out or annotated).images)
         if outcome.evaluation is not None:

@@ -1,0 +1,55 @@
+"""Parquet files of this machine, where a path is a path whatever its characters.
+
+pyarrow takes a relative path with a colon, such as ``run 12:30``, for the address of another file system, and a folder
+``split=train`` for a column of the files in it.
+"""
+
+import os
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+Place = str | os.PathLike[str]
+_HERE = fs.LocalFileSystem()
+
+
+def opened(path: Place, *, checked: bool = False) -> pq.ParquetFile:
+    """A file whose row groups can be read one by one; ``checked`` compares the checksums of its pages."""
+    return pq.ParquetFile(os.fspath(path), filesystem=_HERE, page_checksum_verification=checked)
+
+
+def read(path: Place, columns: list[str] | None = None, *, checked: bool = False) -> pa.Table:
+    """All rows, of all columns or those named; ``checked`` as in `opened`."""
+    with opened(path, checked=checked) as file:
+        return file.read(columns=columns)
+
+
+def read_frame(path: Place) -> pd.DataFrame:
+    """All rows as a frame."""
+    frame: pd.DataFrame = read(path).to_pandas()
+    return frame
+
+
+def schema(path: Place) -> pa.Schema:
+    """Names, types and metadata of the columns."""
+    return pq.read_schema(os.fspath(path), filesystem=_HERE)
+
+
+def write(table: pa.Table, path: Place, *, row_group_size: int | None = None) -> None:
+    """Write a table, with a checksum of every page."""
+    pq.write_table(table, os.fspath(path), row_group_size=row_group_size, write_page_checksum=True, filesystem=_HERE)
+
+
+def write_frame(frame: pd.DataFrame, path: Place) -> None:
+    """Write a frame without its index."""
+    write(pa.Table.from_pandas(frame, preserve_index=False), path)
+
+
+def writer(path: Place, columns: pa.Schema) -> pq.ParquetWriter:
+    """A file that is written table by table, with a checksum of every page."""
+    return pq.ParquetWriter(os.fspath(path), columns, write_page_checksum=True, filesystem=_HERE)
+
+
+__all__ = ["opened", "read", "read_frame", "schema", "write", "write_frame", "writer"]
