@@ -17,7 +17,7 @@ _HERE = fs.LocalFileSystem()
 
 def opened(path: Place, *, checked: bool = False) -> pq.ParquetFile:
     """A file whose row groups can be read one by one; ``checked`` compares the checksums of its pages."""
-    return pq.ParquetFile(os.fspath(path), filesystem=_HERE, page_checksum_verification=checked)
+    return pq.ParquetFile(_plain(path), filesystem=_HERE, page_checksum_verification=checked)
 
 
 def read(path: Place, columns: list[str] | None = None, *, checked: bool = False) -> pa.Table:
@@ -34,12 +34,12 @@ def read_frame(path: Place) -> pd.DataFrame:
 
 def schema(path: Place) -> pa.Schema:
     """Names, types and metadata of the columns."""
-    return pq.read_schema(os.fspath(path), filesystem=_HERE)
+    return pq.read_schema(_plain(path), filesystem=_HERE)
 
 
 def write(table: pa.Table, path: Place, *, row_group_size: int | None = None) -> None:
     """Write a table, with a checksum of every page."""
-    pq.write_table(table, os.fspath(path), row_group_size=row_group_size, write_page_checksum=True, filesystem=_HERE)
+    pq.write_table(table, _plain(path), row_group_size=row_group_size, write_page_checksum=True, filesystem=_HERE)
 
 
 def write_frame(frame: pd.DataFrame, path: Place) -> None:
@@ -49,7 +49,12 @@ def write_frame(frame: pd.DataFrame, path: Place) -> None:
 
 def writer(path: Place, columns: pa.Schema) -> pq.ParquetWriter:
     """A file that is written table by table, with a checksum of every page."""
-    return pq.ParquetWriter(os.fspath(path), columns, write_page_checksum=True, filesystem=_HERE)
+    return pq.ParquetWriter(_plain(path), columns, write_page_checksum=True, filesystem=_HERE)
+
+
+def _plain(path: Place) -> str:
+    """A path that begins with a dot or a slash, as no address does."""
+    return os.path.join(os.curdir, path)
 
 
 __all__ = ["opened", "read", "read_frame", "schema", "write", "write_frame", "writer"]
