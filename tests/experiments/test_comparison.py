@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from zerolabel import cli, experiments
-from zerolabel.annotations import Annotations
+from zerolabel.annotations import Annotations, Annotator
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,40 @@ def test_a_row_per_run_and_one_of_the_annotators(done, digits):
     assert runs["accuracy"][0] == pytest.approx(right)
     mine = runs[runs["learner"] == "proden"].iloc[0]
     assert 0 <= mine["accuracy"] <= 1 and mine["seconds"] > 0 and mine["peak_memory"] > 1e7
+
+
+def test_the_annotators_are_judged_on_held_out_images_too(digits, tmp_path, capsys):
+    out, given = tmp_path / "out", ["--methods", "cross_entropy", "--test", digits / "test"]
+    compare(digits, out, *given, "--truth", digits / "truth.csv")
+    said = json.loads(capsys.readouterr().out)[0]
+    scores = Annotations.load(digits / "test.parquet")
+    truth = pd.read_csv(digits / "truth.csv", dtype=str).set_index("file_name")["label"]
+    right = [str(int(row.argmax())) == truth[name] for row, name in zip(scores.scores, scores.file_names, strict=True)]
+    assert said["learner"] == "annotator" and said["accuracy"] == pytest.approx(np.mean(right), abs=0.05)
+    row = (out / "comparison.html").read_text().partition(">annotator<")[2].partition("</tr>")[0]
+    assert f"{100 * said['accuracy']:.1f} %" in row
+
+
+def test_votes_of_others_are_not_judged_where_nobody_can_ask_them(digits, tmp_path, capsys):
+    said = Annotations.load(digits / "train.parquet")
+    people = replace(said, annotators=tuple(Annotator("csv", "", f"{a}") for a in range(len(said.annotators))))
+    people.save(tmp_path / "people.parquet")
+    given = ["compare", digits / "train", tmp_path / "people.parquet", "-o", tmp_path / "out", "--methods", "gce"]
+    more = [
+        "--seeds",
+        1,
+        "--epochs",
+        1,
+        "--no-flip",
+        "--json",
+        "--test",
+        digits / "test",
+        "--truth",
+        digits / "truth.csv",
+    ]
+    cli.main([str(part) for part in [*given, *more]])
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[0]["accuracy"] is None and 0 <= rows[1]["accuracy"] <= 1
 
 
 def test_the_page_stands_alone(done):

@@ -17,6 +17,7 @@ from zerolabel.diagnostics import alarms, calibration, model_selection
 from zerolabel.diagnostics.agreement import agreement, mean_candidates
 from zerolabel.errors import InputError
 from zerolabel.evaluation import metrics
+from zerolabel.experiments.held_out import held_out_scores
 from zerolabel.experiments.plan import Comparison, annotations_of, true_labels
 from zerolabel.experiments.runs import COMPARISON, run_folder
 from zerolabel.files import parquet, replacing, write_text
@@ -39,9 +40,12 @@ def table(comparison: Comparison, folder: Path) -> pd.DataFrame:
     on_test = comparison.test_annotations is not None
     judges = open_annotations(str(comparison.test_annotations)) if on_test else annotations
     pool, truth = true_labels(comparison, annotations)
+    scores: Tensor | None = judges.scores
+    if truth is not None and comparison.test is not None and not on_test:
+        scores = held_out_scores(comparison, folder, annotations)
     rows = [
         label_free(judges.scores, judges)
-        | accuracies(judges.scores if on_test or comparison.test is None else None, truth, config.data.classes)
+        | accuracies(scores, truth, config.data.classes)
         | on_pool(annotations.scores, pool)
     ]
     rows[0] |= {"learner": ANNOTATOR, "seed": 0, **coverage(annotations, pool)}
