@@ -23,6 +23,7 @@ from zerolabel.experiments.runs import COMPARISON, run_folder
 from zerolabel.files import parquet, replacing, write_text
 from zerolabel.networks.base import HEADS
 from zerolabel.report.compared import build_comparison
+from zerolabel.report.formats import plural
 from zerolabel.review.recording import CHOICE
 
 ANNOTATOR = "annotator"
@@ -174,7 +175,7 @@ def write_page(folder: Path) -> Path:
     choice, seeds, config = read_choice(folder), int(runs["seed"].max()) + 1, learners[names[0]]
     reads = "on frozen features" if config["student"] in HEADS else f"at {config['size']} pixels"
     lead = (
-        f"{len(names)} learners x {seeds} seeds, student {config['student']} {reads}, the same "
+        f"{plural(len(names), 'learner')} × {plural(seeds, 'seed')}, student {config['student']} {reads}, the same "
         "training settings for all; each learner draws its own views."
     )
     told = None if choice is None else ordered_by(choice)
