@@ -1,14 +1,17 @@
 """The table of adaptation methods, as plain data: it is read for the help, so it imports no model."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 SETTINGS: dict[str, Any] = {"epochs": 50, "batch_size": 64, "lr": 0.1, "weight_decay": 0.0, "final_lr": 0.0}
 """Training settings of a method that has none of its own: GRIP's learning rate; the papers have 50 to 150 epochs."""
 
 
-@dataclass(frozen=True)
-class Published:
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class Published(NamedTuple):
     """Values of a method in its authors' code.
 
     Attributes:
@@ -18,14 +21,13 @@ class Published:
         crop: see `zerolabel.adaptation.request.Request`.
     """
 
-    settings: dict[str, Any] = field(default_factory=dict)
-    hyper_parameters: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = _NONE
+    hyper_parameters: Mapping[str, Any] = _NONE
     start: str = "words"
     crop: str = "padding"
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(NamedTuple):
     """One adaptation method.
 
     Attributes:
@@ -39,8 +41,8 @@ class Method:
     """
 
     learner: str | None
-    hyper_parameters: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    hyper_parameters: Mapping[str, Any] = _NONE
+    settings: Mapping[str, Any] = _NONE
     tune: str = "text"
     needs_labels: bool = False
     published: Published | None = None

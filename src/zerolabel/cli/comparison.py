@@ -102,9 +102,7 @@ def conclude(folder: Path, *, judged: bool, as_json: bool) -> None:
 
 def choose_by_answers(folder: Path, answers: Path | None, n: int | None) -> None:
     """Let a person, or a file of labels, say which learner is best."""
-    import getpass
-
-    from zerolabel.cli.review import answer_all, finished, serve_page
+    from zerolabel.cli.review import answer_all, current_user, finished, serve_page
     from zerolabel.review import Review, open_subject
 
     made = Review(open_subject(folder), n=n)
@@ -112,4 +110,4 @@ def choose_by_answers(folder: Path, answers: Path | None, n: int | None) -> None
         answer_all(made, answers, ["choose"])
         say("choice:", finished(made, None))
     else:
-        serve_page(made, [getpass.getuser()], 0, False, lambda: finished(made, None))
+        serve_page(made, [current_user()], 0, False, lambda: finished(made, None))

@@ -1,6 +1,5 @@
 """The command that goes from answers to the next training, round by round."""
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated as Arg
@@ -76,13 +75,13 @@ class _Asking:
         import webbrowser
         from threading import Event
 
-        from zerolabel.cli.review import page_server
+        from zerolabel.cli.review import current_user, page_server
 
         server, end = page_server(), Event()
         listening = server.listen(self.port)
         self.port = listening.getsockname()[1]
         if not self.reviewers:
-            self.reviewers, urls = server.addresses([self.reviewer or getpass.getuser()], self.port)
+            self.reviewers, urls = server.addresses([self.reviewer or current_user()], self.port)
             print(urls[0], flush=True)
             if self.browser:
                 webbrowser.open(urls[0])

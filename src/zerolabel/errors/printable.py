@@ -14,8 +14,8 @@ LONGEST = 4_000
 # C0 and C1 controls and DEL; Arabic letter mark, direction marks, embeddings, overrides and isolates; line and
 # paragraph separators; the byte order mark; halves of a surrogate pair.
 _RAW = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
-_STEERING = re.compile(f"[{_RAW}]")
-_STEERING_BUT_LINES = re.compile(rf"(?!\n)[{_RAW}]")
+_STEERING = f"[{_RAW}]"
+_STEERING_BUT_LINES = rf"(?!\n)[{_RAW}]"
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -25,7 +25,7 @@ def visible(text: str, *, lines: bool = False) -> str:
         text: anything, such as a file name.
         lines: whether line breaks stay.
     """
-    return (_STEERING_BUT_LINES if lines else _STEERING).sub(_escaped, text)
+    return re.sub(_STEERING_BUT_LINES if lines else _STEERING, _escaped, text)
 
 
 def sound(text: str) -> str:
@@ -45,7 +45,7 @@ def cell(text: str) -> str:
 
 def json_text(text: str) -> str:
     r"""JSON that reads back the same, with ``\uXXXX`` for each such character."""
-    return _STEERING_BUT_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_STEERING_BUT_LINES, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def cut(text: str, longest: int = LONGEST) -> str:

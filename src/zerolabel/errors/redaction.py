@@ -10,9 +10,10 @@ _SECRET_ENDS = (
     *("token", "key", "secret", "sig", "signature", "password", "passwd", "passphrase", "pwd", "auth"),
     *("authorization", "credential", "credentials", "accesskeyid", "session", "sessionid", "jwt", "bearer"),
 )
-_USER = re.compile(r"(?:(?<=:/)|(?<=://))(?!/)[^/?#\s\"'<>\\]*@")  # a URL that became a path has one slash
-_FIELD = re.compile(r"(?<=[?&#;])([\w.\-\[\]%]+)=([^&#;\s\"'<>|]+)")
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]+:/\S+")
+# Patterns are compiled at their first use, since every command imports this module.
+_USER = r"(?:(?<=:/)|(?<=://))(?!/)[^/?#\s\"'<>\\]*@"  # a URL that became a path has one slash
+_FIELD = r"(?<=[?&#;])([\w.\-\[\]%]+)=([^&#;\s\"'<>|]+)"
+_ADDRESS = r"[a-zA-Z][a-zA-Z0-9+.\-]+:/\S+"
 
 
 def redacted(text: str) -> str:
@@ -20,13 +21,13 @@ def redacted(text: str) -> str:
 
     A field is secret by the end of its name, such as ``api_key``, ``access_token`` or ``X-Amz-Signature``.
     """
-    return _ADDRESS.sub(lambda found: _clean(found[0]), text) if ":/" in text else text
+    return re.sub(_ADDRESS, lambda found: _clean(found[0]), text) if ":/" in text else text
 
 
 def secrets(url: str) -> tuple[str, ...]:
     """The passwords and tokens in a URL, longest first, to look for where a server may repeat them."""
-    users = [part for found in _USER.findall(url) for part in (found[:-1], *found[:-1].split(":", 1)[1:])]
-    fields = [value for name, value in _FIELD.findall(url) if _is_secret(name)]
+    users = [part for found in re.findall(_USER, url) for part in (found[:-1], *found[:-1].split(":", 1)[1:])]
+    fields = [value for name, value in re.findall(_FIELD, url) if _is_secret(name)]
     return tuple(sorted({one for one in (*users, *fields) if len(one) > 2}, key=lambda one: (-len(one), one)))
 
 
@@ -69,8 +70,8 @@ def redacted_data(data: Data) -> Data:
 
 
 def _clean(url: str) -> str:
-    url = _USER.sub(f"{HIDDEN}@", url)
-    return _FIELD.sub(lambda found: f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0], url)
+    url = re.sub(_USER, f"{HIDDEN}@", url)
+    return re.sub(_FIELD, lambda found: f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0], url)
 
 
 def _is_secret(name: str) -> bool:

@@ -1,17 +1,15 @@
 """The table of integrations, as plain data: it is read for the help, so it imports no other tool's format."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
     from zerolabel.annotations import Annotations
 
 
-@dataclass(frozen=True)
-class Integration:
+class Integration(NamedTuple):
     """A file format of another tool.
 
     Attributes:
