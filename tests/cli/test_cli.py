@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -166,7 +167,8 @@ def test_a_dry_run_writes_nothing(world, monkeypatch, call):
     assert sorted(world.rglob("*")) == before
     code, out, _ = call(*RUN.replace("-o out", "-o never").split(), "--dry-run")
     assert code == 0
-    assert "30 in images" in out and "on frozen features" in out and " on 1 core" in out
+    assert "30 in images" in out and "on frozen features" in out
+    assert re.search(r" on \d+ cores?\b", out)
     assert not (world / "never").exists()
 
 
