@@ -151,7 +151,7 @@ def summary() -> str:
     unlabeled = {name: method for name, method in METHODS.items() if not method.needs_labels}
     trained = ", ".join(name for name, method in unlabeled.items() if method.learner)
     solvers = ", ".join(name for name, method in unlabeled.items() if not method.learner)
-    return f"{trained}, or any learner; without training {solvers}; of a few labels {', '.join(SUPERVISED)}."
+    return f"{trained}, or any learner; training-free: {solvers}; few-shot: {', '.join(SUPERVISED)}."
 
 
 __all__ = ["METHODS", "PUBLISHED", "SETTINGS", "SUPERVISED", "Method", "Published", "summary"]

@@ -43,21 +43,21 @@ MethodOpt = Arg[
 TuneOpt = Arg[
     str | None,
     typer.Option(
-        help="text, classwise, conditional, classifier, visual, deep, both, norm, lora or adapter, or several with a "
-        "plus; else the method's own."
+        help="text, classwise, conditional, classifier, visual, deep, both, norm, lora or adapter, or several joined "
+        "by +; by default the method's own."
     ),
 ]
 PresetOpt = Arg[
     str | None, typer.Option(help=f"paper: training values of the authors' code, for {', '.join(methods.PUBLISHED)}.")
 ]
-StartOpt = Arg[str | None, typer.Option(help="words (default) or random: where learned text tokens start.")]
-CropOpt = Arg[str | None, typer.Option(help="padding (default) or resized: random crops of the training views.")]
+StartOpt = Arg[str | None, typer.Option(help="Initialization of learned text tokens: words (default) or random.")]
+CropOpt = Arg[str | None, typer.Option(help="Random crops of the training views: padding (default) or resized.")]
 
 
 def adapt(
     images: ImagesArg,
     classes: ClassesOpt,
-    output: Arg[Path, typer.Option("--output", "-o", help="Folder of what is learned.")],
+    output: Arg[Path, typer.Option("--output", "-o", help="Folder of the adapted model.")],
     vlm: Arg[
         str | None, typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER or hf-hub:ORG/NAME.")
     ] = None,
@@ -68,10 +68,10 @@ def adapt(
     truth: TruthOpt = None,
     seen_classes: Arg[
         str | None,
-        typer.Option(help="grip, fpl, ifpl: classes of which --few-shot labels all images; the others get no label."),
+        typer.Option(help="grip, fpl, ifpl: classes that --few-shot labels; the others have no labels."),
     ] = None,
     propagate: Arg[
-        bool, typer.Option("--propagate/--no-propagate", help="Spread scores over neighbors before training.")
+        bool, typer.Option("--propagate/--no-propagate", help="Propagate scores over a k-NN graph before training.")
     ] = True,
     open_set: OpenSetOpt = False,
     preset: PresetOpt = None, start: StartOpt = None, crop: CropOpt = None, options: SetOpt = None,

@@ -47,9 +47,13 @@ AnnotationsOutOpt = Arg[
 ]
 CandidatesAgainOpt = Arg[
     str | None,
-    typer.Option(help="union, votes:M, topk:K, ratio:R, mass:M, soft, quantile:A,B or posterior:M,MODEL; else as is."),
+    typer.Option(
+        help="union, votes:M, topk:K, ratio:R, mass:M, soft, quantile:A,B or posterior:M,MODEL; by default unchanged."
+    ),
 ]
-OverwriteFileOpt = Arg[bool, typer.Option("--overwrite", help="Replace annotations that are there; may be the input.")]
+OverwriteFileOpt = Arg[
+    bool, typer.Option("--overwrite", help="Replace existing annotations; the output may be the input.")
+]
 
 
 def annotate(
@@ -57,14 +61,14 @@ def annotate(
     output: OutOpt,
     classes: Arg[
         str | None,
-        typer.Option("--classes", "-c", help="File of class names, or names with commas between; else of --append."),
+        typer.Option("--classes", "-c", help="File of class names, or comma-separated names; else those of --append."),
     ] = None,
     vlm: VlmOpt = None,
     templates: TemplatesOfEachOpt = None,
     candidates: CandidatesOpt = None,
     prompt_weights: WeightsOpt = None,
     append: Arg[
-        Path | None, typer.Option(help="Annotations, or a run, that these annotators and images are added to.")
+        Path | None, typer.Option(help="Annotations or a run to add these annotators and images to.")
     ] = None,
     few_shot: FewShotOpt = None,
     device: DeviceOpt = "auto",
@@ -118,9 +122,7 @@ def candidates(
     annotations: AnnotationsArg,
     output: AnnotationsOutOpt,
     candidates: CandidatesAgainOpt = None,
-    few_shot: Arg[
-        str | None, typer.Option(help="CSV of file_name,label corrected or given by a person, for training.")
-    ] = None,
+    few_shot: Arg[str | None, typer.Option(help="CSV of file_name,label with human labels to train on.")] = None,
     overwrite: OverwriteFileOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -164,9 +166,12 @@ def inspect(
     annotations: AnnotationsArg,
     truth: TruthOpt = None,
     label_model: Arg[
-        str, typer.Option(help="Judges the prompts: joint, or majority, shrunken, dawid_skene, one_coin, glad, mace.")
+        str,
+        typer.Option(
+            help="Label model that judges prompts: joint, majority, shrunken, dawid_skene, one_coin, glad or mace."
+        ),
     ] = "joint",
-    html: Arg[Path | None, typer.Option(help="Write a page to this file as well.")] = None,
+    html: Arg[Path | None, typer.Option(help="Also write an HTML page to this file.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Estimate the quality of annotations without labels, and suggest what to improve."""

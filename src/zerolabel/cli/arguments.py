@@ -17,9 +17,7 @@ VlmOpt = Arg[
 ]
 EncoderOpt = Arg[
     list[str] | None,
-    typer.Option(
-        help="Encoder without texts to read beside: timm:MODEL, timm:FOLDER or embeddings:FOLDER; repeatable."
-    ),
+    typer.Option(help="Additional vision-only encoder: timm:MODEL, timm:FOLDER or embeddings:FOLDER; repeatable."),
 ]
 TemplatesOpt = Arg[
     str | None,
@@ -37,66 +35,80 @@ CandidatesOpt = Arg[
     str | None,
     typer.Option(
         "--candidates",
-        help="union, votes:M, topk:K, ratio:R, mass:M (0.9 for photographs), soft, quantile:A,B or posterior:M,MODEL.",
+        help="Candidate rule: union, votes:M, topk:K, ratio:R, mass:M (0.9 for photographs), soft, quantile:A,B or "
+        "posterior:M,MODEL.",
     ),
 ]
-WeightsOpt = Arg[str | None, typer.Option("--prompt-weights", help="estimated without labels (default), or uniform.")]
+WeightsOpt = Arg[
+    str | None,
+    typer.Option("--prompt-weights", help="Weights of the prompts: estimated (default, without labels) or uniform."),
+]
 AnnotationsArg = Arg[Path, typer.Argument(help="annotations.parquet, or the folder that holds it.")]
 MethodOpt = Arg[str, typer.Option(help="Learner; `zerolabel learners` lists them.")]
 SetOpt = Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the learner or the training; repeatable.")]
-StudentOpt = Arg[str | None, typer.Option(help="light, preact_resnet18, a timm model, or features, linear, mlp.")]
+StudentOpt = Arg[
+    str | None,
+    typer.Option(help="Student network: light, preact_resnet18, a timm model, or a head: features, linear, mlp."),
+]
 SizeOpt = Arg[int | None, typer.Option(help="Side of the student's input in pixels.")]
 PretrainedOpt = Arg[bool | None, typer.Option(help="Start a timm student from pretrained weights.")]
 ViaOpt = Arg[
     str | None,
     typer.Option(
-        help="features (default for photographs): learn on frozen features first, then a pixel student; or none."
+        help="features (default for photographs): train a head on frozen features, then a pixel student; or none."
     ),
 ]
 PropagateOpt = Arg[
-    bool | None, typer.Option(help="Propagate scores over a k-NN graph before training; default on glyphs' features.")
+    bool | None, typer.Option(help="Propagate scores over a k-NN graph before training; on by default for glyphs.")
 ]
 SetAsideOpt = Arg[
     float | None,
-    typer.Option(help="Share of the images kept out of training to raise alarms on (default 0.1, with --test 0)."),
+    typer.Option(help="Share of the images kept out of training to check for alarms (default 0.1; 0 with --test)."),
 ]
 AdaptOpt = Arg[str | None, typer.Option(help="Adapt the model first: grip, ueo, cpl, upl, ... as in `adapt --method`.")]
 OpenSetOpt = Arg[
-    bool, typer.Option("--open-set", help="Detect out-of-distribution images, and train a further class 'unknown'.")
+    bool,
+    typer.Option("--open-set", help="Detect out-of-distribution images and train an extra class 'unknown' on them."),
 ]
-DeployOpt = Arg[str | None, typer.Option(help="one network (default), or both (their logits are added).")]
+DeployOpt = Arg[str | None, typer.Option(help="one (default), or both networks, whose logits are added.")]
 PresetOpt = Arg[
     str,
     typer.Option(
-        help="Values that are not given: auto (by the number of images), small, or paper (Co-Reg as its authors' code "
-        "has it, network, schedule and all)."
+        help="Default values: auto (by the number of images), small, or paper (Co-Reg as in its authors' code, with "
+        "its network and schedule)."
     ),
 ]
-EpochsOpt = Arg[int | None, typer.Option(min=1, help="Epochs of training.")]
-TruthOpt = Arg[str | None, typer.Option(help="CSV of file_name,label or folder class/image; for evaluation only.")]
-TestOpt = Arg[str | None, typer.Option("--test", help="Images held out of training, to evaluate on.")]
-FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label with human labels; for training.")]
+EpochsOpt = Arg[int | None, typer.Option(min=1, help="Training epochs.")]
+TruthOpt = Arg[
+    str | None, typer.Option(help="True labels, for evaluation only: a CSV of file_name,label or a folder class/image.")
+]
+TestOpt = Arg[str | None, typer.Option("--test", help="Held-out images to evaluate on.")]
+FewShotOpt = Arg[str | None, typer.Option(help="CSV of file_name,label with a few human labels to train on.")]
 AllowChangedOpt = Arg[
-    bool, typer.Option("--allow-changed", help="Leave out images whose content has changed since annotation.")
+    bool,
+    typer.Option("--allow-changed", help="Skip images whose content has changed since annotation instead of refusing."),
 ]
 SeedOpt = Arg[int, typer.Option(help="Random seed (initialization, shuffling, augmentation).")]
-FlipOpt = Arg[bool | None, typer.Option(help="Mirror views horizontally; not for characters.")]
+FlipOpt = Arg[bool | None, typer.Option(help="Random horizontal flips; turn off for characters.")]
 StrongOpt = Arg[
     str,
-    typer.Option(help="Strong views: randaugment, or cutout or cutout:PIXELS alone, for gray images."),
+    typer.Option(help="Strong augmentation: randaugment, or cutout or cutout:PIXELS alone, for gray images."),
 ]
 DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
 PrecisionOpt = Arg[
-    str | None, typer.Option(help="In which the model encodes images: float32, bfloat16, or auto for the fastest here.")
+    str | None,
+    typer.Option(help="Precision of the image encoder: float32, bfloat16, or auto for the fastest on this device."),
 ]
 StoreOpt = Arg[
-    str | None, typer.Option("--store-features", help="In which image features are cached: float32, or float16.")
+    str | None, typer.Option("--store-features", help="Precision of cached image features: float32 or float16.")
 ]
 ResumeOpt = Arg[bool, typer.Option("--resume", help="Resume the run in the output folder.")]
 OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")]
-DryRunOpt = Arg[bool, typer.Option("--dry-run", help="Show the plan and its cost; do nothing.")]
+DryRunOpt = Arg[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]
 JsonOpt = Arg[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-EngineOpt = Arg[str, typer.Option(help="local, or ray: the workers of a cluster; pip install zerolabel-vision[ray].")]
+EngineOpt = Arg[
+    str, typer.Option(help="local, or ray: the workers of a cluster; pip install 'zerolabel-vision\\[ray]'.")
+]
 RayAddressOpt = Arg[
     str | None, typer.Option(help="Address of the Ray cluster for --engine ray (default: a local one).")
 ]

@@ -46,7 +46,7 @@ def train(
     annotations: AnnotationsArg,
     output: OutOpt,
     vlm: Arg[
-        str | None, typer.Option(help="Model whose features are read; else the first of the annotations' models.")
+        str | None, typer.Option(help="Model whose features are used; by default the first of the annotations.")
     ] = None,
     encoder: EncoderOpt = None,
     method: MethodOpt = "coreg",
@@ -111,9 +111,13 @@ def evaluate(
 def predict(
     classifier: ClassifierArg,
     images: ImagesArg,
-    output: Arg[Path | None, typer.Option("--output", "-o", help="CSV or parquet file; else standard output.")] = None,
-    abstain: Arg[bool, typer.Option("--abstain", help="Answer nothing below the classifier's threshold.")] = False,
-    threshold: Arg[float | None, typer.Option(min=0, max=1, help="Answer nothing below this confidence.")] = None,
+    output: Arg[
+        Path | None, typer.Option("--output", "-o", help="CSV or parquet file to write; by default standard output.")
+    ] = None,
+    abstain: Arg[
+        bool, typer.Option("--abstain", help="Give no class below the classifier's confidence threshold.")
+    ] = False,
+    threshold: Arg[float | None, typer.Option(min=0, max=1, help="Give no class below this confidence.")] = None,
     device: DeviceOpt = "auto",
 ) -> None:
     """Predict the class and confidence of every image."""
@@ -124,15 +128,19 @@ def predict(
 
 def export(
     classifier: ClassifierArg,
-    output: Arg[Path | None, typer.Option("--output", "-o", help="ONNX file; else beside the classifier.")] = None,
-    images: Arg[str | None, typer.Option(help="Images to check the graph on.")] = None,
+    output: Arg[
+        Path | None, typer.Option("--output", "-o", help="ONNX file to write; by default next to the classifier.")
+    ] = None,
+    images: Arg[str | None, typer.Option(help="Images on which the graph is checked against torch.")] = None,
     layout: Arg[
         str | None,
-        typer.Option("--format", help="uint8, images of any size (default); or nchw, floats resized before."),
+        typer.Option("--format", help="Input: uint8 images of any size (default), or nchw floats resized before."),
     ] = None,
     int8: Arg[
         bool,
-        typer.Option("--quantize", help="Also an int8 file, calibrated on --images; kept if it agrees and is faster."),
+        typer.Option(
+            "--quantize", help="Also write an int8 file calibrated on --images; kept if it agrees and is faster."
+        ),
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:

@@ -29,12 +29,12 @@ def compare(
     images: ImagesArg,
     annotations: AnnotationsArg,
     output: OutOpt,
-    methods: Arg[str, typer.Option(help="Names with commas between; `zerolabel learners` lists them.")],
-    seeds: Arg[int, typer.Option(min=1, help="Runs of each learner, with seeds from 0.")] = 3,
+    methods: Arg[str, typer.Option(help="Names separated by commas; `zerolabel learners` lists them.")],
+    seeds: Arg[int, typer.Option(min=1, help="Runs per learner, with seeds counted from 0.")] = 3,
     truth: TruthOpt = None,
     test: TestOpt = None,
     test_annotations: Arg[
-        str | None, typer.Option(help="Annotations of the images of --test, to judge on them without labels.")
+        str | None, typer.Option(help="Annotations of the images of --test, for label-free estimates on them.")
     ] = None,
     preset: PresetOpt = "auto",
     student: StudentOpt = None,
@@ -42,18 +42,24 @@ def compare(
     pretrained: PretrainedOpt = None,
     epochs: EpochsOpt = None,
     options: Arg[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of the training, or METHOD.NAME=VALUE; repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of the training, or METHOD.NAME=VALUE of one learner; repeatable."),
     ] = None,
     flip: FlipOpt = None,
     strong: StrongOpt = "randaugment",
     device: DeviceOpt = "auto",
     allow_changed: AllowChangedOpt = False,
     choose: Arg[
-        bool, typer.Option("--choose", help="Let a person's answers choose: opens the review when the runs are done.")
+        bool,
+        typer.Option(
+            "--choose", help="Choose the learner by a person's answers: open the review when the runs are done."
+        ),
     ] = False,
-    answers: Arg[Path | None, typer.Option(help="Labels of file_name,label that answer --choose instead.")] = None,
-    n: Arg[int | None, typer.Option("--n", "-n", min=1, help="Images that --choose asks about; 50.")] = None,
-    jobs: Arg[int, typer.Option(min=1, help="Runs at a time, in processes that share cores and devices.")] = 1,
+    answers: Arg[Path | None, typer.Option(help="CSV of file_name,label that answers for the person.")] = None,
+    n: Arg[
+        int | None, typer.Option("--n", "-n", min=1, help="Number of images that --choose asks about (default 50).")
+    ] = None,
+    jobs: Arg[int, typer.Option(min=1, help="Parallel runs, which share cores and devices.")] = 1,
     as_json: JsonOpt = False,
 ) -> None:
     """Compare learners with the same student and budget; finished runs are not repeated."""

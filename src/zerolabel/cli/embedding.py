@@ -17,7 +17,7 @@ def embed(
         typer.Option(help="glyphs, open_clip:ARCH/PRETRAINED, open_clip:FOLDER, hf-hub:ORG/NAME or timm:MODEL."),
     ] = None,
     dtype: Arg[
-        str, typer.Option(help="float32 (annotations as from the images), or float16, half the size.")
+        str, typer.Option(help="float32 (same annotations as from the images) or float16 (half the size).")
     ] = "float32",
     device: DeviceOpt = "auto",
     cache: CacheOpt = None,

@@ -9,7 +9,7 @@ from zerolabel.cli.screen import show
 
 
 def learners(
-    name: Arg[str | None, typer.Argument(help="One algorithm, with its paper and options.")] = None,
+    name: Arg[str | None, typer.Argument(help="Learner to show in detail.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """List the learners, or show one with its paper, arguments, ranges and defaults."""
@@ -24,7 +24,7 @@ def learners(
 
 
 def methods(
-    name: Arg[str | None, typer.Argument(help="One method, with its paper and options.")] = None,
+    name: Arg[str | None, typer.Argument(help="Method to show in detail.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """List the methods of `adapt` and `transduce`, or show one with its paper, arguments, ranges and defaults."""

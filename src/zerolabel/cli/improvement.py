@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 def improve(
     run: Arg[Path, typer.Argument(help="Folder of a finished run.")],
     output: OutOpt,
-    rounds: Arg[int, typer.Option(min=1, help="Trainings, those that are done included.")] = 1,
-    n: Arg[int, typer.Option("--n", "-n", min=1, help="Images to label in each round, chosen to teach.")] = 50,
-    check: Arg[int, typer.Option(min=1, help="Images drawn at random once, which measure every round.")] = 50,
+    rounds: Arg[int, typer.Option(min=1, help="Total number of rounds, including finished ones.")] = 1,
+    n: Arg[int, typer.Option("--n", "-n", min=1, help="Images to label per round, chosen to help training.")] = 50,
+    check: Arg[int, typer.Option(min=1, help="Size of the random sample that measures every round.")] = 50,
     changed: Arg[
-        int, typer.Option(min=0, help="Images at most, of those on which two rounds differ, to say which is better.")
+        int, typer.Option(min=0, help="Most images to label where two rounds disagree, to decide which is better.")
     ] = 20,
     answers: Arg[
-        Path | None, typer.Option(help="Labels of file_name,label that answer instead of a person.")
+        Path | None, typer.Option(help="CSV of file_name,label that answers instead of a person.")
     ] = None,
-    reviewer: Arg[str | None, typer.Option(help="Name of who answers; the user name.")] = None,
-    port: Arg[int, typer.Option(min=0, max=65535, help="Of this machine; 0 takes a free one.")] = 0,
-    browser: Arg[bool, typer.Option("--open", help="Open the page in the browser of this machine.")] = False,
-    seed: Arg[int, typer.Option(help="Of the images that are drawn.")] = 0,
+    reviewer: Arg[str | None, typer.Option(help="Name of the reviewer; by default the user name.")] = None,
+    port: Arg[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")] = 0,
+    browser: Arg[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    seed: Arg[int, typer.Option(help="Random seed of the sampled images.")] = 0,
     cache: CacheOpt = None,
     as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
-    """Ask for labels, train on them, and look at what changed, in rounds; each round has a folder of its own."""
+    """Ask for labels, train on them and measure the gain, in rounds; each round has its own folder."""
     import json
 
     from zerolabel.annotate.feature_cache import default_folder

@@ -17,10 +17,12 @@ def export_labels(
         Path,
         typer.Option("--output", "-o", help="File to write, or folder for fiftyone; the extension may be left out."),
     ],
-    prefix: Arg[str, typer.Option(help="Folder or URL of the images, for formats with image paths.")] = "",
+    prefix: Arg[str, typer.Option(help="Folder or URL to prepend to image paths.")] = "",
     check: Arg[
         int | None,
-        typer.Option(min=1, help="Mark so many images, drawn at random, that measure; else those of a review."),
+        typer.Option(
+            min=1, help="Mark a random sample of this size for measuring accuracy; by default that of a review."
+        ),
     ] = None,
     as_json: JsonOpt = False,
 ) -> None:
@@ -47,10 +49,10 @@ def import_labels(
     kind: Arg[str, typer.Option("--from", help=table.summary())],
     output: Arg[Path, typer.Option("--output", "-o", help="annotations.parquet to write; may be that of --into.")],
     into: Arg[Path | None, typer.Option(help="annotations.parquet of the same images.")] = None,
-    images: Arg[str | None, typer.Option(help="The images, if there are no annotations yet.")] = None,
+    images: Arg[str | None, typer.Option(help="Images, if there are no annotations yet.")] = None,
     classes: Arg[str | None, typer.Option("--classes", "-c", help="Class names, with --images.")] = None,
     said_by: Arg[
-        str, typer.Option("--as", help="Source of the labels: person, or votes for those of a model.")
+        str, typer.Option("--as", help="What the labels are: person (human labels), or votes (a model's).")
     ] = "person",
     replace: Arg[bool, typer.Option("--replace", help="Discard the existing votes and scores.")] = False,
     as_json: JsonOpt = False,

@@ -25,45 +25,45 @@ def current_user() -> str:
 
 
 def review(
-    path: Arg[Path, typer.Argument(help="Folder of a run, annotations or a comparison; or a table of predictions.")],
+    path: Arg[Path, typer.Argument(help="A run, annotations, a comparison, or a table of predictions.")],
     n: Arg[
         int | None,
-        typer.Option("--n", "-n", min=1, help="Images drawn at random to measure the accuracy; 50, or as before."),
+        typer.Option("--n", "-n", min=1, help="Random images that measure accuracy (default 50, or as before)."),
     ] = None,
-    images: Arg[str | None, typer.Option(help="Folder or list of the images, where they lie elsewhere now.")] = None,
-    classes: Arg[str | None, typer.Option("--classes", "-c", help="All class names, for a table.")] = None,
-    method: Arg[str | None, typer.Option(help="Which one of a comparison; else the first.")] = None,
+    images: Arg[str | None, typer.Option(help="Folder or list of the images, if moved.")] = None,
+    classes: Arg[str | None, typer.Option("--classes", "-c", help="Class names, for a table of predictions.")] = None,
+    method: Arg[str | None, typer.Option(help="Learner of a comparison to review; by default the first.")] = None,
     reviewer: Arg[
-        list[str] | None, typer.Option(help="Name of who answers; repeatable, each gets an address.")
+        list[str] | None, typer.Option(help="Name of a reviewer; repeatable, each gets a URL.")
     ] = None,
     static: Arg[
-        Path | None, typer.Option(help="Write one HTML file that needs no server; it gives its answers as a CSV.")
+        Path | None, typer.Option(help="Write one HTML file that needs no server; its answers are downloaded as a CSV.")
     ] = None,
     take_in: Arg[
-        list[Path] | None, typer.Option("--import", help="Answers to take in, as of --static; then end. Repeatable.")
+        list[Path] | None, typer.Option("--import", help="Import the answers of this CSV, and stop; repeatable.")
     ] = None,
     export: Arg[
-        Path | None, typer.Option(help="Write all answers to this CSV or parquet file; then end.")
+        Path | None, typer.Option(help="Write all answers to this CSV or parquet file, and stop.")
     ] = None,
-    port: Arg[int, typer.Option(min=0, max=65535, help="Of this machine; 0 takes a free one.")] = 0,
-    browser: Arg[bool, typer.Option("--open", help="Open the page in the browser of this machine.")] = False,
-    seed: Arg[int, typer.Option(help="Of the order of the images.")] = 0,
+    port: Arg[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")] = 0,
+    browser: Arg[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    seed: Arg[int, typer.Option(help="Random seed of the order of the images.")] = 0,
     max_error: Arg[
         str | None,
-        typer.Option(help="Share of wrong labels allowed in the finished labels, as 5%: asks what must be labeled."),
+        typer.Option(help="Largest share of wrong labels allowed, such as 5%: ask which images need a label."),
     ] = None,
     answers: Arg[
-        Path | None, typer.Option(help="Labels of file_name,label that answer instead of a person; then end.")
+        Path | None, typer.Option(help="CSV of file_name,label that answers instead of a person, and stop.")
     ] = None,
     question: Arg[
         list[str] | None,
         typer.Option(
-            help="What --answers answers: measure, compare, choose, guarantee, teach or unknown; repeatable."
+            help="Question that --answers answers: measure, compare, choose, guarantee, teach or unknown; repeatable."
         ),
     ] = None,
     cache: CacheOpt = None,
 ) -> None:  # fmt: skip
-    """Check a few images in the browser: a measured accuracy, a choice, guaranteed labels, or labels to train on."""
+    """Answer questions about a few images in the browser: measure accuracy, choose a learner, or label to train."""
     from zerolabel.review import Review, open_subject
     from zerolabel.review.static import write_static
 

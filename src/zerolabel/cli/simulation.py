@@ -14,16 +14,24 @@ def simulate(
     images: ImagesArg,
     classes: ClassesOpt,
     output: AnnotationsOutOpt,
-    truth: Arg[str, typer.Option(help="CSV of file_name,label or folder class/image: what annotators are made of.")],
-    kind: Arg[str, typer.Option(help="uniform candidate sets, class confusions, or instance: weak networks.")],
+    truth: Arg[
+        str, typer.Option(help="True labels to simulate from: a CSV of file_name,label or a folder class/image.")
+    ],
+    kind: Arg[
+        str, typer.Option(help="uniform (random candidate sets), class (confusion matrix) or instance (weak networks).")
+    ],
     q: Arg[float, typer.Option("--q", help="uniform: probability that a wrong class joins a set.")] = 0.1,
     eta: Arg[float, typer.Option(help="uniform: probability that the true class leaves its set.")] = 0.0,
     accuracy: Arg[float, typer.Option(help="class: probability that a vote is right.")] = 0.65,
-    confusion: Arg[Path | None, typer.Option(help="class: CSV of C rows of C numbers; a row is a true class.")] = None,
-    annotators: Arg[int, typer.Option(min=1, help="class, instance: how many vote.")] = 5,
-    labeled: Arg[int, typer.Option(min=1, help="instance: images per class that a network learns.")] = 10,
+    confusion: Arg[
+        Path | None, typer.Option(help="class: CSV of a C x C confusion matrix, one row per true class.")
+    ] = None,
+    annotators: Arg[int, typer.Option(min=1, help="class, instance: number of annotators.")] = 5,
+    labeled: Arg[
+        int, typer.Option(min=1, help="instance: labeled images per class that a network is trained on.")
+    ] = 10,
     epochs: Arg[int, typer.Option(min=1, help="instance: epochs of each network.")] = 30,
-    ratio: Arg[float | None, typer.Option(help="Long-tailed pool: first class so many times the last.")] = None,
+    ratio: Arg[float | None, typer.Option(help="Long-tailed pool: ratio of the largest to the smallest class.")] = None,
     size: SizeOpt = None,
     flip: FlipOpt = None,
     seed: SeedOpt = 0,

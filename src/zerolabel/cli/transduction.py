@@ -28,7 +28,10 @@ def transduce(
     method: Arg[str, typer.Option(help="Solver; `zerolabel methods` lists them.")] = "stata",
     options: Arg[list[str] | None, typer.Option("--set", help="NAME=VALUE of the solver; repeatable.")] = None,
     candidates: Arg[
-        str, typer.Option(help="Of the solver's scores: mass:M, topk:K, ratio:R or quantile:A,B; of the votes: union.")
+        str,
+        typer.Option(
+            help="Candidate rule: of the solver's scores mass:M, topk:K, ratio:R or quantile:A,B; of the votes union."
+        ),
     ] = "mass:0.9",
     prompt_weights: WeightsOpt = None,
     device: DeviceOpt = "auto",
