@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The CPU-only build of torch is a tenth of the size: make demo TORCH=https://download.pytorch.org/whl/cpu
+# With the CPU-only build of torch 0.4 GB are downloaded instead of 3.2 GB: make demo TORCH=https://download.pytorch.org/whl/cpu
 TORCH ?=
 # Two stamps: what the demo needs, and what tests, checks and documentation need beside it.
 USABLE := $(VENV)/.usable

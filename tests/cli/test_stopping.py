@@ -1,15 +1,19 @@
 """Signals: a command that is stopped says how it continues, and its exit code tells why it ended."""
 
+import errno
 import os
 import pty
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from zerolabel.cli import COMMANDS
-from zerolabel.cli.stopping import resume_hint
+from zerolabel.cli import COMMANDS, sentence
+from zerolabel.cli.stopping import how_to_continue
+from zerolabel.errors import InputError
+from zerolabel.files.writing import writing
 
 WAITS = """
 import signal, time
@@ -62,9 +66,25 @@ def test_interrupted_at_a_terminal():
         (["annotate", "pics", "--overwrite"], "--resume in place of --overwrite"),
         (["train", "pics", "--resume"], "the same command continues"),
         (["compare", "pics"], "the same command continues"),
+        (["improve", "out", "-o", "better"], "the same command continues"),
+        (["adapt", "pics", "--json"], "the same command with --resume continues"),
         (["predict", "out", "pics"], "starts again"),
         ([], "starts again"),
     ],
 )
 def test_how_it_goes_on(given, told):
-    assert told in resume_hint(given, COMMANDS)
+    assert told in how_to_continue(given, COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "given", [["run", "--resume"], ["run"], ["train", "--overwrite"], ["predict"], ["improve"], ["merge"], ["embed"]]
+)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_tells_how_this_command_goes_on(number, given):
+    again, told = how_to_continue(given, COMMANDS), []
+    told.append(sentence(OSError(number, os.strerror(number)), again))
+    with pytest.raises(InputError) as caught, writing(Path("out")):
+        raise OSError(number, os.strerror(number))
+    told.append(sentence(caught.value, again))
+    for one in told:
+        assert one is not None and "disk is full" in one and "\n" not in one and one.endswith(f"; {again}.")

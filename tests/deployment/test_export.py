@@ -251,7 +251,7 @@ def test_the_script_goes_on_after_a_damaged_file(exported, pictures, tmp_path):
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 6
     assert len(done.stderr.splitlines()) == 2
-    assert "bad.png cannot be read" in done.stderr
+    assert "bad.png cannot be read: not an image that Pillow can read\n" in done.stderr
     assert "lost.png cannot be read" in done.stderr
 
 

@@ -25,8 +25,8 @@ from zerolabel.cli import (
     transduction,
 )
 from zerolabel.cli.screen import CLOSED_PIPE, drop, flush, open_streams, say
-from zerolabel.cli.stopping import Stopped, resume_hint, stoppable, tell
-from zerolabel.errors import InputError
+from zerolabel.cli.stopping import Stopped, how_to_continue, stoppable, tell
+from zerolabel.errors import DiskFullError, InputError
 from zerolabel.version import __version__
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -111,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # one per damaged image; skipped.csv says what matters
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
         given = sys.argv[1:] if arguments is None else list(arguments)
-        stopped = resume_hint(given, COMMANDS)
+        again = how_to_continue(given, COMMANDS)
+        stopped = f"stopped; {again}."
         try:
             with stoppable(stopped):
                 code = parser(given)(args=given or ["--help"], prog_name="zerolabel", standalone_mode=False)
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tell(stopped)
             raise SystemExit(stop.code) from None
         except Exception as error:
-            message = sentence(error)
+            message = sentence(error, again)
             if message is None:
                 raise
             say("[bold red]error:[/]", message)
@@ -146,17 +147,24 @@ def _is_disk_full(error: Exception) -> bool:
     )
 
 
-def sentence(error: Exception) -> str | None:
-    """The message to the user about an error; none where it is a fault of the program."""
+def sentence(error: Exception, again: str) -> str | None:
+    """The message to the user about an error; none where it is a fault of the program.
+
+    Args:
+        error: that ended the command.
+        again: how to continue once the reason is gone.
+    """
     if isinstance(error, UsageError):
         message = " ".join(error.format_message().split()).rstrip(".")
         command = error.ctx.command_path if getattr(error, "ctx", None) else "zerolabel"
         message = f"{message[:1].lower()}{message[1:]}"
         return message if message.endswith("?") else f"{message}; see `{command} --help`."
+    if isinstance(error, DiskFullError):
+        return f"{str(error).rstrip('.')}; {again}."
     if _is_disk_full(error):
         return (
-            "the disk is full, or takes no file of this size; free some space, or give -o and --cache another place, "
-            "and repeat the command with --resume: what was finished stays."
+            "the disk is full, or takes no file of this size; free some space, or give -o and --cache another place; "
+            f"{again}."
         )
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}; give another path, or fix this one."

@@ -63,16 +63,20 @@ def tell(message: str) -> None:
         return
 
 
-def resume_hint(given: Sequence[str], commands: Sequence[Callable[..., Any]]) -> str:
-    """The message where a command was stopped: how to continue."""
+CONTINUING = ("compare", "improve")
+"""Commands that continue by themselves with what is in the output folder."""
+
+
+def how_to_continue(given: Sequence[str], commands: Sequence[Callable[..., Any]]) -> str:
+    """The end of a sentence about a command that did not finish: how to continue."""
     known = {command.__name__.replace("_", "-"): command for command in commands}
     name = next((word for word in given if word in known), None)
-    if name == "compare" or "--resume" in given:
-        return "stopped; the same command continues after what is finished."
+    if name in CONTINUING or "--resume" in given:
+        return "the same command continues after what is finished"
     if name is None or "resume" not in inspect.signature(known[name]).parameters:
-        return "stopped; the same command starts again."
+        return "the same command starts again"
     more = "with --resume in place of --overwrite" if "--overwrite" in given else "with --resume"
-    return f"stopped; the same command {more} continues."
+    return f"the same command {more} continues"
 
 
-__all__ = ["Stopped", "resume_hint", "stoppable", "tell"]
+__all__ = ["Stopped", "how_to_continue", "stoppable", "tell"]

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 WHITES = [2**bits - 1 for bits in (8, 10, 12, 16, 24, 32)]
 OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder == "little" else ";16L"}
@@ -173,10 +173,9 @@ def main() -> None:
             p = session.run(None, {"image": read(file)})[0][0]
             label = classes[p.argmax()] if p.max() >= least else "unknown"
         except Exception as error:  # a damaged file must not stop the others
-            failed = True
-            print(
-                visible(f"{file} cannot be read: {str(error) or type(error).__name__}".splitlines()[0]), file=sys.stderr
-            )
+            failed, reason = True, str(error) or type(error).__name__
+            reason = "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else reason
+            print(visible(f"{file} cannot be read: {reason}".splitlines()[0]), file=sys.stderr)
             continue
         cells = [str(text) if raw else visible(text) for text in (file, label)]
         rows.writerow((*map(safe, cells), f"{p.max():.4f}"))

@@ -17,6 +17,10 @@ class InputError(ValueError):
         super().__init__(redacted(sentence))
 
 
+class DiskFullError(InputError):
+    """Missing space on a disk, or a quota that is used up; what was finished before stays."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known names are close to a mistyped one, as the tail of a sentence.
 

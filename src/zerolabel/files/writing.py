@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zerolabel.errors import InputError
+from zerolabel.errors import DiskFullError, InputError
 from zerolabel.errors.printable import is_sound, visible
 from zerolabel.files.leftovers import partial_before, partial_of
 
@@ -45,12 +45,9 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         number = error.errno or next((code for code in FULL if f"(os error {code})" in str(error)), None)
-        if number == errno.EFBIG:
-            raise InputError(f"{folder} cannot be written (no file of this size fits); {_ELSEWHERE}.") from None
         if number in FULL:
-            raise InputError(
-                f"the disk is full at {folder}; free some space and continue with --resume, or {_ELSEWHERE}."
-            ) from None
+            what = "the disk is full" + ", or takes no file of this size," * (number == errno.EFBIG)
+            raise DiskFullError(f"{what} at {folder}; free some space, or {_ELSEWHERE}.") from None
         reason = (str(error.strerror or error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder} cannot be written ({reason}); {_ELSEWHERE}.") from None
 
