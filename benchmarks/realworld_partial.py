@@ -2,7 +2,7 @@
 
 The folder holds ``lost.mat``, ``MSRCv2.mat``, ``BirdSong.mat``, ``FG-NET.mat`` and ``italian.mat`` with the arrays
 ``data`` (n x d), ``partial_target`` and ``target`` (C x n), as github.com/pruirui/partial_label_realworld_dataset has
-them. Features are scaled to mean 0 and deviation 1 of the training rows and to length 1. Each split trains on 80 % of
+them. Features are scaled to mean 0 and deviation 1 of the training rows and to length 1. Each split trains on 80% of
 the rows, with the candidate sets alone, and is tested on the rest; nothing is chosen by the test rows. The two large
 sets take fewer epochs, so that a training has one or two thousand steps on any set, and what learners count in epochs
 is shortened in proportion. Finished runs are kept under ``build/benchmarks/realworld_partial`` and not repeated, so

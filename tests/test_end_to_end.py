@@ -132,8 +132,8 @@ def test_a_run_leaves_all_its_files_and_numbers(done):
 
 def test_without_a_terminal_progress_is_plain_lines(done):
     lines = done[2].splitlines()
-    assert any(line.startswith("annotate: 100 %") and "2 unreadable" in line for line in lines)
-    assert any(line.startswith("train: 100 %") and "images/s" in line for line in lines)
+    assert any(line.startswith("annotate: 100%") and "2 unreadable" in line for line in lines)
+    assert any(line.startswith("train: 100%") and "images/s" in line for line in lines)
     assert "\x1b" not in done[2]
 
 

@@ -96,7 +96,7 @@ def quality() -> Table:
     for (cell, model), rows in grouped(result()["quality"], "cell", "model").items():
         texts = [text for row in rows for text in (percent(row["human"]), percent(row["violated"]))]
         body.append([f"{cell}, {model}", percent(rows[0]["accuracy"]), *texts])
-    head = ["", "accuracy", "by hand, 5 %", "exceeded", "by hand, 10 %", "exceeded"]
+    head = ["", "accuracy", "by hand, 5%", "exceeded", "by hand, 10%", "exceeded"]
     return head, body
 
 

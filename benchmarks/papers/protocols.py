@@ -33,7 +33,7 @@ GRIP = settings(lr=0.1, weight_decay=0.1, batch_size=16)
 
 
 def grip(cell: Cell, prompt: str) -> list[Plan]:
-    """GRIP's README: two labels a class (SSL), none (UL), or all labels of 62 % of the classes (TRZSL)."""
+    """GRIP's README: two labels a class (SSL), none (UL), or all labels of 62% of the classes (TRZSL)."""
     measure = "harmonic mean" if cell.setting == "TRZSL" else "accuracy"
     pool = {"SSL": Pool(shots=2), "UL": Pool(), "TRZSL": Pool(seen=0.62)}[cell.setting]
     if cell.method == "CLIP":

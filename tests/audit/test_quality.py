@@ -45,7 +45,7 @@ def test_needed_is_the_least_draw_with_which_all_may_stay() -> None:
 
 def test_mistakes_are_named() -> None:
     nothing = np.empty(0, dtype=int)
-    with pytest.raises(InputError, match=r"for 5 %, not 5\."):
+    with pytest.raises(InputError, match=r"for 5%, not 5\."):
         guarantee(np.ones(3), nothing, nothing.astype(bool), max_error=5.0)
     with pytest.raises(InputError, match="counted twice"):
         guarantee(np.ones(3), np.array([1, 1]), np.array([True, True]), max_error=0.1)

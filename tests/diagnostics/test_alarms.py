@@ -48,7 +48,7 @@ def test_the_annotators_own_answers_are_never_called_worse(world):
 
 @pytest.mark.parametrize("n_labels", [0, 60])
 def test_human_labels_show_that_the_annotators_are_poor(make_annotations, n_labels):
-    """One annotator without doubts that is right on 43 %: labels of a few images tell that the student is better."""
+    """One annotator without doubts that is right on 43%: labels of a few images tell that the student is better."""
     truth = torch.randint(0, 10, (2000,))
     annotations = make_annotations(with_mistakes(truth, 0.43)[:, None], 10)
     labels = torch.where(torch.arange(2000) < n_labels, truth, -1)

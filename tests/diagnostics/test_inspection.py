@@ -120,7 +120,7 @@ def test_classes_that_stand_out(make_annotations: Make) -> None:
     text = about(inspect(make_annotations(votes, 5)), "classes")
     assert "Nobody votes for class 2, class 4" in text
     assert "class 0 gets" in text
-    assert "100 % of the candidate sets with class 3 also hold class 0" in text
+    assert "100% of the candidate sets with class 3 also hold class 0" in text
 
 
 def test_sets_and_images_that_stand_out(make_annotations: Make) -> None:

@@ -68,7 +68,7 @@ def test_the_annotators_are_judged_on_held_out_images_too(digits, tmp_path, caps
     right = [str(int(row.argmax())) == truth[name] for row, name in zip(scores.scores, scores.file_names, strict=True)]
     assert said["learner"] == "annotator" and said["accuracy"] == pytest.approx(np.mean(right), abs=0.05)
     row = (out / "comparison.html").read_text().partition(">annotator<")[2].partition("</tr>")[0]
-    assert f"{100 * said['accuracy']:.1f} %" in row
+    assert f"{100 * said['accuracy']:.1f}%" in row
 
 
 def test_votes_of_others_are_not_judged_where_nobody_can_ask_them(digits, tmp_path, capsys):

@@ -244,7 +244,7 @@ def test_truth_is_not_among_its_inputs(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Pixels, Tensor, Tensor]:
-    """120 real images of the digits 0 to 3 at 16 pixels, the truth, and votes of which 65 % are right."""
+    """120 real images of the digits 0 to 3 at 16 pixels, the truth, and votes of which 65% are right."""
     data = load_digits(n_class=4)
     truth = torch.from_numpy(data.target[:120]).long()
     gray = np.kron((data.images[:120] * 255 / 16).astype(np.uint8), np.ones((1, 2, 2), np.uint8))

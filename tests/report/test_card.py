@@ -17,8 +17,8 @@ def test_with_truth(run_with_truth: Path) -> None:
     metrics = json.loads((run_with_truth / "metrics.json").read_text())
     index = header(card)["model-index"]
     assert index[0]["results"][0]["metrics"][0]["value"] == round(metrics["student_accuracy"], 4)
-    assert f"| Student | {100 * metrics['student_accuracy']:.1f} % |" in card
-    assert f"| Zero-shot, all prompts | {100 * metrics['zero_shot_accuracy']:.1f} % |" in card
+    assert f"| Student | {100 * metrics['student_accuracy']:.1f}% |" in card
+    assert f"| Zero-shot, all prompts | {100 * metrics['zero_shot_accuracy']:.1f}% |" in card
     for template in ("a photo of the number {}", "someone wrote {}"):
         assert f"| {template} |" in card
     assert "Apache-2.0" in card and "zerolabel run" in card and "predict.py" in card
@@ -45,7 +45,7 @@ def test_after_a_review_report_and_card_say_what_it_measured_and_how(run_without
     card, page = model_card(run_without_truth), build(run_without_truth)
     path.write_text(before)
     for text in (card, page):
-        assert "95 % interval: 74.1 to 93.5 %" in text and "86.0 %" in text
+        assert "95% interval: 74.1 to 93.5%" in text and "86.0%" in text
         assert "50 images of 500 held-out images were checked by anna, ben" in text
         assert "stratified random sample" in text and "2 were left uncertain" in text and "1 show none" in text
         assert "Nobody compared" not in text and "nobody can say" not in text

@@ -115,7 +115,7 @@ def test_formats() -> None:
     assert [magnitude(n) for n in (None, 12, 98_000, 11_200_000)] == ["–", "12", "98.0 k", "11.2 M"]
     assert [short(x) for x in (0, 0.03, 1200, 2.4e-7, 0.175)] == ["0", "0.03", "1,200", "2.4e-7", "0.175"]
     assert [signed(x, 1) for x in (0.04, -0.04, 2.5, -9.84)] == ["0", "0", "+2.5", "−9.8"]
-    assert percent(None) == percent(math.nan) == "–" and percent(0.1234) == "12.3 %"
+    assert percent(None) == percent(math.nan) == "–" and percent(0.1234) == "12.3%"
 
 
 def test_licenses_are_not_guessed() -> None:

@@ -123,7 +123,7 @@ def test_fifty_answers_by_keyboard_outlive_a_killed_server_and_end_in_the_report
     found = json.loads((run / "metrics.json").read_text())["review"]
     right = sum(int(name[:3]) % 7 != 0 for name in names)
     assert (found["n_answers"], found["n_right"]) == (50, right)
-    assert f"{100 * found['low']:.1f} to {100 * found['high']:.1f} %" in page.inner_text("#result")
+    assert f"{100 * found['low']:.1f} to {100 * found['high']:.1f}%" in page.inner_text("#result")
     assert (run / "report.html").is_file() and (run / "README.md").is_file()
     assert all(address.startswith(("http://127.0.0.1:", "data:")) for address in page.asked)
 
@@ -315,7 +315,7 @@ def test_a_guarantee_goes_on_to_the_doubtful_images(run_without_test: Path, trut
             done += 1
             while len(review.ledger.answers) < done:
                 page.wait_for_timeout(5)
-        page.wait_for_selector('#result:has-text("At most 15.0 % of the finished labels are wrong")')
+        page.wait_for_selector('#result:has-text("At most 15.0% of the finished labels are wrong")')
         page.keyboard.press("Backspace")
         page.wait_for_selector(ASKED)
         assert review.following("guarantee") is not None

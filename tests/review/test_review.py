@@ -145,8 +145,8 @@ def test_student_and_zero_shot_are_compared_where_they_differ(run, truth):
     assert "student is better" in finish(review)
     found = json.loads((run / "metrics.json").read_text())
     assert found["review_verdict"]["pair"] == ["student", "zero-shot"] and "review" not in found
-    assert "student is better (error at most 5 %)" in (run / "report.html").read_text()
-    assert "student is better (error at most 5 %)" in (run / "README.md").read_text()
+    assert "student is better (error at most 5%)" in (run / "report.html").read_text()
+    assert "student is better (error at most 5%)" in (run / "README.md").read_text()
     again = Review(open_subject(run), n=20)
     assert set(again.queue("measure")["answers"]) == review.sample & set(items[:done])
     assert again.verdict == review.verdict

@@ -35,7 +35,7 @@ def test_the_page_draws_the_accuracy_by_labels():
         ],
     }
     page = build_improvement(record)
-    assert "<svg" in page and "round 1, best" in page and "90.0 % of its answers are right" in page
+    assert "<svg" in page and "round 1, best" in page and "90.0% of its answers are right" in page
     record["rounds"][1]["accuracy"] = record["rounds"][1]["low"] = None
     assert "its accuracy is not measured" in build_improvement(record)
 

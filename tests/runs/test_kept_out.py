@@ -112,7 +112,7 @@ def test_nothing_understood_is_refused_whatever_the_rule(rule, make_annotations)
     [
         (3, 30, 0, False),  # fewer than the four classes
         (4, 30, 0, True),
-        (4, 1000, 0, False),  # less than 1 %
+        (4, 1000, 0, False),  # less than 1%
         (10, 1000, 0, True),
         (4, 1000, 4, True),  # a person labeled as many as there are classes
         (2, 3, 0, True),  # most of few images

@@ -44,9 +44,9 @@ def test_plain_lines_now_and_then_and_the_last(monkeypatch):
     lines = screen.file.getvalue().splitlines()
     assert passed == steps()
     assert 2 <= len(lines) < 5
-    assert lines[0].startswith("annotate: 20 % · 64/320 images · 128 images/s · ")
+    assert lines[0].startswith("annotate: 20% · 64/320 images · 128 images/s · ")
     assert lines[0].endswith(" s left")
-    assert lines[-1] == "annotate: 100 % · 320/320 images · 128 images/s · 3 unreadable"
+    assert lines[-1] == "annotate: 100% · 320/320 images · 128 images/s · 3 unreadable"
     assert "\x1b" not in screen.file.getvalue()
 
 
@@ -75,7 +75,7 @@ def test_the_line_fits_and_keeps_name_share_and_times(stage, width, terms):
     line = next(line for line in reversed(screen.file.getvalue().split("\r")) if "elapsed" in line)
     line = re.sub(r"\x1b\[[0-9?]*[A-Za-z]", "", line).rstrip()
     assert len(line) <= width and stage[: progress.LONGEST_NAME - 1] in line
-    assert "100 % · 0:00 elapsed · 0:00 left" in line and "…" not in line.partition("100 %")[2]
+    assert "100% · 0:00 elapsed · 0:00 left" in line and "…" not in line.partition("100%")[2]
     assert ("supervised 1.235" in line) == terms
 
 

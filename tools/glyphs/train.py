@@ -80,7 +80,7 @@ def draw_images(bank: Bank, rows: dict[str, Tensor], alphabet: str, count: int) 
 
 
 def rate_at(progress: float, peak: float) -> float:
-    """Warm-up over the first 2 %, then a half cosine."""
+    """Warm-up over the first 2%, then a half cosine."""
     return peak * min(progress / 0.02, 0.5 * (1 + math.cos(math.pi * progress)))
 
 

@@ -98,7 +98,7 @@ class Annotations:
 
     @property
     def human(self) -> Bool[Tensor, " N"]:
-        """Which images carry a label given by a person."""
+        """Which images have a label given by a person."""
         return self.labels >= 0
 
     @property

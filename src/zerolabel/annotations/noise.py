@@ -39,7 +39,7 @@ DOUBTED = 10
 """Weight of an annotator's estimated error in images where a student is compared with its annotators; human labels must
 soon outweigh an estimate that comes from the annotators themselves."""
 MOST_IMAGES = 5_000
-"""Maximum number of evenly spaced images; a share estimated on them is within 1.4 points with 95 % confidence."""
+"""Maximum number of evenly spaced images; a share estimated on them is within 1.4 points with 95% confidence."""
 
 
 @dataclass(frozen=True)

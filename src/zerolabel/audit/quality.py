@@ -38,7 +38,7 @@ class Guarantee:
 
 def _checked(max_error: float) -> None:
     if not 0 < max_error < 1:
-        raise InputError(f"--max-error is a share between 0 and 1, such as 0.05 for 5 %, not {max_error}.")
+        raise InputError(f"--max-error is a share between 0 and 1, such as 0.05 for 5%, not {max_error}.")
 
 
 def needed(size: int, *, max_error: float, level: float = 0.95) -> int:

@@ -33,9 +33,7 @@ def compare(
     seeds: Arg[int, typer.Option(min=1, help="Runs per learner, with seeds counted from 0.")] = 3,
     truth: TruthOpt = None,
     test: TestOpt = None,
-    test_annotations: Arg[
-        str | None, typer.Option(help="Annotations of the images of --test, for label-free estimates on them.")
-    ] = None,
+    test_annotations: Arg[str | None, typer.Option(help="Annotations of --test, for label-free estimates.")] = None,
     preset: PresetOpt = "auto",
     student: StudentOpt = None,
     size: SizeOpt = None,
@@ -50,15 +48,10 @@ def compare(
     device: DeviceOpt = "auto",
     allow_changed: AllowChangedOpt = False,
     choose: Arg[
-        bool,
-        typer.Option(
-            "--choose", help="Choose the learner by a person's answers: open the review when the runs are done."
-        ),
+        bool, typer.Option("--choose", help="Let a person's answers choose: open the review at the end.")
     ] = False,
     answers: Arg[Path | None, typer.Option(help="CSV of file_name,label that answers for the person.")] = None,
-    n: Arg[
-        int | None, typer.Option("--n", "-n", min=1, help="Number of images that --choose asks about (default 50).")
-    ] = None,
+    n: Arg[int | None, typer.Option("--n", "-n", min=1, help="Images that --choose asks about (default 50).")] = None,
     jobs: Arg[int, typer.Option(min=1, help="Parallel runs, which share cores and devices.")] = 1,
     as_json: JsonOpt = False,
 ) -> None:

@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -63,7 +62,7 @@ def display() -> "Display":
 
 def command_line() -> list[str]:
     """The command as it was typed, without passwords and tokens in its URLs."""
-    return [Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])]
+    return ["zerolabel", *map(redacted, sys.argv[1:])]
 
 
 def say(mark: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """The command that simulates annotators, for research."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Annotated as Arg
 
 import typer
@@ -8,6 +9,12 @@ import typer
 from zerolabel.cli.annotation import AnnotationsOutOpt, OverwriteFileOpt
 from zerolabel.cli.arguments import ClassesOpt, FlipOpt, ImagesArg, JsonOpt, SeedOpt, SizeOpt
 from zerolabel.cli.screen import say, show
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zerolabel.data.classes import Classes
+    from zerolabel.data.images import ImageSet
 
 
 def simulate(
@@ -17,21 +24,17 @@ def simulate(
     truth: Arg[
         str, typer.Option(help="True labels to simulate from: a CSV of file_name,label or a folder class/image.")
     ],
-    kind: Arg[
-        str, typer.Option(help="uniform (random candidate sets), class (confusion matrix) or instance (weak networks).")
-    ],
+    kind: Arg[str, typer.Option(help="uniform (random sets), class (confusion matrix) or instance (weak networks).")],
     q: Arg[float, typer.Option("--q", help="uniform: probability that a wrong class joins a set.")] = 0.1,
     eta: Arg[float, typer.Option(help="uniform: probability that the true class leaves its set.")] = 0.0,
     accuracy: Arg[float, typer.Option(help="class: probability that a vote is right.")] = 0.65,
     confusion: Arg[
-        Path | None, typer.Option(help="class: CSV of a C x C confusion matrix, one row per true class.")
+        Path | None, typer.Option(help="class: CSV of a C x C confusion matrix, a row per true class.")
     ] = None,
     annotators: Arg[int, typer.Option(min=1, help="class, instance: number of annotators.")] = 5,
-    labeled: Arg[
-        int, typer.Option(min=1, help="instance: labeled images per class that a network is trained on.")
-    ] = 10,
+    labeled: Arg[int, typer.Option(min=1, help="instance: labeled images per class of a network.")] = 10,
     epochs: Arg[int, typer.Option(min=1, help="instance: epochs of each network.")] = 30,
-    ratio: Arg[float | None, typer.Option(help="Long-tailed pool: ratio of the largest to the smallest class.")] = None,
+    ratio: Arg[float | None, typer.Option(help="Long-tailed pool: largest class to smallest.")] = None,
     size: SizeOpt = None,
     flip: FlipOpt = None,
     seed: SeedOpt = 0,
@@ -45,23 +48,16 @@ def simulate(
     from zerolabel.cli import planned
     from zerolabel.data.classes import load_classes
     from zerolabel.data.images import ImageSet, pixels
-    from zerolabel.data.label_files import Labels, places_known
     from zerolabel.diagnostics.agreement import mean_candidates
     from zerolabel.evaluation.metrics import accuracy as share_right
     from zerolabel.evaluation.metrics import candidate_coverage
-    from zerolabel.experiments.simulation import Images, Weak, check_kind, long_tailed, read_confusion
+    from zerolabel.experiments.simulation import Weak, check_kind, read_confusion
     from zerolabel.experiments.simulation import simulate as make
     from zerolabel.runs.planning import choose_size
 
     check_kind(kind)
     file, names, found = place_for(output, overwrite=overwrite), load_classes(classes), ImageSet.open(images)
-    labels = Labels.read(truth, names).match(found.file_names, Images.read(found).sha256)
-    known = places_known(labels, truth)
-    if len(known) < len(found):
-        say("[yellow]note:[/]", f"{len(found) - len(known)} images without a true label are left out.")
-    if ratio is not None:
-        known = known[long_tailed(labels[known], len(names), ratio)]
-    found, labels = found.select(known), labels[known]
+    found, labels = labeled_images(found, names, truth, ratio)
     matrix = None if confusion is None else read_confusion(confusion, len(names))
     with TemporaryDirectory() as folder:
         side = size or choose_size(found)
@@ -78,3 +74,17 @@ def simulate(
     }  # fmt: skip
     rows_shown = [(name.replace("_", " "), f"{v:.4g}" if isinstance(v, float) else str(v)) for name, v in facts.items()]
     show(planned.pairs(rows_shown), facts, as_json)
+
+
+def labeled_images(found: "ImageSet", names: "Classes", truth: str, ratio: float | None) -> "tuple[ImageSet, Tensor]":
+    """The images with a true label, and their labels; with a ratio, a long-tailed part of them."""
+    from zerolabel.data.label_files import Labels, places_known
+    from zerolabel.experiments.simulation import Images, long_tailed
+
+    labels = Labels.read(truth, names).match(found.file_names, Images.read(found).sha256)
+    known = places_known(labels, truth)
+    if len(known) < len(found):
+        say("[yellow]note:[/]", f"{len(found) - len(known)} images without a true label are left out.")
+    if ratio is not None:
+        known = known[long_tailed(labels[known], len(names), ratio)]
+    return found.select(known), labels[known]

@@ -32,7 +32,7 @@ from zerolabel.runs.cost import duration
 def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     """The numbers of a run."""
     kept = metrics.get("n_set_aside", 0)
-    aside = f"; {kept} of them not trained on, to raise alarms" if kept else ""
+    aside = f"; {kept} of them held out to check for alarms" if kept else ""
     rows = [
         ("images", f"{metrics['n_images']} used, {metrics['n_skipped']} left out{aside}"),
         ("candidates", f"{metrics['mean_candidates']:.2f} per image"),

@@ -124,7 +124,7 @@ def worse(predicted: Int[Tensor, " N"], annotations: Annotations) -> Alarm | Non
     return Alarm(
         "worse",
         "the student is probably worse than its annotators: an estimate without labels gives it an accuracy of "
-        f"{100 * max(found.student, 0):.0f} % and them {100 * found.annotators:.0f} %.",
+        f"{100 * max(found.student, 0):.0f}% and them {100 * found.annotators:.0f}%.",
     )
 
 
@@ -143,8 +143,8 @@ def disagreement(history: Sequence[float], n_images: int) -> Alarm | None:
         return None
     return Alarm(
         "disagreement",
-        f"the two networks drift apart: they answer {100 * now:.0f} % of the images differently, up from "
-        f"{100 * least:.0f} %.",
+        f"the two networks drift apart: they answer {100 * now:.0f}% of the images differently, up from "
+        f"{100 * least:.0f}%.",
     )
 
 

@@ -42,7 +42,7 @@ class DivideMix(Learner):
     Args:
         warm_up: epochs on the given labels; the paper's 10 for CIFAR-10 and 30 for CIFAR-100.
         entropy_weight: of the negative entropy in warm-up; the paper's 1 for asymmetric noise, 0 for symmetric.
-        history: epochs over which the division loss is averaged; the code's 5 at 90 % noise.
+        history: epochs over which the division loss is averaged; the code's 5 at 90% noise.
         threshold: posterior above which a label is clean.
         temperature: T of the sharpening.
         mixup: parameter of the Beta distribution; 0 does not mix.

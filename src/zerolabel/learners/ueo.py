@@ -5,7 +5,7 @@ ICML 2024 (arXiv 2308.12919).
 
 Sure images become more confident; the mean prediction, in which uncertain images count more, is spread out. The
 weights w_i are the largest softmax of the cosines without the model's scale, from the model as it was, and never
-change; the scores p of annotators with the scale s give them as max_j norm(p^(1/s)). Scores spread over neighbors
+change; the scores p of annotators with the scale s give them as max_j norm(p^(1/s)). Score propagation (k-NN graph)
 would bring the weights of sure and uncertain images together, so this learner never gets them; `zerolabel adapt` gives
 it the model's own answers to the mean text feature of the templates. The paper trains a context of 4 words and the
 image encoder's normalizations.

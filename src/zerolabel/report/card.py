@@ -87,7 +87,10 @@ def _results(run: Run) -> str:
     if not run.has_truth and m.get("review"):
         return "".join(deployed) + _escape(sentences(run))
     if not run.has_truth:
-        lines = [*deployed, "Nobody compared this classifier with true labels, so how often it is right is not known."]
+        lines = [
+            *deployed,
+            "This classifier was never compared with true labels, so how often it is right is not known.",
+        ]
         lines += [_escape(text)] if (text := sentences(run)) else []
         both = run.shown.dropna(subset=["zero_shot", "student"])
         if len(both):
@@ -97,7 +100,7 @@ def _results(run: Run) -> str:
                 f"{run.shown_name}."
             )
         if m.get("student_agreement") is not None:
-            lines.append(f"Two networks trained side by side agree on {percent(m['student_agreement'])} of the images.")
+            lines.append(f"The two networks trained together agree on {percent(m['student_agreement'])} of the images.")
         return " ".join(lines) + f" `zerolabel review {run.folder.name}` asks for 50 images to find out."
     rows = [("Student", *_measured(m["student_accuracy"], m.get("n_evaluated")))]
     if m.get("zero_shot_accuracy") is not None:
@@ -107,7 +110,7 @@ def _results(run: Run) -> str:
                 *_measured(m["zero_shot_accuracy"], m.get("n_evaluated")),
             )
         )
-    table = _table(("", "Accuracy", "95 % interval"), rows)
+    table = _table(("", "Accuracy", "95% interval"), rows)
     measured = f"Measured on {measured_on(run)}; the true labels took no part in training.\n\n{table}"
     return "".join(deployed) + measured + _per_class(run)
 
@@ -116,7 +119,7 @@ def _measured(share: float, n: int | None) -> tuple[str, str]:
     if not n:
         return percent(share), "–"
     low, high = wilson(round(share * n), n)
-    return percent(share), f"{100 * low:.1f} to {100 * high:.1f} %"
+    return percent(share), f"{100 * low:.1f} to {100 * high:.1f}%"
 
 
 def _per_class(run: Run) -> str:
@@ -165,7 +168,7 @@ def _annotators(run: Run) -> str:
     )
     head = (
         "Annotator" if run.imported else "Prompt",
-        "Agrees with the others",
+        "Agreement with the others",
         *(("Accuracy",) if per_template else ()),
     )
     rows = [

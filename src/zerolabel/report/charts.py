@@ -144,7 +144,7 @@ def stacked(parts: Sequence[tuple[str, Real]], *, title: str) -> Html:
     total, x, shapes = sum(value for _, value in parts) or 1.0, 0.0, []
     for i, (name, value) in enumerate(parts):
         width = 1000 * value / total
-        label = html("<title>{name}: {share}</title>", name=name, share=f"{100 * value / total:.0f} %")
+        label = html("<title>{name}: {share}</title>", name=name, share=f"{100 * value / total:.0f}%")
         shapes.append(
             Html(
                 f'<rect class="part p{i % 6}" x="{x:.1f}" y="0" width="{max(width, 0.5):.1f}" '

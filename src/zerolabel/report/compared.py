@@ -69,9 +69,7 @@ def _note(judged: bool, chosen: str | None) -> str:
             f"without labels costs, mean over {CELLS} sets of images."
         )
     text = f"Mean over seeds, ± standard deviation. {order} No criterion is an accuracy."
-    return (
-        text if judged else text + " No truth was given, so nobody can say from this page how often a learner is right."
-    )
+    return text if judged else text + " No true labels were given, so the accuracy of the learners is not known."
 
 
 def _offer(folder: str, chosen: str | None) -> Html:
@@ -81,8 +79,8 @@ def _offer(folder: str, chosen: str | None) -> Html:
     if chosen is not None:
         return html("{measure}.", measure=measure)
     return html(
-        "A person who looks at a few images chooses more reliably: <code>zerolabel review {folder}</code> asks in the "
-        "browser for those on which the learners differ; {measure}.",
+        "A few answers of a person choose more reliably: <code>zerolabel review {folder}</code> asks in the browser "
+        "for those on which the learners differ; {measure}.",
         folder=folder,
         measure=measure,
     )
@@ -118,7 +116,9 @@ def _curves(logs: Mapping[str, Sequence[dict[str, Any]]]) -> Section:
         chart = lines([Line("loss", points)], title=f"Loss of {learner}", x_name="epoch", x_range=ends)
         charts.append(figure(learner, chart))
     return Section(
-        "curves", "Losses", join([paragraph("Losses of different learners do not compare."), grid(charts, even=True)])
+        "curves",
+        "Losses",
+        join([paragraph("Losses of different learners are not comparable."), grid(charts, even=True)]),
     )
 
 

@@ -7,7 +7,7 @@ Real = int | float
 
 def percent(share: Real | None, digits: int = 1) -> str:
     """A share in [0, 1] as a percentage; a dash where it is not known."""
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}%"
 
 
 def count(n: Real | None) -> str:

@@ -40,7 +40,7 @@ def _name(one: Mapping[str, Any]) -> str:
 def _measured(one: Mapping[str, Any]) -> str:
     if one["accuracy"] is None:
         return "its accuracy is not measured"
-    ends = f"95 % interval: {100 * one['low']:.1f} to {100 * one['high']:.1f} %"
+    ends = f"95% interval: {100 * one['low']:.1f} to {100 * one['high']:.1f}%"
     return f"{percent(one['accuracy'])} of its answers are right ({ends})"
 
 
@@ -72,10 +72,10 @@ def _chart(rounds: Sequence[Mapping[str, Any]]) -> Html:
 
 
 def _rounds(rounds: Sequence[Mapping[str, Any]], best: int) -> Html:
-    head = ["Round", number("Labels"), number("Accuracy"), number("95 % interval"), "Deployed", "Outcome", "Folder"]
+    head = ["Round", number("Labels"), number("Accuracy"), number("95% interval"), "Deployed", "Outcome", "Folder"]
     rows = []
     for one in rounds:
-        ends = "–" if one["low"] is None else f"{100 * one['low']:.1f} to {100 * one['high']:.1f} %"
+        ends = "–" if one["low"] is None else f"{100 * one['low']:.1f} to {100 * one['high']:.1f}%"
         share = "–" if one["accuracy"] is None else percent(one["accuracy"])
         outcome = _OUTCOME.get(one["better"] or "", "not decided" if one["number"] else "–")
         name = html("<b>{name}, best</b>", name=_name(one)) if one["number"] == best else _name(one)

@@ -38,10 +38,10 @@ def _result(inspection: Inspection) -> Section:
         (
             "student",
             percent(inspection.coverage.estimate),
-            "Right class among the candidates",
+            "True class among the candidates",
             _remark(inspection.coverage),
         ),
-        ("zero", percent(inspection.label_noise.estimate), "Best-scored class wrong", _remark(inspection.label_noise)),
+        ("zero", percent(inspection.label_noise.estimate), "Top-scored class wrong", _remark(inspection.label_noise)),
         ("plain", f"{sizes[sizes > 0].float().mean().nan_to_num():.2f}", "Candidates per image", "where there are any"),
         ("plain", count(int((sizes == 0).sum())), "Images without candidates", f"of {len(sizes):,}"),
     ]

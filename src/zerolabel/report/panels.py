@@ -32,9 +32,9 @@ MATRIX = 30
 FEW = 8
 CELLS = 20_000
 ABOUT = (
-    "No label was read. The better end of an interval takes the errors of the prompts as independent of each other; "
-    f"the worse end takes their confidence and allows it to be {100 * TOO_SURE:.0f} points too high; both allow "
-    "for chance. A mistake that all prompts share and are confident in shows in no vote: only labels tell."
+    "No labels were read. The optimistic end of an interval assumes that prompts err independently of each other; the "
+    f"pessimistic end trusts their confidence, less {100 * TOO_SURE:.0f} points; both include sampling error. A "
+    "mistake that all prompts share with confidence is invisible in the votes: only labels reveal it."
 )
 
 
@@ -60,11 +60,11 @@ def panels(inspection: Inspection, accuracy: Sequence[float] | None) -> Html:
 def estimates(inspection: Inspection) -> Html:
     """Coverage and noise: estimate, interval and, where it is known, what was measured."""
     shares = (
-        ("Right class among the candidates", inspection.coverage),
-        ("Best-scored class wrong", inspection.label_noise),
+        ("True class among the candidates", inspection.coverage),
+        ("Top-scored class wrong", inspection.label_noise),
     )
     measured = any(share.true is not None for _, share in shares)
-    head: list[object] = ["Share of the images", "0 – 100 %", number("Estimate"), number("Interval")]
+    head: list[object] = ["Share of the images", "0 – 100%", number("Estimate"), number("Interval")]
     head += [number("Measured")] if measured else []
     rows = []
     for name, share in shares:
@@ -92,7 +92,7 @@ def span(share: Share) -> Html:
 def findings(inspection: Inspection) -> Html:
     """Findings with suggestions."""
     if not inspection.findings:
-        nothing = paragraph("Nothing stands out in the votes, the prompts or the class names.")
+        nothing = paragraph("Nothing unusual in the votes, the prompts or the class names.")
         return figure("What stands out", nothing, size="wide")
     rows = [(finding.about, finding.text, finding.suggestion) for finding in inspection.findings]
     body = top_table(("About", "What stands out", "What to do"), rows, caption="What stands out", kind="findings")
@@ -106,7 +106,7 @@ def prompts(inspection: Inspection, accuracy: Sequence[float] | None) -> Html:
     several = len({annotator.model for annotator in annotators}) > 1
     head: list[object] = ["Prompt", "Id"]
     head += ["Annotator"] if several else []
-    head += [number("Votes"), "Agrees with the others", "Estimated accuracy"]
+    head += [number("Votes"), "Agreement with the others", "Estimated accuracy"]
     head += ["Accuracy"] if accuracy else []
     rows = []
     for i, annotator in enumerate(annotators):
@@ -165,7 +165,7 @@ def sizes(annotations: Annotations) -> Html:
     return figure(
         "Size of the candidate sets",
         chart,
-        "One candidate: all prompts agreed. Long tails cost the student information.",
+        "One candidate: all prompts agreed. Large sets carry little information.",
     )
 
 

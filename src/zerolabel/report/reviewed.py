@@ -7,8 +7,8 @@ from zerolabel.report.run import Run
 
 
 def interval(review: dict[str, Any]) -> str:
-    """``95 % interval: 78.6 to 95.7 %``."""
-    return f"{100 * review['level']:.0f} % interval: {100 * review['low']:.1f} to {100 * review['high']:.1f} %"
+    """``95% interval: 78.6 to 95.7%``."""
+    return f"{100 * review['level']:.0f}% interval: {100 * review['low']:.1f} to {100 * review['high']:.1f}%"
 
 
 def sentences(run: Run) -> str:

@@ -57,16 +57,15 @@ def request(run: Run) -> str:
         epochs = f" in {plural(int(asked), 'epoch')}" if asked else ""
         student = f"trained the student “{config['student']}”" if config.get("student") else "learned"
         parts.append(
-            f"Where {'the annotators' if run.imported else 'the prompts'} disagreed, their votes stayed side by "
-            "side as candidates."
+            f"The votes of the {'annotators' if run.imported else 'prompts'} became a candidate set for each image."
         )
         if config.get("propagate"):
-            parts.append("Before training, scores spread over images that the model sees alike.")
-        parts.append(f"From these the learner {config['learner']} {student}{epochs}.")
+            parts.append("Scores were propagated over a k-NN graph of the images before training.")
+        parts.append(f"On these sets, the learner {config['learner']} {student}{epochs}.")
     if run.has_truth:
-        parts.append("True labels were used to measure the result and for nothing else.")
+        parts.append("True labels were used for evaluation only.")
     elif run.finished:
-        parts.append("No true label was given.")
+        parts.append("No true labels were given.")
     return " ".join(parts)
 
 
@@ -92,11 +91,11 @@ def _who_read(models: Sequence[str], templates: Sequence[Sequence[str]]) -> str:
     parts = []
     if len(read) == 1:
         parts.append(
-            f"The vision-language model {read[0]} read each image under {plural(len(asked[read[0]]), 'prompt')}."
+            f"The vision-language model {read[0]} classified each image with {plural(len(asked[read[0]]), 'prompt')}."
         )
     elif read:
         each = [f"{model} ({plural(len(asked[model]), 'prompt')})" for model in read]
-        parts.append(f"The vision-language models {', '.join(each[:-1])} and {each[-1]} read each image.")
+        parts.append(f"The vision-language models {', '.join(each[:-1])} and {each[-1]} classified each image.")
     others = [f"{name} ({plural(len(asked[name]), 'annotator')})" for name in models if name not in read]
     if others:
         parts.append(f"Votes were imported from {', '.join(others)}.")
@@ -128,11 +127,11 @@ def limits(run: Run) -> list[str]:
         ),
         (
             f"It learned from {_opinion(run)}. A mistake that all {'annotators' if run.imported else 'prompts'} share "
-            "looks like the truth to it, and it will repeat it."
+            "looks like the truth to the student, which repeats it."
         ),
         (
             "It was trained on one collection of images. On images from another camera, place or time it may be "
-            "worse, and nothing in this folder tells by how much."
+            "less accurate, and nothing in this folder shows by how much."
         ),
     ]
     lines.append(_calibration(run))
@@ -142,7 +141,7 @@ def limits(run: Run) -> list[str]:
             "training, but new images are harder."
         )
     if not run.has_truth and not run.metrics.get("review"):
-        lines.append("Nobody compared it with true labels. Check a sample by hand before you rely on it.")
+        lines.append("It was never compared with true labels. Check a sample by hand before relying on it.")
     if "glyphs" in run.config.get("vlm", ()):
         lines.append(
             "The annotator glyphs is a small demonstration model that reads written characters; it knows nothing "
@@ -150,8 +149,7 @@ def limits(run: Run) -> list[str]:
         )
     if run.skipped:
         lines.append(
-            f"{plural(len(run.skipped), 'file')} could not be read and took no part; skipped.csv lists them with "
-            "the reason."
+            f"{plural(len(run.skipped), 'file')} could not be read and were left out; skipped.csv gives the reasons."
         )
     return lines
 
@@ -169,13 +167,10 @@ def _calibration(run: Run) -> str:
     error = run.evaluation.get("ece")
     if run.has_truth and error is not None:
         return (
-            f"Its confidence was scaled without true labels{scaled}; measured afterward, it is off by "
-            f"{percent(error)} "
-            "on average (expected calibration error)."
+            f"Its confidence was calibrated without true labels{scaled}; the expected calibration error, measured "
+            f"afterward, is {percent(error)}."
         )
-    return (
-        f"Its confidence was scaled without true labels{scaled}, so “90 % sure” is an estimate that nobody has checked."
-    )
+    return f"Its confidence was calibrated without true labels{scaled}, so “90% sure” is an unchecked estimate."
 
 
 def vision(run: Run) -> str:

@@ -108,7 +108,7 @@ class Rest(ProgressColumn):
         """Text that fits between the name and the bar."""
         spent = task.elapsed or 0.0
         left = spent * (1 - task.completed) / task.completed if task.completed else None
-        text = f"{100 * task.completed:3.0f} % · {_clock(spent)} elapsed · {_clock(left)} left"
+        text = f"{100 * task.completed:3.0f}% · {_clock(spent)} elapsed · {_clock(left)} left"
         room = self.console.width - cell_len(task.description) - BAR - 5
         for part in task.fields["parts"]:
             if cell_len(text) + cell_len(part) + 3 > room:
@@ -175,4 +175,4 @@ class Display:
         """One plain line."""
         done = share(step)
         left = f" · {seconds * (1 - done) / done:.0f} s left" if 0 < done < 1 else ""
-        self.console.print(f"{stage}: {100 * done:.0f} % · {note(step)}{left}", soft_wrap=True, highlight=False)
+        self.console.print(f"{stage}: {100 * done:.0f}% · {note(step)}{left}", soft_wrap=True, highlight=False)

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 DEFAULT_PHOTO_VLM = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
 """For photographs: weights under the MIT license, which may be used in products and passed on.
 
-151 M parameters (about 600 MB), 64 patches per image. In open_clip's table of zero-shot accuracy it has 72.8 % on
-ImageNet and 96.5 % on CIFAR-10, where ViT-B-32/laion2b_s34b_b79k has 66.6 % and 93.6 % at nearly the same cost, and
-ViT-B-16/datacomp_xl_s13b_b90k 73.5 % and 96.2 % at three times the time per image. SigLIP B/16 (Apache-2.0) costs as
+151 M parameters (about 600 MB), 64 patches per image. In open_clip's table of zero-shot accuracy it has 72.8% on
+ImageNet and 96.5% on CIFAR-10, where ViT-B-32/laion2b_s34b_b79k has 66.6% and 93.6% at nearly the same cost, and
+ViT-B-16/datacomp_xl_s13b_b90k 73.5% and 96.2% at three times the time per image. SigLIP B/16 (Apache-2.0) costs as
 much as the latter and needs the package transformers; the weights of MobileCLIP are licensed for research alone.
 """
 

@@ -168,22 +168,22 @@ def equalize(images: Images, strength: Strength) -> Images:
 
 
 def brightness(images: Images, strength: Strength) -> Images:
-    """Keep 5 to 95 % of the light."""
+    """Keep 5 to 95% of the light."""
     return images * _factor(strength).view(-1, 1, 1, 1)
 
 
 def contrast(images: Images, strength: Strength) -> Images:
-    """Keep 5 to 95 % of the distance to the image's mean gray."""
+    """Keep 5 to 95% of the distance to the image's mean gray."""
     return cast(Tensor, enhance.adjust_contrast_with_mean_subtraction(images, _factor(strength)))
 
 
 def color(images: Images, strength: Strength) -> Images:
-    """Keep 5 to 95 % of the distance to the pixel's gray."""
+    """Keep 5 to 95% of the distance to the pixel's gray."""
     return cast(Tensor, enhance.adjust_saturation_with_gray_subtraction(images, _factor(strength)))
 
 
 def sharpness(images: Images, strength: Strength) -> Images:
-    """Blur: keep 5 to 95 % of the distance to the smoothed image."""
+    """Blur: keep 5 to 95% of the distance to the smoothed image."""
     return cast(Tensor, enhance.sharpness(images, _factor(strength)))
 
 

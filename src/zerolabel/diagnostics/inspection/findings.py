@@ -236,7 +236,7 @@ def _companions(annotations: Annotations) -> Iterable[tuple[int, int, float]]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}%"
 
 
 def _some(items: Sequence[str], separator: str = ", ") -> str:

@@ -6,7 +6,7 @@ what follows from several assumptions, and adds the chance of the sample:
 - its better end takes the annotators' errors as independent (Dawid-Skene with one accuracy each);
 - its worse end takes the mean confidence, or the joint estimate where that is worse, and allows the model to be more
   confident than it is right by `TOO_SURE`;
-- both ends are 95 % percentiles of a bootstrap over images, in which an image errs with its estimated probability.
+- both ends are 95% percentiles of a bootstrap over images, in which an image errs with its estimated probability.
 
 The worse end of the candidate sets adds the share w of the worse end of the labels, since annotators that err together
 miss together. On the votes of 19 real models this holds wherever the estimate is below `UNTRUSTED`; above it models do

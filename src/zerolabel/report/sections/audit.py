@@ -36,18 +36,18 @@ def _outcomes(n: int) -> Html:
     wrong = [w for w in (0, 1, 2, 3, 5, 8, 12, 20, 30) if w <= n]
     rows = [(str(w), number(percent(1 - w / n)), number(_range(*wilson(n - w, n)))) for w in wrong]
     title = f"If you find this many wrong among {n}"
-    return figure(title, table(("Wrong", number("Right"), number("95 % interval")), rows, caption=title))
+    return figure(title, table(("Wrong", number("Right"), number("95% interval")), rows, caption=title))
 
 
 def _sizes() -> Html:
     rows = [(str(n), number(_range(*wilson(round(0.9 * n), n)))) for n in _SIZES]
     title = "How many to check"
-    head = ("Images checked", number("95 % interval if 90 % are right"))
+    head = ("Images checked", number("95% interval if 90% are right"))
     return figure(title, table(head, rows, caption=title), "Wilson’s binomial interval.")
 
 
 def _range(low: float, high: float) -> str:
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
+    return f"{100 * low:.1f} to {100 * high:.1f}%"
 
 
 def _compare(run: Run) -> str:

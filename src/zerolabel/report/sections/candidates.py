@@ -35,13 +35,15 @@ def summary(annotations: Annotations, rule: str) -> str:
     sizes = annotations.candidates.sum(1)
     n = len(annotations)
     one, none = int((sizes == 1).sum()), int((sizes == 0).sum())
-    unvoted = "every image has at least one" if not none else f"{plural(none, 'image')} got none because nobody voted"
+    unvoted = (
+        "every image has at least one" if not none else f"{plural(none, 'image')} got none because no prompt voted"
+    )
     text = (
         f"Rule: {rule}. An image has {sizes.float().mean():.2f} candidates on average; {percent(one / n)} of the "
         f"images have exactly one, and {unvoted}."
     )
     human = int(annotations.human.sum())
-    return text + (f" {human:,} carry a label given by a person." if human else "")
+    return text + (f" Images with a human label: {human:,}." if human else "")
 
 
 def _accuracy(run: Run, inspection: Inspection) -> list[float] | None:

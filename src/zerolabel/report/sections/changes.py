@@ -17,10 +17,9 @@ def _gains(run: Run) -> list[Html]:
         return []
     return [
         paragraph(
-            "Estimated without a label, from the probabilities of both, accuracy changes by "
-            f"{signed(100 * lower, 1)} points for the half of the classes that {run.before} seems to know worst "
-            f"and by {signed(100 * upper, 1)} for the half that it seems to know best. A mistake that both are "
-            "confident in does not show in this."
+            "Estimated change of accuracy, without labels, from the probabilities of both: "
+            f"{signed(100 * lower, 1)} points for the half of the classes on which {run.before} seems weakest, "
+            f"{signed(100 * upper, 1)} for the other half. Mistakes that both are confident in do not show in this."
         )
     ]
 
@@ -34,12 +33,11 @@ def section(run: Run) -> Section | None:
         "student_confidence", ascending=False, kind="stable"
     )
     if not len(changed):
-        text = f"The student and {run.before} give the same answer on every image."
-        return Section("changes", "Changes of mind", paragraph(text))
+        text = f"The student and {run.before} agree on every image."
+        return Section("changes", "Changed predictions", paragraph(text))
     text = html(
-        "The student answers {n} of {all} images ({share}) otherwise than {before} did. Below are the changes it "
-        "is most "
-        "confident of: where training worked you should find yourself agreeing with almost all of them.",
+        "The student and {before} disagree on {n} of {all} images ({share}). Below are the changes that the student is "
+        "most confident of; if training worked, almost all of them look right.",
         n=f"{len(changed):,}",
         all=f"{len(both):,}",
         share=percent(len(changed) / len(both)),
@@ -56,4 +54,4 @@ def section(run: Run) -> Section | None:
         (run.before_title, "Student", number("Images")), rows, caption="Most frequent changes", kind="classes", top=10
     )
     parts.append(figure("Most frequent changes", table, size="narrow"))
-    return Section("changes", "Changes of mind", join(parts))
+    return Section("changes", "Changed predictions", join(parts))

@@ -59,7 +59,7 @@ def skipped(run: Run) -> Section | None:
     """Files that took no part."""
     if not run.skipped:
         return None
-    intro = f"{plural(len(run.skipped), 'file')} could not be read and took no part."
+    intro = f"{plural(len(run.skipped), 'file')} could not be read and were left out."
     rows = list(run.skipped)
     return Section("skipped", "Skipped files", join([paragraph(intro), _files(rows)]))
 

@@ -35,19 +35,19 @@ def _with_truth(run: Run) -> Html:
 
 
 def _verdict(run: Run, student: float, zero_shot: float | None, n: int | None) -> Html:
-    lead = html("On {on} the student names <b>{share}</b> correctly", on=measured_on(run), share=percent(student))
+    lead = html("Accuracy of the student on {on}: <b>{share}</b>", on=measured_on(run), share=percent(student))
     if zero_shot is None:
         return html("{lead}.", lead=lead)
-    who = "annotators" if run.imported else "prompts"
-    both = html("{lead}; the {who} together, without training, {zero}.", lead=lead, who=who, zero=percent(zero_shot))
+    who = "annotator" if run.imported else "prompt"
+    both = html("{lead}; of the {who} ensemble, without training: {zero}.", lead=lead, who=who, zero=percent(zero_shot))
     sure = bool(n) and separable(student, zero_shot, int(n or 0))
     if student <= zero_shot:
         instead = "votes" if run.imported else "zero-shot predictions"
-        end = f"Training did not help here: use the {instead}, or look at the candidates below for the reason."
+        end = f"Training did not help here: use the {instead}, or see the candidates below for the reason."
     elif not sure:
-        end = "The difference is too small for this number of images to be sure of it."
+        end = "The difference is not statistically significant on this many images."
     else:
-        end = "The difference is larger than chance would explain."
+        end = "The difference is statistically significant."
     return html("{both} {end}", both=both, end=end)
 
 
@@ -58,7 +58,7 @@ def _without_truth(run: Run) -> Html:
     if agreement is not None:
         facts.append(("student", percent(agreement), f"Student agrees with {run.before}", f"on {run.shown_name}"))
     if m.get("student_agreement") is not None:
-        facts.append(("plain", percent(m["student_agreement"]), "The two networks agree", "trained side by side"))
+        facts.append(("plain", percent(m["student_agreement"]), "The two networks agree", "trained together"))
     if len(shown):
         mean = float(shown["student_confidence"].mean())
         facts.append(("plain", percent(mean), "Mean confidence", "an estimate; see limits"))
@@ -68,9 +68,8 @@ def _without_truth(run: Run) -> Html:
         facts.insert(0, ("good", value, "Checked by a person", interval(review)))
         return join([paragraph(sentences(run), "lead"), tiles([*facts, *_costs(run)])])
     lead = (
-        "No true label was given, so nobody can say from this folder how often the student is right. "
-        "The figures below say how far the models agree with each other, which is not the same: models that share "
-        "a mistake agree too."
+        "No true labels were given, so the accuracy of the student is not known. The figures below show how much the "
+        "models agree with each other, which is not the same: models that share a mistake agree, too."
     )
     link = html(
         "To find out, check 50 random images in the browser: <code>zerolabel review {folder}</code>; or by hand: "
@@ -108,7 +107,7 @@ def _interval(share: float, n: int | None) -> str:
     if not n:
         return ""
     low, high = wilson(round(share * n), n)
-    return f"95 % interval: {100 * low:.1f} to {100 * high:.1f}"
+    return f"95% interval: {100 * low:.1f} to {100 * high:.1f}"
 
 
 def _warnings(run: Run) -> Html:

@@ -16,7 +16,7 @@ def section(run: Run) -> Section | None:
     if not len(run.shown):
         return None
     intro = paragraph(
-        f"Counted on {run.shown_name}. A class that empties or swallows others between {run.before} and student has "
+        f"Counted on {run.shown_name}. A class that vanishes, or absorbs others, between {run.before} and student has "
         "collapsed."
     )
     body = join(
@@ -48,15 +48,15 @@ def _coverage(run: Run) -> Html:
         (percent(t, 0), number(percent(float((confidence >= t).mean())))) for t in (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
     ]
     threshold = run.metrics.get("threshold")
-    note = "A higher threshold leaves more images unanswered and should leave fewer mistakes among the answers."
+    note = "A higher threshold answers fewer images and should leave fewer mistakes among the answers."
     if threshold is not None:
-        rows.append((f"{100 * threshold:.1f} % (stored)", number(percent(float((confidence >= threshold).mean())))))
+        rows.append((f"{100 * threshold:.1f}% (stored)", number(percent(float((confidence >= threshold).mean())))))
         note += " The stored threshold was chosen without labels."
-    rows.sort(key=lambda row: float(str(row[0]).split()[0]))
+    rows.sort(key=lambda row: float(str(row[0]).split("%")[0]))
     table = top_table(
         ("Confidence of at least", number("Answered")), rows, caption="Share of images answered at a threshold"
     )
-    return figure("What a threshold costs", table, note)
+    return figure("Coverage by threshold", table, note)
 
 
 def _counts(run: Run) -> Html:

@@ -12,11 +12,11 @@ def section(run: Run) -> Section:
     parts = [
         _classes(run.classes),
         figure("Settings", table(("Setting", "Value"), _settings(run), caption="Settings", kind="settings")),
-        paragraph("The command that makes this run again:") if command else "",
+        paragraph("Command to reproduce this run:") if command else "",
         code(command) if command else "",
         _hyper_parameters(run),
     ]
-    return Section("asked", "What was asked", join(parts))
+    return Section("asked", "Setup", join(parts))
 
 
 def _classes(names: tuple[str, ...]) -> Html:
@@ -37,10 +37,10 @@ def _settings(run: Run) -> list[tuple[object, object]]:
         ("Candidate rule", statement.rule(run)),
         ("Learner", config.get("learner")),
         ("Student", statement.student(run)),
-        ("Scores spread over neighbors", "yes" if config.get("propagate") else "no"),
+        ("Score propagation (k-NN graph)", "yes" if config.get("propagate") else "no"),
         ("Epochs", run.setting("epochs") or len(run.log) or None),
         ("Seed", run.setting("seed")),
-        ("True labels, for measuring only", config.get("truth") or "none"),
+        ("True labels, for evaluation only", config.get("truth") or "none"),
         ("Made", config.get("created")),
         ("zerolabel", config.get("zerolabel")),
     )

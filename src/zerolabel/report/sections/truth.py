@@ -30,7 +30,7 @@ def section(run: Run) -> Section | None:
     """Per-class accuracy, confusions and calibration."""
     if not run.has_truth or not run.evaluation.get("confusion"):
         return None
-    intro = f"Measured on {measured_on(run)}. None of these labels took part in training, selection or thresholds."
+    intro = f"Measured on {measured_on(run)}. These labels were not used in training, selection or thresholds."
     error = run.evaluation.get("ece")
     if error is not None:
         intro += f" Expected calibration error of the student: {percent(error)}."
@@ -38,8 +38,8 @@ def section(run: Run) -> Section | None:
     parts = [paragraph(intro), figure("Accuracy per class", _per_class(run, names), size="wide"), *_gains(run)]
     confusions = []
     for key, title in (
-        ("confusion", "Confusions of the student"),
-        ("zero_shot_confusion", f"Confusions of {run.before}"),
+        ("confusion", "Confusion matrix of the student"),
+        ("zero_shot_confusion", f"Confusion matrix of {run.before}"),
     ):
         counts = run.evaluation.get(key)
         if counts:
@@ -47,7 +47,7 @@ def section(run: Run) -> Section | None:
                 figure(title, _confusion(counts, names, title), size="" if len(names) <= HALF else "wide")
             )
     parts.append(grid(confusions))
-    return Section("truth", "Against the truth", join(parts))
+    return Section("truth", "Evaluation", join(parts))
 
 
 def _gains(run: Run) -> list[Html]:
@@ -60,7 +60,7 @@ def _gains(run: Run) -> list[Html]:
         Line(run.before, list(zip(ranks, found.before, strict=True)), "zero"),
         Line("student", list(zip(ranks, found.after, strict=True))),
     ]
-    title = f"Accuracy of the classes, the one that {run.before} knows worst first"
+    title = f"Accuracy per class, in the order of {run.before} accuracy"
     names = [str(name) for name in found.classes] if len(found.classes) <= NAMED else []
     axis = "class" if names else "class, by rank"
     chart = lines(curves, title=title, x_name=axis, x_range=(1, len(ranks)), names=names)
@@ -68,8 +68,8 @@ def _gains(run: Run) -> list[Html]:
         figure(title, chart, size="narrow"),
         paragraph(
             f"Mean change of accuracy from {run.before} to the student, in points: "
-            f"{signed(100 * found.lower_half, 1)} for the half of the classes that {run.before} knows worst, "
-            f"{signed(100 * found.upper_half, 1)} for the half that it knows best."
+            f"{signed(100 * found.lower_half, 1)} for the half of the classes on which {run.before} is weakest, "
+            f"{signed(100 * found.upper_half, 1)} for the other half."
         ),
     ]
 
@@ -98,7 +98,7 @@ def _per_class(run: Run, names: list[str]) -> Html:
     head = (
         "Class",
         number("Images"),
-        f"0 – 100 %, ring: {run.before}, dot: student",
+        f"0 – 100%, ring: {run.before}, dot: student",
         number(run.before_title),
         number("Student"),
         number("Points"),
@@ -116,7 +116,7 @@ def _confusion(counts: list[list[int]], names: list[str], title: str) -> Html:
             rows=names,
             columns=names,
             corner="true ↓ answer →",
-            caption=f"{title}: rows are true classes, columns are answers",
+            caption=f"{title}: rows are true classes, columns are predictions",
             high=1.0,
             diagonal=True,
         )

@@ -3,7 +3,7 @@
 (() => {
   const MOST_BUTTONS = 26, MOST_MATCHES = 12;
   const by = (id) => document.getElementById(id);
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const percent = (share) => `${(100 * share).toFixed(1)}%`;
   const make = (tag, text, attributes = {}) => {
     const node = document.createElement(tag);
     node.textContent = text;

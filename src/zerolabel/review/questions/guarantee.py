@@ -72,7 +72,7 @@ class Guaranteed:
     def standing(self, given: Given) -> Standing:
         """Progress and result."""
         done, found = sum(place in given for place in self.order[: self.n].tolist()), self.found(given)
-        claim = f"at most {percent(self.max_error)} of the finished labels are wrong, with 95 % probability"
+        claim = f"at most {percent(self.max_error)} of the finished labels are wrong, with 95% probability"
         if found is None:
             status = f"{done} of {self.n} drawn images checked"
             told = f"After them the page asks what is needed so that {claim}."

@@ -77,5 +77,5 @@ def given_to(question: Question, answers: Iterable[Answer], ids: Mapping[str, in
 
 
 def percent(share: float) -> str:
-    """A share as ``12.3 %``."""
-    return f"{100 * share:.1f} %"
+    """A share as ``12.3%``."""
+    return f"{100 * share:.1f}%"

@@ -68,11 +68,11 @@ class Unknown:
         if found.score == -np.inf:
             return Standing(
                 done, self.n, status, "No threshold is needed",
-                f"{share} Answering always is wrong for {error} of them (95 % interval).{beside}", True,
+                f"{share} Answering always is wrong for {error} of them (95% interval).{beside}", True,
             )  # fmt: skip
         meaning = (
             f"{share} With this threshold, {error} of the images are called unknown though they are of a class, or the "
-            f"reverse (95 % interval). Use it with zerolabel predict --threshold.{beside}"
+            f"reverse (95% interval). Use it with zerolabel predict --threshold.{beside}"
         )
         return Standing(done, self.n, status, f"Unknown below {found.score:.3f}", meaning, True)
 

@@ -345,7 +345,7 @@ def normalize(text: str) -> str:
     """Case, width, underscores, hyphens, punctuation and further spaces do not make another name.
 
     What tells names apart stays: letters with their marks, digits, the point and the sign of a number, and the signs
-    of C++, C#, 5 % and their like.
+    of C++, C#, 5% and their like.
     """
     text = unicodedata.normalize("NFKC", text).casefold()
     text = re.sub(r"(?<![\w.])[-−](?=[.\d])", "\x00", text)  # the sign of a number
