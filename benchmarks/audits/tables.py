@@ -7,6 +7,7 @@ from statistics import mean
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results" / "audits.json"
+THIRD = 1 / 3
 SHOWN = ("20", "50", "100", "400")
 TITLES = {
     "model_picker": "Model Picker (default)",
@@ -61,11 +62,12 @@ def pairs() -> Table:
         answers = [mean(row["answers"][kind] for row in rows) for kind in ("differing", "random")]
         shares = [row["share"] for row in rows]
         used = [*(f"{value:.0f}" for value in answers), f"{answers[0] / answers[1]:.2f}"]
-        third = f"{sum(share <= 1 / 3 for share in shares)} of {len(shares)}"
+        alike = [row["share"] for row in rows if row["differing"] <= THIRD]
+        thirds = [f"{sum(share <= THIRD for share in some)} of {len(some)}" for some in (shares, alike)]
         wrong = [percent(statistic(row["wrong"] for row in rows)) for statistic in (mean, max)]
-        body.append([cell, str(len(rows)), differing, *used, third, *wrong])
+        body.append([cell, str(len(rows)), differing, *used, *thirds, *wrong])
     head = ["", "pairs", "images that differ", "answers, differing", "answers, random", "share"]
-    return [*head, "pairs with at most a third", "wrong", "wrong, worst pair"], body
+    return [*head, "at most a third", "of pairs that differ on a third", "wrong", "wrong, worst pair"], body
 
 
 def choice() -> Table:

@@ -52,7 +52,7 @@ def test_after_a_review_report_and_card_say_what_it_measured_and_how(run_without
     assert header(card)["model-index"][0]["results"][0]["metrics"][0] == {
         "type": "accuracy", "name": "accuracy, estimated by 50 answers", "value": 0.86
     }  # fmt: skip
-    assert "An audit by hand" not in page
+    assert "Measure the accuracy by hand" not in page
 
 
 def test_tables_survive_any_name(run_of_odd_names: Path) -> None:

@@ -107,7 +107,7 @@ def test_with_truth_it_says_how_good_the_student_is(run_with_truth: Path) -> Non
     assert "difference is statistically significant" in text
     for share in metrics["zero_shot_accuracy_per_template"].values():
         assert f"{100 * share:.1f}%" in text
-    assert "An audit by hand" not in text
+    assert "Measure the accuracy by hand" not in text
 
 
 def test_without_truth_no_accuracy_is_shown_anywhere(run_without_truth: Path) -> None:
@@ -120,11 +120,13 @@ def test_without_truth_no_accuracy_is_shown_anywhere(run_without_truth: Path) ->
     assert not {"truth"} & set(page.values("id"))
 
 
-def test_without_truth_it_offers_an_audit(run_without_truth: Path) -> None:
+def test_without_truth_it_leads_to_the_static_review(run_without_truth: Path) -> None:
+    assert "audit" not in Page(build(run_without_truth)).values("id")  # a run before its page is written
+    (run_without_truth / "review.html").write_text("")
     page = Page(build(run_without_truth))
-    assert "audit" in page.values("id")
-    assert "If you find this many wrong among 60" in page.headings
-    assert "94.0 to 100.0%" in words(page)  # Wilson, 0 wrong of 60
+    assert "audit" in page.values("id") and page.values("href").count("review.html") == 1
+    assert "--import answers.csv" in words(page)
+    assert "78.6 to 95.7%" in words(page)  # Wilson, 45 of 50
 
 
 def test_a_worse_student_is_called_worse(run_copy: Path) -> None:

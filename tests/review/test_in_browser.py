@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,9 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zerolabel.data.answers import read_answers
+from zerolabel.audit import anytime, count, draw, interval
+from zerolabel.audit.anytime import evaluations
+from zerolabel.data.answers import NONE, UNSURE, read_answers
 from zerolabel.data.images import ImageSet
 from zerolabel.review import Pool, Review, Subject, finish, open_subject
+from zerolabel.review.sampling import FIXED
 from zerolabel.review.static import write_static
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -256,12 +260,56 @@ def test_the_static_page_keeps_and_downloads_its_answers(run: Path, truth: Truth
     for name in names[5:]:
         page.keyboard.press(str(truth(name)))
     page.wait_for_selector(DONE)
+    shown = page.inner_text("#result"), page.inner_text("#meaning")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
     download.value.save_as(tmp_path / "down.csv")
     assert review.ledger.take_in(tmp_path / "down.csv") == 12 and review.remaining == 0
-    assert review.measured is not None and review.measured.reviewers == ("ben",)
+    m = review.measured
+    assert m is not None and m.accuracy is not None and (m.reviewers, m.design) == (("ben",), FIXED)
+    told = [float(number) for number in re.findall(r"\d+\.\d", shown[0])]
+    assert told == pytest.approx([100 * m.accuracy, 100 * m.low, 100 * m.high], abs=0.051)
+    meant = "12 of 80 held-out images were drawn at random. Stratified random sample of a number that was fixed before"
+    assert shown[1].startswith(meant)
     assert all(address.startswith(("file:", "data:", "blob:")) for address in page.asked)
+
+
+def test_the_static_page_computes_the_interval_of_the_audit_after_each_answer(
+    run: Path, page: Any, tmp_path: Path
+) -> None:
+    review, random = Review(open_subject(run), n=24), np.random.default_rng(0)
+    sampled, predicted = review.sampled, review.subject.measured.predicted
+    classes = review.subject.classes
+    write_static(review, tmp_path / "review.html", "ben")
+    page.goto((tmp_path / "review.html").as_uri())
+    page.wait_for_selector(ASKED)
+    labels: dict[str, str] = {}
+    outcomes = random.choice(["right", "right", "right", "wrong", "none", "unsure"], 40).tolist()
+    for n, (place, outcome) in enumerate(zip(sampled.first(24), outcomes, strict=False), 1):
+        own = int(predicted[place])
+        named = {"right": classes[own], "wrong": classes[(own + 1) % 10], "none": NONE, "unsure": UNSURE}
+        labels[sampled.pool.images.file_names[place]] = named[outcome]
+        expected = sampled.measure(labels, review.ids, 24, 24, ("ben",))
+        assert expected is not None
+        found = page.evaluate("(outcomes) => audit(DATA.design)(outcomes)", outcomes[:n])
+        wanted = expected.to_dict()
+        assert found == pytest.approx({name: wanted[name] for name in found}, abs=1e-9), n
+    for sizes in ((60, 200, 1000), (350,), (40, 40, 40, 40, 41)):
+        strata = np.repeat(np.arange(len(sizes)), sizes)
+        drawn = draw(strata, 40)
+        design = page.evaluate("() => DATA.design") | {
+            "sizes": list(sizes),
+            "strata": strata[drawn].tolist(),
+            "planned": 40,
+            "evaluations": evaluations(len(strata)),
+        }
+        right = np.array([one == "right" for one in outcomes])
+        both = (interval(count(strata, drawn, right)), anytime(strata, drawn[:39], right[:39]))
+        for n, one in zip((40, 39), both, strict=True):
+            said = ["right" if yes else "wrong" for yes in right[:n]]
+            found = page.evaluate("([design, outcomes]) => audit(design)(outcomes)", [design, said])
+            assert (found["low"], found["high"]) == pytest.approx((one.low, one.high), abs=1e-9)
+            assert found["accuracy"] == pytest.approx(one.estimate)
 
 
 def test_nothing_sticks_out_at_400_pixels_and_both_colors_are_drawn(run: Path, page: Any) -> None:

@@ -297,7 +297,7 @@ def test_the_examples_in_the_documentation_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZEROLABEL_CACHE", str(tmp_path / "cache"))
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "docs/python.md", "exec"), {})
     assert (tmp_path / "run" / "report.html").is_file()

@@ -24,7 +24,8 @@ CAUTION = 1.0
 """Answers by which each stratum is drawn toward the common share."""
 MARGIN = 0.1
 """Part of the error that is kept back with several strata, because the spread is estimated."""
-_GRID = 4000
+GRID = 4000
+"""Cells in which estimates are summed."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ def tail(
 
     Estimates are sums over a grid of 4000 cells, each rounded up, so that the chance is never understated.
     """
-    width = sizes.sum() / _GRID
-    length = 1 << int(_GRID + 2 * len(sizes)).bit_length()
+    width = sizes.sum() / GRID
+    length = 1 << int(GRID + 2 * len(sizes)).bit_length()
     chances = np.zeros((len(sizes), length))
     for row, (one, size, n) in enumerate(zip(marked, sizes, drawn, strict=True)):
         places = np.ceil(size * np.arange(n + 1) / n / width - 1e-9).astype(np.int64)

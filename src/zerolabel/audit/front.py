@@ -52,7 +52,7 @@ class Audit:
         self.seed = seed
         self.answers: dict[int, int] = {}
 
-    def answer(self, labels: Mapping[int, int]) -> None:
+    def answer(self, labels: Mapping[int, int] | Mapping[int, np.integer]) -> None:
         """Add answers.
 
         Args:

@@ -17,6 +17,8 @@ from zerolabel.files import parquet
 from zerolabel.files.skipped import read_skipped
 from zerolabel.vlms.names import is_model
 
+STATIC_REVIEW = "review.html"
+"""A page in the folder on which the accuracy is measured by hand, without a server."""
 _COLUMNS = ("file_name", "set", "zero_shot", "zero_shot_confidence", "student", "student_confidence")
 
 
@@ -97,6 +99,12 @@ class Run:
     def finished(self) -> bool:
         """True if the run is finished."""
         return bool(self.metrics)
+
+    @property
+    def static_review(self) -> str | None:
+        """Name of the page on which the accuracy can be measured by hand; None where it is known or there is none."""
+        known = self.has_truth or self.metrics.get("review")
+        return None if known or not (self.folder / STATIC_REVIEW).is_file() else STATIC_REVIEW
 
     def setting(self, name: str) -> Any:
         """Something that was asked, of the run or of its training; None where it is not known."""

@@ -258,8 +258,8 @@ class Review:
 
     @cached_property
     def planned(self) -> int:
-        """Number of answers that was fixed before the first of them."""
-        return note(self.plan, self.sampled, self.n)
+        """Number of answers that was fixed before the first of them; until then another may be."""
+        return note(self.plan, self.sampled, self.n, again=not self._random)
 
     def _questions(
         self, n: int | None, seed: int, max_error: float | None, features: Float[np.ndarray, "N D"] | None

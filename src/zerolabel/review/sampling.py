@@ -228,9 +228,16 @@ def noted(path: Path, sample: Sample) -> int | None:
         return None
 
 
-def note(path: Path, sample: Sample, n: int) -> int:
-    """Write down how many answers are planned, where that is not known yet; returns the number that counts."""
-    known = noted(path, sample)
+def note(path: Path, sample: Sample, n: int, *, again: bool = False) -> int:
+    """Write down how many answers are planned, where that is not known yet; returns the number that counts.
+
+    Args:
+        path: of the note.
+        sample: the images.
+        n: answers that are planned now.
+        again: whether nobody answered yet, so that the plan may change.
+    """
+    known = None if again else noted(path, sample)
     if known is None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, dumps({"digest": sample.digest, "n": n}, indent=1) + "\n")

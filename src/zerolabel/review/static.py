@@ -3,15 +3,24 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from zerolabel.audit import accuracy
+from zerolabel.audit.anytime import evaluations
 from zerolabel.data.answers import COLUMNS, RANDOM
 from zerolabel.data.images import Unreadable
+from zerolabel.errors import InputError
 from zerolabel.files import write_text, writing
+from zerolabel.report.run import STATIC_REVIEW as PAGE
 from zerolabel.review.page import about, filled, text
 from zerolabel.review.pictures import picture
 from zerolabel.review.review import WORDS, Review
+from zerolabel.review.sampling import FIXED, LEVEL, LOOKED
+from zerolabel.review.sources import open_subject
 
 SIDE = 800
 """Longest side of an image in pixels."""
@@ -20,7 +29,7 @@ SIDE = 800
 def write_static(review: Review, path: Path, reviewer: str) -> None:
     """Write the images that measure, and the page, to one file.
 
-    Predictions are not in it, so that nothing can give them away before an image is answered.
+    The number of answers counts as planned from now on, as long as there is no answer yet.
 
     Args:
         review: the review; images that were answered already are left out.
@@ -33,12 +42,30 @@ def write_static(review: Review, path: Path, reviewer: str) -> None:
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, static_page(review, reviewer))
+    _ = review.planned
+
+
+def offer(run: Path, metrics: Mapping[str, Any]) -> None:
+    """Write ``review.html`` into the folder of a run whose accuracy nobody measured; an older one is removed.
+
+    Args:
+        run: the folder.
+        metrics: of the run.
+    """
+    (run / PAGE).unlink(missing_ok=True)
+    if metrics.get("student_accuracy") is not None or "review" in metrics:
+        return
+    try:
+        made = static_page(Review(open_subject(run)), "")
+    except InputError:  # embeddings without images, or images that are gone
+        return
+    write_text(run / PAGE, made)
 
 
 def static_page(review: Review, reviewer: str) -> str:
-    """The page as a text."""
+    """The page as a text; it asks for a name where no reviewer is known."""
     data = json.dumps(_data(review, reviewer)).replace("<", "\\u003c")
-    script = f"const DATA = {data};\n{text('static.js')}\n{text('review.js')}"
+    script = f"const DATA = {data};\n{text('interval.js')}\n{text('static.js')}\n{text('review.js')}"
     style = text("review.css")
     policy = (
         f"default-src 'none'; img-src data:; script-src 'sha256-{_digest(script)}'; "
@@ -73,10 +100,39 @@ def _data(review: Review, reviewer: str) -> dict[str, Any]:
         "items": items,
         "names": {place: pool.images.file_names[place] for place in items},
         "images": {place: _uri(review, place) for place in items},
+        "predicted": {place: [int(pool.predicted[place]), float(pool.confidence[place])] for place in items},
+        "design": _design(review),
         "columns": COLUMNS,
         "why": RANDOM,
         "words": WORDS,
     }
+
+
+def _design(review: Review) -> dict[str, Any]:
+    """The sample, and the numbers of the interval that the page computes after each answer."""
+    sampled, pool, given = review.sampled, review.subject.measured, review.queue("measure")["answers"]
+    order = sampled.first(review.n)
+    return {
+        "order": order,
+        "known": {place: _outcome(choice, int(pool.predicted[place])) for place, choice in given.items()},
+        "strata": sampled.strata[sampled.order[: review.n]].tolist(),
+        "sizes": np.bincount(sampled.strata).tolist(),
+        "planned": review.n if review.measured is None else review.planned,
+        "evaluations": evaluations(len(sampled.places)),
+        "n_images": len(sampled.places),
+        "images": pool.words,
+        "caution": accuracy.CAUTION,
+        "margin": accuracy.MARGIN,
+        "grid": accuracy.GRID,
+        "level": LEVEL,
+        "fixed": FIXED,
+        "looked": LOOKED,
+    }
+
+
+def _outcome(choice: int | str, predicted: int) -> str:
+    """An answer as the page counts it."""
+    return str(choice) if isinstance(choice, str) else "right" if choice == predicted else "wrong"
 
 
 def _uri(review: Review, place: int) -> str:

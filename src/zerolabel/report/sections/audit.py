@@ -1,48 +1,34 @@
-"""Instructions for measuring the accuracy on a few images checked by hand."""
+"""The way to the page on which a person measures the accuracy, and what so many answers tell."""
 
 from zerolabel.report.formats import percent
-from zerolabel.report.gallery import gallery
 from zerolabel.report.intervals import wilson
-from zerolabel.report.markup import Html, Section, details, figure, grid, join, number, paragraph, table
+from zerolabel.report.markup import Html, Section, figure, html, join, number, paragraph, table
 from zerolabel.report.run import Run
 
-SHEET = 60
-_SIZES = (50, 100, 200, 400, 1000)
+_SIZES = (20, 50, 100, 200, 400, 1000)
+_SHARE = 0.9
 
 
 def section(run: Run) -> Section | None:
-    """A random sample to check, and what each outcome would mean; only where no truth was given."""
-    if run.has_truth or run.metrics.get("review") or not len(run.shown):
+    """A link to the static review; only where neither truth nor a person measured the accuracy."""
+    if run.static_review is None or not len(run.shown):
         return None
-    sheet = run.shown.sample(min(SHEET, len(run.shown)), random_state=0)
-    text = (
-        f"These {len(sheet)} of {run.shown_name} were drawn at random. Count the answers that are wrong and read "
-        "the accuracy "
-        "off the table. Do not swap images for others: easy ones flatter."
+    text = html(
+        '<a href="{page}">{page}</a>, beside this file, asks for the classes of some of {images}, drawn at random, one '
+        "at a time and without showing the prediction, and computes the accuracy with its interval after each answer. "
+        "It needs no server. <code>zerolabel review {folder} --import answers.csv</code> takes the answers into this "
+        "report.",
+        page=run.static_review,
+        images=run.shown_name,
+        folder=run.folder.name,
     )
-    tables = grid([_outcomes(len(sheet)), _sizes()])
-    body = join(
-        [
-            paragraph(text),
-            tables,
-            details(f"The {len(sheet)} images to check", gallery(run, sheet, change=False)),
-            paragraph(_compare(run)),
-        ]
-    )
-    return Section("audit", "An audit by hand", body)
-
-
-def _outcomes(n: int) -> Html:
-    wrong = [w for w in (0, 1, 2, 3, 5, 8, 12, 20, 30) if w <= n]
-    rows = [(str(w), number(percent(1 - w / n)), number(_range(*wilson(n - w, n)))) for w in wrong]
-    title = f"If you find this many wrong among {n}"
-    return figure(title, table(("Wrong", number("Right"), number("95% interval")), rows, caption=title))
+    return Section("audit", "Measure the accuracy by hand", join([paragraph(text), _sizes(), paragraph(_compare(run))]))
 
 
 def _sizes() -> Html:
-    rows = [(str(n), number(_range(*wilson(round(0.9 * n), n)))) for n in _SIZES]
+    rows = [(str(n), number(_range(*wilson(round(_SHARE * n), n)))) for n in _SIZES]
     title = "How many to check"
-    head = ("Images checked", number("95% interval if 90% are right"))
+    head = ("Images checked", number(f"95% interval if {percent(_SHARE, 0)} are right"))
     return figure(title, table(head, rows, caption=title), "Wilson’s binomial interval.")
 
 
@@ -59,6 +45,5 @@ def _compare(run: Run) -> str:
         )
     return (
         f"To learn whether training beat {run.before}, check only images where the two differ ({differ:,} of "
-        f"{len(both):,}): "
-        "on the others both are right or both are wrong."
+        f"{len(both):,}), under “Compare” of zerolabel review: on the others both are right or both are wrong."
     )

@@ -71,10 +71,11 @@ def _without_truth(run: Run) -> Html:
         "No true labels were given, so the accuracy of the student is not known. The figures below show how much the "
         "models agree with each other, which is not the same: models that share a mistake agree, too."
     )
+    page = html(", or on <a href='#audit'>a page that needs no server</a>") if run.static_review else ""
     link = html(
-        "To find out, check 50 random images in the browser: <code>zerolabel review {folder}</code>; or by hand: "
-        '<a href="#audit">an audit sheet is below</a>.',
+        "To find out, check 50 random images in the browser: <code>zerolabel review {folder}</code>{page}.",
         folder=run.folder.name,
+        page=page,
     )
     checked = [paragraph(text)] if (text := sentences(run)) else []
     return join([paragraph(lead, "lead"), paragraph(link), *checked, tiles([*facts, *_costs(run)])])

@@ -346,7 +346,7 @@
   }
 
   document.addEventListener("keydown", (event) => {
-    if (!about) return;
+    if (!about || event.target.id === "name") return;
     if (view === "grid") {
       if (event.target === by("class")) return;
       if (moveTile(event.key)) event.preventDefault();
@@ -398,7 +398,7 @@
     for (const [name, title] of Object.entries(about.questions)) {
       nav.append(make("button", title, { type: "button", "data-view": name, "aria-pressed": "false" }));
     }
-    by("who").textContent = `Reviewer: ${about.reviewer}. Answers stay on this machine.`;
+    by("who").textContent = `${about.reviewer && `Reviewer: ${about.reviewer}. `}Answers stay on this machine.`;
     await open(about.first);
   });
 })();
