@@ -4,11 +4,13 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zerolabel import report
 from zerolabel.audit import accuracy
 from zerolabel.audit.anytime import evaluations
 from zerolabel.data.answers import COLUMNS, RANDOM
@@ -45,21 +47,22 @@ def write_static(review: Review, path: Path, reviewer: str) -> None:
     _ = review.planned
 
 
-def offer(run: Path, metrics: Mapping[str, Any]) -> None:
-    """Write ``review.html`` into the folder of a run whose accuracy nobody measured; an older one is removed.
+def write_pages(run: Path, metrics: Mapping[str, Any]) -> None:
+    """Write the report and the model card of a run, and ``review.html`` where nobody measured its accuracy.
 
     Args:
         run: the folder.
         metrics: of the run.
+
+    Raises:
+        InputError: a file in the folder is damaged.
     """
     (run / PAGE).unlink(missing_ok=True)
-    if metrics.get("student_accuracy") is not None or "review" in metrics:
-        return
-    try:
-        made = static_page(Review(open_subject(run)), "")
-    except InputError:  # embeddings without images, or images that are gone
-        return
-    write_text(run / PAGE, made)
+    measured = metrics.get("student_accuracy") is not None or "review" in metrics
+    with suppress(InputError):  # embeddings without images, or images that are gone
+        if not measured:
+            write_text(run / PAGE, static_page(Review(open_subject(run)), ""))
+    report.write(run)
 
 
 def static_page(review: Review, reviewer: str) -> str:

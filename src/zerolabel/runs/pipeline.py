@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from zerolabel import report, review
+from zerolabel import review
 from zerolabel.annotations.candidates import check_enough
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.review.static import offer
 from zerolabel.runs.config import Config
 from zerolabel.runs.cost import forecast, known_time
 from zerolabel.runs.folder import seconds, write_json
@@ -113,8 +112,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     if review.remember(folder.path):
         settle(folder.path, workspace.cache)
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    offer(folder.path, metrics)
-    report.write(folder.path)
+    review.write_pages(folder.path, metrics)
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return metrics
 
