@@ -132,3 +132,15 @@ def test_the_solver_reads_the_weighted_prompts_unless_uniform_ones_are_asked_for
     assert not torch.allclose(made["estimated"].scores, made["uniform"].scores)
     code, _, said = call("transduce", *asked, "--prompt-weights", "best", "-o", str(folder / "none"))
     assert code == 2 and "--prompt-weights" in said and not (folder / "none").exists()
+
+
+@pytest.mark.parametrize("place", ["images/00.png", "images/00.png/deep", "/proc/cache", "images/01.png/a/b"])
+@pytest.mark.parametrize("model", ["glyphs", "embeddings:vectors"])
+def test_a_cache_that_cannot_be_written_stops_nothing(place, model, call, made, folder, tmp_path):
+    if not (folder / "vectors").exists():
+        assert call("embed", "images", "--vlm", "glyphs", "-o", "vectors", "--cache", "cache")[0] == 0
+    options = ["--set", "prior=estimated", "--set", "neighbors=4", "--vlm", model, "--cache", place]
+    code, _, said = call("transduce", "images", *CLASSES[:2], *options, "-o", tmp_path / "out")
+    assert code == 0 and said.count("give a --cache that can be written") <= 1, said
+    found = Annotations.load(tmp_path / "out")
+    assert found.file_names == made[1].file_names and torch.allclose(found.scores, made[1].scores, atol=1e-5)

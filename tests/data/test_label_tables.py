@@ -90,7 +90,7 @@ def test_an_alias_that_is_a_number_rules_ids_out(tmp_path):
         ("l.csv", 'id,note,file_name,label\n1,"x\ny",a.png,one\n2,,c.png,two\n\n'),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_heads_separators_and_encodings(name, text, encoding, tmp_path):
     (tmp_path / name).write_text(text, encoding=encoding, newline="")
     assert matched(tmp_path / name, skipped=["gone.png"]) == [1, -1, 2, -1]

@@ -194,6 +194,9 @@ def test_a_cache_that_cannot_be_written_is_a_note(make, tmp_path):
     store.add(given)
     store.flush()
     assert torch.equal(store.rows([given[1][0]])[0][0], given[1][2])
+    with warnings.catch_warnings():  # a command that opens it twice finds what it wrote, and tells it once
+        warnings.simplefilter("error")
+        assert torch.equal(FeatureCache(folder, 6).rows([given[2][0]])[0][0], given[2][2])
 
 
 def test_answers_that_cannot_be_kept_are_a_note(tmp_path):

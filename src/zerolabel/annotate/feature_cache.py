@@ -44,13 +44,30 @@ def default_folder(given: Path | None = None) -> Path:
     return folder
 
 
+_STAND_INS: dict[Path, TemporaryDirectory[str]] = {}
+"""Temporary folders of this process, by the cache that cannot be written."""
+
+
+def _stand_in(folder: Path, reason: str) -> Path:
+    """The temporary folder in place of one that cannot be written; a note tells of a new one."""
+    if folder not in _STAND_INS:
+        _STAND_INS[folder] = TemporaryDirectory()
+        warnings.warn(
+            f"the cache {folder} cannot be written ({reason}), so features are kept for this run alone; give a "
+            "--cache that can be written.",
+            stacklevel=4,
+        )
+    return Path(_STAND_INS[folder].name)
+
+
 class FeatureCache:
     """Features and sizes of images by content hash, in immutable shards that appear whole or not at all.
 
     Several runs may share a folder. Every shard holds a checksum of its content, which is compared the first time that
     one of its features is asked for: a damaged shard is removed with a note, and counts as absent. So does a shard
     without a checksum. Features that are not finite are never kept. Where the folder cannot be written, a note says so,
-    what it holds is read, and what is new is in a temporary folder. Memory holds the hashes and a few shards.
+    what it holds is read, and what is new is in a temporary folder of the process. Memory holds the hashes and a few
+    shards.
 
     Args:
         folder: where the shards lie; None keeps them as long as this object lives.
@@ -59,17 +76,12 @@ class FeatureCache:
     """
 
     def __init__(self, folder: Path | None, dimensions: int, dtype: torch.dtype = torch.float32) -> None:
-        self._temporary: TemporaryDirectory[str] | None = None
         source = folder
-        if folder is None or (reason := not_writable(folder)) is not None:
+        if folder is None:
             self._temporary = TemporaryDirectory()
             folder = Path(self._temporary.name)
-            if source is not None:
-                warnings.warn(
-                    f"the cache {source} cannot be written ({reason}), so features are kept for this run alone; give a "
-                    "--cache that can be written.",
-                    stacklevel=3,
-                )
+        elif (reason := not_writable(folder)) is not None:
+            folder = _stand_in(folder, reason)
         self.folder, self.dimensions, self.dtype = folder, dimensions, dtype
         self._lock = threading.RLock()
         self._sound: set[int] = set()  # shards whose checksum was compared

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
+from zerolabel.annotate.feature_cache import not_writable
 from zerolabel.data.embeddings import Embeddings
 from zerolabel.data.images import ImageSet, Unreadable
 
@@ -37,11 +38,12 @@ class KnownFeatures:
 
     Args:
         embeddings: of images.
-        folder: for temporary files; None takes one that goes with this object.
+        folder: for temporary files; None, or one that cannot be written, takes one that goes with this object.
     """
 
     def __init__(self, embeddings: Embeddings, folder: Path | None) -> None:
-        self._temporary = TemporaryDirectory() if folder is None else None
+        fits = folder is not None and not_writable(folder) is None
+        self._temporary = None if fits else TemporaryDirectory()
         self.folder = Path(self._temporary.name) if self._temporary is not None else Path(str(folder))
         self.embeddings, self.dimensions = embeddings, embeddings.dimensions
 

@@ -84,7 +84,7 @@ def safe_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def decoded(data: bytes) -> str:
-    """Text in UTF-8, or in UTF-16 with its byte order mark, as spreadsheets write it.
+    """Text in UTF-8, or in UTF-16 with its byte order mark, as spreadsheets write it, or beginning with ASCII.
 
     Raises:
         ValueError: it is neither.
@@ -94,6 +94,9 @@ def decoded(data: bytes) -> str:
         if not re.search("[\x20-\x7e]", text):
             raise ValueError("it is not text in UTF-8")
         return text
+    for encoding, zeros in (("utf-16-le", data[1:200:2]), ("utf-16-be", data[:200:2])):
+        if zeros and not any(zeros):
+            return data.decode(encoding)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
