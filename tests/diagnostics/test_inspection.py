@@ -13,6 +13,7 @@ from zerolabel.annotations.label_models import first_votes
 from zerolabel.diagnostics.inspection import Inspection, TextSpace, inspect
 from zerolabel.diagnostics.inspection.class_names import near_by_letters, near_by_text, unclear, words
 from zerolabel.diagnostics.inspection.intervals import TOO_SURE, Share, noise
+from zerolabel.diagnostics.inspection.intervals import accuracy as estimated_accuracy
 from zerolabel.diagnostics.inspection.text_space import text_space
 from zerolabel.errors import InputError
 from zerolabel.evaluation.metrics import accuracy, candidate_coverage, vote_accuracy
@@ -200,3 +201,19 @@ def test_no_text_space_where_the_model_is_away(make_annotations: Make) -> None:
     annotations = make_annotations(torch.zeros(2, 1).long(), 2)
     for model in ("chat:gpt", "open_clip:ViT-B-32/no_such_weights", "synthetic"):
         assert text_space(replace(annotations, annotators=(Annotator(model, "", "{}"),))) is None
+
+
+def test_the_estimated_accuracy_of_a_student_holds_the_truth(make_annotations: Make) -> None:
+    """A student that corrects some mistakes of its annotators, and the annotators' own best class."""
+    torch.manual_seed(0)
+    votes, truth = voted(600, 6, [0.9, 0.85, 0.88, 0.8])
+    annotations = make_annotations(votes, 6)
+    best = annotations.scores.argmax(1)
+    student = torch.where(torch.rand(600) < 0.6, truth, best)
+    for predicted in (student, best):
+        share = estimated_accuracy(predicted, annotations)
+        right = float((predicted == truth).float().mean())
+        assert share.known and share.low <= right <= share.high and share.low <= share.estimate <= share.high
+    own, labels = estimated_accuracy(best, annotations), noise(annotations)[1].complement
+    assert (own.estimate, own.low, own.high) == pytest.approx((labels.estimate, labels.low, labels.high))
+    assert not estimated_accuracy(student, make_annotations(votes[:, :2], 6)).known

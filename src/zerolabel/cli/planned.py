@@ -10,6 +10,7 @@ from zerolabel.errors.printable import cell as escape
 from zerolabel.errors.redaction import redacted
 from zerolabel.runs.config import HEADS, AnnotationConfig, Config
 from zerolabel.runs.cost import FIRST, HEAD, Forecast, duration
+from zerolabel.runs.planning.recognition import unknown_classes
 
 
 def pairs(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
@@ -61,7 +62,9 @@ def work(config: Config, stage: str) -> str:
 def plan(config: Config, told: Forecast | None = None) -> Table:
     """The plan of a run."""
     found = "" if told is None else f"{told.n_images} in "
+    doubt = unknown_classes(config.annotation.names, config.data.names)
     rows = [
+        *([] if doubt is None else [("warning", doubt)]),
         ("images", found + redacted(config.data.images)),
         ("classes", f"{len(config.data.classes)}: {some(config.data.classes)}"),
         ("annotators", f"{annotators(config.annotation)}, candidates by {config.annotation.rule}"),

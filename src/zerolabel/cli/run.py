@@ -123,13 +123,15 @@ def _show_plan(config: "Config", needs_check: bool, as_json: bool) -> None:
     """Print the plan and its cost."""
     from zerolabel.cli import planned
     from zerolabel.runs.cost import forecast
+    from zerolabel.runs.planning.recognition import unknown_classes
 
     if needs_check:
         from zerolabel.runs.planning.checks import check
 
         check(config)
-    expected = forecast(config)
-    show(planned.costs(config, expected), {**config.to_dict(), "forecast": expected.to_dict()}, as_json)
+    expected, doubt = forecast(config), unknown_classes(config.annotation.names, config.data.names)
+    facts = {**config.to_dict(), "forecast": expected.to_dict(), "warnings": [] if doubt is None else [doubt]}
+    show(planned.costs(config, expected), facts, as_json)
 
 
 def _run(config: "Config", output: Path, cache: Path | None, as_json: bool, *, resume: bool, overwrite: bool) -> None:

@@ -34,6 +34,7 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     kept = metrics.get("n_set_aside", 0)
     aside = f"; {kept} of them held out to check for alarms" if kept else ""
     rows = [
+        *verdict(metrics, folder),
         ("images", f"{metrics['n_images']} used, {metrics['n_skipped']} left out{aside}"),
         ("candidates", f"{metrics['mean_candidates']:.2f} per image"),
         ("student", f"{metrics['student_parameters']:,} parameters{annotator(metrics)}"),
@@ -45,17 +46,56 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
     rows.append(("time", times(metrics)))
     if "adaptation" in metrics:
         rows.append(("adapting", adaptation(metrics["adaptation"])))
-    if metrics.get("fallback_reason"):
-        rows.append(("deployed", f"{metrics['deployed']}: {metrics['fallback_reason']}"))
     parts: list[RenderableType] = [pairs(rows)]
     if "student_accuracy" in metrics:
         parts += ["", accuracies(metrics)]
-    elif "review" not in metrics:
-        hint = f"The accuracy is not checked; check 50 images: zerolabel review {shlex.quote(str(folder))}"
-        parts += ["", Text(hint, style="bold")]
+    if "compared" in metrics:
+        parts += ["", compared(metrics["compared"])]
     if "review" in metrics:
         parts += ["", Text(reviewed(metrics["review"]))]
     return Group(*parts, "", Text(f"{folder}/report.html", style="bold"))
+
+
+def verdict(metrics: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
+    """What a person wants to know first: accuracy, what is deployed and why, and every alarm."""
+    rows = [("warning", metrics["unknown_images"])] if metrics.get("unknown_images") else []
+    student, zero_shot = metrics.get("student_accuracy"), metrics.get("zero_shot_accuracy")
+    if student is None and "review" not in metrics:
+        rows.append(("accuracy", estimated_accuracy(metrics, folder)))
+    if student is not None and zero_shot is not None and student < zero_shot:
+        less = f"the student is below zero-shot: {share(student)} against {share(zero_shot)}"
+        rows.append(("warning", f"{less}, on {metrics['n_evaluated']} {metrics['evaluated_on']}"))
+    if "deployed" in metrics:
+        reason = metrics.get("deployment_reason") or metrics.get("fallback_reason")
+        rows.append(("deployed", metrics["deployed"] + (f": {reason}" if reason else "")))
+    rows += [("alarm", alarm["text"]) for alarm in metrics.get("alarms", ()) if alarm["text"] not in str(rows)]
+    for alarm in metrics.get("lifted_alarms", ()):
+        rows.append(("lifted alarm", f"after epoch {alarm['epoch'] + 1} of '{alarm['stage']}' {alarm['text']}"))
+    return rows
+
+
+def estimated_accuracy(metrics: dict[str, Any], folder: Path) -> str:
+    """The estimated accuracy of what is deployed, and the command that checks it."""
+    check = f"check 50 images: zerolabel review {shlex.quote(str(folder))}"
+    found = (metrics.get("estimated_accuracy") or {}).get(metrics.get("deployed", "student")) or {}
+    if not found.get("known"):
+        return f"not known; {check}"
+    return f"estimated {share(found['low'])} to {share(found['high'])}, not checked; {check}"
+
+
+def compared(rows: Sequence[dict[str, Any]]) -> Table:
+    """The student beside simpler classifiers."""
+    measured = any(row["accuracy"] is not None for row in rows)
+    title = "beside simpler classifiers" + ("" if measured else ", without labels")
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("accuracy" if measured else "estimated accuracy", justify="right")
+    table.add_column("agrees with zero-shot", justify="right")
+    for row in rows:
+        about = row["estimated_accuracy"]
+        guess = f"{share(about['low'])} to {share(about['high'])}" if about["known"] else "not known"
+        table.add_row(escape(row["name"]), share(row["accuracy"]) if measured else guess, share(row["agreement"]))
+    return table
 
 
 def times(metrics: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """A frozen image encoder of a vision-language model with a trained head: learned on features, deployed on pixels."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -107,6 +107,11 @@ class EncodedNetwork(Network):
         spec = NetworkSpec(head.spec.name, head.spec.n_classes, encoder.size, encoder.config, head.spec.n_prompts)
         super().__init__(nn.Sequential(encoder, head.backbone), head.feature_dim, spec)
         self.head = head.head
+
+    def on_features(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
+        """Logits from features of length 1 that the encoder gave before."""
+        logits: Tensor = self.head(cast(nn.Sequential, self.backbone)[1](features))
+        return logits
 
 
 __all__ = ["EncodedNetwork", "ImageEncoder"]

@@ -92,6 +92,7 @@ def _results(run: Run) -> str:
             "This classifier was never compared with true labels, so how often it is right is not known.",
         ]
         lines += [_escape(text)] if (text := sentences(run)) else []
+        lines += [_estimate(run)]
         both = run.shown.dropna(subset=["zero_shot", "student"])
         if len(both):
             same = float((both["zero_shot"] == both["student"]).mean())
@@ -113,6 +114,15 @@ def _results(run: Run) -> str:
     table = _table(("", "Accuracy", "95% interval"), rows)
     measured = f"Measured on {measured_on(run)}; the true labels took no part in training.\n\n{table}"
     return "".join(deployed) + measured + _per_class(run)
+
+
+def _estimate(run: Run) -> str:
+    """The estimated accuracy of what is deployed, as a sentence."""
+    found = (run.metrics.get("estimated_accuracy") or {}).get(run.metrics.get("deployed", "student")) or {}
+    if not found.get("known"):
+        return "No dependable estimate without labels is known."
+    ends = f"{100 * found['low']:.0f} to {100 * found['high']:.0f} %"
+    return f"Its accuracy, estimated without labels on {found['images']} and not checked, is {ends}."
 
 
 def _measured(share: float, n: int | None) -> tuple[str, str]:

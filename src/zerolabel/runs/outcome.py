@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from zerolabel.annotate import Annotated
@@ -22,6 +22,8 @@ from zerolabel.runs.config import DataConfig
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.names import is_model
 
+HELD_OUT, SET_ASIDE, TRAINING = "held-out images", "images set aside", "training images"
+"""Images that a classifier is checked or measured on."""
 PER_ANNOTATOR = {"zero_shot": "zero_shot_accuracy_per_template", "votes": "votes_accuracy_per_annotator"}
 """Metric with the accuracy of each annotator, by the name of their ensemble."""
 
@@ -133,11 +135,23 @@ class Outcome:
 
         These are the held-out images if somebody voted on them, else those set aside, else those it learned.
         """
+        if self.test is not None and self.checked_on == HELD_OUT:
+            return self.test, self.checked(self.p_train, self.p_test)
+        part = self.train.select(self.aside) if len(self.aside) else self.train
+        return part, self.checked(self.p_train, self.p_test)
+
+    @property
+    def checked_on(self) -> str:
+        """The images of `voted`, in words."""
         if self.test is not None and self.p_test is not None and self.test.votes.shape[1]:
-            return self.test, self.p_test
-        if len(self.aside):
-            return self.train.select(self.aside), self.p_train[self.aside]
-        return self.train, self.p_train
+            return HELD_OUT
+        return SET_ASIDE if len(self.aside) else TRAINING
+
+    def checked(self, train: Shaped[Tensor, "N ..."], test: Shaped[Tensor, "M ..."] | None) -> Shaped[Tensor, "K ..."]:
+        """The rows of `voted` out of those of all training and held-out images."""
+        if test is not None and self.checked_on == HELD_OUT:
+            return test
+        return train[self.aside] if len(self.aside) else train
 
     @property
     def alarms(self) -> tuple[alarms.Alarm, ...]:
@@ -170,7 +184,7 @@ class Outcome:
         votes, ensemble = metrics.vote_accuracy(annotations.votes, truth).tolist(), self.ensemble
         names = (f"{ensemble}_accuracy", f"{ensemble}_mean_per_class_accuracy")
         return facts | {
-            "evaluated_on": "held-out images" if self.held_out else "training images",
+            "evaluated_on": HELD_OUT if self.held_out else TRAINING,
             "n_evaluated": evaluation["n"],
             **{name: evaluation[name] for name in names if name in evaluation},
             PER_ANNOTATOR[ensemble]: {

@@ -102,7 +102,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
         if trained.is_teacher:
             deployment.deploy_teacher(workspace, *candidates[0], annotated)
 
-    student, metrics = evaluate_best(data, annotation, workspace, annotated, held_out, candidates)
+    student, metrics = evaluate_best(data, annotation, config.training, workspace, annotated, held_out, candidates)
     classifier = deployment.choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
     metrics["onnx"] = deployment.export_classifier(workspace, classifier, held_out or annotated)
     metrics |= {"vision_encoders": made["vision_encoders"], "seconds": seconds(folder)}

@@ -14,6 +14,10 @@ not know the images and their confidence says nothing, so the worse end is 1. Tw
 agree on a mistake as they do on the truth, and one says nothing of itself: there the interval is everything, and
 `Share.known` is false, as it is wherever the worse end is 1. Labels given by a person count as in
 `zerolabel.annotations.noise`: each end becomes a quantile of the Beta distribution that they leave.
+
+The accuracy of other predictions of the same images has the same worse end, since no more can be wrong than contradicts
+the annotators or errs with them. Its better end is that of mistakes which have nothing to do with the annotators', see
+`zerolabel.diagnostics.alarms`, with its deviations.
 """
 
 from collections.abc import Sequence
@@ -29,13 +33,16 @@ from zerolabel.annotations.label_models import first_choices, first_votes
 from zerolabel.annotations.label_models.em import shares as vote_shares
 from zerolabel.annotations.noise import (
     IMAGINED,
+    Beliefs,
     annotated,
     beliefs,
     best_class,
     corrected,
+    label_noise,
     missed_by_rule,
     wrong_by_score,
 )
+from zerolabel.diagnostics import alarms
 from zerolabel.evaluation import metrics
 
 TOO_SURE = 0.05
@@ -72,6 +79,53 @@ class Share:
         return Share(1 - self.estimate, 1 - self.high, 1 - self.low, true, self.known)
 
 
+@dataclass(frozen=True)
+class _Readings:
+    """The annotations under several assumptions.
+
+    Attributes:
+        believed: the joint and the independent reading.
+        readings: probability of each class of M images: joint, independent, as stated.
+        blind: True if there is neither agreement that says something nor confidence.
+    """
+
+    believed: Beliefs
+    readings: tuple[Float[Tensor, "M C"], ...]
+    blind: bool
+
+
+def _read(annotations: Annotations) -> _Readings:
+    """The readings of annotations."""
+    believed = beliefs(annotations)
+    votes = vote_shares(first_votes(annotations)[believed.rows], len(annotations.classes))
+    scores = annotations.scores[believed.rows].float()
+    scores = torch.where(scores.any(1, keepdim=True), scores / scores.sum(1, keepdim=True).clamp_min(1e-12), votes)
+    stated = float((scores.amax(1) - votes.amax(1)).abs().mean()) if len(scores) else 0.0
+    blind = len(first_choices(annotations)) < 3 and stated < STATED
+    return _Readings(believed, (believed.joint, believed.independent, scores), blind)
+
+
+def accuracy(predicted: Int[Tensor, " N"], annotations: Annotations) -> Share:
+    """Estimated share of the annotated images without a human label whose predicted class is the true one.
+
+    Args:
+        predicted: class id of each image, -1 where there is no answer, by a student or by an annotator.
+        annotations: of the same images.
+    """
+    read = _read(annotations)
+    rows, best = read.believed.rows, best_class(annotations, read.believed.rows)
+    unsure = label_noise(annotations) >= UNTRUSTED
+    free = ~annotations.human[rows] & (predicted[rows] >= 0)
+    chosen, labeled = predicted[rows].clamp_min(0)[:, None], torch.zeros(int(free.sum()), dtype=torch.bool)
+    wrong = [(1 - p.gather(1, chosen)[:, 0])[free] for p in read.readings]
+    found = _share(wrong, labeled, labeled[:0], read.blind, unsure=unsure).complement
+    if not found.known or not len(labeled) or bool((chosen[:, 0] == best)[free].all()):
+        return found
+    apart = alarms.estimate(predicted.clamp_min(0), annotations)
+    high = min(max(found.high, apart.student + alarms.DEVIATIONS * apart.deviation), 1.0)
+    return replace(found, high=high)
+
+
 def noise(annotations: Annotations, truth: Int[Tensor, " N"] | None = None) -> tuple[Share, Share]:
     """Estimated noise of the candidate sets and of the labels.
 
@@ -83,15 +137,9 @@ def noise(annotations: Annotations, truth: Int[Tensor, " N"] | None = None) -> t
         The share of the images with candidates whose set misses the true class, and the share of the annotated images
         whose best-scored class is not the true one. A human label is right in both.
     """
-    believed = beliefs(annotations)
-    rows, human = believed.rows, annotations.human[believed.rows]
-    candidates, best = annotations.candidates[rows], best_class(annotations, rows)
-    votes = vote_shares(first_votes(annotations)[rows], len(annotations.classes))
-    scores = annotations.scores[rows].float()
-    scores = torch.where(scores.any(1, keepdim=True), scores / scores.sum(1, keepdim=True).clamp_min(1e-12), votes)
-    stated = float((scores.amax(1) - votes.amax(1)).abs().mean()) if len(scores) else 0.0
-    blind = len(first_choices(annotations)) < 3 and stated < STATED
-    readings = (believed.joint, believed.independent, scores)
+    read = _read(annotations)
+    believed, rows, readings, blind = read.believed, read.believed.rows, read.readings, read.blind
+    human, candidates, best = annotations.human[rows], annotations.candidates[rows], best_class(annotations, rows)
     counted = candidates.any(1)
     missed = [(p * ~candidates).sum(1)[counted] for p in readings]
     wrong = [1 - p.gather(1, best[:, None])[:, 0] for p in readings]

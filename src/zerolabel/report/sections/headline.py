@@ -5,6 +5,7 @@ from zerolabel.report.intervals import separable, wilson
 from zerolabel.report.markup import Html, Section, html, join, paragraph, tiles
 from zerolabel.report.reviewed import interval, sentences
 from zerolabel.report.run import Run
+from zerolabel.report.sections import verdict
 from zerolabel.report.statement import measured_on
 
 
@@ -16,7 +17,7 @@ def section(run: Run) -> Section:
         )
         return Section("result", "Result", paragraph(text, "warning bad"))
     body = _with_truth(run) if run.has_truth else _without_truth(run)
-    return Section("result", "Result", join([body, _warnings(run)]))
+    return Section("result", "Result", join([verdict.stranger(run), body, _warnings(run), verdict.compared(run)]))
 
 
 def _with_truth(run: Run) -> Html:
@@ -31,7 +32,9 @@ def _with_truth(run: Run) -> Html:
             facts.append((tone, percent(ratio, 0), "Error ratio", f"student's errors as a share of {run.before}'s"))
     facts += _costs(run)
     checked = [paragraph(text)] if (text := sentences(run)) else []
-    return join([paragraph(_verdict(run, student, zero_shot, n), "lead"), *checked, tiles(facts)])
+    return join(
+        [paragraph(_verdict(run, student, zero_shot, n), "lead"), *checked, verdict.deployed(run), tiles(facts)]
+    )
 
 
 def _verdict(run: Run, student: float, zero_shot: float | None, n: int | None) -> Html:
@@ -54,7 +57,7 @@ def _verdict(run: Run, student: float, zero_shot: float | None, n: int | None) -
 def _without_truth(run: Run) -> Html:
     agreement = _agreement_with_zero_shot(run)
     m, shown = run.metrics, run.shown
-    facts = []
+    facts = verdict.estimate(run)
     if agreement is not None:
         facts.append(("student", percent(agreement), f"Student agrees with {run.before}", f"on {run.shown_name}"))
     if m.get("student_agreement") is not None:
@@ -66,7 +69,7 @@ def _without_truth(run: Run) -> Html:
         review = m["review"]
         value = percent(review["accuracy"])
         facts.insert(0, ("good", value, "Checked by a person", interval(review)))
-        return join([paragraph(sentences(run), "lead"), tiles([*facts, *_costs(run)])])
+        return join([paragraph(sentences(run), "lead"), verdict.deployed(run), tiles([*facts, *_costs(run)])])
     lead = (
         "No true labels were given, so the accuracy of the student is not known. The figures below show how much the "
         "models agree with each other, which is not the same: models that share a mistake agree, too."
@@ -78,7 +81,8 @@ def _without_truth(run: Run) -> Html:
         page=page,
     )
     checked = [paragraph(text)] if (text := sentences(run)) else []
-    return join([paragraph(lead, "lead"), paragraph(link), *checked, tiles([*facts, *_costs(run)])])
+    first = [paragraph(lead, "lead"), paragraph(link), *checked, verdict.deployed(run)]
+    return join([*first, tiles([*facts, *_costs(run)])])
 
 
 def _agreement_with_zero_shot(run: Run) -> float | None:
@@ -113,12 +117,13 @@ def _interval(share: float, n: int | None) -> str:
 
 def _warnings(run: Run) -> Html:
     """Warnings that need no labels."""
-    lines = [alarm["text"][:1].upper() + alarm["text"][1:] for alarm in run.metrics.get("alarms") or ()]
+    lines = [verdict.sentence(alarm["text"]) for alarm in run.metrics.get("alarms") or ()]
     if run.metrics.get("deployed") == "zero-shot":
         lines = [text for text in lines if text.lower() not in run.metrics["fallback_reason"].lower()]
         lines.insert(0, f"The zero-shot ensemble is deployed, not the student: {run.metrics['fallback_reason']}")
     elif run.metrics.get("deployed_by") == "review" and lines:
         lines.insert(0, f"The student is deployed all the same: {run.metrics['deployment_reason']}")
+    lines += verdict.lifted(run)
     if len(run.shown):
         never = sorted(set(run.classes) - set(run.shown["student"]))
         few = len(run.shown) < 5 * len(run.classes)

@@ -1,5 +1,6 @@
 """The annotation stage: votes, scores and candidate sets of the training images and of held-out images."""
 
+import warnings
 from dataclasses import replace
 
 import torch
@@ -12,11 +13,13 @@ from zerolabel.annotations.image_check import unchanged
 from zerolabel.annotations.merging import merge
 from zerolabel.data.images import ImageSet
 from zerolabel.data.label_files import Labels
+from zerolabel.diagnostics.recognition import unknown_images
 from zerolabel.errors import InputError
 from zerolabel.integrations.joining import blank
 from zerolabel.runs.config import AnnotationConfig, DataConfig
 from zerolabel.runs.folder import timed
 from zerolabel.runs.inputs import contents, record
+from zerolabel.runs.planning.recognition import unknown_classes
 from zerolabel.runs.stages.voting import ANSWERS, Voting, without
 from zerolabel.runs.workspace import Workspace
 from zerolabel.vlms.chat import Chat
@@ -47,6 +50,9 @@ def annotate_images(
         done = replace(done, annotations=done.annotations.with_labels(labels))
         done.annotations.save(folder / "annotations.parquet")
     record(folder, data, annotation, contents(folder / "annotations.parquet"))
+    doubt = unknown_classes(annotation.names, data.names) or unknown_images(done.annotations)
+    if doubt is not None:
+        warnings.warn(doubt, stacklevel=2)
     return done
 
 

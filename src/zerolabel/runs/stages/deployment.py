@@ -131,6 +131,7 @@ def choose_deployed(
         metrics: metrics of the run; the choice and its reason are added.
     """
     metrics |= {"deployed": "student", "deployed_by": "default", "fallback_reason": None}
+    metrics["deployment_reason"] = metrics["student_replaced"] or "no alarm was raised about it."
     shutil.rmtree(workspace.folder / "student", ignore_errors=True)  # of the same run, before it was interrupted
     bad = [alarm.text for alarm in (alarms.Alarm(**one) for one in metrics["alarms"]) if alarm.blocks_deployment]
     if not bad:
@@ -139,12 +140,14 @@ def choose_deployed(
     name, better = best_model(data, annotation, workspace, annotated.annotations)
     if name is None:
         metrics["fallback_reason"] = f"{bad[0]} There is no model available that knows all classes to fall back on."
+        metrics["deployment_reason"] = metrics["fallback_reason"]
         save_classifier(workspace, classifier)
         return classifier
     fallback = zero_shot_classifier(data, annotation, workspace, name, annotated, made)
     classifier.save(workspace.folder / "student")
     save_classifier(workspace, fallback)
     metrics |= {"deployed": "zero-shot", "deployed_by": "alarms", "fallback_reason": f"{bad[0]}{better}"}
+    metrics["deployment_reason"] = metrics["fallback_reason"]
     return fallback
 
 

@@ -1,16 +1,20 @@
 """The evaluation stage: predictions of all images and, with true labels, accuracies."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zerolabel.annotate import Annotated
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics.alarms import Alarm
+from zerolabel.diagnostics.recognition import unknown_images
 from zerolabel.files import parquet, replacing
+from zerolabel.runs import alternatives
 from zerolabel.runs.base_model import base_accuracy
-from zerolabel.runs.config import AnnotationConfig, DataConfig
+from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
 from zerolabel.runs.folder import timed, write_json
 from zerolabel.runs.outcome import Outcome
+from zerolabel.runs.planning.recognition import unknown_classes
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained
 
@@ -18,6 +22,7 @@ from zerolabel.training.fitting import Trained
 def evaluate_best(
     data: DataConfig,
     annotation: AnnotationConfig,
+    training: TrainingConfig,
     workspace: Workspace,
     annotated: Annotated,
     held_out: Annotated | None,
@@ -28,22 +33,51 @@ def evaluate_best(
     Args:
         data: images, classes and truth.
         annotation: the annotating models.
+        training: the student.
         workspace: folder and models.
         annotated: the training images.
         held_out: images held out of training, if there are any.
         candidates: the student, and behind it the head that it learned from, if there is one.
     """
-    reason = None
-    for trained, classifier in candidates:
-        metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, classifier)
+    reason, kept, student = None, 0, None
+    for place, (trained, classifier) in enumerate(candidates):
+        outcome, metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, classifier)
+        student = student or alternatives.student_answers(training, outcome)
         blocked = [alarm.text for alarm in (Alarm(**one) for one in metrics["alarms"]) if alarm.blocks_deployment]
+        kept = place
         if not blocked:
-            return classifier, metrics | {"student_replaced": reason}
+            break
         reason = reason or f"the head on frozen features takes the place of the student on pixels: {blocked[0]}"
-    trained, student = candidates[0]
-    if len(candidates) > 1:
-        metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, student)
-    return student, metrics | {"student_replaced": None}
+    else:
+        kept = 0
+        if len(candidates) > 1:
+            trained, classifier = candidates[0]
+            outcome, metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, classifier)
+    heads = [alternatives.head_answers(training, trained, held_out) for trained, _ in candidates if trained.is_teacher]
+    compared = [*alternatives.simple(annotation.encoder, annotated, held_out, outcome.aside), *heads, student]
+    rows = alternatives.rows(outcome, [one for one in compared if one is not None])
+    return candidates[kept][1], metrics | {
+        "student_replaced": reason if kept else None,
+        "lifted_alarms": lifted(workspace, metrics["alarms"]),
+        "unknown_images": unknown_classes(annotation.names, data.names) or unknown_images(annotated.annotations),
+        "compared": rows,
+        "estimated_accuracy": {
+            "zero-shot": rows[0]["estimated_accuracy"],
+            "student": rows[-1 - kept]["estimated_accuracy"],
+        },
+    }
+
+
+def lifted(workspace: Workspace, raised: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Alarms during training that are not raised at its end: the last of each kind, stage by stage."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    log = workspace.folder / "log.jsonl"
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        entry = json.loads(line)
+        for kind, text in (entry.get("alarms") or {}).items():
+            found[entry["stage"], kind] = {"kind": kind, "stage": entry["stage"], "epoch": entry["epoch"], "text": text}
+    now = {alarm["kind"] for alarm in raised}
+    return [alarm for (_, kind), alarm in found.items() if kind not in now]
 
 
 def evaluate(
@@ -54,8 +88,8 @@ def evaluate(
     held_out: Annotated | None,
     trained: Trained,
     classifier: Classifier,
-) -> dict[str, Any]:
-    """Compute the run's metrics; writes ``predictions.parquet`` and, with true labels, ``evaluation.json``."""
+) -> tuple[Outcome, dict[str, Any]]:
+    """Predictions and the run's metrics; writes ``predictions.parquet`` and, with true labels, ``evaluation.json``."""
     folder = workspace.folder
     with timed(folder, "evaluate"):
         outcome = Outcome.of(data, annotated, held_out, trained, classifier)
@@ -69,4 +103,4 @@ def evaluate(
     annotate = finished.get("annotate", {})
     known = ("images_per_second", "vlm_parameters")
     adaptation = {"adaptation": finished["adapt"]} if "adapt" in finished else {}
-    return outcome.metrics() | adaptation | base | {name: annotate[name] for name in known if name in annotate}
+    return outcome, outcome.metrics() | adaptation | base | {name: annotate[name] for name in known if name in annotate}
