@@ -67,7 +67,7 @@ def test_a_run_compares_its_student_with_simpler_classifiers(finished):
     assert metrics["compared"][0]["agreement"] == 1.0
     deployed = metrics["estimated_accuracy"][metrics["deployed"]]
     page, card = (folder / "report.html").read_text(), (folder / "README.md").read_text()
-    assert f"{100 * deployed['low']:.0f} to {100 * deployed['high']:.0f} %" in page and "LDA on features" in page
+    assert f"{100 * deployed['low']:.0f} to {100 * deployed['high']:.0f}%" in page and "LDA on features" in page
     assert "Deployed is the" in page and "estimated without labels" in card
     assert metrics["unknown_images"] is None and metrics["deployment_reason"]
 

@@ -121,7 +121,7 @@ def _estimate(run: Run) -> str:
     found = (run.metrics.get("estimated_accuracy") or {}).get(run.metrics.get("deployed", "student")) or {}
     if not found.get("known"):
         return "No dependable estimate without labels is known."
-    ends = f"{100 * found['low']:.0f} to {100 * found['high']:.0f} %"
+    ends = f"{100 * found['low']:.0f} to {100 * found['high']:.0f}%"
     return f"Its accuracy, estimated without labels on {found['images']} and not checked, is {ends}."
 
 

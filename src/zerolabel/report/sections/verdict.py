@@ -31,7 +31,7 @@ def estimate(run: Run) -> list[Tile]:
         return []
     if not found["known"]:
         return [("plain", "not known", "Estimated accuracy", "nothing dependable without labels; check 50 images")]
-    ends = f"{100 * found['low']:.0f} to {100 * found['high']:.0f} %"
+    ends = f"{100 * found['low']:.0f} to {100 * found['high']:.0f}%"
     return [("plain", ends, "Estimated accuracy", f"not checked; without labels, on {found['images']}")]
 
 
@@ -54,7 +54,7 @@ def compared(run: Run) -> Html:
     body = []
     for row in rows:
         about = row["estimated_accuracy"]
-        ends = f"{100 * about['low']:.0f} to {100 * about['high']:.0f} %" if about["known"] else "not known"
+        ends = f"{100 * about['low']:.0f} to {100 * about['high']:.0f}%" if about["known"] else "not known"
         accuracy = [number(percent(row["accuracy"]))] if measured else []
         body.append([row["name"], *accuracy, number(ends), number(percent(row["agreement"]))])
     note = (
