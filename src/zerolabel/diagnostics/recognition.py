@@ -7,7 +7,7 @@ With p_i the scores of image i, scaled to a sum of 1, H the entropy and C the nu
 are the mutual information of image and class, and the doubt in a single image, as shares of the most that C classes
 allow. A model with random weights gives all images nearly the same scores, so that I is next to 0 and D next to 1. A
 pool that shows one class has a small I too, but a model that knows it has no doubt. On 14 sets of annotations of real
-models, the worst of which is right on 28 % of the images, I is at least .29.
+models, the worst of which has 28% of the images right, I is at least .29.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The student beside simpler classifiers, on the same images, and the estimated accuracy of each.
 
 What is known without labels comes from `zerolabel.diagnostics.inspection.intervals`. It counts only on images that a
-classifier did not learn: one that learned its pool by heart contradicts no annotator there.
+classifier did not learn: one that memorized its pool contradicts no annotator there.
 """
 
 from collections.abc import Sequence
@@ -139,9 +139,9 @@ def estimated(outcome: Outcome, answers: Answers) -> dict[str, Any]:
     Ends are none where nothing dependable is known.
     """
     voted, _ = outcome.voted
-    heart = answers.learned and outcome.checked_on == TRAINING
+    memorized = answers.learned and outcome.checked_on == TRAINING
     share = intervals.accuracy(outcome.checked(answers.train, answers.test), voted)
-    known = share.known and not heart
+    known = share.known and not memorized
     return {
         "estimate": number(share.estimate),
         "low": share.low if known else None,

@@ -69,7 +69,7 @@ def evaluate_best(
 
 
 def lifted(workspace: Workspace, raised: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Alarms during training that are not raised at its end: the last of each kind, stage by stage."""
+    """Alarms during training that are not raised when it ends: the last of each kind, stage by stage."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     log = workspace.folder / "log.jsonl"
     for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
