@@ -57,7 +57,7 @@ def outcome(metrics: dict[str, Any], folder: Path) -> Group:
 
 
 def verdict(metrics: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
-    """What a person wants to know first: accuracy, what is deployed and why, and every alarm."""
+    """Accuracy, what is deployed and why, and every alarm: the first rows at the end of a run."""
     rows = [("warning", metrics["unknown_images"])] if metrics.get("unknown_images") else []
     student, zero_shot = metrics.get("student_accuracy"), metrics.get("zero_shot_accuracy")
     if student is None and "review" not in metrics:
