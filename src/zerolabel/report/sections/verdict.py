@@ -16,7 +16,7 @@ def stranger(run: Run) -> Html:
 
 
 def deployed(run: Run) -> Html:
-    """What is deployed and why; empty for a run of a version that did not say it."""
+    """The deployed classifier and the reason; empty for a run of a version that did not say it."""
     reason, what = run.metrics.get("deployment_reason"), run.metrics.get("deployed")
     if not reason or not what:
         return Html("")
