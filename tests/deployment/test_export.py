@@ -199,10 +199,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def script(folder, *arguments):
+def script(folder, *arguments, **more):
     path = write_script(folder / "predict.py")
     command = [sys.executable, "-W", "error::UserWarning", "-c", WITHOUT, str(path), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, **more)
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def pictures(tmp_path):
 
 
 def test_the_script_is_short_and_needs_no_torch(exported, pictures, tmp_path):
-    assert len(SCRIPT.read_text().splitlines()) <= 200
+    assert len(SCRIPT.read_text().splitlines()) <= 280
     model, path, _ = exported
     done = script(tmp_path, path, pictures, "--csv")
     assert (done.returncode, done.stderr) == (0, "")
@@ -262,8 +262,85 @@ def test_the_script_refuses_clearly(exported, tmp_path):
         ((exported[1], tmp_path / "empty"), "there is no image"),
         ((tmp_path / "text.onnx", tmp_path), "not an exported classifier"),
         ((tmp_path / "lost.onnx", tmp_path), "not an exported classifier"),
+        ((exported[1], tmp_path / "lost.txt"), "the list of images cannot be read"),
+        ((exported[1], tmp_path, "--classes", tmp_path / "lost.json"), "not an exported classifier"),
     ):
         done = script(tmp_path, *arguments)
-        assert done.returncode != 0
+        assert done.returncode == 2
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_script_takes_lists_and_standard_input(exported, pictures, tmp_path):
+    names = sorted(p.relative_to(tmp_path).as_posix() for p in pictures.rglob("*") if p.is_file())
+    (tmp_path / "some.txt").write_text("\n".join(names[:4]) + "\n\n", encoding="utf-8")
+    whole = script(tmp_path, exported[1], "pictures").stdout.splitlines()
+    as_list = script(tmp_path, exported[1], tmp_path / "some.txt", names[4])
+    assert as_list.returncode == 0, as_list.stderr
+    assert [line.split("\t")[1:] for line in as_list.stdout.splitlines()] == [
+        line.split("\t")[1:] for line in whole if line.split("\t")[0] in names[:5]
+    ]
+    piped = script(tmp_path, exported[1], "-", input="\n".join(names))
+    assert piped.stdout.splitlines() == whole
+
+
+def test_the_script_answers_in_batches_and_in_order(exported, tmp_path, capsys, monkeypatch):
+    """Images of two sizes in turn, more than a batch of each, and a damaged one between them."""
+    random = np.random.default_rng(0)
+    for i in range(70):
+        side = 8 if i % 2 else 11
+        Image.fromarray(random.integers(0, 256, (side, 9, 3), dtype=np.uint8)).save(tmp_path / f"{i:03}.png")
+    (tmp_path / "040.png").write_bytes(b"no image")
+    sizes = []
+    plain = onnxruntime.InferenceSession
+
+    class Counted(plain):
+        def run(self, names, given):
+            sizes.append(len(given["image"]))
+            return super().run(names, given)
+
+    predict = importlib.import_module("zerolabel.deployment.predict_onnx")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Counted)
+    monkeypatch.setattr(sys, "argv", ["predict.py", str(exported[1]), str(tmp_path)])
+    monkeypatch.setattr(type(sys.stdout), "reconfigure", lambda *_, **__: None, raising=False)
+    with pytest.raises(SystemExit) as end:
+        predict.main()
+    said = capsys.readouterr()
+    rows = [line.split("\t") for line in said.out.splitlines()]
+    assert end.value.code == 1 and said.err.startswith(str(tmp_path / "040.png"))
+    assert [Path(row[0]).name for row in rows] == [f"{i:03}.png" for i in range(70) if i != 40]
+    assert len(sizes) == 6 and max(sizes) == 16 and sum(sizes) == 69
+    monkeypatch.undo()
+    alone = [run(exported[1], np.asarray(Image.open(row[0]))[None])[0] for row in rows]
+    assert [row[1] for row in rows] == [CLASSES[p.argmax()] for p in alone]
+    np.testing.assert_allclose([float(row[2]) for row in rows], [p.max() for p in alone], atol=1e-4)
+
+
+def test_the_script_finds_class_names_beside_a_graph_without_metadata(exported, pictures, tmp_path):
+    bare = onnx.load(exported[1])
+    del bare.metadata_props[:]
+    onnx.save(bare, tmp_path / "bare.onnx")
+    before = script(tmp_path, exported[1], pictures, "--threshold")
+    assert script(tmp_path, tmp_path / "bare.onnx", pictures).returncode == 2
+    write_classes(exported[0], tmp_path / "classes.json")
+    assert script(tmp_path, tmp_path / "bare.onnx", pictures, "--threshold").stdout == before.stdout
+    (tmp_path / "few.json").write_text('{"classes": ["a", "b"]}')
+    few = script(tmp_path, exported[1], pictures, "--classes", "few.json")
+    assert (few.returncode, few.stdout) == (2, "") and "it has 10 classes, and few.json names 2" in few.stderr
+
+
+def test_the_script_refuses_floats_in_a_sentence(pictures, tmp_path):
+    export(classifier(), tmp_path / "nchw.onnx", layout="nchw")
+    done = script(tmp_path, tmp_path / "nchw.onnx", pictures)
+    assert done.returncode == 2 and "its input is 'images', not 'image'; export it with the default" in done.stderr
+
+
+def test_the_script_ends_quietly_where_its_reader_goes_away(exported, pictures, tmp_path):
+    (tmp_path / "many.txt").write_text(f"{pictures / 'float.tiff'}\n" * 3000)
+    path = write_script(tmp_path / "predict.py")
+    command = [sys.executable, str(path), str(exported[1]), str(tmp_path / "many.txt")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "float.tiff" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

@@ -1,4 +1,8 @@
-"""Classify embeddings with an exported classifier: python predict.py classifier.onnx EMBEDDINGS.npy ... [--csv]."""
+"""Classify embeddings with an exported classifier: python predict.py classifier.onnx EMBEDDINGS.npy ... [--csv].
+
+Exit codes: 0 where all files have answers, 1 where some could not be read or the reader of the output has gone, 2 where
+nothing could be done, 130 after an interruption.
+"""
 
 import argparse
 import csv
@@ -6,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import onnxruntime
@@ -13,8 +18,14 @@ import onnxruntime
 BATCH = 4096
 
 
+def fail(message: str) -> NoReturn:
+    """End with exit code 2."""
+    print(message.splitlines()[0], file=sys.stderr)
+    sys.exit(2)
+
+
 def main() -> None:
-    """Print file, row, label and confidence of each embedding; exit code 1 where a file could not be read."""
+    """Print file, row, label and confidence of each embedding; exit codes are those of the file's first lines."""
     parser = argparse.ArgumentParser(description="Classify embeddings with an exported classifier.")
     parser.add_argument("model", help="classifier.onnx")
     parser.add_argument("embeddings", nargs="+", type=Path, help=".npy files of N x D")
@@ -25,10 +36,12 @@ def main() -> None:
         session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
         metadata = session.get_modelmeta().custom_metadata_map
         classes, least = json.loads(metadata["classes"]), json.loads(metadata["threshold"]) if args.threshold else 0
+        if session.get_inputs()[0].name != "embeddings":
+            raise ValueError("it reads images; use the predict.py that was written beside it")
     except Exception as error:
-        sys.exit(f"{args.model} is not an exported classifier: {error}".splitlines()[0])
+        fail(f"{args.model} is not an exported classifier of embeddings: {error}")
     if least is None:
-        sys.exit(f"{args.model} stores no threshold.")
+        fail(f"{args.model} stores no threshold.")
     wanted = session.get_inputs()[0].shape[1]
     rows = csv.writer(sys.stdout, delimiter="," if args.csv else "\t", lineterminator="\n")
     rows.writerows([("file", "row", "label", "confidence")] * args.csv)
@@ -56,3 +69,5 @@ if __name__ == "__main__":
     except BrokenPipeError:  # the reader of standard output has gone, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,4 +1,8 @@
-"""Classify images with an exported classifier: python predict.py classifier.onnx IMAGE_OR_FOLDER ... [--csv]."""
+"""Classify images with an exported classifier: python predict.py classifier.onnx IMAGE_FOLDER_OR_LIST ... [--csv].
+
+Exit codes: 0 where all images have an answer, 1 where some could not be read or the reader of the output has gone, 2
+where nothing could be done, 130 after an interruption.
+"""
 
 import argparse
 import csv
@@ -9,8 +13,9 @@ import re
 import stat
 import sys
 import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import onnxruntime
@@ -22,8 +27,10 @@ NOT_IMAGES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+FACTS = ("classes", "threshold")
 COLORS = {"RGB": 3, "RGBA": 3, "CMYK": 4}  # and how many channels are no opacity
 LONGEST_SIDE, MOST_BYTES = 65_536, 1 << 29
+BATCH, MOST_VALUES = 32, 1 << 25  # images at a time, and pixel values after which there are enough of them
 
 
 def read(path: Path) -> np.ndarray:
@@ -135,6 +142,73 @@ def safe(cell: str) -> str:
     return f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
 
 
+def listed(place: str) -> list[Path]:
+    """The images that a file, a folder, a .txt with a path per line, or standard input (``-``) names."""
+    path = Path(place)
+    if place != "-" and path.suffix.lower() != ".txt":
+        return images(path) if path.is_dir() else [path]
+    text = sys.stdin.read() if place == "-" else path.read_text(encoding="utf-8-sig")
+    return [Path("" if place == "-" else path.parent, line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def batches(files: Iterable[Path]) -> Iterator[list[tuple[Path, np.ndarray | Exception]]]:
+    """Files with their pixels, or the reason why there are none; as many at a time as memory easily holds."""
+    part: list[tuple[Path, np.ndarray | Exception]] = []
+    for file in files:
+        try:
+            part.append((file, read(file)))
+        except Exception as error:  # a damaged file must not stop the others
+            part.append((file, error))
+        if len(part) == BATCH or sum(getattr(pixels, "size", 0) for _, pixels in part) >= MOST_VALUES:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def answers(session: Any, part: list[tuple[Path, np.ndarray | Exception]]) -> list[np.ndarray | Exception]:
+    """Probabilities of each image, or the reason why there are none; images of one size go together."""
+    found, sizes = [pixels for _, pixels in part], dict[Any, list[int]]()
+    for i, pixels in enumerate(found):
+        if not isinstance(pixels, Exception):
+            sizes.setdefault(pixels.shape, []).append(i)
+    for places in sizes.values():
+        try:
+            rows = session.run(None, {"image": np.concatenate([cast(np.ndarray, found[i]) for i in places])})[0]
+        except Exception as error:
+            rows = [error] * len(places)
+        for i, row in zip(places, rows, strict=True):
+            found[i] = row
+    return found
+
+
+def facts(model: Path, session: Any, given: Path | None) -> tuple[list[str], float | None]:
+    """Class names and threshold: of the file that was given, of the metadata, or of classes.json beside the model."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    beside = (model.with_suffix(".classes.json"), model.with_name("classes.json"))
+    place = given or (None if "classes" in metadata else next(filter(Path.is_file, beside), None))
+    stored = json.loads(place.read_text(encoding="utf-8")) if place else {k: json.loads(metadata[k]) for k in FACTS}
+    classes, threshold = stored["classes"], stored.get("threshold")
+    name, n = session.get_inputs()[0].name, session.get_outputs()[0].shape[-1]
+    if name != "image":
+        raise ValueError(f"its input is '{name}', not 'image'; export it with the default --format")
+    if isinstance(n, int) and n != len(classes):
+        raise ValueError(f"it has {n} classes, and {place} names {len(classes)}")
+    return classes, threshold
+
+
+def fail(message: str) -> NoReturn:
+    """End with exit code 2."""
+    print(visible(message.splitlines()[0]), file=sys.stderr)
+    sys.exit(2)
+
+
+def reason(error: Exception) -> str:
+    """One line that says why an image has no answer."""
+    named = "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else str(error)
+    return (named.strip() or type(error).__name__).splitlines()[0]
+
+
 class Lines:
     """Standard output for `csv.writer`, which quotes all line breaks where lines end with both of them."""
 
@@ -145,41 +219,45 @@ class Lines:
 
 
 def main() -> None:
-    """Print file, label and confidence of each image; exit code 1 where one could not be read."""
+    """Print file, label and confidence of each image; exit codes are those of the file's first lines."""
     parser = argparse.ArgumentParser(description="Classify images with an exported classifier.")
-    parser.add_argument("model", help="classifier.onnx")
-    parser.add_argument("images", nargs="+", type=Path, help="image files, or folders searched at every depth")
+    parser.add_argument("model", help="classifier.onnx", type=Path)
+    parser.add_argument("images", nargs="+", help="images, folders searched at every depth, .txt with paths, or -")
     parser.add_argument("--csv", action="store_true", help="print CSV with a header, in UTF-8 where it is redirected")
     parser.add_argument("--threshold", action="store_true", help="'unknown' below the threshold stored in the model")
+    parser.add_argument(
+        "--classes", type=Path, help="classes.json; by default the model's metadata, or the file beside"
+    )
     args = parser.parse_args()
     for stream in cast(list[io.TextIOWrapper], [sys.stdout, sys.stderr]):
         stream.reconfigure(encoding=stream.encoding if stream.isatty() else "utf-8", errors="backslashreplace")
     try:
-        session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
-        metadata = session.get_modelmeta().custom_metadata_map
-        classes, least = json.loads(metadata["classes"]), json.loads(metadata["threshold"]) if args.threshold else 0
+        session = onnxruntime.InferenceSession(str(args.model), providers=["CPUExecutionProvider"])
+        classes, stored = facts(args.model, session, args.classes)
     except Exception as error:
-        sys.exit(visible(f"{args.model} is not an exported classifier: {error}".splitlines()[0]))
+        fail(f"{args.model} is not an exported classifier: {error}")
+    if args.threshold and stored is None:
+        fail(f"{args.model} stores no threshold.")
     Image.init()
-    files = [file for place in args.images for file in (images(place) if place.is_dir() else [place])]
-    if least is None or not files:
-        sys.exit("there is no image in what was given." if not files else f"{visible(args.model)} stores no threshold.")
+    try:
+        files = [file for place in args.images for file in listed(place)]
+    except (OSError, ValueError) as error:
+        fail(f"the list of images cannot be read: {error}")
+    if not files:
+        fail("there is no image in what was given.")
     rows = csv.writer(Lines(), delimiter="," if args.csv else "\t")
     rows.writerows([("file", "label", "confidence")] * args.csv)
-    raw = args.csv and not sys.stdout.isatty()
-    failed = False
-    for file in files:
-        try:
-            p = session.run(None, {"image": read(file)})[0][0]
-            label = classes[p.argmax()] if p.max() >= least else "unknown"
-        except Exception as error:  # a damaged file must not stop the others
-            failed, reason = True, str(error) or type(error).__name__
-            reason = "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else reason
-            print(visible(f"{file} cannot be read: {reason}".splitlines()[0]), file=sys.stderr)
-            continue
-        cells = [str(text) if raw else visible(text) for text in (file, label)]
-        rows.writerow((*map(safe, cells), f"{p.max():.4f}"))
-    sys.stdout.flush()
+    raw, failed = args.csv and not sys.stdout.isatty(), False
+    for part in batches(files):
+        for (file, _), p in zip(part, answers(session, part), strict=True):
+            if isinstance(p, Exception):
+                failed = True
+                print(visible(f"{file} cannot be read: {reason(p)}"), file=sys.stderr)
+                continue
+            label = classes[p.argmax()] if not args.threshold or p.max() >= stored else "unknown"
+            cells = [str(text) if raw else visible(text) for text in (file, label)]
+            rows.writerow((*map(safe, cells), f"{p.max():.4f}"))
+        sys.stdout.flush()
     sys.exit(int(failed))
 
 
@@ -189,3 +267,5 @@ if __name__ == "__main__":
     except BrokenPipeError:  # the reader of standard output has gone, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
