@@ -140,7 +140,7 @@ def test_mistakes_are_sentences(
     place: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, vlm: str, more: dict[str, object], expected: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("zerolabel.networks.timm_backbone._reachable", lambda address: False)
+    monkeypatch.setattr("zerolabel.networks.timm_backbone.reachable", lambda *_, **__: False)
     monkeypatch.chdir(place)
     request = Request("train", ",".join(CLASSES), vlm=vlm, encoders=(encoder,), **{"student": "features", **more})
     with pytest.raises(InputError, match=expected):

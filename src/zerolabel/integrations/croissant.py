@@ -124,6 +124,15 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     Raises:
         InputError: there is no metadata, it names another file, the checksum is another, or the data does not fit.
     """
+    return hugging_face.read(annotations, checked(path))
+
+
+def checked(path: Path) -> Path:
+    """The parquet file that a folder's metadata describes, after its checksum has been compared.
+
+    Raises:
+        InputError: there is no metadata, it names another file, or the checksum is another.
+    """
     described = path / METADATA
     if not described.is_file():
         raise InputError(f"{path} has no {METADATA}; give the folder of a data set with Croissant metadata.")
@@ -140,7 +149,7 @@ def read(annotations: Annotations, path: Path) -> Annotations:
         raise InputError(f"{described} names {name}, which is not a file beside it; put it there.")
     if _checksum(path / name) != checksum:
         raise InputError(f"{path / name} is not the file that {METADATA} describes; export the data set again.")
-    return hugging_face.read(annotations, path / name)
+    return path / name
 
 
 def _checksum(path: Path) -> str:

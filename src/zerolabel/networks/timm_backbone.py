@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from zerolabel.errors import InputError, nearest
+from zerolabel.files.downloads import check_hash, reachable
 from zerolabel.networks.architecture import is_place
 from zerolabel.networks.base import NAMES
 
@@ -72,29 +73,17 @@ def _weights(name: str) -> dict[str, Any] | None:
         reason = "none are published on the hub"
     elif isinstance(path := try_to_load_from_cache(hub, file), str):
         return {"pretrained": True, "pretrained_cfg_overlay": {"file": path}}
-    elif not _reachable(constants.ENDPOINT):
+    elif constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT, timeout=5):
         reason = f"they are not in the cache, and {constants.ENDPOINT} cannot be reached"
     else:
         try:
-            return {"pretrained": True, "pretrained_cfg_overlay": {"file": hf_hub_download(hub, file)}}
-        except OSError as error:
+            path = hf_hub_download(hub, file)
+            check_hash(Path(path))
+            return {"pretrained": True, "pretrained_cfg_overlay": {"file": path}}
+        except Exception as error:  # the client of the hub raises those of the library beneath it
             reason = _first_line(error)
     warnings.warn(f"no pretrained weights for '{name}': {reason}; it starts from random ones.", stacklevel=4)
     return None
-
-
-def _reachable(address: str) -> bool:
-    """True if a server answers at once; the hub's own client would retry for most of a minute."""
-    from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
-
-    try:
-        urlopen(Request(address, method="HEAD"), timeout=5).close()
-    except HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _first_line(error: Exception) -> str:

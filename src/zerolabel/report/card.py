@@ -16,6 +16,7 @@ from zerolabel.report.reviewed import sentences
 from zerolabel.report.run import Run
 from zerolabel.report.sections.artifact import files
 from zerolabel.report.statement import PYTHON, SHELL, command, limits, measured_on, request, rule, vision
+from zerolabel.vlms import hub_repository
 
 MOST = 100
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#~"})
@@ -61,6 +62,7 @@ def _header(run: Run) -> str:
         "pipeline_tag": "image-classification",
         "tags": ["zerolabel", "image-classification", "weak-supervision", "partial-label-learning", "onnx"],
     }
+    facts |= {name: found for name, found in (("base_model", _models(run)), ("datasets", _data_sets(run))) if found}
     review = run.metrics.get("review") or {}
     share = run.metrics["student_accuracy"] if run.has_truth else review.get("accuracy")
     if share is not None:
@@ -73,6 +75,18 @@ def _header(run: Run) -> str:
         facts["model-index"] = [{"name": name, "results": [{"task": task, "dataset": data, "metrics": metrics}]}]
     header: str = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
     return f"---\n{header}---"
+
+
+def _models(run: Run) -> list[str]:
+    """Hub repositories of the annotating models."""
+    return [found for name in run.config.get("vlm") or () if (found := hub_repository(name)) is not None]
+
+
+def _data_sets(run: Run) -> list[str]:
+    """Names on the hub of the data sets that the images came from."""
+    places = [str(run.config.get(name) or "") for name in ("images", "test_images")]
+    found = [re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?::[\w.-]+)?", place) for place in places]
+    return list(dict.fromkeys(one[1] for one in found if one and not Path(one[1]).exists()))
 
 
 def _results(run: Run) -> str:

@@ -4,8 +4,6 @@ torch and open_clip take seconds to import, so that only the functions that need
 """
 
 import logging
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from zerolabel.errors import InputError, nearest
 from zerolabel.files import strict_json
+from zerolabel.files.downloads import check_hash, reachable
 from zerolabel.vlms import prompts
 from zerolabel.vlms.names import ModelName, is_encoder, of_open_clip
 
@@ -168,6 +167,17 @@ def _templates_of_embeddings(spec: str, rest: str, source: str | None) -> tuple[
     return ClassTexts.open(texts).prompts
 
 
+def hub_repository(spec: str) -> str | None:
+    """The hub repository that holds the weights of a model; None of one that is not on the hub."""
+    if not is_encoder(spec):
+        return None
+    name = ModelName.parse(spec)
+    if name.kind == "hf-hub":
+        return name.rest
+    is_local = name.kind != "open_clip" or "/" not in name.rest or name.path.exists()
+    return None if is_local else _repository(name.rest)
+
+
 def _repository(model: str) -> str | None:
     """Hub repository of the weights that open_clip calls ``ARCH/PRETRAINED``; None if it has only pickles."""
     import open_clip
@@ -226,17 +236,19 @@ def _download(repository: str, spec: str) -> Path:
         pass
     except ValueError:
         raise InputError(f"--vlm {spec}: {repository!r} is not a repository name; write hf-hub:ORG/NAME.") from None
-    if not _reachable():
+    if constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT):
         raise InputError(
             f"--vlm {spec} is not on this machine and the network cannot be reached; {_carried(repository)}."
         )
     try:
         folder = Path(snapshot_download(repository, allow_patterns=patterns))
+        if (folder / _WEIGHTS).is_file():
+            check_hash(folder / _WEIGHTS)
     except HfHubHTTPError as error:
         status = error.response.status_code
         raise InputError(f"--vlm {spec}: the hub refuses {repository} (HTTP {status}); check its name.") from None
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # the client of the hub raises those of the library beneath it
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"--vlm {spec} could not be downloaded ({reason}); {_carried(repository)}.") from None
     for name in (_CONFIG, _WEIGHTS):
         if not (folder / name).is_file():
@@ -251,19 +263,6 @@ def _carried(repository: str) -> str:
         f"model`, copy the folder model ({_CONFIG}, {_WEIGHTS}, the tokenizer's files) to this machine, and give --vlm "
         "open_clip:model, the path of the copy"
     )
-
-
-def _reachable() -> bool:
-    """One quick question, because the hub's own client tries for most of a minute before it gives up."""
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=10).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def _from_folder(spec: str, path: Path, device: "str | torch.device") -> "DualEncoder":
