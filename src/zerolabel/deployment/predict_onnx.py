@@ -166,7 +166,9 @@ def batches(files: Iterable[Path]) -> Iterator[list[tuple[Path, np.ndarray | Exc
         yield part
 
 
-def answers(session: Any, part: list[tuple[Path, np.ndarray | Exception]]) -> list[np.ndarray | Exception]:
+def answers(
+    session: onnxruntime.InferenceSession, part: list[tuple[Path, np.ndarray | Exception]]
+) -> list[np.ndarray | Exception]:
     """Probabilities of each image, or the reason why there are none; images of one size go together."""
     found, sizes = [pixels for _, pixels in part], dict[Any, list[int]]()
     for i, pixels in enumerate(found):
@@ -182,7 +184,7 @@ def answers(session: Any, part: list[tuple[Path, np.ndarray | Exception]]) -> li
     return found
 
 
-def facts(model: Path, session: Any, given: Path | None) -> tuple[list[str], float | None]:
+def facts(model: Path, session: onnxruntime.InferenceSession, given: Path | None) -> tuple[list[str], float | None]:
     """Class names and threshold: of the file that was given, of the metadata, or of classes.json beside the model."""
     metadata = session.get_modelmeta().custom_metadata_map
     beside = (model.with_suffix(".classes.json"), model.with_name("classes.json"))
