@@ -33,7 +33,7 @@ _FRONT = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
 
 @dataclass(frozen=True)
 class Pushed:
-    """What lies on the hub now.
+    """A commit on the hub.
 
     Attributes:
         url: of the commit.
@@ -236,7 +236,7 @@ def _check_network(outcome: str) -> None:
 
 @contextmanager
 def _in_a_sentence(repository: str, done: str) -> Iterator[None]:
-    """What the hub or its client raises, as one sentence without the token."""
+    """Errors of the hub and its client become one sentence without the token."""
     try:
         yield
     except InputError:

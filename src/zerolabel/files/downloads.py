@@ -1,4 +1,4 @@
-"""What a hub's own client leaves open: a quick question before a download, and the hash of what came."""
+"""Downloads from a hub: a quick question before one, and the check of a hash that the client leaves open."""
 
 import hashlib
 import re
