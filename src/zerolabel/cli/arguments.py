@@ -79,6 +79,13 @@ PresetOpt = Arg[
     ),
 ]
 EpochsOpt = Arg[int | None, typer.Option(min=1, help="Training epochs.")]
+TimeOpt = Arg[
+    str | None,
+    typer.Option(
+        help="Time that the run may take, such as 20m or 1h30m: picks student, size and epochs to fit; auto: about "
+        "ten minutes of training."
+    ),
+]
 TruthOpt = Arg[
     str | None, typer.Option(help="True labels, for evaluation only: a CSV of file_name,label or a folder class/image.")
 ]

@@ -49,6 +49,7 @@ from zerolabel.cli.arguments import (
     StudentOpt,
     TemplatesOfEachOpt,
     TestOpt,
+    TimeOpt,
     TimeoutOpt,
     TruthOpt,
     ViaOpt,
@@ -75,7 +76,7 @@ def run(
     student: StudentOpt = None, size: SizeOpt = None,
     pretrained: PretrainedOpt = None, adapt: AdaptOpt = None, via: ViaOpt = None, propagate: PropagateOpt = None,
     deploy: DeployOpt = None, open_set: OpenSetOpt = False,
-    epochs: EpochsOpt = None,
+    epochs: EpochsOpt = None, time: TimeOpt = None,
     truth: TruthOpt = None,
     test: TestOpt = None,
     few_shot: FewShotOpt = None,
@@ -108,7 +109,7 @@ def run(
         templates=templates, candidates=candidates, prompt_weights=prompt_weights,
         learner=method, options=options or (), student=student, size=size, pretrained=pretrained, adapt=adapt,
         via=via, propagate=propagate,
-        deploy=deploy, open_set=open_set, epochs=epochs, seed=seed, flip=flip, strong=strong, device=device,
+        deploy=deploy, open_set=open_set, epochs=epochs, time=time, seed=seed, flip=flip, strong=strong, device=device,
         set_aside=set_aside, truth=truth, test_images=test, few_shot=few_shot, preset=preset, chat=chat,
         precision=precision, feature_precision=feature_precision, command=command_line(),
     )  # fmt: skip
@@ -138,8 +139,12 @@ def _run(config: "Config", output: Path, cache: Path | None, as_json: bool, *, r
     """Check the plan and run it."""
     from zerolabel.cli import planned
     from zerolabel.runs.cost import forecast
+    from zerolabel.runs.folder import Folder
+    from zerolabel.runs.planning.budget import as_begun
     from zerolabel.runs.planning.checks import check
 
+    if resume and (output / "config.json").is_file():
+        config = as_begun(config, Folder(output).config())
     check(config)
     plan = planned.costs(config, forecast(config))
     execute(config, plan, output, cache, resume=resume, overwrite=overwrite, as_json=as_json)

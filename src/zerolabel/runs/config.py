@@ -27,6 +27,7 @@ _OPTIONS = {
     "vision_encoders": "--encoder",
     "hyper_parameters": "--set",
     "settings": "--set",
+    "asked_time": "--time",
 }
 
 
@@ -144,6 +145,8 @@ class TrainingConfig:
         set_aside: share of the images that is not learned, by which the network is chosen and alarms are raised.
         flip: True if views may be mirrored.
         strong: which strong view learners get.
+        time: seconds that the run may take; None sets no limit.
+        asked_time: the value of ``--time``.
     """
 
     learner: str
@@ -158,6 +161,8 @@ class TrainingConfig:
     set_aside: float = 0.0
     flip: bool = True
     strong: str = "randaugment"
+    time: float | None = None
+    asked_time: str | None = None
 
     @property
     def device(self) -> str:

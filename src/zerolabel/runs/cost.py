@@ -127,13 +127,6 @@ class Forecast:
         }
 
 
-def known_time(folder: Path) -> dict[str, Any] | None:
-    """The times that a finished run recorded; they stay where it is only evaluated again."""
-    metrics = folder / "metrics.json"
-    found = json.loads(metrics.read_text(encoding="utf-8")).get("time") if metrics.is_file() else None
-    return dict(found) if isinstance(found, dict) and found.get("measured_seconds") is not None else None
-
-
 def duration(seconds: float) -> str:
     """As a person says it.
 
@@ -281,10 +274,13 @@ def training(config: TrainingConfig, images: ImageSet, machine: Machine) -> dict
 
 def on_features(config: TrainingConfig, n_images: int, machine: Machine) -> float:
     """Of a head, whose steps are too small to share among cores."""
-    lines = table()["heads"][config.learner]
-    batch = config.settings.get("batch_size", 256)
-    per_epoch = [epoch + n_images / batch * step + n_images * image for epoch, step, image in lines]
-    return weighted(per_epoch, config.learner, config) / machine.speed
+    return weighted(head_epochs(config, n_images), config.learner, config) / machine.speed
+
+
+def head_epochs(config: TrainingConfig, n_images: int) -> list[float]:
+    """Seconds of an early and a late epoch of a head."""
+    batch, lines = config.settings.get("batch_size", 256), table()["heads"][config.learner]
+    return [epoch + n_images / batch * step + n_images * image for epoch, step, image in lines]
 
 
 def closing(config: Config, n_images: int, held_out: int, machine: Machine) -> dict[str, float]:
@@ -313,17 +309,30 @@ def epochs_of(learner: str, config: TrainingConfig) -> float:
 
 
 def weighted(each: list[float], learner: str, config: TrainingConfig) -> float:
-    """The sum over the epochs, of which those of a warm-up are cheaper.
+    """The sum over the epochs."""
+    return sum(epoch_by_epoch(each, learner, config))
+
+
+def epoch_by_epoch(each: list[float], learner: str, config: TrainingConfig) -> list[float]:
+    """A value for each epoch, of which those of a warm-up are cheaper.
 
     Args:
         each: of an epoch in the warm-up and of a later one.
         learner: which of them the configuration's hyper-parameters are for.
         config: how many epochs there are.
     """
-    epochs = config.settings["epochs"]
+    epochs = int(config.settings["epochs"])
     told = config.hyper_parameters.get("warm_up", epochs // 4) if learner == config.learner else 0
     warm_up = min(told, epochs) if isinstance(told, int) else 0
-    return float(warm_up * each[0] + (epochs - warm_up) * each[1])
+    return [each[0]] * warm_up + [each[1]] * (epochs - warm_up)
+
+
+def epoch_costs(config: TrainingConfig, n_images: int, stage: str) -> list[float]:
+    """Costs of the epochs of a stage of training, as multiples of each other."""
+    if stage == "train on features":
+        return epoch_by_epoch(head_epochs(config, n_images), config.learner, config)
+    learner = "distillation" if config.via else config.learner
+    return epoch_by_epoch(table()["learners"][learner], learner, config)
 
 
 @cache
@@ -386,4 +395,4 @@ def gigaflops() -> float:
     return SIDE**3 / min(times) / 1e9
 
 
-__all__ = ["Forecast", "Machine", "duration", "forecast", "known_time", "this_machine"]
+__all__ = ["Forecast", "Machine", "duration", "forecast", "this_machine"]

@@ -73,6 +73,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             authors' code has it, or a `zerolabel.runs.presets.Preset`.
         open_set: whether images may be of no class; the classifier then has a class ``"unknown"`` beside the others.
         epochs: of training.
+        time: that the whole may take, such as ``"20m"``, or ``"auto"``: student, size and epochs are chosen to fit.
         seed: of weights, order and views.
         flip: whether an image and its mirror image mean the same.
         precision: in which the models encode images; by default what is fastest on the device.
@@ -113,6 +114,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         preset: str | Preset = "auto",
         open_set: bool = False,
         epochs: int | None = None,
+        time: str | None = None,
         seed: int = 0,
         flip: bool | None = None,
         precision: str | None = None,
@@ -130,6 +132,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self.method, self.options, self.student, self.size = method, options, student, size
         self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
         self.deploy, self.preset, self.open_set, self.epochs = deploy, preset, open_set, epochs
+        self.time = time
         self.seed, self.flip, self.strong, self.device = seed, flip, strong, device
         self.set_aside, self.precision, self.feature_precision = set_aside, precision, feature_precision
         self.cache, self.output, self.verbose = cache, output, verbose
@@ -263,6 +266,7 @@ _SAME = (
         "preset",
         "open_set",
         "epochs",
+        "time",
         "seed",
         "flip",
         "set_aside",

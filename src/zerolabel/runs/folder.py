@@ -191,6 +191,13 @@ def seconds(folder: Folder) -> dict[str, float]:
     return {stage: round(value, 2) for stage, value in spent.items()}
 
 
+def known_time(folder: Path) -> dict[str, Any] | None:
+    """The times that a finished run recorded; they stay where it is only evaluated again."""
+    metrics = folder / "metrics.json"
+    found = json.loads(metrics.read_text(encoding="utf-8")).get("time") if metrics.is_file() else None
+    return dict(found) if isinstance(found, dict) and found.get("measured_seconds") is not None else None
+
+
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write plain data, whole or not at all; what is no finite number is null."""
     write_text(path, dumps(data, indent=2) + "\n")

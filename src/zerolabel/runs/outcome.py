@@ -243,11 +243,13 @@ def true_labels(data: DataConfig, annotated: Annotated, held_out: Annotated | No
 
 
 def check_truth(data: DataConfig, annotated: Annotated, held_out: Annotated | None) -> None:
-    """Check that the true labels match the images, before hours of training; nothing is kept.
+    """Check that true labels match the images where they are given, before hours of training; nothing is kept.
 
     Raises:
         InputError: it names unknown files, or no image that accuracies are about.
     """
+    if data.truth is None:
+        return
     truth = true_labels(data, annotated, held_out)
     evaluated = truth if held_out is None else truth[len(annotated.annotations) :]
     places_known(evaluated, data.truth, "images" if held_out is None else f"held-out images in {data.test_images}")

@@ -11,9 +11,10 @@ from zerolabel import review
 from zerolabel.annotations.candidates import check_enough
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.runs.config import Config
-from zerolabel.runs.cost import forecast, known_time
-from zerolabel.runs.folder import seconds, write_json
+from zerolabel.runs.cost import forecast
+from zerolabel.runs.folder import known_time, seconds, write_json
 from zerolabel.runs.inputs import check_annotated, check_labels, check_unchanged, training_data
+from zerolabel.runs.limits import training_end
 from zerolabel.runs.outcome import check_truth
 from zerolabel.runs.provenance import provenance
 from zerolabel.runs.redeployment import settle
@@ -75,7 +76,8 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
         InputError: an input cannot be used, or too few images have a candidate class.
     """
     folder, features = workspace.folder, needs_features(config.training)
-    resumed, expected = bool(folder.finished()), forecast(config)
+    before, expected = sum(seconds(folder).values(), 0.0), forecast(config)
+    end = training_end(config.training, expected, before)
 
     annotation = adapt_encoder(config.data, config.annotation, config.training, workspace)
     annotated = annotate_images(config.data, annotation, workspace, features=features)
@@ -86,8 +88,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     held_out = annotate_held_out(config.data, annotation, workspace, annotated, features=features)
     held_out = None if held_out is None else add_vision(annotation, workspace, held_out)
     data, annotated, held_out = split_unknown(config.data, annotation, workspace, annotated, held_out)
-    if data.truth is not None:
-        check_truth(data, annotated, held_out)
+    check_truth(data, annotated, held_out)
 
     config = replace(config, data=data, annotation=annotation)
     read = [workspace.model(annotation.required_encoder).revision] if features else []
@@ -96,7 +97,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     if expected.is_long:
         deployment.deploy_baseline(data, annotation, workspace, annotated, made)
     candidates: list[tuple[Trained, Classifier]] = []
-    for trained in train_stages(data, annotation, config.training, workspace, annotated, made_of):
+    for trained in train_stages(data, annotation, config.training, workspace, annotated, made_of, end):
         student = deployment.assemble_classifier(data, config.deployment, trained, annotated, made)
         candidates.insert(0, (trained, student))
         if trained.is_teacher:
@@ -106,8 +107,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
     classifier = deployment.choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
     metrics["onnx"] = deployment.export_classifier(workspace, classifier, held_out or annotated)
     metrics |= {"vision_encoders": made["vision_encoders"], "seconds": seconds(folder)}
-    measured = None if resumed else workspace.elapsed
-    metrics["time"] = known_time(folder.path) or expected.compare(metrics["seconds"], measured)
+    metrics["time"] = known_time(folder.path) or expected.compare(metrics["seconds"], before + workspace.elapsed)
     write_json(folder / "metrics.json", metrics)
     if review.remember(folder.path):
         settle(folder.path, workspace.cache)

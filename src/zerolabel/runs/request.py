@@ -32,6 +32,7 @@ class Request:
         deploy: "one" network or "both"; by default one.
         open_set: whether images may be of no class.
         epochs: of training.
+        time: that the run may take, such as "20m", or "auto"; student, size and epochs are chosen to fit.
         seed: of everything random.
         flip: whether an image and its mirror image mean the same.
         set_aside: share of the images that is not learned; none is a tenth where no held-out images are given.
@@ -68,6 +69,7 @@ class Request:
     deploy: str | None = None
     open_set: bool = False
     epochs: int | None = None
+    time: str | None = None
     seed: int = 0
     flip: bool | None = None
     set_aside: float | None = None

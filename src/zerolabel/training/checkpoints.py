@@ -36,8 +36,9 @@ class Checkpoint:
         epoch: int,
         settings: dict[str, Any],
         made_of: Digest | None = None,
+        pace: dict[str, Any] | None = None,
     ) -> "Checkpoint":
-        """The state after an epoch of training on what ``made_of`` tells."""
+        """The state after an epoch of training on what ``made_of`` tells, with what is left under a limit of time."""
         tensors = {f"learner.{name}": value for name, value in learner.state_dict().items()}
         state: dict[str, dict[str, Any]] = {}
         for place, values in optimizer.state_dict()["state"].items():
@@ -46,7 +47,8 @@ class Checkpoint:
                     tensors[f"optimizer.{place}.{name}"] = value
                 else:
                     state.setdefault(str(place), {})[name] = value
-        return cls(tensors, {"epoch": epoch, "settings": settings, "made_of": made_of, "optimizer": state})
+        meta = {"epoch": epoch, "settings": settings, "made_of": made_of, "optimizer": state}
+        return cls(tensors, meta if pace is None else {**meta, "pace": pace})
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""

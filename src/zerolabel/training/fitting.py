@@ -17,6 +17,7 @@ from zerolabel.networks import Network
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, make_fabric, predict, train
 from zerolabel.training.monitoring import Subset, monitored
+from zerolabel.training.pace import Limit
 from zerolabel.training.set_aside import remaining
 from zerolabel.training.settings import Settings
 
@@ -53,6 +54,7 @@ def fit(
     progress: Callable[[Iterator[EpochLog]], Iterable[EpochLog]] = iter,
     made_of: Digest | None = None,
     aside: Int[Tensor, " S"] | None = None,
+    limit: Limit | None = None,
 ) -> Trained:
     """Run the loop, keep its log, and put the network first that agrees best with the annotators.
 
@@ -67,13 +69,14 @@ def fit(
         progress: shows the epochs as they pass.
         made_of: hashes of what training reads, which the checkpoint keeps; by default of the annotations.
         aside: ids of images that are not learned; the network is chosen by these where there are some.
+        limit: of time.
     """
     aside = torch.zeros(0, dtype=torch.long) if aside is None else aside
     learned, checked, said = source, source, annotations
     if len(aside):
         learned, checked = Subset(source, remaining(len(annotations), aside)), Subset(source, aside)
         said = annotations.select(aside)
-    steps = train(learner, learned, settings, checkpoint, made_of or of_annotations(annotations))
+    steps = train(learner, learned, settings, checkpoint, made_of or of_annotations(annotations), limit)
     for epoch in progress(monitored(steps, learner, checked, settings, said, log.before)):
         log.add(epoch)
     fabric, size = make_fabric(settings), settings.batch_size * 4

@@ -20,6 +20,7 @@ from zerolabel.annotations.digest import Digest, in_words
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 from zerolabel.networks.precision import best_precision
 from zerolabel.training.checkpoints import Checkpoint
+from zerolabel.training.pace import Limit, Pace
 from zerolabel.training.settings import Settings
 
 MADE_FOR = 10_000
@@ -74,6 +75,7 @@ def train(
     settings: Settings,
     checkpoint: Path | None = None,
     made_of: Digest | None = None,
+    limit: Limit | None = None,
 ) -> Iterator[EpochLog]:
     """Train a learner in place and yield one log per epoch.
 
@@ -84,6 +86,7 @@ def train(
         checkpoint: written after every epoch, once its log was consumed; if it exists, training continues after its
             epoch. An interruption in between repeats the epoch and its log.
         made_of: hashes of the data; a checkpoint of other data is ignored with a warning. None skips this check.
+        limit: of time; epochs are left out so that the schedule is finished in it, see `zerolabel.training.pace`.
 
     Raises:
         InputError: the checkpoint belongs to another learner or other settings.
@@ -94,18 +97,23 @@ def train(
     learner = fabric.to_device(learner)
     learner.to(memory_format=torch.channels_last)
     optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
-    first, fixed = 0, {name: value for name, value in asdict(settings).items() if name != "device"}
+    fixed = {name: value for name, value in asdict(settings).items() if name != "device"}
+    pace = Pace(list(range(settings.epochs)), limit, getattr(learner, "warm_up", None))
     if checkpoint is not None and checkpoint.exists():
-        first = resumed_epoch(Checkpoint.load(checkpoint), made_of, learner, optimizer.optimizer, fixed)
-    for number in range(first, settings.epochs):
+        found = Checkpoint.load(checkpoint)
+        pace.restore(found.meta.get("pace"), resumed_epoch(found, made_of, learner, optimizer.optimizer, fixed))
+    while pace.left:
+        number = pace.begin()
         torch.manual_seed(settings.seed * 1_000_003 + number + 1)
         set_learning_rate(optimizer, settings.lr_at(number))
         epoch = Epoch(
             number, number / settings.epochs, lambda network: predict_weak_view(network, source, fabric, settings)
         )
         yield run_epoch(learner, source, epoch, settings, fabric, optimizer)
+        pace.finish(number)
         if checkpoint is not None:
-            Checkpoint.of(learner, optimizer.optimizer, number, fixed, made_of).save(checkpoint)
+            state = None if limit is None else pace.state
+            Checkpoint.of(learner, optimizer.optimizer, number, fixed, made_of, state).save(checkpoint)
     torch.manual_seed(settings.seed * 1_000_003)
     if settings.statistics == "recomputed":
         for network in learner.networks:

@@ -12,6 +12,7 @@ from zerolabel.options import one_of
 from zerolabel.runs import presets
 from zerolabel.runs.config import HEADS, Config, DeploymentConfig
 from zerolabel.runs.planning.annotation import resolve_annotation
+from zerolabel.runs.planning.budget import within
 from zerolabel.runs.planning.data import resolve_data
 from zerolabel.runs.planning.route import resolve_route
 from zerolabel.runs.planning.training import resolve_training, wanted_options
@@ -59,7 +60,7 @@ def draft(request: Request) -> Config:
     if route.student in HEADS:
         preset = presets.for_head(preset, len(images), len(data.classes), wanted.settings.get("epochs"))
     training = resolve_training(request, preset, wanted, route, data, annotation)
-    return Config(
+    config = Config(
         data=data,
         annotation=annotation,
         training=training,
@@ -69,6 +70,7 @@ def draft(request: Request) -> Config:
         zerolabel=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    return config if request.time is None else within(config, request, images)
 
 
 def with_preset(request: Request, preset: Preset) -> Request:

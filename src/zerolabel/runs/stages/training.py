@@ -32,11 +32,13 @@ from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
 from zerolabel.networks.joint import joined_texts
 from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
+from zerolabel.runs.limits import stage_limit
 from zerolabel.runs.stages.vision import vision_encoder
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained, fit
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, make_fabric
+from zerolabel.training.pace import Limit
 from zerolabel.training.set_aside import remaining, set_aside
 from zerolabel.training.settings import Settings
 from zerolabel.vlms.clip import DualEncoder
@@ -72,6 +74,7 @@ def train_stages(
     workspace: Workspace,
     annotated: Annotated,
     made_of: Digest,
+    end: float | None = None,
 ) -> Iterator[Trained]:
     """Train on the annotations: ``checkpoints/``, ``log.jsonl``; finished epochs are not repeated.
 
@@ -82,6 +85,7 @@ def train_stages(
         workspace: folder and models.
         annotated: the training images.
         made_of: hashes of the inputs; checkpoints of other inputs are ignored.
+        end: seconds after the start of the command at which training is to be done; None sets no limit.
 
     Yields:
         The teacher on frozen features, if there is one, and then the student.
@@ -91,7 +95,7 @@ def train_stages(
     """
     annotated, settings = refine_annotations(training, annotated), Settings(**training.settings)
     aside = set_aside(annotated.annotations, training.set_aside, settings.seed)
-    on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of, aside)
+    on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of, aside, end)
     if training.student in HEADS:
         yield on_features(training.student, settings)
         return
@@ -100,7 +104,7 @@ def train_stages(
         teacher = replace(on_features("mlp", settings), is_teacher=True)
         yield teacher
         annotations = cleaned(annotations, teacher)
-    yield train_on_pixels(data, training, workspace, annotated.images, annotations, made_of, aside)
+    yield train_on_pixels(data, training, workspace, annotated.images, annotations, made_of, aside, end)
 
 
 def needs_features(training: TrainingConfig) -> bool:
@@ -116,6 +120,7 @@ def train_on_features(
     annotated: Annotated,
     made_of: Digest,
     aside: Int[Tensor, " S"],
+    end: float | None,
     head: str,
     settings: Settings,
 ) -> Trained:
@@ -133,6 +138,7 @@ def train_on_features(
     heads = fit_stage(
         workspace, "train on features", learner, annotated.annotations, source, settings,
         encoder.view if isinstance(encoder, DualEncoder) else None, made_of, aside,
+        stage_limit(training, "train on features", annotated.images, end, workspace.elapsed),
     )  # fmt: skip
     if not isinstance(encoder, DualEncoder):
         return heads
@@ -161,6 +167,7 @@ def train_on_pixels(
     annotations: Annotations,
     made_of: Digest,
     aside: Int[Tensor, " S"],
+    end: float | None = None,
 ) -> Trained:
     """Train a network on small images, by the learner or, with ``via``, by distillation of the cleaned labels."""
     settings = Settings(**training.settings)
@@ -176,7 +183,8 @@ def train_on_pixels(
         (LEARNERS["distillation"], {}) if training.via else (LEARNERS[training.learner], training.hyper_parameters)
     )
     learner = kind(network, annotations.select(remaining(len(annotations), aside)), **hyper)
-    return fit_stage(workspace, "train", learner, annotations, source, settings, preprocess, made_of, aside)
+    limit = stage_limit(training, "train", images, end, workspace.elapsed)
+    return fit_stage(workspace, "train", learner, annotations, source, settings, preprocess, made_of, aside, limit)
 
 
 def fit_stage(
@@ -189,6 +197,7 @@ def fit_stage(
     preprocess: Preprocess | None,
     made_of: Digest,
     aside: Int[Tensor, " S"],
+    limit: Limit | None = None,
 ) -> Trained:
     """Train with the log and the checkpoint of a stage."""
     log = LogFile(workspace.folder / "log.jsonl", stage)
@@ -197,7 +206,7 @@ def fit_stage(
     def progress(epochs: Iterator[EpochLog]) -> Iterable[EpochLog]:
         return workspace.progress(stage, epochs)
 
-    return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress, made_of, aside)
+    return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress, made_of, aside, limit)
 
 
 def check_free_space(file: Path, n_bytes: int) -> None:
