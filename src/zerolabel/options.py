@@ -50,6 +50,8 @@ Steps = Annotated[int, Range(0, 1_000_000)]
 """Steps of an optimizer; 0 is none."""
 Rounds = Annotated[int, Range(1, 100_000)]
 """Rounds of an iteration, or epochs between two events."""
+Seed = Annotated[int, Range(0, 2**40)]
+"""Of everything random."""
 Count = Annotated[int, Range(1, 1_000_000)]
 """Images, entries, dimensions: at least one."""
 Neighbors = Annotated[int, Range(1, 1000)]

@@ -16,6 +16,7 @@ from zerolabel.options import (
     Epochs,
     Range,
     Rounds,
+    Seed,
     Share,
     Weight,
     check_value,
@@ -61,7 +62,7 @@ class Settings:
     weight_decay: Weight = 5e-4
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
-    seed: Annotated[int, Range(0, 2**40)] = 0
+    seed: Seed = 0
     statistics: Literal["recomputed", "running"] = "recomputed"
 
     def lr_at(self, epoch: int | float) -> float:

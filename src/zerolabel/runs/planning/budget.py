@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
-from zerolabel.runs import presets
 from zerolabel.runs.config import HEADS, OWN_STUDENTS, Config
 from zerolabel.runs.cost import Forecast, duration, forecast, this_machine, training
 from zerolabel.runs.planning.size import SIZES
@@ -97,10 +96,9 @@ def ladder(config: Config, request: Request) -> Iterator[Config]:
     if request.student is not None or chosen.student in HEADS or request.preset == "paper":
         yield config
         return
-    sizes = [chosen.size] if request.size else [size for size in (224, 128, 64, 32) if size <= max(chosen.size, 32)]
-    names = dict.fromkeys((presets.student(size, presets.SMALL), size) for size in sizes if size >= 128)
-    tried = [*names, *((presets.student(size, 0), size) for size in sizes)]
-    for student, size in dict.fromkeys([(chosen.student, chosen.size), *tried]):
+    cheaper = [("resnet18", size) for size in (224, 128, 64) if size <= chosen.size and chosen.size > 96]
+    cheaper = [one for one in (*cheaper, ("light", 32)) if not request.size or one[1] == chosen.size]
+    for student, size in dict.fromkeys([(chosen.student, chosen.size), *cheaper]):
         pretrained = chosen.pretrained if request.pretrained is not None else student not in OWN_STUDENTS
         yield replace(config, training=replace(chosen, student=student, size=size, pretrained=pretrained))
     if request.via is None and chosen.via is not None and not request.size:

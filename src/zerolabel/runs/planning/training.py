@@ -8,7 +8,7 @@ from typing import Any
 
 from zerolabel import vlms
 from zerolabel.errors import InputError
-from zerolabel.options import one_of
+from zerolabel.options import Rounds, Seed, check_value, one_of
 from zerolabel.runs.config import OWN_STUDENTS, AnnotationConfig, DataConfig, TrainingConfig
 from zerolabel.runs.planning.learner import DEFAULT, fit_to_epochs
 from zerolabel.runs.planning.route import Route
@@ -40,8 +40,11 @@ def wanted_options(request: Request) -> Wanted:
         InputError: there is no such learner or option, or a value cannot be.
     """
     said = {} if request.epochs is None else {"epochs": request.epochs}
-    if request.learner == DEFAULT and not request.options and (said, request.seed, request.device) == ({}, 0, "auto"):
-        return Wanted({}, {})
+    if request.learner == DEFAULT and not request.options and request.device in ("auto", "cpu"):
+        check_value("seed", request.seed, Seed)
+        if said:
+            check_value("epochs", request.epochs, Rounds)
+        return Wanted({}, said)
     from zerolabel.training.settings import make_settings, parse
 
     chosen = parse(request.learner, request.options)
