@@ -19,6 +19,7 @@ from zerolabel.data.classes import Classes
 from zerolabel.data.embeddings import open_embeddings
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
+from zerolabel.files import alone
 
 CLASSES = Classes(("zero", "one", "two", "three"), ((), ("uno", "eins"), (), ()))
 TEMPLATES = ("a {}", "the number {}", "{}")
@@ -227,6 +228,49 @@ def test_float16_is_half_the_size_and_nearly_the_same(place, tmp_path):
     assert torch.allclose(found.norm(dim=1), torch.ones(N), atol=1e-6)
     with pytest.raises(InputError, match="--overwrite"):
         write_embeddings(ImageSet.open(place / "images"), encoder, tmp_path / "half")
+
+
+LEFT = {
+    "nothing": (),
+    "a file of vectors": ("features-00000.safetensors",),
+    "all but the record": ("features-00000.safetensors", "features-00001.safetensors", "images.parquet"),
+    "a list of what was skipped": ("skipped.csv", "features-00000.safetensors"),
+    "half a file": (".features-00000.safetensors.123456@elsewhere.partial",),
+    "a lock": (".zerolabel.lock",),
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_what_an_interruption_left_is_written_again(left, place, tmp_path):
+    for name in LEFT[left]:
+        (tmp_path / name).write_bytes(b"PAR1")
+    encoder = vlms.load_model(f"open_clip:{place / 'model'}")
+    write_embeddings(ImageSet.open(place / "images"), encoder, tmp_path, cache=place / "cache")
+    found, whole = (open_embeddings(str(folder)) for folder in (tmp_path, place / "own"))
+    assert found.file_names == whole.file_names
+    assert torch.equal(found.rows(np.arange(N)), whole.rows(np.arange(N)))
+
+
+@pytest.mark.parametrize("name", ["a.png", "embeddings.txt", "features.safetensors", "features-0.safetensors", "sub"])
+def test_what_is_no_leftover_of_embeddings_stays(name, place, tmp_path):
+    (tmp_path / name).mkdir() if name == "sub" else (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "images.parquet").write_bytes(b"PAR1")
+    encoder = vlms.load_model(f"open_clip:{place / 'model'}")
+    with pytest.raises(InputError, match="holds something else"):
+        write_embeddings(ImageSet.open(place / "images"), encoder, tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "images.parquet"])
+
+
+def test_embeddings_stay_where_the_images_that_would_replace_them_are_unreadable(place, tmp_path):
+    encoder = vlms.load_model(f"open_clip:{place / 'model'}")
+    write_embeddings(ImageSet.open(place / "images"), encoder, tmp_path / "out", cache=place / "cache")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "0.png").write_bytes(b"torn")
+    with pytest.raises(InputError):
+        write_embeddings(ImageSet.open(tmp_path / "bad"), encoder, tmp_path / "out", overwrite=True)
+    with alone(tmp_path / "out"), pytest.raises(InputError, match="another command is running"):
+        write_embeddings(ImageSet.open(place / "images"), encoder, tmp_path / "out", overwrite=True)
+    assert len(open_embeddings(str(tmp_path / "out")).file_names) == N
 
 
 def test_rows_come_from_all_blocks_in_any_order(place):

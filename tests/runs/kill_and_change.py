@@ -69,6 +69,7 @@ COMMANDS = {
     "compare": ["compare", "pics", "said/annotations.parquet", "--methods", "cc,proden", "--seeds", "1", *SHORT],
     "adapt": ["adapt", "pics", "-c", NAMES, "--vlm", "glyphs", "--method", "ueo", "--few-shot", "few.csv", *SHORT],
     "annotate": ["annotate", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--device", "cpu"],
+    "embed": ["embed", "pics", "--vlm", "glyphs", "--device", "cpu"],
 }
 RESULTS = {
     "run": ("annotations.parquet", "predictions.parquet"),
@@ -77,6 +78,7 @@ RESULTS = {
     "compare": ("runs/cc-0/probabilities.safetensors", "runs/proden-0/probabilities.safetensors"),
     "adapt": ("adapted.safetensors",),
     "annotate": ("annotations.parquet",),
+    "embed": ("images.parquet", "features-00000.safetensors"),
 }
 MARKS = {
     "run": ("config.json", "stages.json", "train.safetensors", "model.safetensors", "metrics.json"),
@@ -85,14 +87,17 @@ MARKS = {
     "compare": ("comparison.json", "log.jsonl", "train.safetensors", "probabilities", "run.json"),
     "adapt": ("request.json", "pixels.npy", "checkpoint", "adapted.safetensors", "adapted.json"),
     "annotate": ("config.json", "annotations.parts", "annotations.parquet", "stages.json", "skipped.csv"),
+    "embed": (".zerolabel.lock", "features-00000", "images.parquet", "embeddings.json"),
 }
 """Files of which one is waited for before the kill."""
+CONTINUING = ("compare", "embed")
+"""Commands that need no --resume."""
 
 
 def command(kind: str, change: str) -> list[str]:
     """The arguments of a command, as they are after a change."""
     said = COMMANDS[kind]
-    if change != "class order" or kind in ("train", "compare"):
+    if change != "class order" or NAMES not in said:
         return said
     return [",".join(reversed(NAMES.split(","))) if word == NAMES else word for word in said]
 
@@ -189,7 +194,7 @@ def kill_and_change(data: Path, place: Path, kind: str, change: str, pick: rando
     shutil.copytree(data, place)
     killed = kill(kind, zerolabel(place, *COMMANDS[kind], "-o", "out"), place / "out", pick)
     CHANGES[change](place, pick)
-    again = [] if kind == "compare" else ["--resume"]
+    again = [] if kind in CONTINUING else ["--resume"]
     code, told = here(place, *command(kind, change), "-o", "out", *again)
     if code != 0:
         return Outcome(kind, change, killed, code, told, 0, None)

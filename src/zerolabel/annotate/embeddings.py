@@ -11,6 +11,7 @@ from zerolabel.annotate.writing import Progress, none_readable
 from zerolabel.data.embeddings import Origin, own
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError, nearest
+from zerolabel.files import alone, writing
 from zerolabel.files.skipped import save_skipped
 
 
@@ -51,7 +52,7 @@ def write_embeddings(
     Args:
         images: N images.
         encoder: the model.
-        folder: is new, empty, or one of embeddings that are replaced where ``overwrite`` says so.
+        folder: is new, empty, one that an interruption left, or one of embeddings that ``overwrite`` replaces.
         dtype: "float32" keeps every bit; "float16" takes half the space.
         batch_size: images per call of the encoder; None chooses it by the device.
         cache: folder of image features, shared between runs; None keeps none.
@@ -63,21 +64,28 @@ def write_embeddings(
     """
     if dtype not in own.DTYPES:
         raise InputError(f"--dtype {dtype}: there is no such type{nearest(dtype, own.DTYPES)}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / own.RECORD).is_file():
-            raise InputError(f"{folder} holds something else; give -o a new folder.")
-        if not overwrite:
-            raise InputError(f"{folder} holds embeddings; give --overwrite to replace them, or -o another folder.")
+    _check_folder(folder, overwrite=overwrite)
     size, skipped = best_batch_size(encoder, batch_size), list[tuple[str, str]]()
     origin = Origin(encoder.name, encoder.revision, encoder.preprocessing)
     speed = None
-    with own.writing(folder, origin, dtype) as writer:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder), own.writing(folder, origin, dtype) as writer:
         for step in progress(_steps(images, encoder, writer, size, cache, skipped)):
             speed = step.images_per_second
         if not writer.n_images:
             raise InputError(none_readable(images, skipped))
         save_skipped(folder, skipped, empty=False)
     return Embedded(folder, writer.n_images, encoder.dimensions, tuple(skipped), speed)
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check that embeddings may be written into a folder; what an interruption left may be replaced."""
+    if (folder / own.RECORD).is_file():
+        if not overwrite:
+            raise InputError(f"{folder} holds embeddings; give --overwrite to replace them, or -o another folder.")
+    elif folder.exists() and not (folder.is_dir() and own.is_unfinished(folder)):
+        raise InputError(f"{folder} holds something else; give -o a new folder.")
 
 
 def _steps(

@@ -1,5 +1,6 @@
 """The folder that `zerolabel embed` writes: ``embeddings.json``, ``images.parquet`` and ``features-*.safetensors``."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,14 +16,17 @@ from torch import Tensor
 from zerolabel.data.embeddings import vectors
 from zerolabel.data.embeddings.embeddings import Embeddings, Origin
 from zerolabel.errors import InputError
-from zerolabel.files import parquet, replacing, strict_json, write_text
+from zerolabel.files import LOCK, parquet, replacing, strict_json, write_text
 from zerolabel.files.plain_json import dumps
+from zerolabel.files.skipped import NAME as SKIPPED
 from zerolabel.version import __version__
 
 RECORD, NAMES, FEATURES = "embeddings.json", "images.parquet", "features"
 FORMAT = 1
 SHARD = 1 << 16
 """Rows of a file."""
+_PART = re.compile(rf"{FEATURES}-\d{{5}}\.safetensors|{NAMES}|{SKIPPED}|{LOCK}|\..*\.partial")
+"""Names in a folder that an interruption leaves."""
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -110,6 +114,8 @@ class Writer:
         write_text(self.folder / RECORD, dumps(told, indent=2) + "\n")
 
     def _put(self, count: int) -> None:
+        if not self._files:
+            (self.folder / RECORD).unlink(missing_ok=True)
         rows = torch.cat(self._waiting)
         self._waiting = [rows[count:]]
         name = f"{FEATURES}-{len(self._files):05}.safetensors"
@@ -120,11 +126,18 @@ class Writer:
 
 @contextmanager
 def writing(folder: Path, origin: Origin, dtype: str) -> Iterator[Writer]:
-    """A writer, whose folder is one of embeddings only if the block ends without an exception."""
-    (folder / RECORD).unlink(missing_ok=True)
+    """A writer, whose folder is one of embeddings only if the block ends without an exception.
+
+    Those that were there stay until the first file is written.
+    """
     writer = Writer(folder, origin, dtype)
     yield writer
     writer.finish()
 
 
-__all__ = ["DTYPES", "RECORD", "Writer", "read", "writing"]
+def is_unfinished(folder: Path) -> bool:
+    """True if a folder holds nothing, or only what a `Writer` that was interrupted left there."""
+    return all(_PART.fullmatch(path.name) for path in folder.iterdir())
+
+
+__all__ = ["DTYPES", "RECORD", "Writer", "is_unfinished", "read", "writing"]
