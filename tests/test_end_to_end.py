@@ -95,7 +95,8 @@ def deployed_accuracy(metrics):
 
 
 def untimed(metrics):
-    return {name: value for name, value in metrics.items() if name not in ("seconds", "images_per_second", "time")}
+    timed = ("seconds", "images_per_second", "time", "latency")
+    return {name: value for name, value in metrics.items() if name not in timed}
 
 
 def read(path):
@@ -115,6 +116,8 @@ def test_a_run_leaves_all_its_files_and_numbers(done):
     assert 0 <= metrics["student_accuracy"] <= 1 <= metrics["mean_candidates"]
     assert 0 < metrics["candidate_coverage"] <= 1
     assert {"annotate", "train", "evaluate", "export"} <= set(metrics["seconds"])
+    assert {one["model"] for one in metrics["latency"]["figures"]} == {"classifier", "glyphs"}
+    assert (metrics["latency"]["height"], metrics["latency"]["width"]) == (8, 8)
     assert metrics["images_per_second"] > 0
     assert metrics["student_parameters"] < metrics["vlm_parameters"]
     assert metrics["onnx"]["agreement"] == 1
@@ -148,7 +151,7 @@ def test_resuming_a_finished_run_changes_no_number(done, digits, call):
 
 def test_the_truth_may_come_later_but_nothing_else_may_change(done, digits, call, tmp_path, monkeypatch):
     out, metrics, _ = done
-    monkeypatch.setattr(deployment, "export_classifier", lambda *_: metrics["onnx"])
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: {"onnx": metrics["onnx"]})
     copy = shutil.copytree(out, tmp_path / "copy")
     command = job(digits, copy, out.parent / "cache", "--resume", "--json")
     place = command.index("--truth")
@@ -171,7 +174,7 @@ def test_overwriting_removes_what_is_the_runs_alone(done, digits, call, tmp_path
 
 
 def test_a_run_killed_in_both_stages_ends_with_the_same_numbers(done, digits, call, tmp_path, monkeypatch):
-    monkeypatch.setattr(deployment, "export_classifier", lambda *_: done[1]["onnx"])
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: {"onnx": done[1]["onnx"]})
     out, log = tmp_path / "out", tmp_path / "out" / "log.jsonl"
     command = job(digits, out, tmp_path / "cache", "--json")
     kill_at(start(command), "annotate:")
@@ -197,7 +200,7 @@ def test_a_damaged_classifier_is_told(done, digits, call, tmp_path, name):
 @pytest.mark.parametrize("name", ["checkpoints/train.safetensors", "annotations.parquet", "stages.json", "log.jsonl"])
 def test_damaged_files_of_a_run_are_told_or_made_again(done, digits, call, tmp_path, monkeypatch, name):
     out, metrics, _ = done
-    monkeypatch.setattr(deployment, "export_classifier", lambda *_: metrics["onnx"])
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: {"onnx": metrics["onnx"]})
     copy = shutil.copytree(out, tmp_path / "copy")
     (copy / name).write_bytes(b"{torn")
     code, printed, said = call(*job(digits, copy, out.parent / "cache", "--resume", "--json"))
@@ -278,7 +281,7 @@ STUDENTS = {
 @pytest.mark.parametrize("name", STUDENTS)
 def test_every_kind_of_student_trains_on_given_annotations(done, digits, call, tmp_path, monkeypatch, name):
     checked = {"max_difference": 0.0, "agreement": 1.0, "n_checked": 0}
-    monkeypatch.setattr(deployment, "export_classifier", lambda *_: checked)
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: {"onnx": checked})
     given = ["train", digits / "train", done[0] / "annotations.parquet", "--epochs", 2]
     files = ["--cache", done[0].parent / "cache", "--truth", digits / "train.csv", "-o", tmp_path / "out"]
     code, printed, said = call(*given, *files, *STUDENTS[name])
@@ -323,7 +326,7 @@ def tiny_disk(tmp_path):
 
 def test_a_full_disk_is_told_and_what_was_done_stays(done, digits, call, monkeypatch, tiny_disk):
     folder, enlarge = tiny_disk
-    monkeypatch.setattr(deployment, "export_classifier", lambda *_: done[1]["onnx"])
+    monkeypatch.setattr(deployment, "export_classifier", lambda *_: {"onnx": done[1]["onnx"]})
     command = job(digits, folder / "out", folder / "cache", "--json")
     code, printed, said = call(*command)
     told = [line for line in said.splitlines() if line.startswith("error: ")]

@@ -175,6 +175,15 @@ def _write_metrics(
         "temperature": 1.31,
         "threshold": 0.62,
         "onnx": {"max_difference": 2.4e-7, "agreement": 1.0},
+        "latency": {
+            "height": 8,
+            "width": 8,
+            "figures": [
+                {"model": model, "batch": batch, "threads": threads, "milliseconds": milliseconds}
+                for model, times in (("classifier", (0.4, 0.1, 0.3, 0.05)), ("glyphs", (5.0, None, 3.0, 2.0)))
+                for (batch, threads), milliseconds in zip(((1, 1), (32, 1), (1, 4), (32, 4)), times, strict=True)
+            ],
+        },
     }
     if truth:
         right = {who: frame[who] == frame["true"] for who in ("student", "zero_shot")}

@@ -74,3 +74,25 @@ def test_a_command_with_backticks_stays_in_its_fence(run_copy: Path) -> None:
     path = run_copy / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "command": ["zerolabel", "run", "```"]}))
     assert "````sh\nzerolabel run '```'\n````" in model_card(run_copy)
+
+
+def test_latency_and_size_stand_beside_the_annotators(run_with_truth: Path, run_copy: Path) -> None:
+    for text in (model_card(run_with_truth), build(run_with_truth)):
+        for cell in ("Each image of a batch of 32, 1 thread", "0.05 ms", "412.3 kB", "98.0 k", "8 × 8 pixels"):
+            assert cell in text
+    assert "| Each image of a batch of 32, 1 thread | 0.1 ms | – |" in model_card(run_with_truth)
+    path = run_copy / "metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["latency"]
+    path.write_text(json.dumps(metrics))
+    assert "Latency and size" not in model_card(run_copy) and "Latency and size" not in build(run_copy)
+
+
+def test_the_header_names_models_and_data_sets_of_the_hub(run_copy: Path) -> None:
+    path = run_copy / "config.json"
+    config = json.loads(path.read_text())
+    assert "base_model" not in header(model_card(run_copy)) and "datasets" not in header(model_card(run_copy))
+    config |= {"vlm": ["hf-hub:me/clip"], "images": "hf:me/pets:train", "test_images": "hf:me/pets:test"}
+    path.write_text(json.dumps(config))
+    front = header(model_card(run_copy))
+    assert (front["base_model"], front["datasets"]) == (["me/clip"], ["me/pets"])

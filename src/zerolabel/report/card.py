@@ -9,6 +9,7 @@ import yaml
 
 from zerolabel.annotations import names_of
 from zerolabel.diagnostics.inspection import vote_counts
+from zerolabel.report import speed
 from zerolabel.report.formats import count, magnitude, percent, plural, short, size
 from zerolabel.report.intervals import wilson
 from zerolabel.report.licenses import license
@@ -46,6 +47,7 @@ def model_card(run: Path) -> str:
         *_chapter("Annotators and prompts", _annotators(loaded)),
         *_chapter("Candidates", _candidates(loaded)),
         *_chapter("Calibration", _calibration(loaded)),
+        *_chapter("Latency and size", _latency(loaded)),
         *_chapter("Files", _files(loaded)),
         *_chapter("Made by", _made_by(loaded)),
     ]
@@ -239,6 +241,11 @@ def _calibration(run: Run) -> str:
     if run.has_truth and run.evaluation.get("ece") is not None:
         rows.append(("Expected calibration error, measured afterward", percent(run.evaluation["ece"])))
     return _table(("", ""), rows) if rows else ""
+
+
+def _latency(run: Run) -> str:
+    rows = speed.rows(run)
+    return f"{_table(speed.head(run), rows)}\n\n{_escape(speed.note(run))}" if rows else ""
 
 
 def _files(run: Run) -> str:

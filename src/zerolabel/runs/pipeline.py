@@ -105,7 +105,7 @@ def run(config: Config, workspace: Workspace) -> dict[str, Any]:
 
     student, metrics = evaluate_best(data, annotation, config.training, workspace, annotated, held_out, candidates)
     classifier = deployment.choose_deployed(data, annotation, workspace, annotated, student, made, metrics)
-    metrics["onnx"] = deployment.export_classifier(workspace, classifier, held_out or annotated)
+    metrics |= deployment.export_classifier(workspace, classifier, held_out or annotated, annotation.names)
     metrics |= {"vision_encoders": made["vision_encoders"], "seconds": seconds(folder)}
     metrics["time"] = known_time(folder.path) or expected.compare(metrics["seconds"], before + workspace.elapsed)
     write_json(folder / "metrics.json", metrics)

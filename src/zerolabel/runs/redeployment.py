@@ -97,7 +97,8 @@ def _deploy(name: str, path: Path, cache: Path, metrics: dict[str, Any]) -> bool
         classifier = found
         Classifier.load(path / "classifier").save(kept)
     classifier.save(path / "classifier")
-    metrics["onnx"] = export_classifier(workspace, classifier, _sample(config, workspace, classifier))
+    names = config.annotation.names
+    metrics |= export_classifier(workspace, classifier, _sample(config, workspace, classifier), names)
     metrics[ACCURACY], metrics[OTHER] = _exchanged(metrics)
     return True
 

@@ -1,5 +1,6 @@
 """The classifier: its size, whether its exported form agrees, how to use it."""
 
+from zerolabel.report import speed
 from zerolabel.report.formats import magnitude, percent, short, size
 from zerolabel.report.markup import Html, Section, code, figure, grid, html, join, number, paragraph, table
 from zerolabel.report.run import Run
@@ -20,6 +21,13 @@ def section(run: Run) -> Section | None:
             ),
         ]
     )
+    timed = speed.rows(run)
+    if timed:
+        cells = [(row[0], *map(number, row[1:])) for row in timed]
+        head = ("", *map(number, speed.head(run)[1:]))
+        timing = table(head, cells, caption="Latency and size")
+        shown = figure("Latency and size", join([timing, paragraph(speed.note(run))]))
+        body = join([body, shown])
     return Section("artifact", "The classifier", body)
 
 

@@ -2,8 +2,8 @@
 
 import shutil
 from collections import defaultdict, deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any
 
@@ -14,6 +14,7 @@ from zerolabel.annotate import Annotated, annotate
 from zerolabel.annotate.prompt_weights import weights_of
 from zerolabel.annotations import Annotations, label_models
 from zerolabel.data.images import Images
+from zerolabel.deployment import latency
 from zerolabel.deployment.assembly import KEPT, is_deployable, make_classifier, zero_shot
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.export import export, write_classes, write_script
@@ -23,7 +24,11 @@ from zerolabel.runs.cost import CHECKED, FIRST, HEAD
 from zerolabel.runs.folder import timed
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained
+from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.names import is_encoder
+
+LONGEST = 512
+"""Longest side of the images on which latency is measured, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +204,39 @@ def zero_shot_classifier(
     return zero_shot(encoder, names, templates, least, made, weights)
 
 
-def export_classifier(workspace: Workspace, classifier: Classifier, annotated: Annotated) -> dict[str, float]:
-    """Write ``classifier.onnx``, checked against torch, its script ``predict.py``, and ``classes.json``."""
+def export_classifier(
+    workspace: Workspace, classifier: Classifier, annotated: Annotated, names: Sequence[str]
+) -> dict[str, Any]:
+    """Write ``classifier.onnx``, checked against torch, its script ``predict.py``, and ``classes.json``.
+
+    Args:
+        workspace: folder and models.
+        classifier: what is deployed.
+        annotated: images to check on.
+        names: of the annotating models, whose latency is measured where they are loaded.
+
+    Returns:
+        Metrics of the run: ``onnx``, the comparison, and ``latency``.
+    """
     with timed(workspace.folder, "export"):
         kind = "pixels" if classifier.networks[0].spec.encoder is None else "encoder"
-        return write_onnx(workspace, classifier, annotated, CHECKED[kind])
+        compared = write_onnx(workspace, classifier, annotated, CHECKED[kind])
+        return {"onnx": compared, "latency": measure_latency(workspace, annotated, names)}
+
+
+def measure_latency(workspace: Workspace, annotated: Annotated, names: Sequence[str]) -> dict[str, Any]:
+    """Latencies of ``classifier.onnx`` on images of the median size, reduced to `LONGEST` pixels, and of annotators.
+
+    Returns:
+        ``height`` and ``width`` of the images, and ``figures``, the entries of `zerolabel.deployment.latency.Latency`.
+    """
+    width, height = annotated.annotations.sizes.median(0).values.clamp_min(1).tolist()
+    factor = min(1.0, LONGEST / max(width, height))
+    height, width = max(1, round(height * factor)), max(1, round(width * factor))
+    figures = latency.of_file(workspace.folder / "classifier.onnx", height, width)
+    for encoder in (workspace.model(name) for name in names if workspace.is_loaded(name)):
+        figures += latency.of_encoder(encoder) if isinstance(encoder, DualEncoder) else []
+    return {"height": height, "width": width, "figures": [asdict(one) for one in figures]}
 
 
 def write_onnx(workspace: Workspace, classifier: Classifier, annotated: Annotated, limit: int) -> dict[str, float]:
