@@ -155,6 +155,51 @@ def test_floats_in_channels_first_are_resized_by_the_caller(fit, kernel, tmp_pat
     np.testing.assert_allclose(p, model.predict_proba([image]).numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("layout", ["uint8", "nchw"])
+def test_weights_in_half_precision_take_half_the_size_and_hardly_change_an_answer(exported, layout, tmp_path):
+    model, whole, _ = exported
+    digits = np.repeat((load_digits().images[:100] * 15.9375).astype(np.uint8)[..., None], 3, axis=3)
+    done = export(model, tmp_path / "half.onnx", list(digits), layout=layout, precision="float16")
+    assert done.n_bytes < 0.6 * whole.stat().st_size
+    assert 0 < done.max_difference <= 0.02 and done.agreement >= 0.95
+    stored = onnx.load(tmp_path / "half.onnx")
+    kinds = {one.data_type for one in stored.graph.initializer if np.prod(one.dims) >= 64}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    assert {entry.key: entry.value for entry in stored.metadata_props}["precision"] == '"float16"'
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_openvino_answers_as_torch_does_on_real_digits(precision, call, tmp_path):
+    openvino = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
+    model = classifier(temperature=0.7)
+    model.save(tmp_path / "c")
+    (tmp_path / "digits").mkdir()
+    for i, digit in enumerate(load_digits().images[:40]):
+        Image.fromarray((digit * 15.9375).astype(np.uint8)).convert("RGB").save(tmp_path / "digits" / f"{i:02}.png")
+    code, said, err = call(
+        "export", tmp_path / "c", "--format", "openvino", "--precision", precision, "--images", tmp_path / "digits",
+        "-o", tmp_path / "x.xml", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    done = json.loads(said)
+    assert done["n_checked"] == 40 and done["max_difference"] <= (1e-4 if precision == "float32" else 0.02)
+    compiled = openvino.Core().compile_model(tmp_path / "x.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    image = Image.open(tmp_path / "digits" / "00.png")
+    pixels = (np.asarray(image.resize((16, 16)), np.float32) / 255).transpose(2, 0, 1)[None]
+    np.testing.assert_allclose(compiled([pixels])[0], model.predict_proba([image]).numpy(), atol=0.02)
+    assert (tmp_path / "x.bin").is_file() and (tmp_path / "x.classes.json").is_file()
+
+
+def test_without_openvino_the_command_says_what_to_install(call, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    classifier().save(tmp_path / "c")
+    code, _, err = call("export", tmp_path / "c", "--format", "openvino")
+    assert code == 2 and "pip install 'zerolabel-vision[openvino]'" in err
+    code, _, err = call("export", tmp_path / "c", "--precision", "float61")
+    assert code == 2 and "--precision float61: invalid value; did you mean 'float16' or" in err
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["config.json", "model.safetensors"]
+
+
 def test_classes_are_beside_the_graph_for_engines_without_metadata(tmp_path):
     model = classifier(threshold=0.6)
     stored = json.loads(write_classes(model, tmp_path / "classes.json").read_text(encoding="utf-8"))

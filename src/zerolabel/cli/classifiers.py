@@ -129,13 +129,17 @@ def predict(
 def export(
     classifier: ClassifierArg,
     output: Arg[
-        Path | None, typer.Option("--output", "-o", help="ONNX file to write; by default next to the classifier.")
+        Path | None, typer.Option("--output", "-o", help="File to write; by default next to the classifier.")
     ] = None,
     images: Arg[str | None, typer.Option(help="Images on which the graph is checked against torch.")] = None,
     layout: Arg[
         str | None,
-        typer.Option("--format", help="Input: uint8 images of any size (default), or nchw floats resized before."),
+        typer.Option(
+            "--format",
+            help="uint8 images of any size as input (default), nchw floats resized before, or a model of openvino.",
+        ),
     ] = None,
+    precision: Arg[str, typer.Option(help="Stored weights: float32, or float16 for half the size.")] = "float32",
     int8: Arg[
         bool,
         typer.Option(
@@ -144,22 +148,23 @@ def export(
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Write a classifier as one ONNX file, checked against torch."""
+    """Write a classifier as one ONNX file or a model of OpenVINO, checked against torch."""
     from dataclasses import asdict
 
     from zerolabel.cli import tables
     from zerolabel.data.images import ImageSet
+    from zerolabel.deployment.export import default_name, write_classes
     from zerolabel.deployment.export import export as write
-    from zerolabel.deployment.export import write_classes
     from zerolabel.deployment.quantize import quantize
     from zerolabel.errors import InputError
     from zerolabel.runs.inference import open_classifier
 
-    if int8 and (images is None or layout not in (None, "uint8")):
-        raise InputError("--quantize needs --images to set the ranges of activations, and the default --format.")
-    target = output or classifier / (f"classifier.{layout}.onnx" if layout == "nchw" else "classifier.onnx")
+    if int8 and (images is None or layout not in (None, "uint8") or precision != "float32"):
+        needs = "--images to set the ranges of activations, and the default --format and --precision"
+        raise InputError(f"--quantize needs {needs}.")
     opened = open_classifier(classifier)
-    done = write(opened, target, None if images is None else ImageSet.open(images), layout=layout)
+    target = output or classifier / default_name(layout, precision)
+    done = write(opened, target, None if images is None else ImageSet.open(images), layout=layout, precision=precision)
     write_classes(opened, target.with_suffix(".classes.json") if output else classifier / "classes.json")
     small = target.with_suffix(".int8.onnx")
     made = quantize(target, small, ImageSet.open(str(images))) if int8 else None

@@ -8,9 +8,10 @@ a prediction needs (see `predict_onnx.py`). ``classes.json`` repeats the metadat
 import copy
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -23,15 +24,17 @@ from torch import nn
 from torch.nn import functional
 
 from zerolabel.data.images import Images, Unreadable, as_image_set
+from zerolabel.deployment import openvino_format
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.embedding_inputs import batches
-from zerolabel.deployment.graph import LAYOUTS, graph
+from zerolabel.deployment.graph import LAYOUTS, PRECISIONS, graph
 from zerolabel.errors import InputError, nearest
 from zerolabel.files import atomic, write_text
 from zerolabel.files.plain_json import dumps
 from zerolabel.version import __version__
 
-TOLERANCE = 1e-4
+TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
+"""Largest difference of a probability from torch."""
 SCRIPT, SCRIPT_OF_EMBEDDINGS = (Path(__file__).with_name(f"predict_{kind}.py") for kind in ("onnx", "embeddings"))
 _BLOCK = 8  # images in memory at a time; they may be large
 _SIZES = ((8, 8), (37, 91), (64, 64), (480, 640), (1201, 900), (1, 1), (67, 64), (2, 3000), (301, 7))
@@ -65,6 +68,7 @@ def export(
     *,
     limit: int = 1000,
     layout: str | None = None,
+    precision: str = "float32",
 ) -> Exported:
     """Write a classifier as ONNX, after the graph has been compared with torch.
 
@@ -73,42 +77,76 @@ def export(
         path: the file to write; it appears whole or not at all.
         images: to compare on, PIL or uint8 (H, W, 3); where there is none, on nine drawn ones of different sizes.
         limit: of the images to compare on, the first so many.
-        layout: of the input, one of `LAYOUTS`; by default uint8, or embeddings where the classifier reads these.
+        layout: of the input, one of `LAYOUTS`; by default uint8, or embeddings where the classifier reads these; or
+            ``openvino`` for a model of OpenVINO, an .xml file with its weights beside it.
+        precision: of the stored weights, float32 or float16.
 
     Returns:
         The comparison, which the file's metadata holds as well.
 
     Raises:
-        InputError: there is no such layout, or the classifier has none of it.
-        ExportError: a probability differs by more than 1e-4.
+        InputError: there is no such layout or precision, or the classifier has none of it.
+        ExportError: a probability differs by more than 1e-4, or 0.02 with weights in float16.
     """
     layout = check_layout(classifier, layout)
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {precision}: invalid value{nearest(precision, PRECISIONS)}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     classifier = _on_processor(classifier)
-    model = graph(classifier, layout)
-    if classifier.dimensions is not None:
-        difference, agreement, n_checked = _compare_embeddings(classifier, model, images, limit)
+    if layout == openvino_format.NAME:
+        return _openvino(classifier, path, images, limit, precision)
+    model = graph(classifier, layout, precision)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    if layout == "embeddings":
+        compared = _compare_embeddings(classifier, session, images, limit)
     else:
-        given = islice(_arrays(() if images is None else images), limit)
-        first = next(given, None)
-        some = _drawn() if first is None else chain([first], given)
-        difference, agreement, n_checked = _compare(classifier, model, some)
-    if not difference <= TOLERANCE:
-        raise ExportError(f"the exported graph differs from torch by {difference:.2g}; {path} was not written.")
-    done = Exported(difference, agreement, n_checked)
+        name = model.graph.input[0].name
+        answer = lambda batch: session.run(None, {name: batch})[0]  # noqa: E731
+        compared = _compare(classifier, answer, _some(images, limit), as_files=layout == "uint8")
+    done = _checked(compared, path, precision)
     helper.set_model_props(
         model,
         {
             **{name: dumps(value) for name, value in facts(classifier).items()},
             "zerolabel": __version__,
             **(_of_loaders(classifier) if layout == "nchw" else {}),
-            "check": dumps({"max_difference": difference, "agreement": agreement, "n_checked": n_checked}),
+            "precision": dumps(precision),
+            "check": dumps({name: value for name, value in asdict(done).items() if name != "n_bytes"}),
         },
     )
     with atomic(path) as partial:
         onnx.save(model, str(partial))
     return replace(done, n_bytes=path.stat().st_size)
+
+
+def _openvino(classifier: Classifier, path: Path, images: Images | None, limit: int, precision: str) -> Exported:
+    """Write a model of OpenVINO, after it has been compared with torch."""
+    openvino_format.packaged()
+    with tempfile.TemporaryDirectory() as place:
+        answer = openvino_format.convert(graph(classifier, "nchw"), Path(place), precision)
+        done = _checked(_compare(classifier, answer, _some(images, limit), as_files=False), path, precision)
+        openvino_format.move(Path(place), path)
+    return replace(done, n_bytes=path.stat().st_size + path.with_suffix(".bin").stat().st_size)
+
+
+def _checked(compared: Exported, path: Path, precision: str) -> Exported:
+    """The comparison, where it is close enough.
+
+    Raises:
+        ExportError: it is not.
+    """
+    if not compared.max_difference <= TOLERANCE[precision]:
+        far = f"{compared.max_difference:.2g}"
+        raise ExportError(f"the exported graph differs from torch by {far}; {path} was not written.")
+    return compared
+
+
+def _some(images: Images | None, limit: int) -> Iterable[np.ndarray]:
+    """The first readable images, drawn ones where there is none."""
+    given = islice(_arrays(() if images is None else images), limit)
+    first = next(given, None)
+    return _drawn() if first is None else chain([first], given)
 
 
 def check_layout(classifier: Classifier, layout: str | None) -> str:
@@ -120,12 +158,22 @@ def check_layout(classifier: Classifier, layout: str | None) -> str:
     own = "uint8" if classifier.dimensions is None else "embeddings"
     if layout is None or layout == own:
         return own
-    if layout not in LAYOUTS:
-        raise InputError(f"there is no layout '{layout}'{nearest(layout, LAYOUTS)}")
+    if layout not in (known := (*LAYOUTS, openvino_format.NAME)):
+        raise InputError(f"there is no layout '{layout}'{nearest(layout, known)}")
     if "embeddings" in (layout, own):
         reads = "images" if own == "uint8" else "embeddings"
         raise InputError(f"this classifier reads {reads}, so that there is no layout '{layout}' of it; leave it out.")
     return layout
+
+
+def default_name(layout: str | None, precision: str) -> str:
+    """Name of the file of a layout and precision.
+
+    >>> default_name(None, "float32"), default_name("nchw", "float16"), default_name("openvino", "float32")
+    ('classifier.onnx', 'classifier.nchw.float16.onnx', 'classifier.xml')
+    """
+    parts = ["classifier", *(["nchw"] if layout == "nchw" else []), *([] if precision == "float32" else [precision])]
+    return ".".join(parts) + (openvino_format.SUFFIX if layout == openvino_format.NAME else ".onnx")
 
 
 def write_script(path: str | os.PathLike[str], *, of_embeddings: bool = False) -> Path:
@@ -165,31 +213,35 @@ def _of_loaders(classifier: Classifier) -> dict[str, str]:
     return {"names": repr(dict(enumerate(classifier.classes))), "task": "classify", "imgsz": repr([side, side])}
 
 
-def _compare(classifier: Classifier, model: onnx.ModelProto, images: Iterable[np.ndarray]) -> tuple[float, float, int]:
-    """Largest difference, agreement and number of images.
+def _compare(
+    classifier: Classifier, answer: Callable[[np.ndarray], np.ndarray], images: Iterable[np.ndarray], *, as_files: bool
+) -> Exported:
+    """Compare what was exported with torch.
 
     The images go one at a time, since their sizes differ; the first goes as a batch of three as well.
+
+    Args:
+        classifier: in torch.
+        answer: from a batch of inputs to probabilities.
+        images: uint8 (H, W, 3).
+        as_files: True if the input takes them as they are, false if the caller resizes them.
     """
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    name = model.graph.input[0].name
     differences: list[float] = []
     same: list[bool] = []
     images = iter(images)
     while block := list(islice(images, _BLOCK)):
         for image, expected in zip(block, classifier.predict_proba(block).numpy(), strict=True):
             for copies in (1, 3) if not same else (1,):
-                given = image if name == "image" else _resized(classifier, image)
-                (found,) = session.run(None, {name: np.stack([given] * copies)})
+                found = answer(np.stack([image if as_files else _resized(classifier, image)] * copies))
                 differences.append(float(np.abs(found - expected).max()))
             same.append(bool((found.argmax(1) == expected.argmax()).all()))
-    return float(np.max(differences)), float(np.mean(same)), len(same)
+    return Exported(float(np.max(differences)), float(np.mean(same)), len(same))
 
 
 def _compare_embeddings(
-    classifier: Classifier, model: onnx.ModelProto, images: Images | None, limit: int
-) -> tuple[float, float, int]:
-    """Largest difference, agreement and number of embeddings; random ones where none are given."""
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    classifier: Classifier, session: onnxruntime.InferenceSession, images: Images | None, limit: int
+) -> Exported:
+    """Compare a graph that reads embeddings with torch; on random ones where none are given."""
     dimensions = classifier.networks[0].spec.size
     drawn: Images = functional.normalize(torch.randn(64, dimensions, generator=torch.Generator().manual_seed(0)), dim=1)
     given = torch.cat([*islice(batches(drawn if images is None else images, dimensions, 1), limit)])
@@ -197,7 +249,7 @@ def _compare_embeddings(
     parts = [session.run(None, {"embeddings": rows.numpy()})[0] for rows in (given[:1], given[1:]) if len(rows)]
     found = np.concatenate(parts)
     same = found.argmax(1) == expected.argmax(1)
-    return float(np.abs(found - expected).max()), float(same.mean()), len(found)
+    return Exported(float(np.abs(found - expected).max()), float(same.mean()), len(found))
 
 
 def _resized(classifier: Classifier, image: np.ndarray) -> np.ndarray:
@@ -220,4 +272,4 @@ def _drawn() -> list[np.ndarray]:
     return [random.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in _SIZES]
 
 
-__all__ = ["ExportError", "Exported", "export", "write_classes", "write_script"]
+__all__ = ["ExportError", "Exported", "default_name", "export", "write_classes", "write_script"]

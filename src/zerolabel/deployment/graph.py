@@ -7,7 +7,8 @@
 - ``embeddings``: input ``embeddings``, float32 (N, D), of a classifier that was trained on them; their length makes no
   difference.
 
-All have one output ``probabilities``, float32 (N, C).
+All have one output ``probabilities``, float32 (N, C). In the precision ``float16`` the weights are stored with half the
+bytes and widened where the file is loaded; all else is computed in float32, which every engine can.
 """
 
 import io
@@ -31,6 +32,8 @@ from zerolabel.version import __version__
 
 OPSET = 18  # the first with an antialiased Resize
 LAYOUTS = ("uint8", "nchw", "embeddings")
+PRECISIONS = ("float32", "float16")
+_LARGEST_HALF = 65504.0
 
 
 class Deployed(nn.Module):
@@ -62,8 +65,8 @@ class _Scaled(nn.Module):
         return probabilities
 
 
-def graph(classifier: Classifier, layout: str) -> onnx.ModelProto:
-    """The graph of a classifier on the processor, in one of `LAYOUTS`; without metadata."""
+def graph(classifier: Classifier, layout: str, precision: str = "float32") -> onnx.ModelProto:
+    """The graph of a classifier on the processor, in one of `LAYOUTS` and `PRECISIONS`; without metadata."""
     deployed, preprocess = Deployed(classifier).eval(), classifier.preprocess
     if preprocess is None:
         model = _exported(deployed, (classifier.networks[0].spec.size,), "embeddings")
@@ -71,6 +74,8 @@ def graph(classifier: Classifier, layout: str) -> onnx.ModelProto:
         model = _exported(_Scaled(deployed).eval(), (3, preprocess.size, preprocess.size), "images")
     else:
         model = _with_resize(_exported(deployed, (3, preprocess.size, preprocess.size), "pixels"), preprocess)
+    if precision == "float16":
+        _halve(model)
     model.producer_name, model.producer_version = "zerolabel", __version__
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -104,6 +109,22 @@ def _with_resize(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.ModelPr
     model.graph.initializer.extend(constants)
     model.graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3]))
     return model
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Store weights as float16, each with a node that widens it; small constants and very large values stay."""
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < 64:
+            continue
+        values = numpy_helper.to_array(weight)
+        if np.abs(values).max() <= _LARGEST_HALF:
+            name = weight.name
+            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.float16"))
+            casts.append(helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _strip(model: onnx.ModelProto) -> None:
@@ -184,4 +205,4 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-__all__ = ["LAYOUTS", "OPSET", "graph", "quiet"]
+__all__ = ["LAYOUTS", "OPSET", "PRECISIONS", "graph", "quiet"]
