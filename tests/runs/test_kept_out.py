@@ -12,12 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from zerolabel.annotate.feature_cache import FeatureCache
 from zerolabel.annotations import candidates
+from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet, Unreadable
 from zerolabel.errors import InputError
 from zerolabel.errors.redaction import redacted, secrets, unique_redacted, without
 from zerolabel.files.leftovers import partial_before, partial_of, sweep
 from zerolabel.files.plain_json import dumps
 from zerolabel.runs.config import AnnotatingModel, AnnotationConfig, Config, DataConfig, TrainingConfig
+from zerolabel.runs.planning.checks import check_open_set
 
 URLS = {
     "http://user:hunter2@host/v1": "http://***@host/v1",
@@ -93,6 +95,29 @@ def test_a_list_of_addresses_is_named_without_their_secrets(tmp_path):
 def test_what_is_no_number_is_null(value):
     text = dumps({"x": value, "y": 1.5})
     assert "null" in text and json.loads(text, parse_constant=lambda name: pytest.fail(name))["y"] == 1.5
+
+
+READS = AnnotationConfig((AnnotatingModel("glyphs", ("{}",)),), "union", encoder="glyphs")
+UNKNOWNS = {
+    "capital": Classes(("cat", "Unknown")),
+    "capitals": Classes(("UNKNOWN", "dog")),
+    "spaces": Classes(("cat", "  unknown ")),
+    "hyphens": Classes(("cat", "_unknown-")),
+    "an alias": Classes(("cat", "other"), ((), ("strange", "UnKnown"))),
+    "an alias of the first": Classes(("none", "cat"), (("unknown",), ())),
+}
+FINE = (("cat", "unknowns"), ("known", "un known"), ("cat", "unknown animal"), ("cat", "none"), ("unk", "own"))
+
+
+@pytest.mark.parametrize("kind", UNKNOWNS)
+def test_a_class_may_not_be_called_as_images_of_no_class_are(kind):
+    with pytest.raises(InputError, match=r"the name '.*' is for out-of-distribution images; rename that class"):
+        check_open_set(UNKNOWNS[kind], READS)
+
+
+@pytest.mark.parametrize("names", FINE)
+def test_names_that_are_only_like_it_are_classes(names):
+    check_open_set(Classes(names), READS)
 
 
 def votes(make_annotations, rows, n_classes=4, labels=None):
