@@ -108,3 +108,19 @@ def test_disagreement_alarms_where_it_rises():
     alarm = alarms.disagreement([0.1, 0.3], 1000)
     assert alarm is not None and not alarm.blocks_deployment
     assert alarms.disagreement([0.1, 0.16], 100) is None
+
+
+def test_a_class_that_the_annotators_saw_by_mistake_does_not_collapse(make_annotations):
+    """Of 24 images that look like class 0 to the annotators, they are sure of four; these alone the student keeps."""
+    classes = torch.arange(240) % 4
+    classes[:24] = 0
+    scores = 0.97 * torch.eye(4)[classes] + 0.0075
+    scores[4:24] = torch.tensor([0.55, 0.45, 0.0, 0.0])
+    scores[24:][classes[24:] == 0] = torch.tensor([0.01, 0.97, 0.01, 0.01])
+    annotations = make_annotations(scores.argmax(1)[:, None], 4).with_scores(scores)
+    corrected = torch.where(torch.arange(240) < 4, 0, scores.argmax(1))
+    corrected[4:24] = 1
+    assert alarms.class_shares(corrected, annotations)[0] < alarms.COLLAPSED
+    assert alarms.collapse(corrected, annotations) is None
+    gone = torch.where(corrected == 0, 1, corrected)
+    assert "rarely predicts '" in alarms.collapse(gone, annotations).text

@@ -28,6 +28,9 @@ from zerolabel.annotations.noise import beliefs, corrected_beliefs
 
 COLLAPSED = 0.25
 """A class collapses where it is predicted less than this share of the times that the annotations expect."""
+CERTAIN, KEPT = 0.9, 0.5
+"""A class does not collapse where it is predicted on more than this share of the images that annotators are so sure of:
+then the others were their mistakes."""
 EXPECTED = 8.0
 """Of fewer expected images of a class, their absence says nothing."""
 DEVIATIONS = 2.0
@@ -106,10 +109,25 @@ def class_shares(predicted: Int[Tensor, " N"], annotations: Annotations) -> Floa
     return torch.where(expected >= EXPECTED, counts / expected.clamp_min(1e-9), 1.0)
 
 
+def kept_where_certain(predicted: Int[Tensor, " N"], annotations: Annotations) -> Float[Tensor, " C"]:
+    """Share of each class's images, of those that the annotators are certain of, on which it is predicted.
+
+    Not a number where they are certain of none. A student that gives up only what they doubt corrects them.
+    """
+    believed = beliefs(annotations)
+    certain = believed.joint >= CERTAIN
+    hit = torch.nn.functional.one_hot(predicted[believed.rows], certain.shape[1]).bool() & certain
+    return hit.sum(0).double() / certain.sum(0)
+
+
 def collapse(predicted: Int[Tensor, " N"], annotations: Annotations) -> Alarm | None:
     """Classes that are predicted far less often than the annotations expect."""
-    shares = class_shares(predicted, annotations)
-    gone = [name for name, share in zip(annotations.classes, shares.tolist(), strict=True) if share < COLLAPSED]
+    shares, kept = class_shares(predicted, annotations), kept_where_certain(predicted, annotations)
+    gone = [
+        name
+        for name, share, recall in zip(annotations.classes, shares.tolist(), kept.tolist(), strict=True)
+        if share < COLLAPSED and not recall > KEPT
+    ]
     if not gone:
         return None
     names = ", ".join(f"'{name}'" for name in gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
