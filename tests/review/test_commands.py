@@ -72,6 +72,7 @@ def test_bad_input_is_one_sentence(run, tmp_path, call):
         ("review", tmp_path / "sure.csv", "--images", tmp_path / "train"): "is called like another answer",
         ("review", run, "--images", tmp_path / "train"): "are not in",
         ("review", run, "--import", tmp_path / "other.csv"): "holds no answers",
+        ("review", run, "--import", tmp_path / "gone.csv"): "there are no answers",
         ("review", run, "--port", "99999"): "--port",
     }
     for arguments, sentence in told.items():

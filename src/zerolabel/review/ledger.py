@@ -65,7 +65,9 @@ class Ledger:
         Raises:
             InputError: it cannot be read, or holds no answers.
         """
-        found = (read_answers(path) if path.suffix.lower() != ".json" else None) if path.is_file() else ()
+        if not path.is_file():
+            raise InputError(f"there are no answers {path}; give the file that the page or the other tool wrote.")
+        found = read_answers(path) if path.suffix.lower() != ".json" else None
         found = answers_of(path) if found is None else found
         if not found:
             raise InputError(

@@ -22,11 +22,11 @@ def section(run: Run) -> Section | None:
         images=run.shown_name,
         folder=run.folder.name,
     )
-    return Section("audit", "Measure the accuracy by hand", join([paragraph(text), _sizes(), paragraph(_compare(run))]))
+    return Section("audit", "Measure the accuracy by hand", join([paragraph(text), _sizes(len(run.shown)), paragraph(_compare(run))]))
 
 
-def _sizes() -> Html:
-    rows = [(str(n), number(_range(*wilson(round(_SHARE * n), n)))) for n in _SIZES]
+def _sizes(most: int) -> Html:
+    rows = [(str(n), number(_range(*wilson(round(_SHARE * n), n)))) for n in _SIZES if n <= most]
     title = "How many to check"
     head = ("Images checked", number(f"95% interval if {percent(_SHARE, 0)} are right"))
     return figure(title, table(head, rows, caption=title), "Wilson’s binomial interval.")
