@@ -53,8 +53,30 @@ def test_rows_are_probabilities_and_abstentions_leave_the_probe_alone() -> None:
     assert torch.equal(found[::3].argmax(1), alone[::3].argmax(1))
 
 
-def test_a_class_without_a_label_leaves_the_scores() -> None:
+def test_a_class_without_a_label_keeps_a_chance_and_the_others_gain() -> None:
     x, y = digits()
     scores, labels = drawn(y, 4, 0.6)
+    labels[labels == 3] = -1
+    found, rest = stacked(scores, labels, x), (labels < 0) & (y != 3)
+    alone = linear_probe(x[labels >= 0], labels[labels >= 0], torch.zeros(10, 64), 1.0)(x)
+    right = [float((p.argmax(1) == y)[rest].float().mean()) for p in (found, alone, scores)]
+    assert right[0] > max(right[1:]) and bool((found[:, 3] > 0).all())
+    torch.testing.assert_close(found.sum(1), torch.ones(len(x)))
+
+
+def test_classes_with_a_single_label_leave_the_stack_above_labels_alone() -> None:
+    x, y = digits()
+    scores, labels = drawn(y, 8, 0.5)
+    for rare in (1, 7):
+        labels[(labels == rare).nonzero()[1:]] = -1
+    found, rest = stacked(scores, labels, x), labels < 0
+    alone = linear_probe(x[labels >= 0], labels[labels >= 0], torch.zeros(10, 64), 1.0)(x)
+    right = [float((p.argmax(1) == y)[rest].float().mean()) for p in (found, alone, scores)]
+    assert right[0] > max(right[1:])
+
+
+def test_many_classes_without_a_label_leave_the_scores() -> None:
+    x, y = digits()
+    scores, labels = drawn(y, 1, 0.6)
     labels[labels == 3] = -1
     assert stacked(scores, labels, x) is scores

@@ -8,13 +8,15 @@ annotators that contradict the labels count little and the labels lead, and the 
 only overrules the annotators on its own image, which is worse than a probe where annotators are poor.
 
 Ours: a penalty of `PULL` on the squared logarithms of a / 2 and 2 b, since probes of few labels are too unsure and
-annotators too sure, and a handful of labels does not show it. Where a class has a single label there is no probe that
-did not learn it, and a is 2. Where a class has no label, h has no information about it, and the scores stay.
+annotators too sure, and a handful of labels does not show it. The label of a class with no other one is learned by
+every probe and shows nothing; where no class has two labels, a is 2. Classes without a label share
+the probability that the next image is of one of them, which the number of classes with one label estimates (Good.
+Biometrika 40, 1953); where that is more than `MOST_UNSEEN`, h has too little information, and the scores stay.
 """
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 from torch.nn import functional
@@ -27,6 +29,7 @@ LEAST = 1e-6
 PULL = 1e-2
 START = (2.0, 0.5)
 """a and b without evidence."""
+MOST_UNSEEN = 0.1
 PARTS = 5
 ITERATIONS = 100
 
@@ -42,21 +45,30 @@ def stacked(
         features: of length 1.
 
     Returns:
-        Rows that sum to 1; the scores as they are where a class has no label.
+        Rows that sum to 1; the scores as they are where too many classes have no label.
     """
     rows = (labels >= 0).nonzero().squeeze(1)
     shots, given = features[rows].float(), labels[rows]
     counts = torch.bincount(given, minlength=scores.shape[1])
-    if scores.shape[1] < 2 or int(counts.min()) == 0:
+    unseen, share = counts == 0, (int((counts == 1).sum()) + 1) / (len(rows) + 1)
+    if scores.shape[1] < 2 or int((~unseen).sum()) < 2 or (bool(unseen.any()) and share > MOST_UNSEEN):
         return scores
     penalty = cross_validated(shots.double().numpy(), given.numpy())
-    own = _log(_probe(shots, given, features.float(), scores.shape[1], penalty))
+    own = _with_unseen(_probe(shots, given, features.float(), scores.shape[1], penalty), unseen, share).log()
     annotated = _log(scores)
-    if int(counts.min()) > 1:
-        a, b = _fitted([_log(_left_out(shots, given, scores.shape[1], penalty)), annotated[rows]], given, START)
+    shown, a = counts[given] > 1, START[0]
+    if not bool(shown.any()):
+        (b,) = _fitted([annotated[rows]], given, START[1:])
     else:
-        a, (b,) = START[0], _fitted([annotated[rows]], given, START[1:])
+        held_out = _with_unseen(_left_out(shots, given, shown, scores.shape[1], penalty), unseen, share).log()
+        a, b = _fitted([held_out, annotated[rows[shown]]], given[shown], START)
     return (a * own + b * annotated).softmax(1).to(scores)
+
+
+def _with_unseen(p: Float[Tensor, "N C"], unseen: Bool[Tensor, " C"], share: float) -> Float[Tensor, "N C"]:
+    """Positive probabilities, of which classes without a label have a share."""
+    own = share * unseen / unseen.sum().clamp_min(1)
+    return p * (1 - own.sum()) + own + LEAST
 
 
 def _log(p: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
@@ -73,12 +85,16 @@ def _probe(
         return p
 
 
-def _left_out(shots: Float[Tensor, "M D"], given: Int[Tensor, " M"], n: int, penalty: float) -> Float[Tensor, "M C"]:
-    """Probabilities of each shot by a probe that did not learn it."""
-    found = shots.new_zeros(len(shots), n)
-    parts = min(PARTS, int(np.unique(given.numpy(), return_counts=True)[1].min()))
-    for learned, left in StratifiedKFold(parts).split(shots.numpy(), given.numpy()):
-        found[left] = _probe(shots[learned], given[learned], shots[left], n, penalty)
+def _left_out(
+    shots: Float[Tensor, "M D"], given: Int[Tensor, " M"], shown: Bool[Tensor, " M"], n: int, penalty: float
+) -> Float[Tensor, "K C"]:
+    """Probabilities of each shown shot by a probe that learned all others but its part of the shown ones."""
+    x, labels = shots[shown], given[shown]
+    found = x.new_zeros(len(x), n)
+    parts = min(PARTS, int(np.unique(labels.numpy(), return_counts=True)[1].min()))
+    for learned, left in StratifiedKFold(parts).split(x.numpy(), labels.numpy()):
+        own, own_labels = torch.cat([x[learned], shots[~shown]]), torch.cat([labels[learned], given[~shown]])
+        found[left] = _probe(own, own_labels, x[left], n, penalty)
     return found
 
 

@@ -38,6 +38,11 @@ class Models:
         return np.flatnonzero((self.predicted != self.predicted[0]).any(0))
 
     @cached_property
+    def consent(self) -> Float[np.ndarray, " K"]:
+        """Share of the images on which a model predicts the class of the largest mean score."""
+        return np.asarray((self.predicted == self.scores.mean(0).argmax(1)).mean(1))
+
+    @cached_property
     def agreement(self) -> Float[np.ndarray, "K K M"]:
         """1 where two models predict the same class for a differing image."""
         own = self.predicted[:, self.differing]

@@ -22,7 +22,8 @@ def section(run: Run) -> Section | None:
         images=run.shown_name,
         folder=run.folder.name,
     )
-    return Section("audit", "Measure the accuracy by hand", join([paragraph(text), _sizes(len(run.shown)), paragraph(_compare(run))]))
+    body = join([paragraph(text), _sizes(len(run.shown)), paragraph(_compare(run))])
+    return Section("audit", "Measure the accuracy by hand", body)
 
 
 def _sizes(most: int) -> Html:

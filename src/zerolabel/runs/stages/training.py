@@ -224,7 +224,7 @@ def check_free_space(file: Path, n_bytes: int) -> None:
 def stacked_with_labels(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
     """The annotations with scores in which human labels take part on every image.
 
-    Where every class has a label, see `few_shot.stacking`; else `few_shot.correction`. The best class of these scores
+    See `few_shot.stacking`; where many classes have no label, `few_shot.correction`. The best class of these scores
     joins the candidates, since a rule may read votes alone.
     """
     scores = stacked(annotations.scores, annotations.labels, features)
