@@ -18,7 +18,7 @@ ETA = 0.35
 
 
 def estimate(models: Models, queries: Queries) -> Float[np.ndarray, " K"]:
-    """Score of each model, not an accuracy: its correct answers, plus its agreement with the mean of all as a fraction."""
+    """Scores, not accuracies: correct answers, and as a fraction the agreement with the mean of all models."""
     return np.asarray(queries.correct(models).sum(1) + 0.999 * models.consent)
 
 
