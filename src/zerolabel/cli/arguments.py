@@ -109,6 +109,10 @@ PrecisionOpt = Arg[
 StoreOpt = Arg[
     str | None, typer.Option("--store-features", help="Precision of cached image features: float32 or float16.")
 ]
+TrackOpt = Arg[
+    list[str] | None,
+    typer.Option("--track", help="Also write each epoch to tensorboard, mlflow or wandb (offline); repeatable."),
+]
 ResumeOpt = Arg[bool, typer.Option("--resume", help="Resume the run in the output folder.")]
 OverwriteOpt = Arg[bool, typer.Option("--overwrite", help="Replace the run in the output folder.")]
 DryRunOpt = Arg[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")]

@@ -34,6 +34,7 @@ from zerolabel.cli.arguments import (
     StrongOpt,
     StudentOpt,
     TestOpt,
+    TrackOpt,
     TruthOpt,
     ViaOpt,
 )
@@ -71,6 +72,7 @@ def train(
     store_features: StoreOpt = None,
     cache: CacheOpt = None,
     allow_changed: AllowChangedOpt = False,
+    track: TrackOpt = None,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
@@ -90,7 +92,9 @@ def train(
         command=command_line(),
     )  # fmt: skip
     config = plan(request)
-    execute(config, planned.plan(config), output, cache, resume=resume, overwrite=overwrite, as_json=as_json)
+    execute(
+        config, planned.plan(config), output, cache, resume=resume, overwrite=overwrite, as_json=as_json, track=track
+    )
 
 
 def evaluate(

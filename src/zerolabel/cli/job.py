@@ -1,5 +1,6 @@
 """The main job of `run` and `train`: its plan on the console, all stages, its outcome."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ def execute(
     resume: bool,
     overwrite: bool,
     as_json: bool,
+    track: Sequence[str] | None = None,
 ) -> None:
     """Run all stages in a folder.
 
@@ -31,14 +33,19 @@ def execute(
         resume: continue an interrupted run.
         overwrite: replace another run.
         as_json: print the metrics as JSON.
+        track: trackers that the epochs are written to.
     """
     from zerolabel.annotate.feature_cache import default_folder
     from zerolabel.cli import tables
     from zerolabel.runs import pipeline
     from zerolabel.runs.folder import Folder
     from zerolabel.runs.workspace import Workspace
+    from zerolabel.training import trackers
 
-    workspace = Workspace.of(config, Folder(output), display(), default_folder(cache), started=STARTED)
+    trackers.check(track or ())
+    workspace = Workspace.of(
+        config, Folder(output), display(), default_folder(cache), started=STARTED, trackers=tuple(track or ())
+    )
     with pipeline.begun(config, workspace, resume=resume, overwrite=overwrite):
         wide(stderr=True).print(plan)
         metrics = pipeline.run(config, workspace)

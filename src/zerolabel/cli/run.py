@@ -1,5 +1,6 @@
 """The whole job in one command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated as Arg
@@ -51,6 +52,7 @@ from zerolabel.cli.arguments import (
     TestOpt,
     TimeOpt,
     TimeoutOpt,
+    TrackOpt,
     TruthOpt,
     ViaOpt,
     VlmOpt,
@@ -85,6 +87,7 @@ def run(
     strong: StrongOpt = "randaugment", set_aside: SetAsideOpt = None,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = None, feature_precision: StoreOpt = None, cache: CacheOpt = None,
+    track: TrackOpt = None,
     resume: ResumeOpt = False,
     overwrite: OverwriteOpt = False,
     dry_run: DryRunOpt = False,
@@ -117,7 +120,7 @@ def run(
     if dry_run:
         _show_plan(config, needs_check(request), as_json)
     else:
-        _run(config, output, cache, as_json, resume=resume, overwrite=overwrite)
+        _run(config, output, cache, as_json, track or (), resume=resume, overwrite=overwrite)
 
 
 def _show_plan(config: "Config", needs_check: bool, as_json: bool) -> None:
@@ -135,7 +138,10 @@ def _show_plan(config: "Config", needs_check: bool, as_json: bool) -> None:
     show(planned.costs(config, expected), facts, as_json)
 
 
-def _run(config: "Config", output: Path, cache: Path | None, as_json: bool, *, resume: bool, overwrite: bool) -> None:
+def _run(
+    config: "Config", output: Path, cache: Path | None, as_json: bool, track: Sequence[str], *, resume: bool,
+    overwrite: bool,
+) -> None:  # fmt: skip
     """Check the plan and run it."""
     from zerolabel.cli import planned
     from zerolabel.runs.cost import forecast
@@ -147,7 +153,7 @@ def _run(config: "Config", output: Path, cache: Path | None, as_json: bool, *, r
         config = as_begun(config, Folder(output).config())
     check(config)
     plan = planned.costs(config, forecast(config))
-    execute(config, plan, output, cache, resume=resume, overwrite=overwrite, as_json=as_json)
+    execute(config, plan, output, cache, resume=resume, overwrite=overwrite, as_json=as_json, track=track)
 
 
 def demo(

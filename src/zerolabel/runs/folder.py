@@ -19,7 +19,7 @@ INPUTS = "inputs"
 """Beside the stages that are done: hashes of what they were made of, see `zerolabel.runs.inputs`."""
 OWN = (
     *("stages.json", "log.jsonl", "metrics.json", "evaluation.json", "predictions.parquet"),
-    *("annotations.parquet", "test_annotations.parquet", "skipped.csv", "features", "cache", "checkpoints"),
+    *("annotations.parquet", "test_annotations.parquet", "skipped.csv", "features", "cache", "checkpoints", "tracking"),
     *("annotations.parts", "answers.csv"),
     *(
         "adapted",

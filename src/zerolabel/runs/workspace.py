@@ -33,6 +33,7 @@ class Workspace:
         engine: engine of annotation, "local" or "ray"; see `zerolabel.annotate.write`.
         ray_address: address of a cluster for the engine "ray".
         started: time by `time.perf_counter` at which the command began.
+        trackers: that the epochs of a training are written to, of `zerolabel.training.trackers.TRACKERS`.
     """
 
     folder: Folder
@@ -44,6 +45,7 @@ class Workspace:
     engine: str = "local"
     ray_address: str | None = None
     started: float = field(default_factory=time.perf_counter, compare=False)
+    trackers: tuple[str, ...] = ()
     _loaded: dict[str, Encoder] = field(default_factory=dict, init=False, repr=False, compare=False)
     _vision: dict[str, VisionEncoder | EmbeddedVision] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -57,13 +59,13 @@ class Workspace:
     @classmethod
     def of(
         cls, config: Config, folder: Folder, progress: Progress, cache: Path, engine: str = "local",
-        ray_address: str | None = None, started: float | None = None,
+        ray_address: str | None = None, started: float | None = None, trackers: tuple[str, ...] = (),
     ) -> "Workspace":  # fmt: skip
         """Workspace of a run, with the device and precisions of its configuration."""
         annotation, device = config.annotation, config.training.device
         precisions = annotation.precision, annotation.feature_precision
         began = time.perf_counter() if started is None else started
-        return cls(folder, progress, cache, device, *precisions, engine, ray_address, began)
+        return cls(folder, progress, cache, device, *precisions, engine, ray_address, began, trackers)
 
     def model(self, name: str) -> Encoder:
         """A vision-language model by its name, loaded once.

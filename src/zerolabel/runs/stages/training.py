@@ -41,6 +41,7 @@ from zerolabel.training.loop import EpochLog, Source, make_fabric
 from zerolabel.training.pace import Limit
 from zerolabel.training.set_aside import remaining, set_aside
 from zerolabel.training.settings import Settings
+from zerolabel.training.trackers import tracked
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.encoder import Encoder
 from zerolabel.vlms.vision import VisionEncoder
@@ -204,7 +205,7 @@ def fit_stage(
     checkpoint = workspace.folder / "checkpoints" / f"{stage.replace(' ', '-')}.safetensors"
 
     def progress(epochs: Iterator[EpochLog]) -> Iterable[EpochLog]:
-        return workspace.progress(stage, epochs)
+        return workspace.progress(stage, tracked(epochs, stage, workspace.trackers, workspace.folder.path))
 
     return fit(learner, annotations, source, settings, preprocess, log, checkpoint, progress, made_of, aside, limit)
 
