@@ -119,16 +119,16 @@ def _torch_threads(n: int) -> Iterator[None]:
 
 
 def _median(act: Callable[[], object]) -> float:
-    """Median seconds of an act after its first time, or of that where it took all the time there was."""
+    """Median seconds of an act after its first time, which warms up; at least one more."""
     spent: list[float] = []
     end = time.perf_counter() + SECONDS
     while len(spent) <= MOST_RUNS:
         start = time.perf_counter()
         act()
         spent.append(time.perf_counter() - start)
-        if time.perf_counter() > end:
+        if len(spent) > 1 and time.perf_counter() > end:
             break
-    return median(spent[1:] or spent)
+    return median(spent[1:])
 
 
 __all__ = ["BATCHES", "Latency", "of_encoder", "of_file"]
