@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 
-def reachable(address: str, timeout: float = 10) -> bool:
+def reachable(address: str, timeout: float = 10.0) -> bool:
     """True if a server answers at once; the hub's own client would try for most of a minute before it gives up."""
     try:
         urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=timeout).close()

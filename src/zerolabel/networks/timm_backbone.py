@@ -73,7 +73,7 @@ def _weights(name: str) -> dict[str, Any] | None:
         reason = "none are published on the hub"
     elif isinstance(path := try_to_load_from_cache(hub, file), str):
         return {"pretrained": True, "pretrained_cfg_overlay": {"file": path}}
-    elif constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT, timeout=5):
+    elif constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT, timeout=5.0):
         reason = f"they are not in the cache, and {constants.ENDPOINT} cannot be reached"
     else:
         try:
