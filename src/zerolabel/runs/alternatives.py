@@ -58,10 +58,10 @@ def simple(encoder: str | None, annotated: Annotated, held_out: Annotated | None
         chosen = train.annotators[best_annotator(train, encoder)]
         named = f"{BEST}: {names_of([chosen])[0]}"
         found.append(Answers(named, votes(train, chosen), None if test is None else votes(test, chosen), learned=False))
-    features = annotated.head_features
-    if not features.shape[1]:
+    read = [one.head_features for one in (annotated, held_out) if one is not None]
+    features = read[0]
+    if not all(one.shape[1] == features.shape[1] > 0 for one in read):  # held-out images that only people voted on
         return found
-    read = [features] if held_out is None else [features, held_out.head_features]
     for name, predicted in linear_predictions(train, features, aside, read).items():
         found.append(Answers(name, predicted[0], predicted[1] if len(predicted) > 1 else None))
     return found
