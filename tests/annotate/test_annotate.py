@@ -280,7 +280,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence(digits, encoder, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
     try:
-        with pytest.raises(InputError, match="cannot be written") as caught:
+        with pytest.raises(InputError, match="the disk is full") as caught:
             annotate(digits, encoder, CLASSES, TEMPLATES, out=tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -129,7 +129,7 @@ def test_a_pixel_student_trains_on_several_models_and_needs_none_of_them(annotat
     assert code == 0, said
     assert "glyphs x 8 prompts + open_clip:model x 8 prompts" in said
     card = (annotated / "pixels" / "README.md").read_text()
-    assert "models glyphs (8 prompts) and open_clip:model (8 prompts) read" in card.replace("\\", "")
+    assert "models glyphs (8 prompts) and open_clip:model (8 prompts) classified" in card.replace("\\", "")
     page = (annotated / "pixels" / "report.html").read_text()
     assert "open_clip:model, license" in page and "glyphs, license" in page
 

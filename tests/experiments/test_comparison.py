@@ -109,7 +109,7 @@ def test_what_was_finished_is_not_done_again_and_truth_may_be_left_out(done, dig
     assert "cross_entropy, seed 0 (done before)" in said.err
     after = {path: path.stat().st_mtime_ns for path in done.glob("runs/*/run.json")}
     assert {path.parent.name for path in after if after[path] == before[path]} == {"cross_entropy-0"}
-    assert "No truth was given" in (done / "comparison.html").read_text()
+    assert "No true labels were given" in (done / "comparison.html").read_text()
 
 
 def test_a_killed_comparison_goes_on_where_it_was(digits, tmp_path):

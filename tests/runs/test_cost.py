@@ -6,7 +6,7 @@ from PIL import Image
 
 from tools.tiny_clip import full_size, write
 from zerolabel.learners import LEARNERS
-from zerolabel.runs import cost
+from zerolabel.runs import cost, encoder_work
 from zerolabel.runs.cost import Machine, forecast
 from zerolabel.runs.planning import draft
 from zerolabel.runs.request import Request
@@ -84,12 +84,26 @@ def test_two_steps_are_timed():
 
 
 def test_the_work_of_an_encoder_is_that_of_its_layers(images, tmp_path):
-    config = cost.architecture("open_clip:ViT-B-32/openai")
-    image, text = cost.encoder_work(config)
+    config = encoder_work.architecture("open_clip:ViT-B-32/openai")
+    image, text = encoder_work.encoder_work(config)
     assert image == pytest.approx(4.3, rel=0.05)  # billions of multiplications, with 50 tokens of width 768
     assert 0.1 < text < 1
     local = write(tmp_path / "vit", {**full_size("ViT-B-32"), "embed_dim": 16})
-    assert cost.encoder_work(cost.architecture(local)) == (image, text)
-    assert cost.encoder_work(cost.architecture("open_clip:RN50/openai")) is None
+    assert encoder_work.encoder_work(encoder_work.architecture(local)) == (image, text)
+    assert encoder_work.encoder_work(encoder_work.architecture("open_clip:RN50/openai")) is None
     faster = [told(images, vlm=f"open_clip:{name}/x").seconds["annotate"] for name in ("ViT-B-16", "ViT-B-32")]
     assert faster[0] > 2 * faster[1]
+
+
+def test_embeddings_cost_no_more_than_their_texts(images, tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(20, 16)).astype(np.float32)
+    (tmp_path / "emb").mkdir()
+    np.save(tmp_path / "emb" / "vectors.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    (tmp_path / "emb" / "vectors.txt").write_text("".join(f"{i}.png\n" for i in range(20)))
+    np.save(tmp_path / "classes.npy", np.eye(2, 16, dtype=np.float32))
+    local = write(tmp_path / "vit", {**full_size("ViT-B-32"), "embed_dim": 16})
+    from_file, from_model = (f"embeddings:{tmp_path / 'emb'}@{of}" for of in (tmp_path / "classes.npy", local))
+    assert cost.image_seconds(from_file, ONE) == (0.0, 0.0)
+    image, text = cost.image_seconds(from_model, ONE)
+    assert image == 0 and text == cost.image_seconds(local, ONE)[1] > 0
+    assert told(images, vlm=from_model).total < told(images, vlm=local).total

@@ -90,7 +90,7 @@ def compared(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("accuracy" if measured else "estimated accuracy", justify="right")
-    table.add_column("agrees with zero-shot", justify="right")
+    table.add_column(f"agrees with {rows[0]['name']}", justify="right")
     for row in rows:
         about = row["estimated_accuracy"]
         guess = f"{share(about['low'])} to {share(about['high'])}" if about["known"] else "not known"

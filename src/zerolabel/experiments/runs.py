@@ -31,6 +31,7 @@ from zerolabel.errors import InputError
 from zerolabel.experiments import sources
 from zerolabel.experiments.plan import KEPT, Comparison, annotations_of, true_labels
 from zerolabel.files import LOCK, alone, replacing, write_text, writing
+from zerolabel.files.json_lines import read_log
 from zerolabel.files.plain_json import dumps
 from zerolabel.learners import LEARNERS
 from zerolabel.training import best_device, predict
@@ -187,7 +188,7 @@ def run_one(comparison: Comparison, folder: Path, name: str, seed: int, threads:
         kept["test"] = predict(
             trained.networks[0].to(where), held_out, make_fabric(settings), settings.batch_size * 4
         ).cpu()
-    spent = sum(json.loads(line)["seconds"] for line in (place / "log.jsonl").read_text().splitlines())
+    spent = sum(line["seconds"] for line in read_log(place / "log.jsonl"))
     facts = {
         "seconds": round(spent, 2),
         "wall_seconds": round(time.perf_counter() - start, 2),

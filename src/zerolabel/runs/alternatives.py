@@ -22,8 +22,9 @@ from zerolabel.runs.baselines import BEST, best_annotator, linear_predictions
 from zerolabel.runs.config import HEADS, TrainingConfig
 from zerolabel.runs.outcome import TRAINING, Outcome
 from zerolabel.training.fitting import Trained
+from zerolabel.vlms.names import is_model
 
-ZERO_SHOT, STUDENT = "zero-shot", "student"
+ZERO_SHOT, VOTE, STUDENT = "zero-shot", "the vote", "student"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Answers:
 
 
 def simple(encoder: str | None, annotated: Annotated, held_out: Annotated | None, aside: Tensor) -> list[Answers]:
-    """Zero-shot, the best prompt and, where there are features, the linear classifiers on them.
+    """Zero-shot or the vote of imported annotators, the best prompt and, on features, linear classifiers.
 
     Args:
         encoder: the model whose prompts have weights; None if there is none.
@@ -53,7 +54,8 @@ def simple(encoder: str | None, annotated: Annotated, held_out: Annotated | None
         aside: ids of the training images that are not learned.
     """
     train, test = annotated.annotations, None if held_out is None else held_out.annotations
-    found = [Answers(ZERO_SHOT, best(train), None if test is None else best(test), learned=False)]
+    name = ZERO_SHOT if all(is_model(one.model) for one in train.annotators) else VOTE
+    found = [Answers(name, best(train), None if test is None else best(test), learned=False)]
     if len(train.annotators) > 1:
         chosen = train.annotators[best_annotator(train, encoder)]
         named = f"{BEST}: {names_of([chosen])[0]}"
@@ -108,14 +110,13 @@ def rows(outcome: Outcome, answers: Sequence[Answers]) -> list[dict[str, Any]]:
 
     Args:
         outcome: says which images are measured and checked.
-        answers: of the classifiers, zero-shot first.
+        answers: of the classifiers, that of the annotators together first.
     """
-    zero_shot = answers[0]
     return [
         {
             "name": one.name,
             "accuracy": measured(outcome, one),
-            "agreement": agreement(*(outcome.checked(each.train, each.test) for each in (one, zero_shot))),
+            "agreement": agreement(*(outcome.checked(each.train, each.test) for each in (one, answers[0]))),
             "estimated_accuracy": estimated(outcome, one),
         }
         for one in answers

@@ -11,15 +11,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import try_to_load_from_cache
 
 from zerolabel.data.images import ImageSet, Unreadable, sides
 from zerolabel.runs.config import HEADS, AnnotationConfig, Config, TrainingConfig
+from zerolabel.runs.encoder_work import architecture, encoder_work
 from zerolabel.vlms.names import ModelName, is_chat, reads_characters
 
 TABLE = Path(__file__).with_name("costs.json")
@@ -35,8 +34,6 @@ LONG = 10.0
 """Seconds of training from which on the zero-shot ensemble is deployed before it."""
 FIRST, HEAD = "deploy the zero-shot ensemble", "deploy the head on frozen features"
 """Stages that deploy a classifier until a later one replaces it."""
-TOKENS = 8
-"""Of a prompt with a class name in it, start and end among them."""
 SAMPLE = 16
 """Images that are looked at for their size."""
 
@@ -189,6 +186,8 @@ def annotation(config: AnnotationConfig, n_classes: int, images: ImageSet, machi
 def image_seconds(model: str, machine: Machine, precision: str | None = None) -> tuple[float, float] | None:
     """Of one image and of one text; none where the architecture is not known."""
     speeds = table()["encoders"]
+    if ModelName.parse(model).kind == "embeddings":
+        return 0.0, text_seconds(model, machine)
     if reads_characters(model):
         return speeds["glyphs"] / machine.together, 0.0
     config = architecture(model)
@@ -199,46 +198,13 @@ def image_seconds(model: str, machine: Machine, precision: str | None = None) ->
     return image / speeds[precision or machine.precision] / machine.together, text / speeds["text"] / machine.together
 
 
-def architecture(model: str) -> Mapping[str, Any] | None:
-    """The configuration of a model of open_clip, from its file; none where it is not on this machine."""
-    name = ModelName.parse(model)
-    if name.kind == "adapted":
-        from zerolabel.vlms.adapted import base_of
+def text_seconds(embeddings: str, machine: Machine) -> float:
+    """Of one text for class names beside embeddings; zero for features from a file and for unknown towers."""
+    from zerolabel.vlms.adapted import base_of
 
-        return architecture(base_of(model))
-    if name.kind == "open_clip" and not name.path.exists():
-        spec = find_spec("open_clip")
-        folder = Path(str(spec.origin)).parent if spec else Path()
-        return read(folder / "model_configs" / f"{name.rest.rpartition('/')[0]}.json")
-    if name.kind == "hf-hub":
-        place = try_to_load_from_cache(name.rest, "open_clip_config.json")
-        return read(Path(place)).get("model_cfg") if isinstance(place, str) else None
-    folder = name.path if name.path.is_dir() else name.path.parent
-    return read(folder / "open_clip_config.json").get("model_cfg")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A JSON file, empty where there is none."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found
-
-
-def encoder_work(config: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Billions of multiplications of two transformers, for an image and for a short text; none for other towers."""
-    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
-    if not isinstance(vision.get("layers"), int) or "patch_size" not in vision:
-        return None
-    tokens = (int(vision.get("image_size", 224)) // int(vision["patch_size"])) ** 2 + 1
-    words = transformer(TOKENS, int(text.get("width", 512)), int(text.get("layers", 12)))
-    return transformer(tokens, int(vision.get("width", 768)), vision["layers"]), words
-
-
-def transformer(tokens: int, width: int, layers: int) -> float:
-    """Billions of multiplications: ``layers (12 tokens width^2 + 2 tokens^2 width)``."""
-    return layers * (12 * tokens * width**2 + 2 * tokens**2 * width) / 1e9
+    base = base_of(embeddings)
+    known = None if ModelName.parse(base).kind == "embeddings" else image_seconds(base, machine)
+    return 0.0 if known is None else known[1]
 
 
 def decoding(images: ImageSet, machine: Machine) -> float:
@@ -351,7 +317,8 @@ def per_image(student: str, size: int, machine: Machine) -> float:
 @cache
 def table() -> dict[str, Any]:
     """The measured speeds."""
-    return read(TABLE)
+    found: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
+    return found
 
 
 @cache

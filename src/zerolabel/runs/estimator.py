@@ -27,6 +27,7 @@ from zerolabel.deployment.classifier import Classifier
 from zerolabel.errors import InputError
 from zerolabel.errors.python_words import in_python
 from zerolabel.evaluation import metrics
+from zerolabel.files.json_lines import read_log
 from zerolabel.runs import pipeline
 from zerolabel.runs.config import Config
 from zerolabel.runs.folder import Folder
@@ -182,7 +183,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
                 self.metrics_ = pipeline.run(config, workspace)
             self.annotations_ = Annotations.load(folder / "annotations.parquet")
             self.classifier_ = Classifier.load(folder / "classifier", best_device(self.device))
-            self.log_ = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+            self.log_ = read_log(folder / "log.jsonl")
         self.classes_ = np.array(self.classifier_.classes)
         more = ((),) * (len(self.classifier_.classes) - len(config.data.classes))
         self._names = Classes(self.classifier_.classes, (*config.data.aliases, *more))

@@ -11,6 +11,7 @@ from typing import Any
 
 from zerolabel.errors import InputError
 from zerolabel.files import LOCK, alone, check_place, write_text
+from zerolabel.files.json_lines import read_log
 from zerolabel.files.leftovers import sweep
 from zerolabel.files.plain_json import dumps
 from zerolabel.runs.config import Config
@@ -29,6 +30,7 @@ OWN = (
         "predict.py",
         "classes.json",
         "report.html",
+        "review.html",
         "README.md",
         "config.json",
     ),
@@ -184,18 +186,19 @@ def timed(folder: Folder, stage: str) -> Iterator[dict[str, Any]]:
 def seconds(folder: Folder) -> dict[str, float]:
     """Duration of each stage; training's is the sum over its epochs, whether or not it was interrupted."""
     spent = {stage: facts["seconds"] for stage, facts in folder.finished().items() if stage != INPUTS}
-    log = folder / "log.jsonl"
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        entry = json.loads(line)
+    for entry in read_log(folder / "log.jsonl"):
         spent[entry["stage"]] = spent.get(entry["stage"], 0.0) + entry["seconds"]
     return {stage: round(value, 2) for stage, value in spent.items()}
 
 
 def known_time(folder: Path) -> dict[str, Any] | None:
-    """The times that a finished run recorded; they stay where it is only evaluated again."""
+    """The times that a finished run recorded; they stay where it is only evaluated again. None if there are none."""
     metrics = folder / "metrics.json"
-    found = json.loads(metrics.read_text(encoding="utf-8")).get("time") if metrics.is_file() else None
-    return dict(found) if isinstance(found, dict) and found.get("measured_seconds") is not None else None
+    try:
+        found = json.loads(metrics.read_text(encoding="utf-8"))["time"]
+        return None if found["measured_seconds"] is None else dict(found)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

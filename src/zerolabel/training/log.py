@@ -1,12 +1,11 @@
 """The log of a training as a file of JSON lines."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zerolabel.errors import InputError
 from zerolabel.files import write_text
+from zerolabel.files.json_lines import read_log
 from zerolabel.files.plain_json import dumps
 from zerolabel.training.loop import EpochLog
 
@@ -15,14 +14,7 @@ class LogFile:
     """``log.jsonl``: a line an epoch, without the lines of epochs that are done again."""
 
     def __init__(self, path: Path, stage: str) -> None:
-        self.path, self.stage = path, stage
-        self.lines: list[dict[str, Any]] = []
-        try:
-            self.lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except FileNotFoundError:
-            return
-        except ValueError:
-            raise InputError(f"{path} is damaged; remove it, and --resume continues without its lines.") from None
+        self.path, self.stage, self.lines = path, stage, read_log(path)
 
     def before(self, epoch: int) -> list[dict[str, Any]]:
         """The lines of the stage's epochs before one."""

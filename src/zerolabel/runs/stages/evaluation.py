@@ -1,6 +1,5 @@
 """The evaluation stage: predictions of all images and, with true labels, accuracies."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics.alarms import Alarm
 from zerolabel.diagnostics.recognition import unknown_images
 from zerolabel.files import parquet, replacing
+from zerolabel.files.json_lines import read_log
 from zerolabel.runs import alternatives
 from zerolabel.runs.base_model import base_accuracy
 from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
@@ -62,7 +62,7 @@ def evaluate_best(
         "unknown_images": unknown_classes(annotation.names, data.names) or unknown_images(annotated.annotations),
         "compared": rows,
         "estimated_accuracy": {
-            "zero-shot": rows[0]["estimated_accuracy"],
+            rows[0]["name"]: rows[0]["estimated_accuracy"],
             "student": rows[-1 - kept]["estimated_accuracy"],
         },
     }
@@ -71,9 +71,7 @@ def evaluate_best(
 def lifted(workspace: Workspace, raised: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Alarms during training that are not raised when it ends: the last of each kind, stage by stage."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    log = workspace.folder / "log.jsonl"
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        entry = json.loads(line)
+    for entry in read_log(workspace.folder / "log.jsonl"):
         for kind, text in (entry.get("alarms") or {}).items():
             found[entry["stage"], kind] = {"kind": kind, "stage": entry["stage"], "epoch": entry["epoch"], "text": text}
     now = {alarm["kind"] for alarm in raised}
