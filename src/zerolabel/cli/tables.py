@@ -80,7 +80,12 @@ def estimated_accuracy(metrics: dict[str, Any], folder: Path) -> str:
     found = (metrics.get("estimated_accuracy") or {}).get(metrics.get("deployed", "student")) or {}
     if not found.get("known"):
         return f"not known; {check}"
-    return f"estimated {share(found['low'])} to {share(found['high'])}, not checked; {check}"
+    return f"estimated {ends(found)}, not checked; {check}"
+
+
+def ends(estimated: dict[str, Any]) -> str:
+    """An interval of an estimate, in whole percent, since it is no more exact."""
+    return f"{100 * estimated['low']:.0f} to {100 * estimated['high']:.0f}%"
 
 
 def compared(rows: Sequence[dict[str, Any]]) -> Table:
@@ -93,7 +98,7 @@ def compared(rows: Sequence[dict[str, Any]]) -> Table:
     table.add_column(f"agrees with {rows[0]['name']}", justify="right")
     for row in rows:
         about = row["estimated_accuracy"]
-        guess = f"{share(about['low'])} to {share(about['high'])}" if about["known"] else "not known"
+        guess = ends(about) if about["known"] else "not known"
         table.add_row(escape(row["name"]), share(row["accuracy"]) if measured else guess, share(row["agreement"]))
     return table
 
