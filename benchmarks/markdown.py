@@ -22,17 +22,6 @@ ROOT = Path(__file__).parents[1]
 CELLS = (*comparison.MAIN, "cifar10n", "grid q=0.1 eta=0.2", "grid q=0.3 eta=0", "grid q=0.3 eta=0.4")
 
 
-SHOWN_BOUNDS = {"annotators": "annotator_pool_accuracy", "true labels instead": "bound_accuracy"}
-SHOWN_LEARNERS = {
-    "cross-entropy on the best class": "cross_entropy",
-    "distillation of the scores": "distillation",
-    "PRODEN": "proden",
-    "PiCO": "pico",
-    "DivideMix": "dividemix",
-    "**Co-Reg** (default)": "coreg",
-}
-
-
 def figure(values: list[float]) -> str:
     """Mean and standard deviation in per cent, nothing where there is no value."""
     return f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}" if values else ""
@@ -58,19 +47,6 @@ def compared() -> list[str]:
         runs = [[run["accuracy"] for run in cell["runs"] if run["learner"] == learner] for cell in cells.values()]
         body.append([f"`{learner}`", *(figure(one) for one in runs)])
     return lines(["", *(name.removeprefix("grid ") for name in cells)], frame + body)
-
-
-def on_real_images() -> list[str]:
-    """The README's table: a few learners and the bounds, on images annotated by models."""
-    found = json.loads((ROOT / comparison.RESULTS).read_text(encoding="utf-8"))["cells"]
-    cells = [found[name] for name in comparison.MAIN]
-    body = []
-    for title, key in SHOWN_BOUNDS.items():
-        body.append([f"*{title}*", *(f"{100 * cell[key]:.1f}" for cell in cells)])
-    for title, learner in SHOWN_LEARNERS.items():
-        runs = [[run["accuracy"] for run in cell["runs"] if run["learner"] == learner] for cell in cells]
-        body.insert(-1, [title, *map(figure, runs)])
-    return lines(["", "digits", "Fashion-MNIST", "FER2013 (3 expressions)"], body)
 
 
 def on_classical_sets() -> list[str]:
@@ -99,7 +75,6 @@ def regrets() -> list[str]:
 
 
 TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
-    "results": ("README.md", on_real_images),
     "comparison": ("docs/compare.md", compared),
     "regret without labels": ("docs/compare.md", regrets),
     "classical sets": ("docs/papers.md", on_classical_sets),

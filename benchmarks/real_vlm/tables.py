@@ -104,7 +104,7 @@ def few_images() -> list[str]:
 SHOWN = {"start": "random start", "propagate": "scores spread over neighbors", "rule": "union"}
 
 
-MAIN = ("`coreg`", "`cross_entropy`", "`solar`", "`elr_plus`", "`unicon`", "`dividemix`", "`promix`", "`proden`")
+MAIN = ("`coreg`", "`cross_entropy`", "`solar`", "`unicon`", "`dividemix`")
 """Learners of the README's table; the rows written by hand are in it as well."""
 
 
