@@ -199,7 +199,7 @@ def test_resume_and_overwrite(fitted: ZeroLabel, place: Path) -> None:
     with pytest.raises(InputError, match="holds another run"):
         again.fit(place / "train")
     again.fit(place / "train", resume=True)
-    assert {**again.metrics_, "latency": 0} == {**fitted.metrics_, "latency": 0}, "all but measured speeds"
+    assert again.metrics_ == fitted.metrics_
     assert np.array_equal(again.predict_proba(place / "test"), fitted.predict_proba(place / "test"))
     with pytest.raises(InputError, match=r"epochs|settings"):
         clone(fitted).set_params(epochs=4).fit(place / "train", resume=True)

@@ -101,9 +101,7 @@ def export(
     if layout == "embeddings":
         compared = _compare_embeddings(classifier, session, images, limit)
     else:
-        name = model.graph.input[0].name
-        answer = lambda batch: session.run(None, {name: batch})[0]  # noqa: E731
-        compared = _compare(classifier, answer, _some(images, limit), as_files=layout == "uint8")
+        compared = _compare(classifier, _answering(session), _some(images, limit), as_files=layout == "uint8")
     done = _checked(compared, path, precision)
     helper.set_model_props(
         model,
@@ -118,6 +116,12 @@ def export(
     with atomic(path) as partial:
         onnx.save(model, str(partial))
     return replace(done, n_bytes=path.stat().st_size)
+
+
+def _answering(session: onnxruntime.InferenceSession) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from a batch to probabilities that a session of one input computes."""
+    (given,) = session.get_inputs()
+    return lambda batch: np.asarray(session.run(None, {given.name: batch})[0])
 
 
 def _openvino(classifier: Classifier, path: Path, images: Images | None, limit: int, precision: str) -> Exported:
