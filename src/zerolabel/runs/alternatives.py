@@ -85,11 +85,9 @@ def head_answers(training: TrainingConfig, trained: Trained, held_out: Annotated
     test = None
     if held_out is not None:
         network = trained.networks[0]
+        head = network.on_features if isinstance(network, EncodedNetwork) else network
         with torch.inference_mode():
-            features = held_out.head_features.float()
-            test = (network.on_features(features) if isinstance(network, EncodedNetwork) else network(features)).argmax(
-                1
-            )
+            test = head(held_out.head_features.float()).argmax(1)
     return Answers(on_features(training), trained.log_probabilities[0].argmax(1), test)
 
 
