@@ -104,7 +104,7 @@ def few_images() -> list[str]:
 SHOWN = {"start": "random start", "propagate": "scores spread over neighbors", "rule": "union"}
 
 
-MAIN = ("`coreg`", "`cross_entropy`", "`solar`", "`unicon`", "`dividemix`")
+MAIN = ("`coreg`", "`cross_entropy`", "`unicon`")
 """Learners of the README's table; the rows written by hand are in it as well."""
 
 
