@@ -6,8 +6,8 @@ them. Features are scaled to mean 0 and deviation 1 of the training rows and to 
 the rows, with the candidate sets alone, and is tested on the rest; nothing is chosen by the test rows. The two large
 sets take fewer epochs, so that a training has one or two thousand steps on any set, and what learners count in epochs
 is shortened in proportion. Finished runs are kept under ``build/benchmarks/realworld_partial`` and not repeated, so
-that the command can be stopped and continued; with ``--add`` the committed ones are not repeated, either. The tables
-go to the screen and to ``benchmarks/results/realworld_partial.json``.
+that the command can be stopped and continued; with ``--add`` the committed ones are not repeated, either, but for those
+of learners that ``--methods`` names. The tables go to the screen and to ``benchmarks/results/realworld_partial.json``.
 """
 
 import argparse
@@ -206,14 +206,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=list(FILES), choices=FILES, help="only these data sets")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, help="only these networks")
     known = [*LEARNER_NAMES, SUPERVISED]
-    parser.add_argument("--methods", nargs="*", default=known, choices=known, help="only these learners")
+    parser.add_argument("--methods", nargs="*", choices=known, help="only these learners, measured again with --add, too")
     committed.add_option(parser)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     old = committed.read(RESULTS, chosen.add).get("cells", [])
-    there = {tuple(row[key] for key in KEYS) for row in old}
+    there = {tuple(row[key] for key in KEYS) for row in old} if chosen.methods is None else set()
     rows = {name: Rows.read(chosen.data / f"{FILES[name]}.mat") for name in chosen.sets}
-    for cell in cells(chosen.sets, chosen.networks, chosen.learners):
+    for cell in cells(chosen.sets, chosen.networks, chosen.methods or known):
         if not cell.file.exists() and cell.key not in there:
             result = cell.run(rows[cell.data])
             print(*vars(cell).values(), f"{result['accuracy']:.4f} {result['seconds']:.1f} s", flush=True)
