@@ -206,7 +206,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=list(FILES), choices=FILES, help="only these data sets")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, help="only these networks")
     known = [*LEARNER_NAMES, SUPERVISED]
-    parser.add_argument("--methods", nargs="*", choices=known, help="only these learners, measured again with --add, too")
+    parser.add_argument(
+        "--methods", nargs="*", choices=known, help="only these learners, measured again with --add, too"
+    )
     committed.add_option(parser)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
