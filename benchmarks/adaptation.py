@@ -344,16 +344,18 @@ def main() -> None:
     every = ["methods", "skewed", "open", "loop", "cost"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="*", default=every, choices=every, help="only these")
+    parser.add_argument("--methods", nargs="*", help="only these")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, a thread each")
     committed.add_option(parser)
     options = parser.parse_args()
     write_digits(WORK / "images")
-    for run in runs(options.parts):
+    wanted = [run for run in runs(options.parts) if options.methods is None or run.method in options.methods]
+    for run in wanted:
         run.command()  # writes the lists, before two runs need the same
-    tasks: list[Callable[[], Any]] = [lambda run=run: adapt(run) for run in runs(options.parts)]
+    tasks: list[Callable[[], Any]] = [lambda run=run: adapt(run) for run in wanted]
     if "loop" in options.parts:
         open_truth()
-        tasks += [one.run for one in loops()]
+        tasks += [one.run for one in loops() if options.methods is None or one.adapt in options.methods]
     with ThreadPoolExecutor(options.jobs) as workers:
         for done in [workers.submit(task) for task in tasks]:
             done.result()

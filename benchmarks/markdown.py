@@ -12,7 +12,7 @@ from statistics import mean, stdev
 
 import pandas as pd
 
-from benchmarks import comparison, forecasts, improve, realworld_partial, selection
+from benchmarks import adapted_tables, comparison, forecasts, improve, realworld_partial, selection
 from benchmarks.audits import tables
 from benchmarks.real_vlm import tables as real
 from zerolabel.diagnostics.model_selection import DEFAULT
@@ -79,6 +79,10 @@ TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "regret without labels": ("docs/compare.md", regrets),
     "classical sets": ("docs/papers.md", on_classical_sets),
     **{name: ("docs/audits.md", lambda table=table: lines(*table())) for name, table in tables.TABLES.items()},
+    **{
+        name: ("docs/adapting.md", lambda table=table: lines(*table()))
+        for name, table in adapted_tables.TABLES.items()
+    },
     "improve": ("docs/audits.md", lambda: lines(*improve.table())),
     "forecasts": ("docs/benchmarks.md", lambda: lines(*forecasts.table())),
     "real photographs": ("README.md", real.main_rows),
