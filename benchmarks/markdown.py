@@ -80,8 +80,7 @@ TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "classical sets": ("docs/papers.md", on_classical_sets),
     **{name: ("docs/audits.md", lambda table=table: lines(*table())) for name, table in tables.TABLES.items()},
     **{
-        name: ("docs/adapting.md", lambda table=table: lines(*table()))
-        for name, table in adapted_tables.TABLES.items()
+        name: ("docs/adapting.md", lambda table=table: lines(*table())) for name, table in adapted_tables.TABLES.items()
     },
     "improve": ("docs/audits.md", lambda: lines(*improve.table())),
     "forecasts": ("docs/benchmarks.md", lambda: lines(*forecasts.table())),
