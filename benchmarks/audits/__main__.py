@@ -12,8 +12,9 @@ from itertools import combinations
 from pathlib import Path
 
 from benchmarks.audits import measures
-from benchmarks.audits.cells import Cell, cells, strangers
+from benchmarks.audits.cells import Cell, cells
 from benchmarks.audits.measures import Row
+from benchmarks.audits.strangers import pools
 from benchmarks.committed import read
 
 RESULTS = Path("benchmarks/results/audits.json")
@@ -28,6 +29,8 @@ AUDITED = {
 }
 """Models whose accuracy is audited; all of them of the cells that are not named."""
 ANSWERS = (20, 50, 100, 400)
+LOOKED_AT = (50, 100, 200)
+"""Answers about images of no named class."""
 CHOICE_IMAGES = 1000
 BUDGETS = (10, 20, 35, 50)
 REPEATS = {
@@ -38,7 +41,7 @@ REPEATS = {
     "coda": 5,
     "quality": 300,
     "teach": 5,
-    "unknown": 200,
+    "unknown": 100,
 }
 
 
@@ -113,12 +116,11 @@ def main() -> None:
     )
     parser.add_argument("--parts", nargs="+", choices=(*PARTS, "unknown"), default=(*PARTS, "unknown"))
     options = parser.parse_args()
-    loaded = list(cells(options.data))
+    loaded = list(cells(options.data)) if set(options.parts) & set(PARTS) else []
     for part in options.parts:
         begun = time.process_time()
         if part == "unknown":
-            pool = strangers(options.data)
-            rows = [measures.rejected("Pets, 12 breeds unknown", *pool, n, REPEATS["unknown"]) for n in (50, 100, 200)]
+            rows = [measures.rejected(pool, n, REPEATS["unknown"]) for pool in pools(options.data) for n in LOOKED_AT]
         else:
             rows = [row for cell in loaded for row in PARTS[part](cell)]
         seconds = round(time.process_time() - begun, 1)

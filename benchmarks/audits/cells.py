@@ -212,14 +212,6 @@ def cifar10h(data: Path) -> Cell:
     return Cell("CIFAR-10H", ("people",), shares[None], truth)
 
 
-def strangers(data: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Largest cosine of all of Pets' test images with the 25 named breeds, and which images are of the other twelve."""
-    file = np.load(data / "real_vlm" / "oxford_pets_clip_vitb32.npz")
-    named = np.flatnonzero(np.isfinite(file["text_b32"][:, :, 0]).all(0))
-    cosines = unit(file["test"]) @ unit(file["text_b32"][0, named]).T
-    return cosines.max(1).astype(np.float64), ~np.isin(file["test_labels"], named)
-
-
 CELLS = (pets, caltech, artdl, digits, fashion, fer2013, cifar10n, cifar10h)
 
 

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import norm
 
 from benchmarks.audits.cells import Cell, unit
+from benchmarks.audits.strangers import Mixed
 from zerolabel.audit import Counts, choice, draw, interval, stratify, teach, unknown
 from zerolabel.audit.accuracy import MARGIN, likely_spread, tail
 from zerolabel.audit.anytime import evaluations
@@ -250,9 +251,9 @@ def after(scores: np.ndarray, features: np.ndarray, truth: np.ndarray, labeled: 
     return float((given.argmax(1) == truth).mean()), float((spread == truth).mean())
 
 
-def rejected(name: str, scores: np.ndarray, strange: np.ndarray, n: int, repeats: int) -> Row:
+def rejected(pool: Mixed, n: int, repeats: int) -> Row:
     """Errors of the measured threshold for unknown classes, its coverage, and the errors of the one without labels."""
-    found = []
+    scores, strange, found = pool.scores, pool.strange, []
     for seed in range(repeats):
         drawn = unknown.draw_low(scores, n, seed=seed)
         one = unknown.threshold(scores, drawn, strange[drawn])
@@ -261,7 +262,8 @@ def rejected(name: str, scores: np.ndarray, strange: np.ndarray, n: int, repeats
     means = np.mean(np.array(found, dtype=float), 0)
     without = float(((scores < open_set.threshold(torch.from_numpy(scores))) != strange).mean())
     return {
-        "cell": name,
+        "cell": pool.name,
+        "draw": pool.draw,
         "images": len(scores),
         "unknown": float(strange.mean()),
         "answers": n,

@@ -113,10 +113,16 @@ def teach() -> Table:
 
 
 def unknown() -> Table:
-    """Errors of the threshold for unknown classes."""
-    names = ("error", "coverage", "width", "error_without_labels", "best_error")
-    body = [[str(row["answers"]), *(percent(row[name]) for name in names)] for row in result()["unknown"]]
-    return ["answers", "error", "coverage", "width of the interval", "threshold without labels", "best threshold"], body
+    """Errors of the threshold for unknown classes, over the draws of these classes; of the coverage the least."""
+    found, body = result()["unknown"], []
+    means = ("error", "width", "error_without_labels", "best_error")
+    for cell, answers in dict.fromkeys((row["cell"], row["answers"]) for row in found):
+        own = [row for row in found if (row["cell"], row["answers"]) == (cell, answers)]
+        error, width, without, best = (percent(mean(row[name] for row in own)) for name in means)
+        least, share = min(row["coverage"] for row in own), mean(row["unknown"] for row in own)
+        body.append([cell, percent(share), str(answers), error, best, without, percent(least), width])
+    head = ["", "unknown", "answers", "error", "best threshold", "threshold without labels"]
+    return [*head, "least coverage", "width of the interval"], body
 
 
 TABLES = {

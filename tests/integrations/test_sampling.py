@@ -9,6 +9,8 @@ from PIL import Image
 
 from zerolabel.annotations import Annotations
 from zerolabel.data.answers import RANDOM, read_answers
+from zerolabel.data.classes import Classes
+from zerolabel.data.label_files import Labels
 
 
 @pytest.fixture
@@ -32,6 +34,14 @@ def exported(annotated, call, kind, name):
     return out
 
 
+def measured_and_taught(path):
+    """Numbers of labels that an evaluation and that a training read from a table."""
+    classes = Classes(("class 0", "class 1", "class 2"))
+    with pytest.warns(UserWarning, match="are left out"):
+        found = [Labels.read(path, classes, use=use).rows for use in ("measure", "train")]
+    return tuple(len(rows) for rows in found)
+
+
 def test_label_studio_tasks_carry_the_design_hide_predictions_and_bring_answers_back(annotated, call):
     tasks = json.loads(exported(annotated, call, "label-studio", "tasks.json").read_text())
     drawn = [task for task in tasks if "why_shown" in task["data"]]
@@ -50,6 +60,7 @@ def test_label_studio_tasks_carry_the_design_hide_predictions_and_bring_answers_
     assert code == 0 and "6 new answers" in err and "95% interval" in out
     answers = read_answers(annotated / "review" / "answers.csv")
     assert {one.why for one in answers} == {RANDOM} and {one.reviewer for one in answers} == {"person 7"}
+    assert measured_and_taught(annotated / "review" / "answers.csv") == (6, 0)
 
 
 def test_fiftyone_fields_carry_the_design(annotated, call):
@@ -65,6 +76,12 @@ def test_fiftyone_fields_carry_the_design(annotated, call):
     code, _, err = call(*again, "--into", annotated / "annotations.parquet")
     assert code == 0 and "3 images were drawn at random" in err
     assert int(Annotations.load(annotated / "new.parquet").human.sum()) == 2
+    first = ("review", annotated, "-n", 6, "--import", out)
+    code, said, err = call(*first)
+    assert code == 0 and "3 new answers" in err and "95% interval" in said
+    assert "0 new answers" in call(*first)[2]
+    answers = read_answers(annotated / "review" / "answers.csv")
+    assert {one.why for one in answers} == {RANDOM} and all(one.file_name.endswith(".png") for one in answers)
     (out / "why_shown.json").write_text("{")
     code, _, err = call(*again, "--into", annotated / "annotations.parquet")
     assert code == 2 and "is damaged" in err
@@ -81,8 +98,10 @@ def test_a_spreadsheet_carries_the_design_and_its_columns_are_no_votes(annotated
     made, before = Annotations.load(annotated / "new.parquet"), Annotations.load(annotated / "annotations.parquet")
     assert code == 0 and "drawn at random" in err and made.annotators == before.annotators
     assert int(made.human.sum()) == int(((table.index < 3) & ~drawn).sum())
-    code, out, _ = call("review", annotated, "-n", 6, "--import", annotated / "filled.csv")
-    assert code == 0 and "6 answers" in out
+    assert measured_and_taught(annotated / "filled.csv") == (6, int(((table.index < 3) & ~drawn).sum()))
+    code, out, err = call("review", annotated, "-n", 6, "--import", annotated / "filled.csv")
+    assert code == 0 and "6 answers" in out and "6 new answers" in err
+    assert measured_and_taught(annotated / "review" / "answers.csv") == (6, 0)
 
 
 def test_without_a_review_nothing_is_marked(annotated, call):

@@ -70,8 +70,11 @@ def review(
     names = list(dict.fromkeys(name.strip() for name in reviewer or [] if name.strip())) or [current_user()]
     limit = None if max_error is None else share(max_error)
     made = Review(open_subject(path, images, classes, method), n=n, seed=seed, max_error=limit)
+    pools = (made.subject.measured, made.subject.learned)
+    known = tuple(dict.fromkeys(name for pool in pools for name in pool.images.file_names))
     for file in take_in or ():
-        say("review:", f"{made.ledger.take_in(file)} new answers from {file}")
+        new = made.ledger.take_in(file, known)
+        say("review:", f"{new} new answers from {file}")
     if answers is not None:
         answer_all(made, answers, question or (), reviewer=names[0] if reviewer else None)
     if static is not None:

@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -79,11 +80,14 @@ def head() -> str:
 def read_answers(path: Path) -> tuple[Answer, ...] | None:
     """Read a table of answers, oldest first; a last line that a killed program left unfinished does not count.
 
+    A table that other people filled in may lack the reviewer, who is then called as the file is, and the time, which
+    is then the file's.
+
     Args:
         path: CSV or parquet.
 
     Returns:
-        None where the table lacks a column of `COLUMNS`, as plain labels do.
+        None where the table does not say why images were shown, as plain labels do not.
 
     Raises:
         InputError: it cannot be read.
@@ -104,11 +108,10 @@ def read_answers(path: Path) -> tuple[Answer, ...] | None:
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = one_line(error)
         raise InputError(f"{path} cannot be read ({reason}); give a CSV or parquet.") from None
-    found = [
-        Answer(*(row[place] if place == places[0] else row[place].strip() for place in places))
-        for row in body(table, 1, len(table[0]), places[:1])
-    ]
-    return tuple(answer for answer in found if answer.file_name.strip())
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    found = [_answer(row, places, path.stem, written) for row in body(table, 1, len(table[0]), [places[0] or 0])]
+    filled_in = places[2] is None
+    return tuple(one for one in found if one.file_name.strip() and (one.label or not filled_in))
 
 
 def _text(cell: object) -> str:
@@ -118,15 +121,25 @@ def _text(cell: object) -> str:
 def _whole_lines(text: str) -> str:
     """Without a last line that is cut off: it has no line break, and fewer cells than the head."""
     kept, ended, last = text.rpartition("\n")
-    if not ended or not last or last.count(",") >= len(COLUMNS) - 1:
+    if not ended or not last or last.count(",") >= kept.partition("\n")[0].count(","):
         return text
     return kept + ended
 
 
-def _places(heads: Sequence[str]) -> list[int] | None:
+def _places(heads: Sequence[str]) -> list[int | None] | None:
+    """Columns in the order of `COLUMNS`; None where one is missing that is needed."""
     wanted = (FILE_COLUMNS, LABEL_COLUMNS, ("reviewer",), ("time",), ("why_shown",))
     places = [find_column(heads, names) for names in wanted]
-    return None if None in places else [place for place in places if place is not None]
+    return None if None in (places[0], places[1], places[4]) else places
+
+
+def _answer(row: Sequence[str], places: Sequence[int | None], reviewer: str, time: str) -> Answer:
+    """One row; who filled the table in and when where no column says it."""
+    name, label, who, when, why = (None if place is None else row[place] for place in places)
+    label, why = str(label).strip(), str(why).strip()
+    return Answer(
+        str(name), label, reviewer if who is None else who.strip(), time if when is None else when.strip(), why
+    )
 
 
 def latest(answers: Iterable[Answer]) -> dict[tuple[str, str], Answer]:
@@ -153,9 +166,9 @@ def _most(counted: Counter[str]) -> str:
 
 FITS: dict[Use, Callable[[str], bool]] = {
     "measure": lambda why: why == RANDOM,
-    "train": lambda why: why.startswith(CHOSEN),
+    "train": lambda why: not why or why.startswith(CHOSEN),
 }
-"""Usable answers by the reason for which an image was shown."""
+"""Usable answers by the reason for which an image was shown; without one, a person chose to label it."""
 
 
 def usable(answers: Sequence[Answer], use: Use, path: Path) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -56,6 +57,31 @@ def read(annotations: Annotations, path: Path) -> Annotations:
     Raises:
         InputError: it is no such file, an image has several labels, or an image or a class is unknown.
     """
+    known = _names(annotations.file_names)
+    rows, file = _labels(path, known)
+    reasons = _reasons(file.parent, known)
+    random = {name for name, why in reasons.items() if drawn_at_random(why)}
+    return correct(annotations, without_random(rows, random, file), file)
+
+
+def answers_in(path: Path, names: Sequence[str]) -> tuple[list[tuple[str, str, str]], Path]:
+    """Image, label and the reason why it was shown, of every human label; and the file that holds the labels.
+
+    Args:
+        path: the folder that holds ``labels.json`` or ``human.json``, and the sampling design.
+        names: of the images.
+
+    Raises:
+        InputError: see `read`.
+    """
+    known = _names(names)
+    rows, file = _labels(path, known)
+    reasons = _reasons(file.parent, known)
+    return [(name, label, reasons.get(name, "")) for name, label in rows if label], file
+
+
+def _labels(path: Path, known: Mapping[str, str]) -> tuple[list[tuple[str, str]], Path]:
+    """File name and label of every image labeled by a human, and the file that says so."""
     file = next((path / name for name in ("labels.json", "human.json") if (path / name).is_file()), path)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -64,8 +90,6 @@ def read(annotations: Annotations, path: Path) -> Annotations:
             raise TypeError("its classes are no list")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} is no label file of FiftyOne ({error}); export a field of labels.") from None
-    known = {_image(name, ""): name for name in annotations.file_names}
-    known |= {name: name for name in annotations.file_names}
     rows = []
     for image, target in labels.items():
         if isinstance(target, list):
@@ -78,23 +102,28 @@ def read(annotations: Annotations, path: Path) -> Annotations:
                 )
             label = classes[label]
         rows.append((_known(image, known), "" if label is None else str(label)))
-    return correct(annotations, without_random(rows, _random(file.parent, known), file), file)
+    return rows, file
 
 
-def _random(folder: Path, known: dict[str, str]) -> set[str]:
-    """Names of the images that were drawn at random, where the folder carries a sampling design.
+def _reasons(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """Why images were shown, where the folder carries a sampling design.
 
     Raises:
         InputError: the file of the design is damaged.
     """
     file = folder / FIFTYONE_FIELD
     if not file.is_file():
-        return set()
+        return {}
     try:
         labels = json.loads(file.read_text(encoding="utf-8"))["labels"]
-        return {_known(image, known) for image, one in labels.items() if drawn_at_random(one["label"])}
+        return {_known(image, known): str(one["label"]) for image, one in labels.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error}); export the labels again.") from None
+
+
+def _names(file_names: Sequence[str]) -> dict[str, str]:
+    """The names of images by themselves and without extension."""
+    return {_image(name, ""): name for name in file_names} | {name: name for name in file_names}
 
 
 def _image(name: str, prefix: str) -> str:
@@ -102,7 +131,7 @@ def _image(name: str, prefix: str) -> str:
     return os.path.abspath(joined(prefix, name)) if prefix else str(PurePosixPath(name).with_suffix(""))
 
 
-def _known(image: str, known: dict[str, str]) -> str:
+def _known(image: str, known: Mapping[str, str]) -> str:
     """The file name whose path, with or without its extension, is the longest end of what FiftyOne calls an image."""
     parts = PurePosixPath(image.replace("\\", "/")).parts
     ends = ["/".join(parts[start:]) for start in range(len(parts))]

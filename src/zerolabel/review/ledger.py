@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,8 +56,12 @@ class Ledger:
         """All answers that stand, a row each, with the columns of `zerolabel.data.answers`."""
         return pd.DataFrame([astuple(answer) for answer in latest(self.answers).values()], columns=list(COLUMNS))
 
-    def take_in(self, path: Path) -> int:
+    def take_in(self, path: Path, names: Sequence[str]) -> int:
         """Add the answers of another table, such as one that the static page wrote; those that are there stay once.
+
+        Args:
+            path: a table of answers, or what another tool exported.
+            names: of the images of the review.
 
         Returns:
             How many are new.
@@ -65,14 +69,14 @@ class Ledger:
         Raises:
             InputError: it cannot be read, or holds no answers.
         """
-        if not path.is_file():
+        if not path.exists():
             raise InputError(f"there are no answers {path}; give the file that the page or the other tool wrote.")
-        found = read_answers(path) if path.suffix.lower() != ".json" else None
-        found = answers_of(path) if found is None else found
+        tool = path.is_dir() or path.suffix.lower() == ".json"
+        found = [one for one in (answers_of(path, names) if tool else read_answers(path)) or () if one.why]
         if not found:
             raise InputError(
-                f"{path} holds no answers; give a table of file_name, label, reviewer, time and why shown, or an "
-                "export of Label Studio whose tasks carry why_shown."
+                f"{path} holds no answers; give a table of file_name, label and why shown, an export of Label Studio "
+                "whose tasks carry why_shown, or FiftyOne's folder with why_shown.json and the labels."
             )
         known = set(self.answers)
         new = [answer for answer in found if answer not in known]
