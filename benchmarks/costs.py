@@ -1,12 +1,14 @@
 """The speeds from which `zerolabel run --dry-run` tells what a run costs: written to ``src/zerolabel/runs/costs.json``.
 
-    python -m benchmarks.costs [--only networks learners heads encoders images]
+    python -m benchmarks.costs [--only networks learners heads encoders images] [--networks NAMES]
 
 Everything is timed by the processor time of one thread, so that a machine that others use too gives sound figures; what
 is not asked for stays as it is in the file. The machine's own speed, a product of matrices by NumPy, is measured beside
 it: a forecast scales by the speed that it finds.
 
-- networks: seconds per image of one epoch of distillation, which is one strong view and one step forward and back.
+- networks: seconds per image of one epoch of distillation, which is one strong view and one step forward and back;
+  beside them, which published weights timm knows of each. With ``--networks``, those named alone are timed, and what
+  they take is scaled to the speed of the machine that the table holds.
 - learners: an epoch of each learner as a multiple of that, in its warm-up and late in its training, on `light`.
 - heads: seconds of one epoch of an MLP on features, ``a + steps x b + images x c``, of each learner likewise.
 - encoders: multiplications per second of the towers of images and texts, and seconds per image of `glyphs`.
@@ -18,13 +20,14 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from PIL import Image
 from rich.console import Console
@@ -39,7 +42,7 @@ from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.base import Epoch, Learner
 from zerolabel.runs import presets
 from zerolabel.runs.cost import TABLE, encoder_work, gigaflops
-from zerolabel.runs.timing import random_annotations
+from zerolabel.runs.guesses import random_annotations
 from zerolabel.training import Source, loop
 from zerolabel.training.settings import Settings
 
@@ -47,6 +50,16 @@ NETWORKS = {
     ("light", 32): 64, ("preact_resnet18", 32): 32, ("preact_resnet18", 64): 16, ("resnet18", 128): 32,
     ("resnet18", 224): 16, ("resnet50", 128): 16, ("resnet50", 224): 8, ("mobilenetv3_small_100", 128): 32,
     ("mobilenetv3_large_100", 224): 16, ("efficientnet_b0", 224): 8, ("vit_tiny_patch16_224", 224): 16,
+    **{
+        (name, size): 4 * 224 // size
+        for name in (
+            "resnet34", "mobilenetv2_100", "mobilenetv4_conv_small", "efficientnet_lite0", "tf_efficientnetv2_b0",
+            "convnext_atto", "convnext_nano", "convnext_tiny", "convnextv2_atto", "regnety_004",
+            "deit_tiny_patch16_224", "vit_small_patch16_224", "mobilevit_s", "ghostnet_100", "edgenext_small",
+            "densenet121",
+        )
+        for size in (128, 224)
+    },
 }  # fmt: skip
 """What is timed, and with how many images a batch."""
 CLASSES = tuple(f"class {i}" for i in range(10))
@@ -88,15 +101,33 @@ def made(name: str, student: str, size: int, count: int) -> tuple[Learner, bool]
     return LEARNERS[name](networks.build(student, len(CLASSES), size), random_annotations(CLASSES, count), **hyper), has
 
 
-def of_networks(precision: str) -> dict[str, float]:
-    """Seconds per image of an epoch of distillation."""
+def of_networks(precision: str, only: Sequence[str] = ()) -> dict[str, float]:
+    """Seconds per image of an epoch of distillation, of all networks or of some."""
     found = {}
     for (name, size), batch in NETWORKS.items():
+        if only and name not in only:
+            continue
         learner, _ = made("distillation", name, size, 2 * batch)
         settings = Settings(epochs=EPOCHS, batch_size=batch, precision=precision, device="cpu")  # type: ignore[arg-type]
         found[f"{name}@{size}"] = epoch_seconds(learner, noise(2 * batch, size), settings, EPOCHS - 1) / (2 * batch)
         print(name, size, precision, found[f"{name}@{size}"], flush=True)
     return found
+
+
+def more_networks(table: dict[str, Any], only: Sequence[str]) -> None:
+    """Time some networks, and put them beside those of a table as if its machine had timed them."""
+    ratio = gigaflops() / table["gigaflops"]
+    for precision, speeds in table["networks"].items():
+        speeds |= {name: each * ratio for name, each in of_networks(precision, only).items()}
+
+
+def published() -> dict[str, list[str]]:
+    """Names of the weights that timm knows of each of its networks that are timed."""
+    names = {name for name, _ in NETWORKS if name not in networks.NAMES}
+    return {
+        name: [one.partition(".")[2] for one in timm.list_models(f"{name}.*", pretrained=True)]
+        for name in sorted(names)
+    }
 
 
 def of_learners() -> dict[str, list[float]]:
@@ -196,10 +227,16 @@ def main(arguments: list[str] | None = None) -> None:
     }
     parser = argparse.ArgumentParser(prog="python -m benchmarks.costs", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=measures, default=tuple(measures), help="what is timed")
+    parser.add_argument("--networks", nargs="+", help="of the networks, these alone, beside what is there")
     parser.add_argument("--out", type=Path, default=TABLE, help="JSON file")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     table = json.loads(options.out.read_text()) if options.out.exists() else {}
+    table["weights"] = published()
+    if options.networks:
+        more_networks(table, options.networks)
+        options.out.write_text(json.dumps(rounded(table), indent=1) + "\n", encoding="utf-8")
+        return
     command = "python -m benchmarks.costs " + " ".join(sys.argv[1:] if arguments is None else arguments)
     facts = {"command": command.strip(), "date": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}
     table["gigaflops"], table["machine"] = gigaflops(), facts

@@ -1,12 +1,12 @@
 """The forecast of a run beside what the run took, over several kinds of job.
 
-    python -m benchmarks.forecasts [--only NAMES] [--add] [--out benchmarks/results/forecasts.json]
+    python -m benchmarks.forecasts [--only NAMES] [--add] [--plans] [--out benchmarks/results/forecasts.json]
 
 The images are 300 photographs of CIFAR-10 at 128 pixels, and scikit-learn's digits; the annotating model is a ViT-B/32
 with random weights, whose speed is that of a trained one. Each job is a call of the command line in a process of its
 own that is bound to one core, so that its processor time is what a quiet machine would take by the clock, whoever else
 computes. The cache of features is empty. A dry run of each job is measured likewise, beside the time on the clock until
-its plan is on the screen.
+its plan is on the screen; with ``--plans``, dry runs alone, of jobs that were measured.
 """
 
 import argparse
@@ -143,8 +143,7 @@ def sources(reference: Path, work: Path) -> dict[str, list[object]]:
 def row(name: str, job: Job, given: Sequence[object], work: Path) -> dict[str, Any]:
     """Forecast and measurement of one job, and what its dry run takes."""
     call = ["run", *given, *job.options.split(), "-o", work / f"run-{name}"]
-    planned = measured([*call, "--dry-run", "--json"])
-    forecast = json.loads(planned.output)["forecast"]
+    dry_run, forecast = dry(call)
     done = measured([*call, "--cache", work / f"cache-{name}"])
     metrics = json.loads((work / f"run-{name}" / "metrics.json").read_text(encoding="utf-8"))
     return {
@@ -156,8 +155,15 @@ def row(name: str, job: Job, given: Sequence[object], work: Path) -> dict[str, A
         "clock_seconds": round(done.clock, 1),
         "ratio": round(done.processor / forecast["total"], 3),
         "stages": metrics["time"]["stages"],
-        "dry_run": {"processor_seconds": round(planned.processor, 2), "clock_seconds": round(planned.clock, 2)},
+        "dry_run": dry_run,
     }
+
+
+def dry(call: Sequence[object]) -> tuple[dict[str, float], dict[str, Any]]:
+    """What the dry run of a call takes, and its forecast."""
+    planned = measured([*call, "--dry-run", "--json"])
+    spent = {"processor_seconds": round(planned.processor, 2), "clock_seconds": round(planned.clock, 2)}
+    return spent, json.loads(planned.output)["forecast"]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -166,16 +172,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=JOBS, default=tuple(JOBS), help="jobs")
     parser.add_argument("--reference", type=Path, default=Path(os.environ.get("ZEROLABEL_REFERENCE", "shared")))
     parser.add_argument("--out", type=Path, default=RESULT, help="JSON file")
+    parser.add_argument("--plans", action="store_true", help="measure dry runs alone, of jobs that were measured")
     committed.add_option(parser)
     options = parser.parse_args(arguments)
-    before = committed.read(options.out, options.add)
+    before = committed.read(options.out, options.add or options.plans)
     command = "python -m benchmarks.forecasts " + " ".join(sys.argv[1:] if arguments is None else arguments)
     facts = {"command": command.strip(), "date": datetime.now(UTC).isoformat(timespec="seconds"), **machine()}
     rows: list[dict[str, Any]] = before.get("jobs", [])
     with tempfile.TemporaryDirectory() as work:
         given = sources(options.reference, Path(work))
         for name in options.only:
-            found = row(name, JOBS[name], given[JOBS[name].images], Path(work))
+            job = JOBS[name]
+            if options.plans:
+                (there,) = (one for one in rows if one["job"] == name)
+                call = ["run", *given[job.images], *job.options.split(), "-o", Path(work) / "run"]
+                found = {**there, "dry_run": dry(call)[0]}
+            else:
+                found = row(name, job, given[job.images], Path(work))
             rows = committed.renew(rows, [found], ["job"])
             options.out.write_text(json.dumps({"machine": facts, "jobs": rows}, indent=1) + "\n", encoding="utf-8")
             print(name, found["forecast_seconds"], found["processor_seconds"], found["ratio"], flush=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 
@@ -18,10 +19,11 @@ from zerolabel.learners import LEARNERS, hyper_parameters
 from zerolabel.learners.coreg import CoReg
 from zerolabel.runs import presets
 from zerolabel.runs.config import HEADS, OWN_STUDENTS, Config
+from zerolabel.runs.cost import is_timed, table
 from zerolabel.runs.planning import SIZES, choose_size, fit_to_epochs, plan
 from zerolabel.runs.planning.annotation import WEIGHTS
 from zerolabel.runs.planning.checks import UNKNOWN
-from zerolabel.runs.planning.learner import DEFAULT
+from zerolabel.runs.planning.learner import OWN_SCORES, WARM_UPS
 from zerolabel.runs.planning.training import STRONG
 from zerolabel.runs.request import Request
 from zerolabel.training.settings import Settings
@@ -311,16 +313,38 @@ def test_classes_and_rule_of_annotations_that_are_appended_to(images, tmp_path, 
         plan(replace(request, classes="class 0,class 1,cat"))
 
 
-def test_the_default_plan_needs_no_torch(images, tmp_path):
+def test_plans_need_no_torch(images, tmp_path):
+    jobs = [
+        "", "--method proden", "--method pico --epochs 20", "--student resnet18.a1_in1k --size 64", "--time 20m",
+        "--student mobilenetv3_small_100 --no-pretrained --via features --size 128",
+        "--via none --student light --size 32",
+        "--student features --test {images}", "--student vit_tiny_patch16_224 --size 224 --preset small",
+    ]  # fmt: skip
     code = f"""
 import sys
 from zerolabel.cli import main
-main(["run", {images!r}, "--classes", "cat,dog", "-o", {str(tmp_path / "out")!r}, "--dry-run"])
-assert not {{"torch", "open_clip", "timm"}} & set(sys.modules)
+for options in {jobs!r}:
+    images = {images!r}
+    main(["run", images, "--classes", "cat,dog", "-o", {str(tmp_path / "out")!r}, "--dry-run",
+          *options.format(images=images).split()])
+    loaded = {{"torch", "open_clip", "timm"}} & set(sys.modules)
+    assert not loaded, (options, loaded)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "9 in" in done.stdout and "coreg on frozen features" in done.stdout
+    assert done.stdout.count("9 in") == len(jobs) and "coreg on frozen features" in done.stdout
+
+
+def test_checks_of_a_plan_need_neither_lightning_nor_timm(images, tmp_path):
+    options = ["--set", "warm_up=3", "--set", "lr=0.1", "--candidates", "union"]
+    code = f"""
+import sys
+from zerolabel.cli import main
+main(["run", {images!r}, "--classes", "cat,dog", "-o", {str(tmp_path / "out")!r}, "--dry-run", *{options!r}])
+print({{"torch", "lightning_fabric", "sklearn", "timm", "open_clip"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr, done.stdout.splitlines()[-1]) == (0, "", "{'torch'}")
 
 
 def test_what_a_plan_knows_without_torch_is_what_the_code_has():
@@ -328,7 +352,24 @@ def test_what_a_plan_knows_without_torch_is_what_the_code_has():
     assert set(OWN_STUDENTS) == set(networks.NAMES)
     assert Settings().epochs == presets.EPOCHS and open_set.NAME == UNKNOWN
     assert hyper_parameters(CoReg)["warm_up"] == presets.choose(presets.SMALL).hyper_parameters["coreg"]["warm_up"]
-    assert LEARNERS[DEFAULT].takes_propagated_scores
+    assert {name: hyper_parameters(learner).get("warm_up") for name, learner in LEARNERS.items()} == WARM_UPS
+    assert tuple(name for name, one in LEARNERS.items() if not one.takes_propagated_scores) == OWN_SCORES
+
+
+def test_networks_with_measured_speed_are_timms(images):
+    weights = table()["weights"]
+    assert all(f"{name}.{one}" in timm.list_pretrained() for name, known in weights.items() for one in known)
+    assert is_timed("resnet18.a1_in1k") and not is_timed("resnet18.a1") and not is_timed("resnet")
+    for name in ("resnet18.a1", "resnet"):
+        with pytest.raises(InputError, match=name):
+            plan(Request(images, "cat,dog", vlm="open_clip:a/b", student=name, size=64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [32, 96, 224])
+def test_networks_with_measured_speed_read_all_usual_sizes(size):
+    for name in table()["weights"]:
+        assert networks.build(name, 2, size)(torch.zeros(2, 3, size, size)).shape == (2, 2)
 
 
 def test_the_default_student_goes_by_size_and_number():

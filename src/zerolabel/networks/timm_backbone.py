@@ -38,6 +38,9 @@ def timm_backbone(name: str, size: int, *, pretrained: bool, file: Path | None =
         if not near.startswith("; did"):
             near = f"; known: {', '.join(NAMES)} and the models of timm.list_models()."
         raise InputError(f"there is no network '{name}'{near}")
+    published = timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)
+    if "." in name and name not in published:
+        raise InputError(f"there are no weights for the network '{name}'{nearest(name, published)}")
     options: dict[str, Any] = {"num_classes": 0}
     if timm.get_pretrained_cfg_value(name, "fixed_input_size"):
         options["img_size"] = size

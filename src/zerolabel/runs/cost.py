@@ -304,14 +304,27 @@ def epoch_costs(config: TrainingConfig, n_images: int, stage: str) -> list[float
 @cache
 def per_image(student: str, size: int, machine: Machine) -> float:
     """Of one image in an epoch of distillation: the nearest size in the table, scaled by area, or two steps timed."""
-    speeds: dict[str, float] = table()["networks"][machine.precision]
-    known = {int(name.rpartition("@")[2]): each for name, each in speeds.items() if name.split("@")[0] == student}
+    known = timed(student, machine.precision)
     if not known or machine.kind != "cpu":
         from zerolabel.runs.timing import seconds_per_image
 
         return seconds_per_image(student, size, machine.kind)
     nearest = min(known, key=lambda one: abs(math.log(one / size)))
     return known[nearest] * (size / nearest) ** 2 / machine.together
+
+
+def timed(student: str, precision: str) -> dict[int, float]:
+    """Measured seconds of one image by the side of the input; nothing where the architecture is not in the table."""
+    architecture, speeds = student.partition(".")[0], table()["networks"][precision]
+    sides = {name: int(name.rpartition("@")[2]) for name in speeds if name.rpartition("@")[0] == architecture}
+    return {side: speeds[name] for name, side in sides.items()}
+
+
+def is_timed(student: str) -> bool:
+    """True for an architecture in the table, alone or with the name of weights that timm had when it was measured."""
+    architecture, dot, weights = student.partition(".")
+    known = bool(timed(architecture, "float32"))
+    return known and (not dot or weights in table()["weights"].get(architecture, ()))
 
 
 @cache

@@ -115,6 +115,8 @@ and Fashion-MNIST, EuroSAT, FER2013 and GTSRB have 100 epochs."""
 
 STUDENTS = ("light", "preact_resnet18", "resnet18", "resnet50")
 """Networks that read images of any usual size."""
+STEP = 32
+"""Pixels by which the sides differ that every network with a measured speed reads."""
 
 
 def student(size: int, n_images: int) -> str:

@@ -1,12 +1,11 @@
 """Duration of a training step of a network that no table holds, on noise."""
 
 import numpy as np
-import torch
 
 from zerolabel import networks
-from zerolabel.annotations import Annotations
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners import LEARNERS
+from zerolabel.runs.guesses import random_annotations
 from zerolabel.training import time_epoch
 from zerolabel.training.settings import Settings
 
@@ -28,13 +27,4 @@ def seconds_per_image(student: str, size: int, device: str) -> float:
     return time_epoch(learner, source, Settings(epochs=1, batch_size=BATCH, lr=0.01, device=device)) / BATCH
 
 
-def random_annotations(classes: tuple[str, ...], count: int) -> Annotations:
-    """Annotations of three annotators who guess."""
-    votes = torch.randint(len(classes), (count, 3))
-    scores = torch.nn.functional.one_hot(votes, len(classes)).float().mean(1)
-    names = tuple(str(i) for i in range(count))
-    sizes, labels = torch.ones(count, 2, dtype=torch.long), torch.full((count,), -1)
-    return Annotations(classes, names, names, sizes, votes, scores, scores > 0, labels, (), "union")
-
-
-__all__ = ["random_annotations", "seconds_per_image"]
+__all__ = ["seconds_per_image"]

@@ -49,7 +49,7 @@ def check_hyper_parameters(learner: str, hyper: dict[str, Any], classes: tuple[s
     """
     from zerolabel import networks
     from zerolabel.learners import LEARNERS
-    from zerolabel.runs.timing import random_annotations
+    from zerolabel.runs.guesses import random_annotations
 
     size = 8
     try:
