@@ -2,13 +2,15 @@
 
 Embeddings are made up: a unit vector per class, noise around it, 512 numbers an image in float16; the class embeddings
 are the vectors themselves with noise, in a few prompts. ``zerolabel annotate embeddings:FOLDER`` and
-``zerolabel train --epochs 1`` run as processes of their own; memory is the most that each held resident, pages of
-mapped files included. Rows go to ``benchmarks/results/embeddings.json`` as they are measured.
+``zerolabel train`` run as processes of their own. Memory is the most that each held resident, pages of mapped files
+included, and the most beside those pages, which the system writes out where it needs the room; the latter is looked up
+a few times a second. Rows go to ``benchmarks/results/embeddings.json`` as they are measured.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,11 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import committed
 from benchmarks.training_speed import machine
 
 RESULTS = Path("benchmarks/results/embeddings.json")
 DIMENSIONS = 512
 AT_A_TIME = 50_000
+BETWEEN = 0.2
+"""Seconds between two looks at the memory of a process."""
 NOISE = 1.2
 """Length of the noise beside a class's vector of length 1."""
 
@@ -60,28 +65,43 @@ def measured(*command: object) -> dict[str, float]:
     Raises:
         SystemExit: it failed.
     """
+    held = 0.0
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "zerolabel", *map(str, command)], stdout=subprocess.DEVNULL, stderr=errors
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        while True:
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
+            held = max(held, anonymous(process.pid))
+            time.sleep(BETWEEN)
         if status:
             errors.seek(0)
             raise SystemExit(f"{' '.join(map(str, command))} ended with {status}: {errors.read().decode()[-2000:]}")
-    return {"peak_mib": usage.ru_maxrss / 1024, "seconds": time.perf_counter() - start}
+    seconds = {"seconds": time.perf_counter() - start, "processor_seconds": usage.ru_utime + usage.ru_stime}
+    return {"peak_mib": usage.ru_maxrss / 1024, "peak_without_files_mib": held, **seconds}
 
 
-def row(n_images: int, n_classes: int, work: Path) -> dict[str, Any]:
+def anonymous(process: int) -> float:
+    """Resident MiB of a process that are no pages of files; 0 where it has none yet."""
+    with open(f"/proc/{process}/status", encoding="utf-8") as status:
+        found = re.search(r"RssAnon:\s+(\d+) kB", status.read())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def row(n_images: int, n_classes: int, epochs: int, work: Path) -> dict[str, Any]:
     """Both commands on so many embeddings."""
     folder = work / f"{n_images}-{n_classes}"
     make(folder, n_images, n_classes)
     source, classes = f"embeddings:{folder / 'images'}@{folder / 'classes.npy'}", folder / "classes.txt"
     annotated = measured("annotate", source, "--classes", classes, "--candidates", "mass:0.9", "-o", folder / "votes")
-    trained = measured("train", source, folder / "votes", "-o", folder / "head", "--epochs", 1, "--set-aside", 0)
+    trained = measured("train", source, folder / "votes", "-o", folder / "head", "--epochs", epochs)
     size = (folder / "votes" / "annotations.parquet").stat().st_size
     return {
-        "images": n_images, "classes": n_classes, "dimensions": DIMENSIONS, "annotations_mib": size / 2**20,
+        "images": n_images, "classes": n_classes, "dimensions": DIMENSIONS, "epochs": epochs,
+        "annotations_mib": size / 2**20,
         "annotate": annotated, "train": trained,
     }  # fmt: skip
 
@@ -91,13 +111,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=1)
+    committed.add_option(parser)
     options = parser.parse_args()
-    rows = []
+    rows = committed.read(RESULTS, options.add).get("rows", [])
     for n_images in options.images:
         with tempfile.TemporaryDirectory() as work:
-            rows.append(row(n_images, options.classes, Path(work)))
-        print(json.dumps(rows[-1]), flush=True)
-        facts = {"command": f"python -m benchmarks.embeddings --classes {options.classes}", "hardware": machine()}
+            found = row(n_images, options.classes, options.epochs, Path(work))
+        rows = committed.renew(rows, [found], ["images", "classes", "epochs"])
+        print(json.dumps(found), flush=True)
+        command = "python -m benchmarks.embeddings " + " ".join(sys.argv[1:])
+        facts = {"command": command.strip(), "hardware": machine()}
         RESULTS.write_text(json.dumps({**facts, "torch": torch.__version__, "rows": rows}, indent=1) + "\n")
 
 

@@ -13,21 +13,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zerolabel.annotations import validation
+from zerolabel.annotations import reading, validation
+from zerolabel.annotations.reading import KEY, SCHEMA_VERSION, SPARSE_VERSION
 from zerolabel.annotations.validation import CHECKSUM
-from zerolabel.errors import InputError
 from zerolabel.errors.printable import sound
-from zerolabel.files import parquet, replacing
+from zerolabel.files import parquet, replacing, rows
 
-SCHEMA_VERSION = "1"
-SPARSE_VERSION = "2"
 SPARSE_FROM = 1000
 """Of more classes than this, a file holds the scores that are not zero instead of all C."""
 TOP = 64
 """So many of the highest scores of an image are kept then."""
 
-_KEY = b"zerolabel"
-_COLUMNS = ("file_name", "sha256", "width", "height", "candidates", "scores", "votes", "label")
+ROW_GROUP = 1 << 16
+"""Rows of a file that are packed together."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +107,16 @@ class Annotations:
 
     def select(self, index: Int[Tensor, " M"]) -> "Annotations":
         """The annotations of some images, in the given order."""
-        rows = index.tolist()
+        places = index.tolist()
         return replace(
             self,
-            file_names=tuple(self.file_names[i] for i in rows),
-            sha256=tuple(self.sha256[i] for i in rows),
-            **{name: getattr(self, name)[index] for name in ("sizes", "votes", "scores", "candidates", "labels")},
+            file_names=tuple(self.file_names[i] for i in places),
+            sha256=tuple(self.sha256[i] for i in places),
+            sizes=self.sizes[index],
+            votes=self.votes[index],
+            labels=self.labels[index],
+            scores=rows.select(self.scores, index),
+            candidates=rows.select(self.candidates, index),
         )
 
     def with_candidates(self, candidates: Bool[Tensor, "N C"], rule: str) -> "Annotations":
@@ -132,7 +134,7 @@ class Annotations:
             InputError: the disk is full or the folder cannot be written.
         """
         with replacing(Path(path)) as partial:
-            parquet.write(self.table(), partial)
+            parquet.write(self.table(), partial, row_group_size=ROW_GROUP)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Annotations":
@@ -145,39 +147,8 @@ class Annotations:
         Raises:
             InputError: there is no such file, or it is damaged, or something else wrote it.
         """
-        files = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [Path(path)]
-        if not files or not files[0].is_file():
-            raise InputError(f"there is no annotations file {path}; `zerolabel annotate` makes one.")
-        try:
-            tables = [parquet.read(file, checked=True) for file in files]
-            metas = [validation.read_meta(table.schema.metadata, _KEY) for table in tables]
-            if any(meta != metas[0] for meta in metas):
-                raise ValueError("its parts are of different annotations")
-            table, meta = pa.concat_tables(tables), metas[0]
-        except (KeyError, json.JSONDecodeError):
-            raise InputError(f"{path} was not written by zerolabel: it names no classes; give annotations.") from None
-        except (OSError, pa.ArrowException, ValueError, TypeError, MemoryError, OverflowError) as error:
-            raise _damaged(path, error) from None
-        if meta.get("schema") not in (SCHEMA_VERSION, SPARSE_VERSION):
-            raise InputError(
-                f"{path} has schema {meta.get('schema')}, this zerolabel reads {SCHEMA_VERSION}; annotate again."
-            )
-        wanted = (*_COLUMNS, "score_ids") if meta["schema"] == SPARSE_VERSION else _COLUMNS
-        missing = [name for name in wanted if name not in table.column_names]
-        if missing:
-            raise InputError(
-                f"the annotations file {path} lacks the column {missing[0]}; run `zerolabel annotate` again."
-            )
-        try:
-            validation.check_meta(meta)
-            sparse = meta["schema"] == SPARSE_VERSION
-            validation.check_table(table, len(meta["classes"]), len(meta["annotators"]), sparse=sparse)
-            return cls._from_table(table, meta)
-        except (
-            *(KeyError, TypeError, ValueError, RuntimeError, IndexError),
-            *(pa.ArrowException, MemoryError, OverflowError),
-        ) as error:
-            raise _damaged(path, error) from None
+        fields, annotators = reading.read_fields(path)
+        return cls(**fields, annotators=tuple(map(Annotator.from_dict, annotators)))
 
     def with_scores(self, scores: Float[Tensor, "N C"]) -> "Annotations":
         """A copy with other scores."""
@@ -208,33 +179,7 @@ class Annotations:
         if sparse:
             columns["score_ids"] = _ids(scored)
         encoded = json.dumps(meta).encode()
-        return pa.table(columns).replace_schema_metadata({_KEY: encoded, CHECKSUM: validation.checksum(encoded)})
-
-    @classmethod
-    def _from_table(cls, table: pa.Table, meta: dict[str, Any]) -> "Annotations":
-        classes, n = tuple(meta["classes"]), table.num_rows
-        lists = table["candidates"].combine_chunks()
-        lengths = np.asarray(lists.value_lengths().fill_null(0))
-        candidates = torch.zeros(n, len(classes), dtype=torch.bool)
-        candidates[np.repeat(np.arange(n), lengths), np.array(lists.flatten(), dtype=np.int64)] = True
-        label = table["label"].cast(pa.int64()).fill_null(-1)
-        labels = torch.from_numpy(np.array(label.to_numpy(), dtype=np.int64))
-        return cls(
-            classes=classes,
-            file_names=tuple(table["file_name"].to_pylist()),
-            sha256=tuple(table["sha256"].to_pylist()),
-            sizes=torch.stack(
-                [torch.from_numpy(table[side].to_numpy().astype(np.int64)) for side in ("width", "height")], 1
-            ),
-            votes=_matrix(table["votes"], n, len(meta["annotators"])).long(),
-            scores=_matrix(table["scores"], n, len(classes)).float()
-            if meta["schema"] == SCHEMA_VERSION
-            else _scattered(table["scores"], table["score_ids"], n, len(classes)),
-            candidates=_pin(candidates, labels),
-            labels=labels,
-            annotators=tuple(map(Annotator.from_dict, meta["annotators"])),
-            rule=meta["rule"],
-        )
+        return pa.table(columns).replace_schema_metadata({KEY: encoded, CHECKSUM: validation.checksum(encoded)})
 
 
 def names_of(annotators: Sequence[Annotator]) -> list[str]:
@@ -244,12 +189,6 @@ def names_of(annotators: Sequence[Annotator]) -> list[str]:
         (f"{one.model}: {one.template}" if several else one.template) + (f" (choice {one.choice})" * (one.choice > 1))
         for one in annotators
     ]
-
-
-def _damaged(path: str | os.PathLike[str], error: BaseException) -> InputError:
-    reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
-    reason = f"{reason!r} is missing" if isinstance(error, KeyError) else reason
-    return InputError(f"the annotations file {path} is damaged ({reason}); run `zerolabel annotate` again.")
 
 
 def _lists(mask: Bool[Tensor, "N C"], values: pa.Array) -> pa.Array:
@@ -262,29 +201,15 @@ def _ids(mask: Bool[Tensor, "N C"]) -> pa.Array:
     return _lists(mask, pa.array(mask.nonzero(as_tuple=True)[1].numpy(), pa.int32()))
 
 
-def _scattered(values: pa.ChunkedArray, ids: pa.ChunkedArray, rows: int, width: int) -> Float[Tensor, "N C"]:
-    lists = ids.combine_chunks()
-    scores = torch.zeros(rows, width)
-    owners = np.repeat(np.arange(rows), np.asarray(lists.value_lengths()))
-    columns = torch.from_numpy(np.array(lists.flatten(), dtype=np.int64))
-    scores[torch.from_numpy(owners), columns] = torch.from_numpy(np.array(values.combine_chunks().flatten()))
-    return scores
-
-
 def _fixed(matrix: np.ndarray, kind: pa.DataType) -> pa.Array:
     n, width = matrix.shape
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * width)
     return pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel(), kind))
 
 
-def _matrix(column: pa.ChunkedArray, rows: int, width: int) -> Tensor:
-    flat = np.array(column.combine_chunks().flatten())
-    return torch.from_numpy(flat.reshape(rows, width))
-
-
 def _pin(candidates: Bool[Tensor, "N C"], labels: Int[Tensor, " N"]) -> Bool[Tensor, "N C"]:
     """A human label is a candidate set of one."""
     human = labels >= 0
-    pinned = candidates.clone()
+    pinned = rows.copy(candidates)
     pinned[human] = torch.nn.functional.one_hot(labels[human], candidates.shape[1]).bool()
     return pinned

@@ -84,9 +84,17 @@ def _check_weights(weights: object, n_classes: int) -> None:
         raise ValueError("an annotator's weights are no shares")
 
 
-def check_table(table: pa.Table, n_classes: int, n_annotators: int, *, sparse: bool) -> None:
-    """The columns, whose names are known to be there."""
-    _check_names(_text(table, "file_name"), _text(table, "sha256"))
+def check_table(table: pa.Table, n_classes: int, n_annotators: int, *, sparse: bool, first: int = 0) -> None:
+    """The columns, whose names are known to be there.
+
+    Args:
+        table: some rows of a file.
+        n_classes: C.
+        n_annotators: A.
+        sparse: whether scores have class ids beside them.
+        first: number of the first row in the file.
+    """
+    check_names(_text(table, "file_name"), _text(table, "sha256"))
     for side in ("width", "height"):
         _in_range(side, _integers(table, side), 0, 2**31)
     table["label"].validate(full=True)
@@ -96,7 +104,7 @@ def check_table(table: pa.Table, n_classes: int, n_annotators: int, *, sparse: b
         _in_range("label", np.asarray(table["label"].drop_null()).astype(np.int64), -1, n_classes)
     _check_sets("candidates", *_lists(table, "candidates", pa.types.is_integer), n_classes)
     lengths, votes = _lists(table, "votes", pa.types.is_integer)
-    _of_length("votes", lengths, n_annotators)
+    _of_length("votes", lengths, n_annotators, first)
     _in_range("votes", votes.astype(np.int64), -1, n_classes)
     lengths, scores = _lists(table, "scores", pa.types.is_floating)
     if sparse:
@@ -105,8 +113,8 @@ def check_table(table: pa.Table, n_classes: int, n_annotators: int, *, sparse: b
         if not np.array_equal(lengths, ids[0]):
             raise ValueError("scores and score_ids have different lengths")
     else:
-        _of_length("scores", lengths, n_classes)
-    _check_scores(lengths, scores.astype(np.float64))
+        _of_length("scores", lengths, n_classes, first)
+    _check_scores(lengths, scores.astype(np.float64), first)
 
 
 def repeated(names: Sequence[str]) -> str | None:
@@ -134,7 +142,8 @@ def _text(table: pa.Table, name: str) -> list[str]:
     return found
 
 
-def _check_names(names: Sequence[str], hashes: Sequence[str]) -> None:
+def check_names(names: Sequence[str], hashes: Sequence[str] = ()) -> None:
+    """Names of files, of which none is there twice, and hashes of their contents."""
     if any(not name or "\x00" in name for name in names):
         raise ValueError("a file_name is empty")
     if twice := repeated(names):
@@ -164,9 +173,9 @@ def _lists(table: pa.Table, name: str, kind: Callable[[pa.DataType], bool]) -> t
     return np.asarray(lists.value_lengths()).astype(np.int64), np.asarray(flat)
 
 
-def _of_length(name: str, lengths: np.ndarray, wanted: int) -> None:
+def _of_length(name: str, lengths: np.ndarray, wanted: int, first: int) -> None:
     if len(wrong := np.flatnonzero(lengths != wanted)):
-        raise ValueError(f"row {wrong[0]} has {lengths[wrong[0]]} {name}, not {wanted}")
+        raise ValueError(f"row {first + wrong[0]} has {lengths[wrong[0]]} {name}, not {wanted}")
 
 
 def _in_range(name: str, values: np.ndarray, low: int, stop: int) -> None:
@@ -182,7 +191,7 @@ def _check_sets(name: str, lengths: np.ndarray, ids: np.ndarray, n_classes: int)
         raise ValueError(f"a row of {name} holds a class twice")
 
 
-def _check_scores(lengths: np.ndarray, scores: np.ndarray) -> None:
+def _check_scores(lengths: np.ndarray, scores: np.ndarray, first: int) -> None:
     if not np.isfinite(scores).all():
         raise ValueError("a score is no finite number")
     if len(scores) and (scores.min() < 0 or scores.max() > 1 + SLACK):
@@ -190,7 +199,7 @@ def _check_scores(lengths: np.ndarray, scores: np.ndarray) -> None:
     owners = np.repeat(np.arange(len(lengths)), lengths)
     sums = np.bincount(owners, weights=scores, minlength=len(lengths))
     if len(sums) and sums.max() > 1 + SLACK:
-        raise ValueError(f"the scores of row {sums.argmax()} add up to {sums.max():g}")
+        raise ValueError(f"the scores of row {first + sums.argmax()} add up to {sums.max():g}")
 
 
-__all__ = ["CHECKSUM", "check_meta", "check_table", "checksum", "read_meta", "repeated"]
+__all__ = ["CHECKSUM", "check_meta", "check_names", "check_table", "checksum", "read_meta", "repeated"]

@@ -6,11 +6,10 @@ from math import ceil, floor
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from zerolabel.errors import InputError
+from zerolabel.files import rows
 
 TINY, TINIEST = 1e-12, 1e-300
 REPEATS = 20
@@ -22,6 +21,11 @@ def normalize(rows: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
     """Scale each row to sum 1, however small its sum; a row of zeros stays zero."""
     total = rows.sum(1, keepdim=True)
     return rows / torch.where(total > 0, total, 1)
+
+
+def average(*parts: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """The mean of several predictions."""
+    return torch.stack(parts).mean(0)
 
 
 def uniform_over(candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
@@ -65,7 +69,8 @@ def align(p: Float[Tensor, "N C"], prior: Float[Tensor, " C"]) -> Float[Tensor, 
         tensor([[0.6923, 0.3077],
                 [0.3684, 0.6316]])
     """
-    return normalize(p * prior / p.mean(0).clamp_min(TINY))
+    mean = p.mean(0).clamp_min(TINY)
+    return rows.each(lambda part: normalize(part * prior / mean), p)
 
 
 def align_running(
@@ -82,10 +87,14 @@ def align_running(
         prior: class prior that the table's mean is moved toward.
         size: of a batch.
     """
-    change = (p - table).double()
-    moved = torch.stack([rows.sum(0) for rows in change.split(size)]).cumsum(0) if len(p) else change
-    mean = ((table.double().sum(0) + moved) / max(len(p), 1)).clamp_min(TINY).to(p.dtype)
-    return normalize(p * prior / mean.repeat_interleave(size, 0)[: len(p)])
+    if not len(p):
+        return p
+    pairs = zip(p.split(size), table.split(size), strict=True)
+    moved = torch.stack([(new - old).double().sum(0) for new, old in pairs]).cumsum(0)
+    parts = table.split(rows.AT_ONCE) if rows.is_large(table) else (table,)
+    mean = ((sum(part.double().sum(0) for part in parts) + moved) / len(p)).clamp_min(TINY).to(p.dtype)
+    batch = torch.arange(len(p), device=p.device) // size
+    return rows.each(lambda part, number: normalize(part * prior / mean[number]), p, batch)
 
 
 def normalized_apart(p: Float[Tensor, "N C"], candidates: Bool[Tensor, "N C"]) -> Float[Tensor, "N C"]:
@@ -281,6 +290,9 @@ def split_clean(loss: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     Args:
         loss: one finite value per image.
     """
+    from sklearn.exceptions import ConvergenceWarning  # here, since plans of runs wait for this module
+    from sklearn.mixture import GaussianMixture
+
     values = loss.detach().double().cpu().numpy().reshape(-1, 1)
     if len(values) < 2 or np.ptp(values) < 1e-12:
         return torch.ones_like(loss)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,11 +10,13 @@ from zerolabel import networks
 from zerolabel.annotate import text_features
 from zerolabel.annotate.prompt_weights import weighted_texts
 from zerolabel.annotations import Annotations
+from zerolabel.blocks import targets
 from zerolabel.data.classes import Classes
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.diagnostics import calibration
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.errors import InputError
+from zerolabel.files import rows
 from zerolabel.networks import ImageEncoder
 from zerolabel.networks.embedding_input import EmbeddingInput
 from zerolabel.networks.feature_head import FeatureHead, HeadedNetwork
@@ -35,12 +36,12 @@ def make_classifier(
     The mean confidence is set to the agreement of the two networks; where there is one network, to its agreement
     with the annotators' best class.
     """
-    logits = torch.stack(trained.log_probabilities[:count]).mean(0)
+    logits = rows.each(targets.average, *trained.log_probabilities[:count])
     target = trained.agreement
     if target is None:
         target = agreement(logits.argmax(1), annotations.scores.argmax(1))
     temperature = calibration.calibrate(logits, target)
-    confidence = (logits / temperature).softmax(1).amax(1)
+    confidence = rows.each(lambda part: (part / temperature).softmax(1).amax(1), logits)
     return Classifier(
         trained.networks[:count],
         classes,

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.errors import InputError
+from zerolabel.files import rows
 
 LOWEST, HIGHEST = 0.05, 20.0
 _STEPS = 60
@@ -33,7 +34,8 @@ def calibrate(logits: Float[Tensor, "N C"], target_accuracy: float) -> float:
     The mean confidence falls steadily from 1 to 1/C as the temperature rises, so bisection finds the one answer.
 
     Args:
-        logits: of images that the network did not train on, or else of views it did not see.
+        logits: of images that the network did not train on, or else of views it did not see; of very many images,
+            some at regular distances are read.
         target_accuracy: the estimate, in [0, 1], of the share of these images that are classified rightly. N images
             without an error show no more than (N + 1) / (N + 2), Laplace's rule; a higher estimate counts as that.
 
@@ -44,6 +46,7 @@ def calibrate(logits: Float[Tensor, "N C"], target_accuracy: float) -> float:
     Raises:
         InputError: there are no logits, or the target is no share.
     """
+    logits = rows.spaced(logits)
     if not len(logits) or not bool(torch.isfinite(logits).all()):
         raise InputError("a temperature needs the finite logits of at least one image.")
     if not 0 <= target_accuracy <= 1:

@@ -5,6 +5,7 @@ pyarrow takes a relative path with a colon, such as ``run 12:30``, for the addre
 """
 
 import os
+from collections.abc import Iterator
 
 import pandas as pd
 import pyarrow as pa
@@ -26,6 +27,13 @@ def read(path: Place, columns: list[str] | None = None, *, checked: bool = False
         return file.read(columns=columns)
 
 
+def batches(path: Place, size: int, columns: list[str] | None = None, *, checked: bool = False) -> Iterator[pa.Table]:
+    """The rows in order, at most so many at a time; ``columns`` and ``checked`` as in `read`."""
+    with opened(path, checked=checked) as file:
+        for batch in file.iter_batches(size, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
 def read_frame(path: Place) -> pd.DataFrame:
     """All rows as a frame."""
     frame: pd.DataFrame = read(path).to_pandas()
@@ -35,6 +43,20 @@ def read_frame(path: Place) -> pd.DataFrame:
 def schema(path: Place) -> pa.Schema:
     """Names, types and metadata of the columns."""
     return pq.read_schema(_plain(path), filesystem=_HERE)
+
+
+def length(path: Place) -> int:
+    """Number of rows.
+
+    Raises:
+        ValueError: it is not the sum of the row groups' numbers.
+    """
+    with opened(path) as file:
+        told = file.metadata
+        found = sum(told.row_group(i).num_rows for i in range(told.num_row_groups))
+        if found != told.num_rows:
+            raise ValueError(f"it has {found} rows, not {told.num_rows}")
+        return int(found)
 
 
 def write(table: pa.Table, path: Place, *, row_group_size: int | None = None) -> None:
@@ -57,4 +79,4 @@ def _plain(path: Place) -> str:
     return os.path.join(os.curdir, path)
 
 
-__all__ = ["opened", "read", "read_frame", "schema", "write", "write_frame", "writer"]
+__all__ = ["batches", "length", "opened", "read", "read_frame", "schema", "write", "write_frame", "writer"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, targets
+from zerolabel.files import rows
 from zerolabel.networks import Network
 from zerolabel.options import check_value, defaults, keyword_types
 
@@ -115,9 +116,9 @@ class Learner(nn.Module, ABC):
         super().__init__()
         self.network = network
         self.figures: dict[str, float] = {}
-        self.register_buffer("candidates", annotations.candidates.clone())
-        self.register_buffer("scores", annotations.scores.clone())
-        self.register_buffer("labels", annotations.labels.clone())
+        self.register_buffer("candidates", rows.copy(annotations.candidates))
+        self.register_buffer("scores", rows.copy(annotations.scores))
+        self.register_buffer("labels", rows.copy(annotations.labels))
 
     @property
     def networks(self) -> tuple[Network, ...]:

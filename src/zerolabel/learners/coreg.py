@@ -40,6 +40,7 @@ from zerolabel.annotations import Annotations
 from zerolabel.blocks import losses, mixup, targets
 from zerolabel.blocks.contrastive import Contrast
 from zerolabel.blocks.memory import LossHistory, Prototypes
+from zerolabel.files import rows
 from zerolabel.learners.base import Batch, Epoch, Learner, Losses, Pass
 from zerolabel.networks import Network, twin
 from zerolabel.options import Concentration, Count, Epochs, Prior, Share, Temperature, Weight
@@ -60,7 +61,7 @@ class Side(Contrast):
     ) -> None:
         super().__init__(network, embedding=embedding, queue=queue, momentum=momentum)
         self.history = LossHistory(shape[0], history)
-        self.register_buffer("table", torch.full(shape, 1 / shape[1]))
+        self.register_buffer("table", rows.zeros(shape).fill_(1 / shape[1]))
 
 
 class CoReg(Learner):
@@ -199,7 +200,9 @@ class CoReg(Learner):
         since = epoch.number - self.warm_up
         for own, peer, w, p, tilts in ((a, b, w_b, p_b, (tilt_a, tilt_b)), (b, a, w_a, p_a, (tilt_b, tilt_a))):
             own[1].start(own[0])
-            step = partial(self.co_step, *own, peer[0], w, targets.restrict(p, self.candidates), tilts, since)
+            step = partial(
+                self.co_step, *own, peer[0], w, rows.each(targets.restrict, p, self.candidates), tilts, since
+            )
             yield Pass(step, self.groups(w), restart=self.restart, repeats=self.repeats)
 
     def warm_up_step(self, network: Network, batch: Batch) -> Losses:
@@ -225,12 +228,12 @@ class CoReg(Learner):
 
     def divide(self, p: Float[Tensor, "N C"], side: Side) -> Float[Tensor, " N"]:
         """Posterior that the candidate set holds the truth, from the loss of the best candidate."""
-        rows = self.labeled
-        loss = -(p * self.candidates).amax(1).clamp_min(targets.TINY).log()
-        low, high = loss[rows].aminmax() if len(rows) else (loss.min(), loss.max())
+        labeled, best = self.labeled, rows.each(lambda part, among: (part * among).amax(1), p, self.candidates)
+        loss = -best.clamp_min(targets.TINY).log()
+        low, high = loss[labeled].aminmax() if len(labeled) else (loss.min(), loss.max())
         mean_loss = side.history.push((loss - low) / (high - low).clamp_min(targets.TINY))
         posterior = torch.zeros_like(mean_loss)
-        posterior[rows] = targets.split_clean(mean_loss[rows])
+        posterior[labeled] = targets.split_clean(mean_loss[labeled])
         return torch.where(self.labels >= 0, 1.0, posterior)
 
     def evenly(self, index: Int[Tensor, " M"]) -> Int[Tensor, " L"]:

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
-import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from zerolabel.annotate import Annotated
 from zerolabel.annotations import Annotations, names_of
+from zerolabel.blocks import targets
 from zerolabel.data.images import Images
 from zerolabel.data.label_files import Labels, places_known
 from zerolabel.deployment.classifier import Classifier
@@ -18,6 +18,7 @@ from zerolabel.diagnostics import alarms
 from zerolabel.diagnostics.agreement import mean_candidates
 from zerolabel.evaluation import metrics
 from zerolabel.evaluation.class_gains import class_gains, estimated_class_gains
+from zerolabel.files import rows
 from zerolabel.runs.config import DataConfig
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.names import is_model
@@ -257,7 +258,8 @@ def check_truth(data: DataConfig, annotated: Annotated, held_out: Annotated | No
 
 def combine(log_p: Sequence[Float[Tensor, "N C"]], classifier: Classifier) -> Float[Tensor, "N C"]:
     """Probabilities of a classifier from those of its networks, which are the first of the given ones."""
-    return (torch.stack(list(log_p[: len(classifier.networks)])).mean(0) / classifier.temperature).softmax(1)
+    parts = log_p[: len(classifier.networks)]
+    return rows.each(lambda *some: (targets.average(*some) / classifier.temperature).softmax(1), *parts)
 
 
 def table(name: str, annotations: Annotations, p: Float[Tensor, "N C"]) -> pd.DataFrame:

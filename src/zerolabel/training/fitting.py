@@ -82,17 +82,17 @@ def fit(
     fabric, size = make_fabric(settings), settings.batch_size * 4
     torch.manual_seed(settings.seed)
     p = [predict(network, source, fabric, size).cpu() for network in learner.networks]
-    if not all(bool(one.isfinite().all()) for one in p):
+    if not all(bool(one.sum(1).isfinite().all()) for one in p):
         raise FloatingPointError(
             f"the networks of '{log.stage}' predict values that are not finite; nothing is deployed."
         )
     weak = [predict(network, source, fabric, size, view="weak").argmax(1).cpu() for network in learner.networks[:2]]
-    judges = aside if len(aside) else torch.arange(len(annotations))
+    judges = aside if len(aside) else slice(None)
     best = max(range(len(p)), key=lambda k: in_candidates(p[k][judges], annotations.candidates[judges]))
     order = sorted(range(len(p)), key=lambda k: k != best)
     return Trained(
         tuple(learner.networks[k].cpu().eval() for k in order),
-        tuple(p[k].clamp_min(1e-12).log() for k in order),
+        tuple(p[k].clamp_(min=1e-12).log_() for k in order),
         agreement(*weak) if len(weak) == 2 else None,
         preprocess,
         aside,
@@ -102,8 +102,8 @@ def fit(
 def in_candidates(p: Float[Tensor, "N C"], candidates: Tensor) -> float:
     """Share of the annotated images whose predicted class is one of their candidates: a label-free agreement."""
     rows = candidates.any(1)
-    chosen = p[rows].argmax(1, keepdim=True)
-    return float(candidates[rows].gather(1, chosen).float().mean()) if bool(rows.any()) else 0.0
+    chosen = p.argmax(1, keepdim=True)
+    return float(candidates.gather(1, chosen)[rows].float().mean()) if bool(rows.any()) else 0.0
 
 
 __all__ = ["Trained", "fit"]

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from zerolabel.annotations.digest import Digest, in_words
+from zerolabel.files import rows
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 from zerolabel.networks.precision import best_precision
 from zerolabel.training.checkpoints import Checkpoint
@@ -255,14 +256,16 @@ def predict(
     network: nn.Module, source: Source, fabric: Fabric, batch_size: int, view: str = "eval"
 ) -> Float[Tensor, "N C"]:
     """Softmax probabilities of a network in eval mode on all images of a source."""
-    rows = []
+    found = torch.zeros(0)
     with evaluating(network):
         for index in torch.arange(len(source), device=fabric.device).split(batch_size):
             (x,) = source.views((view,), index)
             with fabric.autocast():
                 logits = network(x)
-            rows.append(logits.float().softmax(1))
-    return torch.cat(rows)
+            if not len(found):
+                found = rows.zeros((len(source), logits.shape[1]), device=logits.device)
+            found[index] = logits.float().softmax(1)
+    return found
 
 
 def predict_weak_view(network: nn.Module, source: Source, fabric: Fabric, settings: Settings) -> Float[Tensor, "N C"]:
