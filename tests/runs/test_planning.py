@@ -8,6 +8,7 @@ import timm
 import torch
 from PIL import Image
 
+from tools import learner_facts
 from zerolabel import networks
 from zerolabel.annotations import Annotator
 from zerolabel.cli.planned import annotators, student
@@ -15,7 +16,7 @@ from zerolabel.data import views
 from zerolabel.data.images import ImageSet
 from zerolabel.diagnostics import open_set
 from zerolabel.errors import InputError
-from zerolabel.learners import LEARNERS, hyper_parameters
+from zerolabel.learners import hyper_parameters
 from zerolabel.learners.coreg import CoReg
 from zerolabel.runs import presets
 from zerolabel.runs.config import HEADS, OWN_STUDENTS, Config
@@ -23,7 +24,7 @@ from zerolabel.runs.cost import is_timed, table
 from zerolabel.runs.planning import SIZES, choose_size, fit_to_epochs, plan
 from zerolabel.runs.planning.annotation import WEIGHTS
 from zerolabel.runs.planning.checks import UNKNOWN
-from zerolabel.runs.planning.learner import OWN_SCORES, WARM_UPS
+from zerolabel.runs.planning.learner import facts
 from zerolabel.runs.planning.training import STRONG
 from zerolabel.runs.request import Request
 from zerolabel.training.settings import Settings
@@ -352,8 +353,7 @@ def test_what_a_plan_knows_without_torch_is_what_the_code_has():
     assert set(OWN_STUDENTS) == set(networks.NAMES)
     assert Settings().epochs == presets.EPOCHS and open_set.NAME == UNKNOWN
     assert hyper_parameters(CoReg)["warm_up"] == presets.choose(presets.SMALL).hyper_parameters["coreg"]["warm_up"]
-    assert {name: hyper_parameters(learner).get("warm_up") for name, learner in LEARNERS.items()} == WARM_UPS
-    assert tuple(name for name, one in LEARNERS.items() if not one.takes_propagated_scores) == OWN_SCORES
+    assert facts() == learner_facts.facts(), "run `python -m tools.learner_facts`"
 
 
 def test_networks_with_measured_speed_are_timms(images):

@@ -38,7 +38,7 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype = torch.float32, device: to
 
 
 def copy(rows: Tensor) -> Tensor:
-    """The same values in a tensor of its own, on the same device."""
+    """A copy, on the device of its original."""
     return zeros(tuple(rows.shape), rows.dtype).copy_(rows) if is_large(rows) else rows.clone()
 
 
@@ -54,7 +54,7 @@ def select(rows: Tensor, index: Tensor) -> Tensor:
 
 
 def each(function: Callable[..., Tensor], *parts: Tensor) -> Tensor:
-    """What a function of rows gives for all rows, of large tensors some rows at a time.
+    """Apply a function of rows to all rows, of large tensors to some rows at a time.
 
     Args:
         function: of as many tensors as there are parts, whose result has a row for each of theirs that depends on

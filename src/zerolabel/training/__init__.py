@@ -4,7 +4,7 @@ Its names are imported when they are first used, so that a plan that reads setti
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zerolabel.training.loop import EpochLog, Source, best_device, predict, time_epoch, train
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _NAMES = ("EpochLog", "Settings", "Source", "best_device", "predict", "time_epoch", "train")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{'settings' if name == 'Settings' else 'loop'}"), name)

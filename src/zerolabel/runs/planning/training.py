@@ -10,7 +10,7 @@ from zerolabel import vlms
 from zerolabel.errors import InputError
 from zerolabel.options import Rounds, Seed, check_value, one_of
 from zerolabel.runs.config import OWN_STUDENTS, AnnotationConfig, DataConfig, TrainingConfig
-from zerolabel.runs.planning.learner import WARM_UPS, fit_to_epochs
+from zerolabel.runs.planning.learner import facts, fit_to_epochs
 from zerolabel.runs.planning.route import Route
 from zerolabel.runs.presets import EPOCHS, SET_ASIDE, Preset
 from zerolabel.runs.request import Request
@@ -40,7 +40,7 @@ def wanted_options(request: Request) -> Wanted:
         InputError: there is no such learner or option, or a value cannot be.
     """
     said = {} if request.epochs is None else {"epochs": request.epochs}
-    if request.learner in WARM_UPS and not request.options and request.device in ("auto", "cpu"):
+    if request.learner in facts() and not request.options and request.device in ("auto", "cpu"):
         check_value("seed", request.seed, Seed)
         if said:
             check_value("epochs", request.epochs, Rounds)
