@@ -10,7 +10,8 @@ well, and digits by a decision tree that was fitted to few, partly wrong labels.
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -32,7 +33,10 @@ from zerolabel.data.views import Features
 from zerolabel.evaluation import metrics
 from zerolabel.runs import presets
 from zerolabel.runs.prepare import prepare
-from zerolabel.runs.stages.training import stacked_with_labels
+from zerolabel.runs.stages.by_labels import judge
+from zerolabel.runs.stages.scores import stacked_with_labels
+from zerolabel.runs.stages.training import IMITATION
+from zerolabel.training.judged import Judged
 from zerolabel.training.loop import make_fabric, predict, train
 
 RESULTS = Path("benchmarks/results/improve.json")
@@ -109,24 +113,39 @@ def divided(said: Annotations, truth: Int[Tensor, " N"], features: Float[Tensor,
 DATA: dict[str, Callable[[Path], Data]] = {
     "digits, a decision tree": digits,
     "ArtDL, CLIP and SigLIP": paintings(range(6)),
-    "ArtDL, all 19 models": paintings(range(19)),
     "pets-25, CLIP": photographs,
+    "ArtDL, all 19 models": paintings(range(19)),
 }
 
 
-def learned(data: Data, labels: Int[Tensor, " N"], seed: int) -> tuple[Float[Tensor, "N C"], Float[Tensor, "M C"]]:
-    """Probabilities of the pool and of the held-out images by a head that learned these labels, -1 for none."""
+def learned(
+    data: Data, labels: Int[Tensor, " N"], seed: int
+) -> tuple[Float[Tensor, "N C"], Float[Tensor, "M C"], Judged | None]:
+    """Probabilities of the pool and of the held-out images by a head that learned these labels, -1 for none.
+
+    And what labels that it did not see say of the learner, by which a run goes.
+    """
     said = data.annotations.with_labels(labels)
-    said = stacked_with_labels(said, data.features).with_labels(labels)
+    part = partial(head, data, LEARNER, seed=seed)
+    judged = judge(said, data.features, lambda known, rows: part(known, rows)[0], seed)
+    learner = IMITATION if judged is not None and judged.loses else LEARNER
+    found = head(data, learner, stacked_with_labels(said, data.features), torch.arange(len(labels)), seed=seed)
+    return *found, judged
+
+
+def head(
+    data: Data, learner: str, said: Annotations, rows: Int[Tensor, " R"], *, seed: int
+) -> tuple[Float[Tensor, "R C"], Float[Tensor, "M C"]]:
+    """Probabilities of some images of the pool, which are learned, and of the held-out images."""
     n, n_classes = said.scores.shape
     torch.manual_seed(seed)
     network = networks.build("mlp", n_classes, data.features.shape[1], texts=data.texts)
     preset = presets.for_head(presets.choose(n), n, n_classes)
-    made, settings = prepare(LEARNER, network, said, preset=preset, seed=seed, device="cpu", precision="float32")
-    for _ in train(made, Features(data.features), settings):
+    made, settings = prepare(learner, network, said, preset=preset, seed=seed, device="cpu", precision="float32")
+    for _ in train(made, Features(data.features[rows]), settings):
         pass
     fabric = make_fabric(settings)
-    found = [predict(made.network, Features(part), fabric, 512) for part in (data.features, data.new)]
+    found = [predict(made.network, Features(part), fabric, 512) for part in (data.features[rows], data.new)]
     return found[0], found[1]
 
 
@@ -160,14 +179,14 @@ def rows(data: Data, name: str, seed: int, known: dict[tuple[Any, ...], Row]) ->
             random = torch.from_numpy(np.random.default_rng(seed).permutation(len(data.truth))[:n])
             if how == "chosen":
                 if before is None:
-                    before, _ = learned(data, labels_of(data, images), seed)
+                    before, *_ = learned(data, labels_of(data, images), seed)
                 images = torch.cat([images, chosen(data, before, images, n - len(images))])
             elif how == "random":
                 images = random
             if (name, how, n, seed) in known:
                 before = None
                 continue
-            before, p = learned(data, labels_of(data, images), seed)
+            before, p, judged = learned(data, labels_of(data, images), seed)
             pools.setdefault(how, before)
             placed = torch.where(labels_of(data, images) >= 0, data.truth, before.argmax(1))
             yield {
@@ -176,6 +195,7 @@ def rows(data: Data, name: str, seed: int, known: dict[tuple[Any, ...], Row]) ->
                 "pool_accuracy": float((placed == data.truth).float().mean()),
                 "labels_alone": alone(data, images) if n else None,
                 "zero_shot": metrics.accuracy(data.new_scores.argmax(1), data.new_truth),
+                "judged": None if judged is None else {**asdict(judged), "loses": judged.loses},
             }  # fmt: skip
 
 
@@ -208,11 +228,12 @@ def main() -> None:
     """Measure what is missing."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of real_vlm and others")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--sets", nargs="+", choices=DATA, default=list(DATA))
     options = parser.parse_args()
     torch.set_num_threads(1)
     for seed in range(options.seeds):
-        for name, make in DATA.items():
+        for name, make in ((name, DATA[name]) for name in options.sets):
             known = {(row["data"], row["how"], row["labels"], row["seed"]): row for row in read()}
             for row in rows(make(options.data), name, seed, known):
                 result = {"command": "python -m benchmarks.improve --data FOLDER", "rows": [*read(), row]}

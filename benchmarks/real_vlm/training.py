@@ -15,7 +15,7 @@ from zerolabel.data.views import Features
 from zerolabel.networks.joint import joined, joined_texts
 from zerolabel.runs import presets
 from zerolabel.runs.prepare import prepare
-from zerolabel.runs.stages.training import spread
+from zerolabel.runs.stages.scores import spread
 from zerolabel.training.loop import make_fabric, predict, train
 
 RULE = "mass:0.9"

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from zerolabel.annotations.candidates import parse_rule
-from zerolabel.runs.stages.training import rescored, spread
+from zerolabel.runs.stages.scores import rescored, spread
 
 
 def test_spread_annotations_follow_their_neighbors_but_never_overrule_a_person(make_annotations) -> None:  # type: ignore[no-untyped-def]

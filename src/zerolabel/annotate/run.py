@@ -4,10 +4,10 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel.annotate.embedding import mapped, open_store
@@ -67,6 +67,11 @@ class Annotated:
     def head_features(self) -> Float[Tensor, "N D"]:
         """Features that a head reads: those of the annotating model, joined with those of other encoders."""
         return joined([self.features, *(one.features for one in self.vision if one.joins)])
+
+    def select(self, annotations: Annotations, rows: Int[Tensor, " R"]) -> "Annotated":
+        """The features of some images with other annotations of these; the images stay all."""
+        beside = tuple(replace(one, features=one.features[rows]) for one in self.vision)
+        return replace(self, annotations=annotations, features=self.features[rows], vision=beside)
 
 
 def annotate(

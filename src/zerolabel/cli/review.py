@@ -40,7 +40,8 @@ def review(
         Path | None, typer.Option(help="Write one HTML file that needs no server; its answers are downloaded as a CSV.")
     ] = None,
     take_in: Arg[
-        list[Path] | None, typer.Option("--import", help="Import the answers of this CSV, and stop; repeatable.")
+        list[Path] | None,
+        typer.Option("--import", help="Import answers of a CSV, Label Studio or FiftyOne, and stop; repeatable."),
     ] = None,
     export: Arg[
         Path | None, typer.Option(help="Write all answers to this CSV or parquet file, and stop.")
@@ -70,11 +71,7 @@ def review(
     names = list(dict.fromkeys(name.strip() for name in reviewer or [] if name.strip())) or [current_user()]
     limit = None if max_error is None else share(max_error)
     made = Review(open_subject(path, images, classes, method), n=n, seed=seed, max_error=limit)
-    pools = (made.subject.measured, made.subject.learned)
-    known = tuple(dict.fromkeys(name for pool in pools for name in pool.images.file_names))
-    for file in take_in or ():
-        new = made.ledger.take_in(file, known)
-        say("review:", f"{new} new answers from {file}")
+    import_answers(made, take_in or ())
     if answers is not None:
         answer_all(made, answers, question or (), reviewer=names[0] if reviewer else None)
     if static is not None:
@@ -112,6 +109,14 @@ def answer_all(made: "Review", file: Path, wanted: Sequence[str], reviewer: str 
         missing = made.following(kind)
         told = "" if missing is None else f"; {file} has no label of {made.pool(kind).images.file_names[missing]}"
         say("review:", f"{kind}: {answered} answers{told}")
+
+
+def import_answers(made: "Review", files: Sequence[Path]) -> None:
+    """Add the answers of files to those of a review."""
+    pools = (made.subject.measured, made.subject.learned)
+    known = tuple(dict.fromkeys(name for pool in pools for name in pool.images.file_names))
+    for file in files:
+        say("review:", f"{made.ledger.take_in(file, known)} new answers from {file}")
 
 
 def export_answers(made: "Review", path: Path) -> None:

@@ -99,7 +99,8 @@ class CoReg(Learner):
         prototype_temperature: of the prototype similarities.
         contrast_temperature: of the contrastive similarities.
         balance: how far images of rare classes are drawn more often, see `labels.repeat_rare`; the paper's 0 draws
-            each as often, 1 every class as often.
+            each as often, 1 every class as often. Off with the prior "auto" where human labels were given and that
+            prior is skewed: it is known then that classes are not even.
         prior: the class prior that predictions are aligned to: "uniform", "estimated", "auto" for the estimated one
             where that is skewed, "none" for no alignment, or one weight per class.
         alignment: "running" aligns by a table of predictions that is renewed batch by batch, from the warm-up on, as
@@ -161,12 +162,14 @@ class CoReg(Learner):
         self.contrast_weight = contrast_weight
         self.prototype_temperature, self.contrast_temperature = prototype_temperature, contrast_temperature
         self.co_pseudo_labels, self.contrast, self.unlabeled_split = co_pseudo_labels, contrast, unlabeled_split
-        self.restart, self.repeats, self.labeling, self.balance = restart, repeats, labeling, balance
+        self.restart, self.repeats, self.labeling = restart, repeats, labeling
         self.evidence, self.full_sets, self.floor, self.aligned = evidence, full_sets, floor, prior != "none"
         self.square_scale, self.ramp_by = (1 / len(annotations.classes) if squared_error == "mean" else 1.0), ramp_by
         self.align_by, self.alignment_batch = alignment, alignment_batch
         self.align_batches = align_batches and self.aligned
         self.register_buffer("prior", targets.class_prior(self.scores, prior if self.aligned else "uniform"))
+        known_skew = prior == "auto" and bool((self.labels >= 0).any()) and bool(self.prior.max() > self.prior.min())
+        self.balance = 0.0 if known_skew else balance
         self.peer = twin(network)
         side = partial(Side, history=history, embedding=embedding, queue=queue, momentum=ema_momentum)
         shape = (len(annotations), len(annotations.classes))

@@ -56,12 +56,12 @@ class Ledger:
         """All answers that stand, a row each, with the columns of `zerolabel.data.answers`."""
         return pd.DataFrame([astuple(answer) for answer in latest(self.answers).values()], columns=list(COLUMNS))
 
-    def take_in(self, path: Path, names: Sequence[str]) -> int:
+    def take_in(self, path: Path, names: Sequence[str] = ()) -> int:
         """Add the answers of another table, such as one that the static page wrote; those that are there stay once.
 
         Args:
             path: a table of answers, or what another tool exported.
-            names: of the images of the review.
+            names: of the images of the review, for files of FiftyOne, which name them without extension.
 
         Returns:
             How many are new.

@@ -32,7 +32,7 @@ def stage_limit(
 
     Args:
         config: of the training.
-        stage: "train on features" or "train".
+        stage: one of those of `zerolabel.runs.cost.training`.
         images: to train on.
         end: seconds after the start of this command at which training is to be done; None without a limit.
         elapsed: seconds since that start.
@@ -41,7 +41,8 @@ def stage_limit(
         return None
     planned = training(config, images, this_machine(config.device))
     left = max(end - elapsed, 0.0)
-    share = (planned[stage] or 0.0) / max(sum(each or 0.0 for each in planned.values()), 1e-9)
+    to_come = list(planned)[list(planned).index(stage) :]
+    share = (planned[stage] or 0.0) / max(sum(planned[each] or 0.0 for each in to_come), 1e-9)
     return Limit(left * (share if stage != list(planned)[-1] else 1.0), tuple(epoch_costs(config, len(images), stage)))
 
 

@@ -14,6 +14,7 @@ from zerolabel.data.views import Preprocess
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.learners import Learner
 from zerolabel.networks import Network
+from zerolabel.training.judged import Judged
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, make_fabric, predict, train
 from zerolabel.training.monitoring import Subset, monitored
@@ -33,6 +34,7 @@ class Trained:
         preprocess: from an image to the networks' input; none where they read embeddings.
         aside: ids of the training images that were not learned, see `zerolabel.training.set_aside`.
         is_teacher: True if another network learns from these.
+        judged: what human labels said of the learner; None where too few were given.
     """
 
     networks: tuple[Network, ...]
@@ -41,6 +43,7 @@ class Trained:
     preprocess: Preprocess | None
     aside: Int[Tensor, " S"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     is_teacher: bool = False
+    judged: Judged | None = None
 
 
 def fit(

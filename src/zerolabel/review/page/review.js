@@ -98,7 +98,8 @@
         type: "button", role: "option", id: `match${row}`, "data-choice": id, tabindex: "-1",
         "aria-selected": String(row === chosen),
       })));
-      if (!matches.length) box.replaceChildren(make("p", "No class has these letters.", { class: "soft" }));
+      const none = by("search").value.trim() ? "No class has these letters." : `${about.classes.length} classes: type a part of a name.`;
+      if (!matches.length) box.replaceChildren(make("p", none, { class: "soft" }));
       by("search").setAttribute("aria-activedescendant", matches.length ? `match${chosen}` : "");
     }
     for (const button of document.querySelectorAll(".commands [data-choice]")) {
@@ -106,7 +107,7 @@
     }
   }
 
-  /* Classes that begin with the letters, then those that hold them, then those that hold every typed word. */
+  /* Classes that begin with the letters, then those a word of which does, that hold them, that hold every typed word. */
   function search(text) {
     const wanted = text.trim().toLowerCase();
     if (!wanted) {
@@ -114,15 +115,16 @@
       const first = [...new Set([...(typeof given === "number" ? [given] : []), ...hinted])];
       return first.slice(0, MOST_MATCHES);
     }
-    const starts = [], holds = [], scattered = [], words = wanted.split(/\s+/);
+    const starts = [], within = [], holds = [], scattered = [], words = wanted.split(/\s+/);
     for (let id = 0; id < about.classes.length; id += 1) {
       const name = about.classes[id].toLowerCase();
       if (name === wanted) starts.unshift(id);
       else if (name.startsWith(wanted)) starts.push(id);
+      else if (/[\s_/-]/.test(name[name.indexOf(wanted) - 1] || "x")) within.push(id);
       else if (name.includes(wanted)) holds.push(id);
       else if (words.every((one) => name.includes(one))) scattered.push(id);
     }
-    return [...starts, ...holds, ...scattered].slice(0, MOST_MATCHES);
+    return [...starts, ...within, ...holds, ...scattered].slice(0, MOST_MATCHES);
   }
 
   function drawProgress() {
@@ -157,6 +159,7 @@
 
   function interval(m) {
     const share = m.accuracy === null ? "" : `${percent(m.accuracy)} right, `;
+    if (m.low === 0 && m.high === 1) return `${share}an interval needs more answers`;
     return `${share}${percent(m.level).replace(".0", "")} interval ${(100 * m.low).toFixed(1)} to ${percent(m.high)}`;
   }
 

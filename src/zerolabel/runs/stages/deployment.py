@@ -22,6 +22,7 @@ from zerolabel.diagnostics import alarms, calibration
 from zerolabel.runs.config import AnnotationConfig, DataConfig, DeploymentConfig
 from zerolabel.runs.cost import CHECKED, FIRST, HEAD
 from zerolabel.runs.folder import timed
+from zerolabel.runs.stages.training import IMITATION
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.clip import DualEncoder
@@ -59,6 +60,8 @@ def assemble_classifier(
         made: provenance of the classifier.
     """
     count = len(trained.networks) if deployment.deploy == "both" else 1
+    if trained.judged is not None and trained.judged.loses:
+        made = made | {"learner": IMITATION, "hyper_parameters": {}}
     return make_classifier(trained, annotated.annotations, data.classes, count, made)
 
 

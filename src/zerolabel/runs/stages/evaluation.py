@@ -1,6 +1,7 @@
 """The evaluation stage: predictions of all images and, with true labels, accuracies."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from zerolabel.annotate import Annotated
@@ -11,10 +12,11 @@ from zerolabel.files import parquet, replacing
 from zerolabel.files.json_lines import read_log
 from zerolabel.runs import alternatives
 from zerolabel.runs.base_model import base_accuracy
-from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
+from zerolabel.runs.config import HEADS, AnnotationConfig, DataConfig, TrainingConfig
 from zerolabel.runs.folder import timed, write_json
 from zerolabel.runs.outcome import Outcome
 from zerolabel.runs.planning.recognition import unknown_classes
+from zerolabel.runs.stages.training import IMITATION
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained
 
@@ -39,7 +41,11 @@ def evaluate_best(
         held_out: images held out of training, if there are any.
         candidates: the student, and behind it the head that it learned from, if there is one.
     """
-    reason, kept, student = None, 0, None
+    reason, replaced, kept, student = None, None, 0, None
+    judged = next((trained.judged for trained, _ in candidates if trained.judged is not None), None)
+    if judged is not None and judged.loses:
+        replaced = f"a head that imitates scores takes the place of {training.learner}: {judged.text}"
+        training = replace(training, learner=IMITATION)
     for place, (trained, classifier) in enumerate(candidates):
         outcome, metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, classifier)
         student = student or alternatives.student_answers(training, outcome)
@@ -57,7 +63,8 @@ def evaluate_best(
     compared = [*alternatives.simple(annotation.encoder, annotated, held_out, outcome.aside), *heads, student]
     rows = alternatives.rows(outcome, [one for one in compared if one is not None])
     return candidates[kept][1], metrics | {
-        "student_replaced": reason if kept else None,
+        "student_replaced": reason if kept else replaced if training.student in HEADS else None,
+        "judged_by_labels": None if judged is None else asdict(judged),
         "lifted_alarms": lifted(workspace, metrics["alarms"]),
         "unknown_images": unknown_classes(annotation.names, data.names) or unknown_images(annotated.annotations),
         "compared": rows,

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zerolabel import networks
-from zerolabel.adaptation.few_shot.correction import corrected
-from zerolabel.adaptation.few_shot.stacking import stacked
 from zerolabel.annotate import Annotated, text_features
 from zerolabel.annotate.prompt_weights import weighted_texts, weights_of
 from zerolabel.annotations import Annotations
-from zerolabel.annotations.candidates import check_enough, parse_rule, rule_or_union
+from zerolabel.annotations.candidates import check_enough
 from zerolabel.annotations.digest import Digest
-from zerolabel.blocks import targets
-from zerolabel.blocks.label_propagation import propagate_jointly
 from zerolabel.data import images as image_files
 from zerolabel.data.classes import Classes
 from zerolabel.data.views import Features, Pixels, Preprocess
@@ -32,7 +28,10 @@ from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
 from zerolabel.networks.joint import joined_texts
 from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
+from zerolabel.runs.cost import JUDGING, LEARNING
 from zerolabel.runs.limits import stage_limit
+from zerolabel.runs.stages.by_labels import judge
+from zerolabel.runs.stages.scores import cleaned, spread, stacked_with_labels
 from zerolabel.runs.stages.vision import vision_encoder
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained, fit
@@ -46,10 +45,8 @@ from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.encoder import Encoder
 from zerolabel.vlms.vision import VisionEncoder
 
-SPREAD = "spread over neighbors"
-"""Suffix of a candidate rule for propagated scores."""
-STACKED = "stacked with human labels"
-"""Suffix of a candidate rule for scores combined with a probe on human labels."""
+IMITATION = "distillation"
+"""The learner that imitates scores."""
 
 
 def refine_annotations(training: TrainingConfig, annotated: Annotated) -> Annotated:
@@ -63,6 +60,11 @@ def refine_annotations(training: TrainingConfig, annotated: Annotated) -> Annota
         raise InputError("annotations or features hold numbers that are not finite; annotate again.")
     if annotated.features.shape[1] and LEARNERS[training.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=stacked_with_labels(annotated.annotations, annotated.head_features))
+    return propagated(training, annotated)
+
+
+def propagated(training: TrainingConfig, annotated: Annotated) -> Annotated:
+    """Annotations with scores spread over neighbors, where that is wanted."""
     if training.propagate and LEARNERS[training.learner].takes_propagated_scores:
         annotated = replace(annotated, annotations=spread(annotated.annotations, annotated.spaces))
     return annotated
@@ -94,9 +96,9 @@ def train_stages(
     Raises:
         InputError: too few images have a candidate, see `zerolabel.annotations.candidates.check_enough`.
     """
-    annotated, settings = refine_annotations(training, annotated), Settings(**training.settings)
+    given, annotated, settings = annotated, refine_annotations(training, annotated), Settings(**training.settings)
     aside = set_aside(annotated.annotations, training.set_aside, settings.seed)
-    on_features = partial(train_on_features, data, annotation, training, workspace, annotated, made_of, aside, end)
+    on_features = partial(train_head, data, annotation, training, workspace, given, annotated, made_of, aside, end)
     if training.student in HEADS:
         yield on_features(training.student, settings)
         return
@@ -113,17 +115,62 @@ def needs_features(training: TrainingConfig) -> bool:
     return training.student in HEADS or training.via is not None or training.propagate or training.stack
 
 
-def train_on_features(
+def train_head(
     data: DataConfig,
     annotation: AnnotationConfig,
     training: TrainingConfig,
     workspace: Workspace,
+    given: Annotated,
     annotated: Annotated,
     made_of: Digest,
     aside: Int[Tensor, " S"],
     end: float | None,
     head: str,
     settings: Settings,
+) -> Trained:
+    """A head by the learner, or by imitation of the stacked scores where human labels say that the learner loses.
+
+    Args:
+        data: classes of the run.
+        annotation: the encoder whose features are read.
+        training: learner and settings.
+        workspace: folder and models.
+        given: the training images with annotations as they were given.
+        annotated: the same with annotations that training learns from.
+        made_of: hashes of the inputs.
+        aside: ids of images that are not learned.
+        end: see `train_stages`.
+        head: "linear" or "mlp".
+        settings: of the training.
+    """
+    fitted = partial(train_on_features, data, annotation, made_of=made_of, end=end, head=head, settings=settings)
+
+    def learn(said: Annotations, rows: Int[Tensor, " R"]) -> Float[Tensor, "R C"]:
+        part = propagated(training, given.select(said, rows))
+        return fitted(training, workspace, part, aside=aside[:0], stage=JUDGING).log_probabilities[0]
+
+    judged = None
+    if training.stack and LEARNERS[training.learner].takes_propagated_scores:
+        judged = judge(given.annotations, given.head_features, learn, settings.seed)
+    if judged is not None and judged.loses:
+        training = replace(training, learner=IMITATION, hyper_parameters={}, propagate=False)
+        annotated = refine_annotations(training, given)
+    return replace(fitted(training, workspace, annotated, aside=aside, stage=LEARNING), judged=judged)
+
+
+def train_on_features(
+    data: DataConfig,
+    annotation: AnnotationConfig,
+    training: TrainingConfig,
+    workspace: Workspace,
+    annotated: Annotated,
+    *,
+    made_of: Digest,
+    aside: Int[Tensor, " S"],
+    end: float | None,
+    head: str,
+    settings: Settings,
+    stage: str,
 ) -> Trained:
     """Train a head on frozen features; the returned networks contain the image encoder where there is one."""
     encoder = workspace.model(annotation.required_encoder)
@@ -137,9 +184,9 @@ def train_on_features(
     learned = annotated.annotations.select(remaining(len(annotated.annotations), aside))
     learner = LEARNERS[training.learner](network, learned, **training.hyper_parameters)
     heads = fit_stage(
-        workspace, "train on features", learner, annotated.annotations, source, settings,
+        workspace, stage, learner, annotated.annotations, source, settings,
         encoder.view if isinstance(encoder, DualEncoder) else None, made_of, aside,
-        stage_limit(training, "train on features", annotated.images, end, workspace.elapsed),
+        stage_limit(training, stage, annotated.images, end, workspace.elapsed),
     )  # fmt: skip
     if not isinstance(encoder, DualEncoder):
         return heads
@@ -220,53 +267,3 @@ def check_free_space(file: Path, n_bytes: int) -> None:
     there = getattr(file.stat(), "st_blocks", 0) * 512 if file.exists() else 0
     if shutil.disk_usage(file.parent).free < n_bytes - there:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-
-
-def stacked_with_labels(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
-    """The annotations with scores in which human labels take part on every image.
-
-    See `few_shot.stacking`; where many classes have no label, `few_shot.correction`. The best class of these scores
-    joins the candidates, since a rule may read votes alone.
-    """
-    scores = stacked(annotations.scores, annotations.labels, features)
-    if scores is annotations.scores:
-        scores = corrected(annotations.scores, features.float(), annotations.labels)
-    if scores is annotations.scores:
-        return annotations
-    made = rescored(annotations, scores, STACKED)
-    best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool()
-    return made.with_candidates(made.candidates | best, made.rule)
-
-
-def spread(annotations: Annotations, spaces: Sequence[Float[Tensor, "N _"]]) -> Annotations:
-    """The annotations with scores spread over neighbors in feature space, and the candidates that their rule makes."""
-    human = targets.one_hot(annotations.labels, len(annotations.classes))
-    given = torch.where(annotations.human[:, None], human, annotations.scores)
-    scores = torch.where(annotations.human[:, None], human, propagate_jointly(given, spaces))
-    return rescored(annotations, scores, SPREAD)
-
-
-def cleaned(annotations: Annotations, teacher: Trained) -> Annotations:
-    """The annotations with the teacher's mean prediction as scores, and the candidates that their rule makes."""
-    return rescored(
-        annotations, torch.stack(teacher.log_probabilities).mean(0).softmax(1), "cleaned on frozen features"
-    )
-
-
-def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], how: str) -> Annotations:
-    """The annotations with other scores: the candidate rule is applied again, to them and to the votes.
-
-    Where every annotator abstained, the best class of the new scores is the candidate. Candidates that no
-    rule made stay as they are.
-
-    Args:
-        annotations: with the rule as text.
-        scores: that take the place of theirs; a row of zeros is an image of which nothing is known.
-        how: what was done to the scores, for the text of the rule.
-    """
-    changed = annotations.with_scores(scores)
-    rule = annotations.rule.removesuffix(f", {SPREAD}").removesuffix(f", {STACKED}")
-    made = parse_rule(rule)(changed) if rule_or_union(rule) == rule else annotations.candidates
-    best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool() & scores.any(1, keepdim=True)
-    silent = (annotations.n_votes == 0) & ~made.any(1)
-    return changed.with_candidates(torch.where(silent[:, None], best, made), f"{annotations.rule}, {how}")

@@ -1,0 +1,78 @@
+"""Judgment of a learner by human labels that it did not see.
+
+Human labels and annotators' scores are combined before training, by weights that are cross-validated on the labels, so
+that the combined scores are at least as good as the labels alone. A learner of candidate sets may lose some of
+that. So it is trained once more, without half of the labels, and stands beside the scores that the other half gives. If
+it is right less often on the images whose labels it did not see, a head that imitates the combined scores is trained in
+its place, on all labels.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zerolabel.annotations import Annotations
+from zerolabel.annotations.candidates import parse_rule, rule_or_union
+from zerolabel.runs.presets import MOST_JUDGED
+from zerolabel.runs.stages.scores import stacked_with_labels
+from zerolabel.training.judged import Judged
+
+LEAST = 10
+"""Hidden labels below which nothing is judged."""
+
+Learn = Callable[[Annotations, Int[Tensor, " R"]], Float[Tensor, "R C"]]
+"""Trains on annotations of some images of the pool, and predicts these."""
+
+
+def judge(annotations: Annotations, features: Float[Tensor, "N D"], learn: Learn, seed: int) -> Judged | None:
+    """Train without half of the labels, and compare on their images.
+
+    Args:
+        annotations: as annotators and humans gave them.
+        features: of length 1.
+        learn: the training.
+        seed: chooses the labels that are hidden, and the images of a large pool.
+
+    Returns:
+        None where too few labels were given.
+    """
+    hidden = half(annotations.labels, seed)
+    if len(hidden) < LEAST:
+        return None
+    rows = pool(annotations.labels, seed)
+    places = torch.searchsorted(rows, hidden)
+    seen = without(annotations, hidden).select(rows)
+    said = stacked_with_labels(seen, features[rows])
+    known = annotations.labels[hidden]
+    learner, scores = (p.argmax(1)[places] == known for p in (learn(said, rows), said.scores))
+    return Judged(len(hidden), int(learner.sum()), int(scores.sum()), int((learner != scores).sum()))
+
+
+def half(labels: Int[Tensor, " N"], seed: int) -> Int[Tensor, " H"]:
+    """Half of the labeled images of each class, in rising order; of an odd number the smaller half."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    of_classes = (order[labels[order] == c] for c in labels[labels >= 0].unique().tolist())
+    found = [own[: len(own) // 2] for own in of_classes]
+    return torch.cat(found).sort().values if found else torch.zeros(0, dtype=torch.long)
+
+
+def pool(labels: Int[Tensor, " N"], seed: int) -> Int[Tensor, " R"]:
+    """All labeled images and others up to `MOST_JUDGED`, in rising order."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    given, others = order[labels[order] >= 0], order[labels[order] < 0]
+    return torch.cat([given, others[: max(MOST_JUDGED - len(given), 0)]]).sort().values
+
+
+def without(annotations: Annotations, rows: Int[Tensor, " H"]) -> Annotations:
+    """The annotations without the human labels of some images, whose candidates are those of the annotators."""
+    labels = annotations.labels.index_fill(0, rows, -1)
+    bare = replace(annotations, labels=labels)
+    candidates = annotations.candidates.clone()
+    candidates[rows] = parse_rule(rule_or_union(annotations.rule))(bare)[rows]
+    return bare.with_candidates(candidates, annotations.rule)
+
+
+__all__ = ["Judged", "judge"]

@@ -1,0 +1,137 @@
+"""Labels that a learner did not see judge it: what is hidden from it, and what follows in a run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from zerolabel import cli
+from zerolabel.adaptation.few_shot.linear_probe import linear_probe
+from zerolabel.annotations.candidates import parse_rule
+from zerolabel.data.views import Features
+from zerolabel.deployment.classifier import Classifier
+from zerolabel.networks import build
+from zerolabel.runs import presets
+from zerolabel.runs.prepare import prepare
+from zerolabel.runs.stages.by_labels import half, judge, pool, without
+from zerolabel.runs.stages.scores import stacked_with_labels
+from zerolabel.runs.stages.training import IMITATION
+from zerolabel.training.loop import make_fabric, predict, train
+from zerolabel.training.settings import Settings
+
+
+@pytest.fixture
+def made(make_annotations, digit_features):
+    """1,000 digits as features, an annotator that is right on 60%, and 60 labels."""
+    features, truth = digit_features
+    return drawn(make_annotations, features, truth, 0.6, 6)
+
+
+@pytest.fixture
+def digit_features():
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return torch.nn.functional.normalize(torch.from_numpy(x[:1000]).float(), dim=1), torch.from_numpy(y[:1000])
+
+
+def drawn(make_annotations, features, truth, accuracy, per_class):
+    random = np.random.default_rng(0)
+    vote = torch.from_numpy(np.where(random.random(len(truth)) < accuracy, truth, random.integers(0, 10, len(truth))))
+    labels = torch.full_like(truth, -1)
+    for c in range(10):
+        rows = (truth == c).nonzero().squeeze(1)[:per_class]
+        labels[rows] = c
+    given = make_annotations(vote[:, None], 10)
+    given = given.with_candidates(parse_rule("union")(given), "union").with_labels(labels)
+    return given, features, truth
+
+
+def test_half_of_the_labels_of_each_class_are_hidden_and_leave_no_trace(made):
+    given, _, _ = made
+    hidden = half(given.labels, 0)
+    assert torch.equal(torch.bincount(given.labels[hidden], minlength=10), torch.full((10,), 3))
+    assert torch.equal(hidden, half(given.labels, 0)) and not torch.equal(hidden, half(given.labels, 1))
+    seen = without(given, hidden)
+    assert (seen.labels[hidden] == -1).all() and int(seen.human.sum()) == 30
+    assert torch.equal(seen.candidates[hidden].float().argmax(1), seen.votes[hidden, 0])
+    others = torch.ones(len(given), dtype=torch.bool).index_fill(0, hidden, False)
+    assert torch.equal(seen.candidates[others], given.candidates[others])
+
+
+def test_a_learner_loses_to_the_stacked_scores_or_does_not(made):
+    given, features, truth = made
+    scores = stacked_with_labels(without(given, half(given.labels, 0)), features).scores
+    asked = []
+
+    def learn(said, rows):
+        asked.append((said, rows))
+        return scores[rows]
+
+    fair = judge(given, features, learn, 0)
+    assert fair is not None and fair.learner == fair.stacked and not fair.loses and fair.images == 30
+    said, rows = asked[0]
+    assert len(rows) == 1000 and int(said.human.sum()) == 30 and torch.equal(said.scores, scores)
+    constant = judge(given, features, lambda said, rows: torch.eye(10)[torch.zeros_like(rows)], 0)
+    assert constant is not None and constant.loses and constant.learner == 3
+    assert constant.differing >= constant.stacked - constant.learner
+    right = judge(given, features, lambda said, rows: torch.eye(10)[truth[rows]], 0)
+    assert right is not None and right.learner == 30 and not right.loses
+
+
+def test_too_few_labels_judge_nothing_and_a_large_pool_is_cut(made, monkeypatch):
+    given, features, _ = made
+    few = given.with_labels(torch.where(torch.arange(1000) < 15, given.labels, -1))
+    assert judge(few, features, lambda said, rows: pytest.fail("nothing is to be trained"), 0) is None
+    monkeypatch.setattr("zerolabel.runs.stages.by_labels.MOST_JUDGED", 100)
+    rows = pool(given.labels, 0)
+    assert len(rows) == 100 and int((given.labels[rows] >= 0).sum()) == 60
+    assert torch.equal(rows, rows.unique())
+
+
+def trained(said, features, learner):
+    torch.manual_seed(0)
+    network = build("mlp", 10, features.shape[1])
+    preset = presets.for_head(presets.choose(len(said)), len(said), 10, epochs=20)
+    made, settings = prepare(learner, network, said, preset=preset, seed=0, device="cpu", precision="float32")
+    for _ in train(made, Features(features), settings):
+        pass
+    return predict(made.network, Features(features), make_fabric(Settings(device="cpu")), 512)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("accuracy", "per_class"), [(0.4, 4), (0.4, 16), (0.7, 16), (0.98, 4)])
+def test_the_head_that_is_kept_is_not_below_labels_alone(make_annotations, digit_features, accuracy, per_class):
+    given, features, truth = drawn(make_annotations, *digit_features, accuracy, per_class)
+    rest = given.labels < 0
+    shots = (features[~rest], given.labels[~rest])
+    alone = linear_probe(*shots, torch.zeros(10, features.shape[1]), 1.0)(features)
+    judged = judge(given, features, lambda said, rows: trained(said, features[rows], "coreg"), 0)
+    learner = IMITATION if judged is not None and judged.loses else "coreg"
+    kept = trained(stacked_with_labels(given, features), features, learner)
+    right = [float((p.argmax(1) == truth)[rest].float().mean()) for p in (kept, alone)]
+    assert right[0] >= right[1] - 0.005
+
+
+@pytest.mark.slow
+def test_a_run_replaces_a_learner_that_loses_what_labels_say(annotated_digits, tmp_path, capsys):
+    paths = sorted(annotated_digits.folder.iterdir())[:300]
+    (tmp_path / "images").mkdir()
+    for path in paths:
+        shutil.copy(path, tmp_path / "images")
+    rows = [f"{path.name},{annotated_digits.truth[i]}" for i, path in enumerate(paths[:80])]
+    (tmp_path / "few.csv").write_text("\n".join(["file_name,label", *rows]))
+    given = ["run", tmp_path / "images", "--classes", ",".join("0123456789"), "--vlm", "glyphs", "--epochs", "20"]
+    given += ["--student", "features", "--few-shot", tmp_path / "few.csv", "--cache", tmp_path / "cache", "--json"]
+    cli.main([*map(str, given), "-o", str(tmp_path / "sound")])
+    sound = json.loads(capsys.readouterr().out)
+    assert sound["judged_by_labels"]["images"] >= 30 and sound["student_replaced"] is None
+    cli.main([*map(str, given), "-o", str(tmp_path / "wrong"), "--set", "lr=1e-6"])  # learns next to nothing
+    metrics = json.loads(capsys.readouterr().out)
+    judged = metrics["judged_by_labels"]
+    assert judged["learner"] < judged["stacked"] and "takes the place of coreg" in metrics["student_replaced"]
+    moved = tmp_path / "wrong" / "student"
+    assert Classifier.load(moved if moved.is_dir() else tmp_path / "wrong").provenance["learner"] == IMITATION
+    assert any(row["name"].startswith("student: distillation") for row in metrics["compared"])
