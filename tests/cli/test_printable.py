@@ -5,8 +5,10 @@ import importlib
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 import pandas as pd
 import pytest
@@ -100,11 +102,16 @@ def command(*arguments, cwd, **variables):
     return subprocess.run(run, capture_output=True, check=False, cwd=cwd, env=environment)
 
 
-@pytest.mark.parametrize("encoding", quick(("cp1252",), ("cp1252", "ascii", "utf-8")))
+STREAMS = {
+    **{name: {"PYTHONIOENCODING": name} for name in ("cp1252", "ascii", "utf-8", "latin-1", "utf-16", "shift_jis")},
+    **{name: {"LC_ALL": name} for name in ("C", "POSIX")},
+}
+
+
+@pytest.mark.parametrize("encoding", quick(("cp1252",), STREAMS))
 def test_a_command_over_odd_names(encoding, odd):
-    done = command(
-        *["annotate", "odd", "--vlm", "glyphs", "-c", "zero,one", "-o", "out"], cwd=odd, PYTHONIOENCODING=encoding
-    )
+    given = ["annotate", "odd", "--vlm", "glyphs", "-c", "zero,one", "-o", "out"]
+    done = command(*given, cwd=odd, **STREAMS[encoding])
     assert done.returncode == 0 and b"Traceback" not in done.stderr
     for said in (done.stdout, done.stderr):
         assert b"\x1b" not in said and "\u202e" not in said.decode()
@@ -127,6 +134,37 @@ def test_a_reader_that_goes_away_is_no_traceback(arguments, tmp_path):
     told = run.stderr.read()
     run.stderr.close()
     assert run.wait() in (0, 1) and b"Traceback" not in told and b"Exception ignored" not in told
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is one of Linux")
+@pytest.mark.parametrize(
+    ("redirected", "code"),
+    [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), ("<&-", 0), ("| head -1", 0), ("| true", 0), (">/dev/full", 2)],
+)
+def test_streams_that_are_closed_or_full(redirected, code, tmp_path):
+    run = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m zerolabel methods {redirected}'],
+        capture_output=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == code
+    assert b"Traceback" not in run.stderr and b"Exception ignored" not in run.stderr
+    assert (b"disk is full" in run.stderr) == (code == 2)
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
+def test_a_terminal_of_any_locale(locale, tmp_path):
+    main, side = pty.openpty()
+    variables = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    given = [sys.executable, "-m", "zerolabel", "predict", "größe 写真\u202e", "."]
+    run = subprocess.Popen(given, stdout=side, stderr=side, cwd=tmp_path, env={**os.environ, **variables})
+    os.close(side)
+    told = b""
+    with suppress(OSError):  # the terminal is closed
+        while piece := os.read(main, 1000):
+            told += piece
+    os.close(main)
+    assert run.wait() == 2 and b"error:" in told and b"Traceback" not in told
+    assert "\u202e" not in told.decode("utf-8", "replace")
 
 
 def test_the_script_sees_the_files_that_the_command_sees(tmp_path):

@@ -32,13 +32,20 @@ def picture(i: int) -> Image.Image:
 
 
 def write_data(place: Path) -> None:
-    """``pics``, ``few.csv`` with labels of eight of them, and ``said`` with annotations of all."""
+    """``pics``, ``few.csv`` with labels of eight of them, ``truth.csv`` with all, and ``votes.csv`` of one worker."""
     (place / "pics").mkdir(parents=True)
     for i in range(N):
         picture(i).save(place / "pics" / f"{i:03}.png")
     names, target = NAMES.split(","), load_digits().target
-    with (place / "few.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("file_name", "label"), *((f"{i:03}.png", names[target[i]]) for i in range(8))])
+    labels = [(f"{i:03}.png", names[target[i]]) for i in range(N)]
+    write_csv(place / "few.csv", [("file_name", "label"), *labels[:8]])
+    write_csv(place / "truth.csv", [("file_name", "label"), *labels])
+    write_csv(place / "votes.csv", [("task", "worker", "label"), *((name, "ann", label) for name, label in labels)])
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
 
 
 def zerolabel(place: Path, *arguments: object) -> subprocess.Popen[str]:
@@ -62,41 +69,107 @@ def here(place: Path, *arguments: object) -> tuple[int, str]:
     return code, told.getvalue()
 
 
+@dataclass(frozen=True)
+class Command:
+    """A command that writes.
+
+    Attributes:
+        said: its arguments, but for the output.
+        results: files that must be the same as those of a fresh command.
+        marks: parts of names of files of which one is waited for before the kill.
+        again: how it is told to go on.
+        output: what is given as its output.
+        option: by which it is given.
+        needs_run: True where it reads the folder ``run``.
+    """
+
+    said: list[str]
+    results: tuple[str, ...] = ("annotations.parquet",)
+    marks: tuple[str, ...] = (".partial", ".partial", "annotations.parquet")
+    again: tuple[str, ...] = ()
+    output: str = "out"
+    option: str = "-o"
+    needs_run: bool = False
+
+    @property
+    def delay(self) -> float:
+        """Seconds at most between the mark and the kill; writing one file takes no longer."""
+        return 0.01 if ".partial" in self.marks else 0.3
+
+
+RESUMED, REPLACED = ("--resume",), ("--overwrite",)
+ON = ["pics", "-c", NAMES, "--vlm", "glyphs"]
+LABELED = [*ON, "--few-shot", "few.csv"]
+SAID = "said/annotations.parquet"
+TRAINED = ("annotations.parquet", "predictions.parquet")
 COMMANDS = {
-    "run": ["run", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--student", "light", *SHORT],
-    "features": ["run", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--student", "linear", *SHORT],
-    "train": ["train", "pics", "said/annotations.parquet", "--student", "light", *SHORT],
-    "compare": ["compare", "pics", "said/annotations.parquet", "--methods", "cc,proden", "--seeds", "1", *SHORT],
-    "adapt": ["adapt", "pics", "-c", NAMES, "--vlm", "glyphs", "--method", "ueo", "--few-shot", "few.csv", *SHORT],
-    "annotate": ["annotate", "pics", "-c", NAMES, "--vlm", "glyphs", "--few-shot", "few.csv", "--device", "cpu"],
-    "embed": ["embed", "pics", "--vlm", "glyphs", "--device", "cpu"],
-}
-RESULTS = {
-    "run": ("annotations.parquet", "predictions.parquet"),
-    "features": ("annotations.parquet", "predictions.parquet"),
-    "train": ("annotations.parquet", "predictions.parquet"),
-    "compare": ("runs/cc-0/probabilities.safetensors", "runs/proden-0/probabilities.safetensors"),
-    "adapt": ("adapted.safetensors",),
-    "annotate": ("annotations.parquet",),
-    "embed": ("images.parquet", "features-00000.safetensors"),
-}
-MARKS = {
-    "run": ("config.json", "stages.json", "train.safetensors", "model.safetensors", "metrics.json"),
-    "features": ("config.json", "annotations.parquet", "train-on-features", "predictions.parquet"),
-    "train": ("config.json", "annotations.parquet", "log.jsonl", "train.safetensors", "classifier.onnx"),
-    "compare": ("comparison.json", "log.jsonl", "train.safetensors", "probabilities", "run.json"),
-    "adapt": ("request.json", "pixels.npy", "checkpoint", "adapted.safetensors", "adapted.json"),
-    "annotate": ("config.json", "annotations.parts", "annotations.parquet", "stages.json", "skipped.csv"),
-    "embed": (".zerolabel.lock", "features-00000", "images.parquet", "embeddings.json"),
-}
-"""Files of which one is waited for before the kill."""
-CONTINUING = ("compare", "embed")
-"""Commands that need no --resume."""
+    "run": Command(
+        ["run", *LABELED, "--student", "light", *SHORT], TRAINED,
+        ("config.json", "stages.json", "train.safetensors", "model.safetensors", "metrics.json"), RESUMED,
+    ),
+    "features": Command(
+        ["run", *LABELED, "--student", "linear", *SHORT], TRAINED,
+        ("config.json", "annotations.parquet", "train-on-features", "predictions.parquet"), RESUMED,
+    ),
+    "train": Command(
+        ["train", "pics", SAID, "--student", "light", *SHORT], TRAINED,
+        ("config.json", "annotations.parquet", "log.jsonl", "train.safetensors", "classifier.onnx"), RESUMED,
+    ),
+    "compare": Command(
+        ["compare", "pics", SAID, "--methods", "cc,proden", "--seeds", "1", *SHORT],
+        ("runs/cc-0/probabilities.safetensors", "runs/proden-0/probabilities.safetensors"),
+        ("comparison.json", "log.jsonl", "train.safetensors", "probabilities", "run.json"),
+    ),
+    "adapt": Command(
+        ["adapt", *ON, "--method", "ueo", "--few-shot", "few.csv", *SHORT], ("adapted.safetensors",),
+        ("request.json", "pixels.npy", "checkpoint", "adapted.safetensors", "adapted.json"), RESUMED,
+    ),
+    "annotate": Command(
+        ["annotate", *LABELED, "--device", "cpu"], ("annotations.parquet",),
+        ("config.json", "annotations.parts", "annotations.parquet", "stages.json", "skipped.csv"), RESUMED,
+    ),
+    "embed": Command(
+        ["embed", "pics", "--vlm", "glyphs", "--device", "cpu"], ("images.parquet", "features-00000.safetensors"),
+        (".zerolabel.lock", "features-00000", "images.parquet", "embeddings.json"),
+    ),
+    "improve": Command(
+        ["improve", "run", "--answers", "truth.csv", "-n", "4", "--check", "8", "--changed", "2"],
+        ("improve.json", "labels-1.csv", "round-1/annotations.parquet", "round-1/predictions.parquet"),
+        ("answers.csv", "labels-1.csv", "round-1/config.json", "train.safetensors", "metrics.json", "improve.html"),
+        needs_run=True,
+    ),
+    "transduce": Command(["transduce", *ON, "--device", "cpu"], again=REPLACED),
+    "merge": Command(["merge", SAID, "said/other0.parquet"], again=REPLACED),
+    "candidates": Command(["candidates", SAID, "--candidates", "topk:3", "--few-shot", "few.csv"], again=REPLACED),
+    "simulate": Command(
+        ["simulate", "pics", "-c", NAMES, "--truth", "truth.csv", "--kind", "class"], again=REPLACED,
+    ),
+    "export-labels": Command(
+        ["export-labels", SAID, "--to", "crowd-kit"], ("votes.csv",), (".partial", "votes"), output="out/votes.csv"
+    ),
+    "import-labels": Command(
+        ["import-labels", "votes.csv", "--from", "crowd-kit", "--into", SAID], output="out/annotations.parquet"
+    ),
+    "inspect": Command(
+        ["inspect", SAID], ("page.html",), (".partial", "page"), output="out/page.html", option="--html"
+    ),
+    "review": Command(
+        ["review", SAID, "-n", "8"], ("page.html",), (".partial", "page"), output="out/page.html", option="--static",
+    ),
+    "predict": Command(
+        ["predict", "run/classifier", "pics", "--device", "cpu"], ("table.parquet",), (".partial", "table"),
+        output="out/table.parquet", needs_run=True,
+    ),
+    "export": Command(
+        ["export", "run/classifier", "--images", "pics"], ("model.onnx", "model.classes.json"),
+        (".partial", "model.onnx", "classes"), output="out/model.onnx", needs_run=True,
+    ),
+}  # fmt: skip
 
 
 def command(kind: str, change: str) -> list[str]:
     """The arguments of a command, as they are after a change."""
-    said = COMMANDS[kind]
+    said = COMMANDS[kind].said
     if change != "class order" or NAMES not in said:
         return said
     return [",".join(reversed(NAMES.split(","))) if word == NAMES else word for word in said]
@@ -165,26 +238,34 @@ class Outcome:
         return refused or (self.code == self.fresh_code == 0 and self.same is True)
 
 
-def kill(kind: str, process: subprocess.Popen[str], out: Path, pick: random.Random) -> str:
+def kill(process: subprocess.Popen[str], out: Path, one: Command, pick: random.Random) -> str:
     """End it and its workers at a random moment after one of its files is there; it may have ended before."""
-    mark, wait, until = pick.choice(MARKS[kind]), pick.random() * 0.3, time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < until:
-        if any(mark in str(path) for path in out.rglob("*")):
-            time.sleep(wait)
-            break
-        time.sleep(0.02)
+    mark, wait = pick.choice(one.marks), pick.random() * one.delay
+    if wait_for(process, out, mark, one.delay / 20):
+        time.sleep(wait)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    return f"{mark} + {wait:.2f} s"
+    return f"{mark} + {wait:.3f} s"
 
 
-def same_files(kind: str, a: Path, b: Path) -> bool:
-    for name in RESULTS[kind]:
+def wait_for(process: subprocess.Popen[str], out: Path, mark: str, pause: float) -> bool:
+    """Whether a file whose name has ``mark`` came while the process ran, looked for at every pause in seconds."""
+    until = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+        if any(mark in str(path.relative_to(out)) for path in out.rglob("*")):
+            return True
+        time.sleep(pause)
+    return False
+
+
+def same_files(one: Command, a: Path, b: Path) -> bool:
+    """Whether results are the same, but for the folder that they name."""
+    for name in one.results:
         if name.endswith(".parquet"):
             if not pd.read_parquet(a / name).equals(pd.read_parquet(b / name)):
                 return False
-        elif (a / name).read_bytes() != (b / name).read_bytes():
+        elif (a / name).read_bytes().replace(b"fresh/", b"out/") != (b / name).read_bytes().replace(b"fresh/", b"out/"):
             return False
     return True
 
@@ -192,12 +273,14 @@ def same_files(kind: str, a: Path, b: Path) -> bool:
 def kill_and_change(data: Path, place: Path, kind: str, change: str, pick: random.Random) -> Outcome:
     """Kill a command, change the data, go on, and do the same in a fresh folder."""
     shutil.copytree(data, place)
-    killed = kill(kind, zerolabel(place, *COMMANDS[kind], "-o", "out"), place / "out", pick)
+    one = COMMANDS[kind]
+    killed = kill(zerolabel(place, *one.said, one.option, one.output), place / "out", one, pick)
     CHANGES[change](place, pick)
-    again = [] if kind in CONTINUING else ["--resume"]
-    code, told = here(place, *command(kind, change), "-o", "out", *again)
+    said = command(kind, change)
+    code, told = here(place, *said, one.option, one.output, *one.again)
     if code != 0:
         return Outcome(kind, change, killed, code, told, 0, None)
-    fresh, _ = here(place, *command(kind, change), "-o", "fresh")
-    same = fresh == 0 and same_files(kind, place / "out", place / "fresh")
+    fresh, _ = here(place, *said, one.option, one.output.replace("out", "fresh"))
+    left = [path.name for path in (place / "out").rglob("*") if ".partial" in path.name]
+    same = fresh == 0 and not left and same_files(one, place / "out", place / "fresh")
     return Outcome(kind, change, killed, 0, told, fresh, same)

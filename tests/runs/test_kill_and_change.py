@@ -4,19 +4,20 @@ import random
 import shutil
 
 import pytest
-from kill_and_change import CHANGES, COMMANDS, kill_and_change, write_data, zerolabel
+from kill_and_change import CHANGES, COMMANDS, here, kill_and_change, write_data
 
 from zerolabel.annotations import Annotations
 
 KINDS = tuple(COMMANDS)
+QUICK = ("run", "features", "train", "compare", "adapt", "annotate", "embed")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     place = tmp_path_factory.mktemp("kill") / "data"
     write_data(place)
-    process = zerolabel(place, *COMMANDS["annotate"], "-o", "said")
-    assert process.communicate()[1] is not None and process.returncode == 0
+    for kind, folder in (("annotate", "said"), ("run", "run")):
+        assert here(place, *COMMANDS[kind].said, "-o", folder)[0] == 0
     said = Annotations.load(place / "said" / "annotations.parquet")
     flipped = said.with_scores(said.scores.flip(0))
     flipped.save(place / "said" / "other0.parquet")
@@ -42,7 +43,7 @@ def test_a_kill_of_each_command(data, tmp_path):
         "none",
         "swapped",
     )
-    outcomes = kill_some(data, tmp_path, random.Random(1), KINDS, changes)
+    outcomes = kill_some(data, tmp_path, random.Random(1), QUICK, changes)
     assert [one for one in outcomes if not one.fine] == []
     assert any(one.same for one in outcomes)
 

@@ -28,6 +28,7 @@ from torch.nn import functional
 from zerolabel.data.views import Preprocess
 from zerolabel.data.views.preprocess import LONGEST
 from zerolabel.deployment.classifier import Classifier
+from zerolabel.deployment.traces import forgotten
 from zerolabel.version import __version__
 
 OPSET = 18  # the first with an antialiased Resize
@@ -83,7 +84,7 @@ def graph(classifier: Classifier, layout: str, precision: str = "float32") -> on
 
 def _exported(module: nn.Module, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
     """A module's graph as torch exports it, for an image of a shape; the number of images is free."""
-    with quiet(), torch.no_grad():
+    with quiet(), torch.no_grad(), forgotten() as programs:
         program = torch.onnx.export(
             module,
             (torch.rand(2, *shape),),
@@ -94,8 +95,10 @@ def _exported(module: nn.Module, shape: tuple[int, ...], name: str) -> onnx.Mode
             output_names=["probabilities"],
             verbose=False,
         )
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
+        assert program is not None
+        if program.exported_program is not None:
+            programs.append(program.exported_program)
+        model: onnx.ModelProto = program.model_proto
     _strip(model)
     return model
 
