@@ -190,6 +190,62 @@ def test_openvino_answers_as_torch_does_on_real_digits(precision, call, tmp_path
     assert (tmp_path / "x.bin").is_file() and (tmp_path / "x.classes.json").is_file()
 
 
+@pytest.fixture
+def digits(tmp_path):
+    """A saved classifier and 40 real digits."""
+    classifier(temperature=0.7).save(tmp_path / "c")
+    (tmp_path / "digits").mkdir()
+    for i, digit in enumerate(load_digits().images[:40]):
+        Image.fromarray((digit * 15.9375).astype(np.uint8)).convert("RGB").save(tmp_path / "digits" / f"{i:02}.png")
+    return tmp_path / "digits"
+
+
+def test_litert_answers_as_torch_does_on_real_digits(digits, call, tmp_path):
+    pytest.importorskip("litert_torch", reason="the extra [litert] is not installed", exc_type=ImportError)
+    from ai_edge_litert.interpreter import Interpreter
+
+    code, said, err = call("export", tmp_path / "c", "--format", "litert", "--images", digits, "--json")
+    assert code == 0, err
+    done = json.loads(said)
+    assert done["path"] == str(tmp_path / "c" / "classifier.tflite")
+    assert done["n_checked"] == 40 and done["max_difference"] <= 1e-4 and done["agreement"] == 1
+    run = Interpreter(done["path"]).get_signature_runner()
+    image = Image.open(digits / "00.png")
+    pixels = (np.asarray(image.resize((16, 16)), np.float32) / 255).transpose(2, 0, 1)[None]
+    np.testing.assert_allclose(
+        run(images=pixels)["probabilities"], Classifier.load(tmp_path / "c").predict_proba([image]).numpy(), atol=0.02
+    )
+    code, _, err = call("export", tmp_path / "c", "--format", "litert", "--precision", "float16")
+    assert code == 2 and "--format litert stores float32 alone" in err
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_core_ml_is_written_and_said_to_be_unchecked_where_it_cannot_run(precision, digits, call, tmp_path):
+    coremltools = pytest.importorskip("coremltools", reason="the extra [coreml] is not installed")
+    words = ["export", tmp_path / "c", "--format", "coreml", "--precision", precision, "--images", digits]
+    code, said, err = call(*words, "-o", tmp_path / "x.mlpackage", "--json")
+    assert code == 0, err
+    done, runs = json.loads(said), sys.platform == "darwin"
+    assert done["n_checked"] == (40 if runs else 0) and (done["max_difference"] is not None) == runs
+    described = coremltools.models.MLModel(str(tmp_path / "x.mlpackage"), skip_model_load=True).get_spec().description
+    assert [one.name for one in described.input] == ["images"]
+    assert [one.name for one in described.output] == ["probabilities"]
+    assert described.metadata.userDefined["classes"].split("\n") == [*CLASSES]
+    code, said, _ = call(*words, "-o", tmp_path / "x.mlpackage")
+    assert code == 0 and ("not checked" in said) == (not runs)
+
+
+@pytest.mark.parametrize(
+    ("form", "package"), [("openvino", "openvino"), ("litert", "litert_torch"), ("coreml", "coremltools")]
+)
+def test_without_a_converter_the_command_says_what_to_install(form, package, call, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    classifier().save(tmp_path / "c")
+    code, _, err = call("export", tmp_path / "c", "--format", form)
+    assert code == 2 and f"pip install 'zerolabel-vision[{form}]'" in err
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["config.json", "model.safetensors"]
+
+
 def test_without_openvino_the_command_says_what_to_install(call, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     classifier().save(tmp_path / "c")

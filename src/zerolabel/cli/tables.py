@@ -304,14 +304,13 @@ def evaluation(facts: dict[str, Any]) -> Group:
 def exported(done: Exported, path: Path, int8: Quantized | None, small: Path) -> Table:
     """The ONNX file, and the int8 file if one was asked for."""
     quantized = [] if int8 is None else [("int8", quantized_file(int8, small))]
-    return pairs(
-        [
-            ("written", f"{path}, {done.n_bytes / 1e6:.2f} MB"),
+    found = [("not checked", "this system cannot run the file; check it where it is used")]
+    if done.max_difference is not None:
+        found = [
             ("against torch", f"largest difference {done.max_difference:.1e}, same class on {done.agreement:.2%}"),
             ("checked on", f"{done.n_checked} images"),
-            *quantized,
         ]
-    )
+    return pairs([("written", f"{path}, {done.n_bytes / 1e6:.2f} MB"), *found, *quantized])
 
 
 def quantized_file(made: Quantized, path: Path) -> str:

@@ -24,9 +24,9 @@ from torch import nn
 from torch.nn import functional
 
 from zerolabel.data.images import Images, Unreadable, as_image_set
-from zerolabel.deployment import openvino_format
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.embedding_inputs import batches
+from zerolabel.deployment.formats import FORMATS, Format
 from zerolabel.deployment.graph import LAYOUTS, PRECISIONS, graph
 from zerolabel.errors import InputError, nearest
 from zerolabel.files import atomic, write_text
@@ -49,14 +49,14 @@ class Exported:
     """Result of an export, with its agreement with torch.
 
     Attributes:
-        max_difference: largest absolute difference of a probability.
-        agreement: share of the images that are given the same class.
+        max_difference: largest absolute difference of a probability; none where this system cannot run the file.
+        agreement: share of the images that are given the same class; likewise.
         n_checked: number of images compared.
         n_bytes: size of the file.
     """
 
-    max_difference: float
-    agreement: float
+    max_difference: float | None
+    agreement: float | None
     n_checked: int
     n_bytes: int = 0
 
@@ -78,7 +78,7 @@ def export(
         images: to compare on, PIL or uint8 (H, W, 3); where there is none, on nine drawn ones of different sizes.
         limit: of the images to compare on, the first so many.
         layout: of the input, one of `LAYOUTS`; by default uint8, or embeddings where the classifier reads these; or
-            ``openvino`` for a model of OpenVINO, an .xml file with its weights beside it.
+            a format of `zerolabel.deployment.formats`, such as ``openvino``, which its own converter writes.
         precision: of the stored weights, float32 or float16.
 
     Returns:
@@ -94,8 +94,8 @@ def export(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     classifier = _on_processor(classifier)
-    if layout == openvino_format.NAME:
-        return _openvino(classifier, path, images, limit, precision)
+    if layout in FORMATS:
+        return _converted(FORMATS[layout], classifier, path, images, limit, precision)
     model = graph(classifier, layout, precision)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     if layout == "embeddings":
@@ -124,14 +124,16 @@ def _answering(session: onnxruntime.InferenceSession) -> Callable[[np.ndarray], 
     return lambda batch: np.asarray(session.run(None, {given.name: batch})[0])
 
 
-def _openvino(classifier: Classifier, path: Path, images: Images | None, limit: int, precision: str) -> Exported:
-    """Write a model of OpenVINO, after it has been compared with torch."""
-    openvino_format.packaged()
+def _converted(
+    form: Format, classifier: Classifier, path: Path, images: Images | None, limit: int, precision: str
+) -> Exported:
+    """Write a classifier in another format, after it has been compared with torch where this system can run it."""
+    form.check(precision)
     with tempfile.TemporaryDirectory() as place:
-        answer = openvino_format.convert(graph(classifier, "nchw"), Path(place), precision)
-        done = _checked(_compare(classifier, answer, _some(images, limit), as_files=False), path, precision)
-        openvino_format.move(Path(place), path)
-    return replace(done, n_bytes=path.stat().st_size + path.with_suffix(".bin").stat().st_size)
+        answer, done = form.convert(classifier, Path(place), precision), Exported(None, None, 0)
+        if answer is not None:
+            done = _checked(_compare(classifier, answer, _some(images, limit), as_files=False), path, precision)
+        return replace(done, n_bytes=form.move(Path(place), path))
 
 
 def _checked(compared: Exported, path: Path, precision: str) -> Exported:
@@ -140,7 +142,7 @@ def _checked(compared: Exported, path: Path, precision: str) -> Exported:
     Raises:
         ExportError: it is not.
     """
-    if not compared.max_difference <= TOLERANCE[precision]:
+    if compared.max_difference is None or not compared.max_difference <= TOLERANCE[precision]:
         far = f"{compared.max_difference:.2g}"
         raise ExportError(f"the exported graph differs from torch by {far}; {path} was not written.")
     return compared
@@ -162,7 +164,7 @@ def check_layout(classifier: Classifier, layout: str | None) -> str:
     own = "uint8" if classifier.dimensions is None else "embeddings"
     if layout is None or layout == own:
         return own
-    if layout not in (known := (*LAYOUTS, openvino_format.NAME)):
+    if layout not in (known := (*LAYOUTS, *FORMATS)):
         raise InputError(f"there is no layout '{layout}'{nearest(layout, known)}")
     if "embeddings" in (layout, own):
         reads = "images" if own == "uint8" else "embeddings"
@@ -176,8 +178,10 @@ def default_name(layout: str | None, precision: str) -> str:
     >>> default_name(None, "float32"), default_name("nchw", "float16"), default_name("openvino", "float32")
     ('classifier.onnx', 'classifier.nchw.float16.onnx', 'classifier.xml')
     """
+    if layout in FORMATS:
+        return f"classifier{FORMATS[layout].suffix}"
     parts = ["classifier", *(["nchw"] if layout == "nchw" else []), *([] if precision == "float32" else [precision])]
-    return ".".join(parts) + (openvino_format.SUFFIX if layout == openvino_format.NAME else ".onnx")
+    return ".".join(parts) + ".onnx"
 
 
 def write_script(path: str | os.PathLike[str], *, of_embeddings: bool = False) -> Path:

@@ -49,12 +49,13 @@ class Deployed(nn.Module):
         self.preprocess, self.temperature = classifier.preprocess, classifier.temperature
 
     def forward(self, given: Float[Tensor, "N ..."]) -> Float[Tensor, "N C"]:
+        """Probabilities."""
         x = functional.normalize(given, dim=1) if self.preprocess is None else self.preprocess.normalize(given)
         logits = torch.stack([network(x) for network in self.networks]).mean(0)
         return (logits / self.temperature).softmax(1)
 
 
-class _Scaled(nn.Module):
+class Scaled(nn.Module):
     """From resized pixels in [0, 1] to probabilities."""
 
     def __init__(self, deployed: Deployed) -> None:
@@ -62,6 +63,7 @@ class _Scaled(nn.Module):
         self.deployed = deployed
 
     def forward(self, images: Float[Tensor, "N 3 S S"]) -> Float[Tensor, "N C"]:
+        """Probabilities."""
         probabilities: Tensor = self.deployed(images * 255)
         return probabilities
 
@@ -72,7 +74,7 @@ def graph(classifier: Classifier, layout: str, precision: str = "float32") -> on
     if preprocess is None:
         model = _exported(deployed, (classifier.networks[0].spec.size,), "embeddings")
     elif layout == "nchw":
-        model = _exported(_Scaled(deployed).eval(), (3, preprocess.size, preprocess.size), "images")
+        model = _exported(Scaled(deployed).eval(), (3, preprocess.size, preprocess.size), "images")
     else:
         model = _with_resize(_exported(deployed, (3, preprocess.size, preprocess.size), "pixels"), preprocess)
     if precision == "float16":
@@ -208,4 +210,4 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-__all__ = ["LAYOUTS", "OPSET", "PRECISIONS", "graph", "quiet"]
+__all__ = ["LAYOUTS", "OPSET", "PRECISIONS", "Deployed", "Scaled", "graph", "quiet"]

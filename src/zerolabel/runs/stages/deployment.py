@@ -244,7 +244,9 @@ def measure_latency(workspace: Workspace, annotated: Annotated, names: Sequence[
     return {"height": height, "width": width, "figures": [asdict(one) for one in figures]}
 
 
-def write_onnx(workspace: Workspace, classifier: Classifier, annotated: Annotated, limit: int) -> dict[str, float]:
+def write_onnx(
+    workspace: Workspace, classifier: Classifier, annotated: Annotated, limit: int
+) -> dict[str, float | None]:
     """Write the files of `export_classifier`, compared with torch on at most so many images."""
     folder, own = workspace.folder, annotated.features.shape[1] == classifier.dimensions
     read = annotated.features if own else annotated.head_features
