@@ -1,14 +1,21 @@
 """The examples for containers and pipelines: they parse, and what they call exists and works."""
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
+from tests import tiny_clip
 from zerolabel import cli
 from zerolabel.cli.demo_data import write_digits
 
@@ -59,6 +66,39 @@ def test_the_workflow_labels_a_folder(tmp_path: Path, call: Any, monkeypatch: py
         code, _, errors = call(name, *arguments, *short)
         assert code == 0, errors
     assert len((tmp_path / "labels.csv").read_text().splitlines()) == 61
+
+
+def cells(notebook: Path) -> list[dict[str, Any]]:
+    """The code cells of a notebook."""
+    found: dict[str, Any] = json.loads(notebook.read_text(encoding="utf-8"))
+    assert (found["nbformat"], found["nbformat_minor"]) == (4, 5) and found["metadata"]["kernelspec"]
+    assert len({cell["id"] for cell in found["cells"]}) == len(found["cells"])
+    return [cell for cell in found["cells"] if cell["cell_type"] == "code"]
+
+
+def test_notebooks_are_kept_without_outputs() -> None:
+    for notebook in EXAMPLES.glob("*.ipynb"):
+        assert not any(cell["outputs"] or cell["execution_count"] for cell in cells(notebook))
+
+
+@pytest.mark.slow
+def test_the_notebook_goes_from_photographs_to_onnx(tmp_path: Path) -> None:
+    """Its cells in order, on windows of two real photographs and with a tiny model of random weights."""
+    (tmp_path / "photos").mkdir()
+    for name, photo in zip(("temple", "flower"), load_sample_images().images, strict=True):
+        for i in range(20):
+            corner = photo[20 * (i % 5) :, 40 * (i // 5) :]
+            Image.fromarray(corner[:320, :320]).save(tmp_path / "photos" / f"{name}-{i:02}.jpg")
+    own = f"CLASSES, VLM, EPOCHS = ['flower', 'temple'], {tiny_clip.write(tmp_path / 'model')!r}, 1"
+    texts = []
+    for cell in cells(EXAMPLES / "photographs.ipynb"):
+        texts += ["".join(cell["source"]), *([own] if "parameters" in cell["metadata"].get("tags", ()) else [])]
+    assert texts.count(own) == 1
+    place = {"cwd": tmp_path, "env": {**os.environ, "HF_HUB_OFFLINE": "1", "ZEROLABEL_CACHE": str(tmp_path / "cache")}}
+    done = subprocess.run([sys.executable, "-c", "\n".join(texts)], capture_output=True, text=True, **place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("40 images\n") and "flower-00.jpg" in done.stdout.splitlines()[-1]
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_the_list_for_language_models_names_pages_that_exist() -> None:
