@@ -59,8 +59,8 @@ def make(folder: Path, n_images: int, n_classes: int, seed: int = 0) -> None:
     (folder / "classes.txt").write_text("".join(f"class {c}\n" for c in range(n_classes)))
 
 
-def measured(*command: object) -> dict[str, float]:
-    """Peak resident memory in MiB and seconds of one call of the command line.
+def measured(*command: object, module: str = "zerolabel") -> dict[str, float]:
+    """Peak resident memory in MiB and seconds of one call of the command line, or of another module.
 
     Raises:
         SystemExit: it failed.
@@ -69,7 +69,7 @@ def measured(*command: object) -> dict[str, float]:
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "zerolabel", *map(str, command)], stdout=subprocess.DEVNULL, stderr=errors
+            [sys.executable, "-m", module, *map(str, command)], stdout=subprocess.DEVNULL, stderr=errors
         )
         while True:
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)

@@ -1,10 +1,13 @@
 """Labels that spread over neighbors, against plain loops and on real digits."""
 
+import sys
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
+from zerolabel.blocks import label_propagation
 from zerolabel.blocks.label_propagation import affinity, nearest, propagate
 
 
@@ -70,3 +73,44 @@ def test_wrong_labels_of_real_digits_are_mended() -> None:
     given = F.one_hot(torch.where(wrong, torch.randint(10, truth.shape), truth), 10).float()
     before, after = (float((rows.argmax(1) == truth).float().mean()) for rows in (given, propagate(given, x)))
     assert before < 0.75 and after > 0.97
+
+
+@pytest.fixture
+def digits() -> torch.Tensor:
+    return F.normalize(torch.from_numpy(load_digits().data).float(), dim=1)
+
+
+def test_of_many_images_most_neighbors_are_found(digits: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss", reason="the extra [neighbors] is not installed")
+    index, cosine = nearest(digits, 10)
+    monkeypatch.setattr(label_propagation, "EXACT", 500)
+    near, similarity = nearest(digits, 10)
+    own = torch.arange(len(digits))[:, None]
+    assert near.shape == index.shape and not bool((near == own).any())
+    found = (near[:, :, None] == index[:, None, :]).any(2).float().mean()
+    assert found > 0.9 and bool((similarity.sum(1) <= cosine.sum(1) + 1e-4).all())
+    torch.testing.assert_close(similarity, (digits[near] * digits[:, None]).sum(2), atol=1e-5, rtol=0)
+    again, _ = nearest(digits, 10)
+    assert torch.equal(near, again)
+
+
+def test_cells_with_too_few_images_leave_the_image_itself_without_weight(
+    digits: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss", reason="the extra [neighbors] is not installed")
+    monkeypatch.setattr(label_propagation, "EXACT", 100)
+    monkeypatch.setattr(label_propagation, "PROBES", 1)
+    near, similarity = nearest(digits[:300], 40)
+    own = torch.arange(300)[:, None]
+    missing = near == own
+    assert bool(missing.any()) and bool((similarity[missing] == -1).all()) and bool((similarity[~missing] > 0).all())
+
+
+def test_without_faiss_many_images_are_compared_one_by_one(
+    digits: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    index, _ = nearest(digits[:300], 5)
+    monkeypatch.setattr(label_propagation, "EXACT", 100)
+    with pytest.warns(UserWarning, match=r"300 images are more than 100, and faiss is not installed"):
+        assert torch.equal(nearest(digits[:300], 5)[0], index)

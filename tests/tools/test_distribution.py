@@ -60,4 +60,4 @@ def test_what_is_distributed(built: dict[str, Path]) -> None:
 def test_all_extras_of_users_are_in_all() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = set(extras["all"][0].split("[")[1].rstrip("]").split(","))
-    assert named == set(extras) - {"all", "dev", "docs", "glyphs"}
+    assert named == set(extras) - {"all", "dev", "docs", "glyphs"} - {"litert"}  # which pins old releases of others

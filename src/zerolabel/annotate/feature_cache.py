@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zerolabel.annotate.places import Places
 from zerolabel.errors import InputError
 from zerolabel.files import FULL, check_place, replacing
 from zerolabel.files.leftovers import suffix, sweep
@@ -85,7 +86,7 @@ class FeatureCache:
         self.folder, self.dimensions, self.dtype = folder, dimensions, dtype
         self._lock = threading.RLock()
         self._sound: set[int] = set()  # shards whose checksum was compared
-        self._place: dict[bytes, int] = {}  # shard and row in one number
+        self._place = Places()  # shard and row in one number
         self._shards: list[Path] = []
         self._open: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
         self._pending: dict[bytes, tuple[tuple[int, int], Float[Tensor, " D"]]] = {}
@@ -177,15 +178,18 @@ class FeatureCache:
     def _held(self, key: bytes) -> tuple[dict[str, Tensor], int]:
         """The shard that holds a known content, and the row in it."""
         with self._lock:
-            shard, place = divmod(self._place[key], _ROWS)
+            number = self._place.get(key)
+            if number is None:
+                raise KeyError(key.hex())
+            shard, place = divmod(number, _ROWS)
             held = self._load(shard)
         if held is None:
             raise InputError(f"image features in {self.folder} were damaged meanwhile; repeat the command.")
         return held, place
 
     def _note(self, path: Path, keys: Sequence[bytes]) -> None:
-        for row, key in enumerate(keys):
-            self._place.setdefault(key, len(self._shards) * _ROWS + row)
+        first = len(self._shards) * _ROWS
+        self._place.add((key, first + row) for row, key in enumerate(keys))
         self._shards.append(path)
 
     def _load(self, shard: int) -> dict[str, Tensor] | None:
@@ -205,14 +209,12 @@ class FeatureCache:
     def _drop(self, shard: int) -> None:
         """Forget a damaged shard; its images are encoded again."""
         path = self._shards[shard]
-        keys = [key for key, place in self._place.items() if place // _ROWS == shard]
-        for key in keys:
-            del self._place[key]
+        count = self._place.drop(shard * _ROWS, (shard + 1) * _ROWS)
         self._sound.discard(shard)
         with suppress(OSError):
             path.unlink()
         warnings.warn(
-            f"the cached features in {path} are damaged or have no checksum; {len(keys)} images are encoded again.",
+            f"the cached features in {path} are damaged or have no checksum; {count} images are encoded again.",
             stacklevel=2,
         )
 

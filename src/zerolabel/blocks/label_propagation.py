@@ -5,6 +5,7 @@ symmetrically normalized affinity S, iterate F <- alpha S F + (1 - alpha) Y. The
 exp((cosine - 1) / temperature), where either is among the k nearest of the other.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,12 +18,17 @@ from zerolabel.blocks.targets import normalize
 
 NEIGHBORS, ALPHA, TEMPERATURE, STEPS = 10, 0.9, 0.05, 20
 CHUNK = 1024  # images compared with all others at once
+EXACT = 200_000
+"""Images up to which every image is compared with every other."""
+PROBES = 32
+"""Cells of a larger set in which an image's neighbors are searched, of 4 sqrt(N)."""
 
 
 def nearest(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N K"], Float[Tensor, "N K"]]:
     """The K = min(k, N - 1) most similar other images of each image, and their cosines.
 
-    Memory beyond the result is `CHUNK` rows of N similarities.
+    Memory beyond the result is `CHUNK` rows of N similarities. Of more than `EXACT` images they are approximate where
+    faiss is installed; a warning says so where it is not.
 
     Args:
         features: of length 1.
@@ -30,6 +36,12 @@ def nearest(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N K"],
     """
     n = len(features)
     k = min(k, n - 1)
+    if n > EXACT:
+        try:
+            return _approximate(features, k)
+        except ImportError:
+            hours = "every image is compared with every other; pip install 'zerolabel-vision[neighbors]' is faster"
+            warnings.warn(f"{n} images are more than {EXACT}, and faiss is not installed: {hours}.", stacklevel=2)
     index, cosine = torch.zeros(n, k, dtype=torch.long), features.new_zeros(n, k)
     for start in range(0, n, CHUNK):
         rows = slice(start, start + CHUNK)
@@ -38,6 +50,37 @@ def nearest(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N K"],
         similarity[own, start + own] = -torch.inf
         cosine[rows], index[rows] = similarity.topk(k, dim=1)
     return index, cosine
+
+
+def _approximate(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N K"], Float[Tensor, "N K"]]:
+    """Neighbors within the `PROBES` nearest of 4 sqrt(N) cells, by faiss; the same in each call.
+
+    Where these hold too few images, the image itself takes the place of a neighbor, with cosine -1.
+
+    Raises:
+        ImportError: faiss is not installed.
+    """
+    import faiss
+
+    n, rows = len(features), features.float().contiguous().numpy()
+    index = faiss.index_factory(rows.shape[1], f"IVF{int(4 * n**0.5)},Flat", faiss.METRIC_INNER_PRODUCT)
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    index.train(rows)
+    index.add(rows)
+    index.nprobe = PROBES
+    places, cosine = torch.zeros(n, k, dtype=torch.long), features.new_zeros(n, k)
+    for start in range(0, n, CHUNK):
+        near, found = map(torch.from_numpy, reversed(index.search(rows[start : start + CHUNK], k + 1)))
+        own = torch.arange(start, start + len(near))[:, None]
+        last = (near == own) | (near < 0)
+        last[:, k] |= ~(near == own).any(1)
+        order = last.to(torch.uint8).sort(dim=1, stable=True).indices[:, :k]
+        missing = last.gather(1, order)
+        places[start : start + CHUNK] = torch.where(missing, own, near.gather(1, order))
+        cosine[start : start + CHUNK] = torch.where(missing, -1.0, found.gather(1, order)).to(cosine.dtype)
+    faiss.omp_set_num_threads(before)
+    return places, cosine
 
 
 def linked(index: Int[Tensor, "N K"], weights: Float[Tensor, "N K"], width: int) -> sparse.csr_array:
