@@ -6,7 +6,9 @@ share it. A GPU and a network are meant; what lies under ``--root`` already is n
 """
 
 import argparse
+import contextlib
 import hashlib
+import io
 import json
 import shutil
 import sys
@@ -26,8 +28,10 @@ from benchmarks.papers.plans import Plan
 from benchmarks.papers.protocols import missing, plans
 from benchmarks.papers.smoke import Smoke
 from benchmarks.papers.tables import Cell
+from zerolabel.annotate.cluster import Share, calls, parse_engine
 from zerolabel.errors import InputError
 from zerolabel.files import replacing
+from zerolabel.training import best_device
 
 WORK, ROOT = Path("build/benchmarks/papers"), Path("build/data")
 
@@ -82,6 +86,34 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         return row
 
+    def run_on_ray(self, asked: Sequence[Plan], jobs: int, address: str | None) -> None:
+        """Run the plans that are not finished by workers of Ray; their folders are on storage that all machines share.
+
+        Raises:
+            InputError: a data set cannot be had, or a plan failed.
+        """
+        todo = list({self.key(plan): plan for plan in asked if self.finished(plan) is None}.values())
+        for plan in todo:
+            unpack(plan.data, self.root, self.work / "data", self.limit)
+        share = Share.of(best_device(self.device).type, jobs)
+        for done, (place, _) in enumerate(calls(run_there, [(self, plan) for plan in todo], share, address), 1):
+            print(f"{done} of {len(todo)} runs: {todo[place].data}, {todo[place].kind}", file=sys.stderr)
+
+
+def run_there(bench: Bench, plan: Plan) -> None:
+    """Run a plan in a worker.
+
+    Raises:
+        InputError: a command failed; with its sentence.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            bench.run(plan)
+    except SystemExit:
+        sentence = (said.getvalue().strip().splitlines() or ["a command failed"])[-1]
+        raise InputError(sentence.removeprefix("error: ")) from None
+
 
 def figure(cell: Cell, rows: Sequence[dict[str, Any] | None]) -> float | None:
     """Ours: the mean over the cell's plans; none where one is not finished."""
@@ -123,6 +155,8 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--vlm", default="", help="a model in place of the papers': no figure counts")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", default="local", help="local, or ray or ray:ADDRESS: several runs at once")
+    parser.add_argument("--jobs", type=int, default=1, help="with ray, runs that share the cores of a machine")
     return parser.parse_args(words)
 
 
@@ -133,6 +167,9 @@ def measured(chosen: Sequence[Cell], asked: argparse.Namespace) -> tuple[dict[st
         InputError: a data set cannot be had.
     """
     bench = Bench(asked.work, asked.root, asked.limit, asked.vlm, asked.device, asked.seed)
+    name, address = parse_engine(asked.engine)
+    if name == "ray" and not (asked.smoke or asked.list):
+        bench.run_on_ray([plan for cell in chosen for plan in plans(cell)], asked.jobs, address)
     ours: dict[str, float | None] = {}
     notes: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ import torch
 from benchmarks.papers.data_sets import Unpacked
 from benchmarks.papers.plans import Pool
 from zerolabel.data.classes import load_classes
-from zerolabel.files import write_text
+from zerolabel.files import replacing, write_text
 
 
 def by_class(place: Unpacked) -> dict[str, list[str]]:
@@ -57,7 +57,7 @@ def labels(place: Unpacked, pool: Pool, seed: int) -> Path | None:
     for name, members in groups.items() if pool.shots else ():
         chosen[name] = [members[i] for i in torch.randperm(len(members), generator=generator).tolist()[: pool.shots]]
     file = place.folder / f"labels-{pool.shots}-{pool.seen:g}-{seed}.csv"
-    with file.open("w", encoding="utf-8", newline="") as out:
+    with replacing(file) as partial, partial.open("w", encoding="utf-8", newline="") as out:
         rows = [(image, name) for name, members in chosen.items() for image in sorted(members)]
         csv.writer(out).writerows([("file_name", "label"), *rows])
     return file
@@ -68,6 +68,6 @@ def symmetric(place: Unpacked, share: float) -> Path:
     n = len(load_classes(place.classes).names)
     matrix = torch.eye(n) * (1 - share) + share / n
     file = place.folder / f"symmetric-{share:g}.csv"
-    with file.open("w", encoding="utf-8", newline="") as out:
+    with replacing(file) as partial, partial.open("w", encoding="utf-8", newline="") as out:
         csv.writer(out).writerows(matrix.tolist())
     return file

@@ -67,6 +67,7 @@ def test_interrupted_at_a_terminal():
         (["train", "pics", "--resume"], "the same command continues"),
         (["compare", "pics"], "the same command continues"),
         (["improve", "out", "-o", "better"], "the same command continues"),
+        (["simulate", "pics"], "the same command continues"),
         (["adapt", "pics", "--json"], "the same command with --resume continues"),
         (["predict", "out", "pics"], "starts again"),
         ([], "starts again"),

@@ -1,7 +1,6 @@
 """The pass over the images by workers of Ray Data, on this machine or a cluster; the parts are as the local ones."""
 
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -15,12 +14,12 @@ import numpy as np
 import torch
 
 from zerolabel import vlms
+from zerolabel.annotate.cluster import connect
 from zerolabel.annotate.embedding import Block, Step, encode_range, open_store, ranges
 from zerolabel.annotate.feature_cache import FeatureCache
 from zerolabel.annotate.known import KnownFeatures
 from zerolabel.annotate.shards import Question, part_path, write_part
 from zerolabel.data.images import ImageSet
-from zerolabel.errors import InputError
 from zerolabel.vlms.encoder import Encoder
 
 
@@ -102,7 +101,7 @@ def steps_on_ray(
     Raises:
         InputError: Ray is not installed, or there is no cluster at the address.
     """
-    ray = _connect(address)
+    ray = connect(address)
     start, now, device = time.perf_counter(), np.zeros(3, np.int64), encoder.device.type
     rows = [{"first": first, "stop": stop} for first, stop in ranges(len(images))]
     places = parts.absolute(), Path(cache).absolute()
@@ -115,27 +114,3 @@ def steps_on_ray(
         now += [row["done"], row["skipped"], row["cached"]]
         counts = now.tolist()
         yield Step(counts[0], len(images), counts[1], counts[2], time.perf_counter() - start)
-
-
-def _connect(address: str | None) -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise InputError("--engine ray needs a package; run: pip install zerolabel-vision[ray]") from None
-    if not ray.is_initialized():
-        try:
-            _knock(address)
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"--ray-address {address}: there is no Ray cluster ({reason}); start one.") from None
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    return ray
-
-
-def _knock(address: str | None) -> None:
-    """Raise at once where nothing answers at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
-    if host:
-        socket.create_connection((host, int(port)), timeout=10).close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from zerolabel.annotate.cluster import parse_engine
 from zerolabel.annotate.embedding import NOT_FINITE, Block, Step, best_batch_size, encode_range, open_store, ranges
 from zerolabel.annotate.known import FeatureStore
 from zerolabel.annotate.prompt_weights import MOST_IMAGES, estimated_weights
@@ -18,7 +19,7 @@ from zerolabel.annotate.text_features import text_features
 from zerolabel.annotations import Annotations, Annotator, candidates
 from zerolabel.data.classes import Classes
 from zerolabel.data.images import ImageSet
-from zerolabel.errors import InputError, nearest
+from zerolabel.errors import InputError
 from zerolabel.files import parquet
 from zerolabel.files.skipped import save_skipped
 from zerolabel.vlms.encoder import Encoder
@@ -26,7 +27,6 @@ from zerolabel.vlms.encoder import Encoder
 Progress = Callable[[Iterator[Step]], Iterable[Step]]
 BLOCK = 1024
 """Images whose features are in memory together while prompts are weighed."""
-ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,12 @@ def _join(images: ImageSet, parts: Path, folder: Path) -> Joined:
 
 
 def _engine(asked: str) -> Callable[..., Iterator[Step]]:
-    name, _, address = asked.partition(":")
-    if name not in ENGINES:
-        raise InputError(f"--engine {name}: there is no such engine{nearest(name, ENGINES)}")
+    name, address = parse_engine(asked)
     if name == "local":
         return _steps
     from zerolabel.annotate.on_ray import steps_on_ray
 
-    return partial(steps_on_ray, address=address or None)
+    return partial(steps_on_ray, address=address)
 
 
 def _steps(

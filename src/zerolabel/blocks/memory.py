@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from zerolabel.blocks.gathering import of_all
+
 
 class KeyQueue(nn.Module):
     """The last K keys with their pseudo-labels, first in first out (MoCo, arXiv 1911.05722).
@@ -30,7 +32,11 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, keys: Float[Tensor, "B D"], labels: Int[Tensor, " B"], clean: Bool[Tensor, " B"]) -> None:
-        """Overwrite the oldest rows; of a batch larger than the queue the last rows stay."""
+        """Overwrite the oldest rows; of a batch larger than the queue the last rows stay.
+
+        Where several processes train together, the queues of all of them take the keys of all.
+        """
+        keys, labels, clean = of_all(keys), of_all(labels), of_all(clean)
         size = len(self.keys)
         count = min(len(keys), size)
         rows = (self.place + torch.arange(count, device=self.place.device)) % size
@@ -64,8 +70,9 @@ class Prototypes(nn.Module):
 
         The k-th of a class's n images has weight ``(1 - m) m^(n - k)``; the vector is normalized once a batch,
         as in the code of PiCO and Co-Reg. A class whose prototype is still zero is seeded by the images that
-        humans labeled, where the batch has any of it.
+        humans labeled, where the batch has any of it. Where several processes train together, the batch is that of all.
         """
+        z, labels, human = of_all(z), of_all(labels), of_all(human)
         n_classes, m = len(self.vectors), self.momentum
         member = F.one_hot(labels, n_classes).to(z.dtype)
         seeded = self.vectors.any(1) | ~(member.bool() & human[:, None]).any(0)
@@ -105,7 +112,7 @@ class Momentum(nn.Module):
     def __init__(self, copy: nn.Module, momentum: float) -> None:
         super().__init__()
         self.copy = copy.requires_grad_(False)
-        self.average = get_ema_multi_avg_fn(momentum)
+        self.momentum = momentum
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Output of the momentum copy."""
@@ -122,7 +129,8 @@ class Momentum(nn.Module):
         """One step of the running average over the parameters."""
         pairs = self.pairs(live)
         if pairs:
-            self.average([kept for kept, _ in pairs], [new for _, new in pairs], None)
+            average = get_ema_multi_avg_fn(self.momentum)
+            average([kept for kept, _ in pairs], [new for _, new in pairs], None)
 
     def pairs(self, live: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
         """Parameters of the copy and of the live module, but for those that both share, such as a frozen encoder's.
@@ -144,7 +152,7 @@ class RisingMomentum(Momentum):
 
     def __init__(self, copy: nn.Module, momentum: float, ramp: int) -> None:
         super().__init__(copy, momentum)
-        self.momentum, self.ramp = momentum, ramp
+        self.ramp = ramp
         self.register_buffer("step", torch.tensor(0))
 
     @torch.no_grad()

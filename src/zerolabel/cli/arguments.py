@@ -102,6 +102,10 @@ StrongOpt = Arg[
     typer.Option(help="Strong augmentation: randaugment, or cutout or cutout:PIXELS alone, for gray images."),
 ]
 DeviceOpt = Arg[str, typer.Option(help="auto, cpu, cuda or mps.")]
+DevicesOpt = Arg[
+    int | None,
+    typer.Option(min=1, help="Processes that train together, each on a graphics card or a part of the cores."),
+]
 PrecisionOpt = Arg[
     str | None,
     typer.Option(help="Precision of the image encoder: float32, bfloat16, or auto for the fastest on this device."),
@@ -157,6 +161,16 @@ RetriesOpt = Arg[int | None, typer.Option(min=0, help="Retries after a failure (
 PriceInOpt = Arg[float | None, typer.Option(min=0, help="Price per 1M input tokens.", rich_help_panel=_WORDS)]
 PriceOutOpt = Arg[float | None, typer.Option(min=0, help="Price per 1M output tokens.", rich_help_panel=_WORDS)]
 BudgetOpt = Arg[float | None, typer.Option(min=0, help="Maximum total cost.", rich_help_panel=_WORDS)]
+
+
+def engine_of(name: str, address: str | None) -> str:
+    """Engine as functions of this package take it: its name, with the address of its cluster where one is given."""
+    return f"{name}:{address}" if address else name
+
+
+def with_devices(options: list[str] | None, devices: int | None) -> list[str]:
+    """The texts after ``--set``, with the number of devices where it is given."""
+    return [*(options or ()), *([] if devices is None else [f"devices={devices}"])]
 
 
 def given_options(**options: object) -> dict[str, object]:

@@ -12,6 +12,7 @@ from zerolabel.cli.arguments import (
     ClassifierArg,
     DeployOpt,
     DeviceOpt,
+    DevicesOpt,
     EncoderOpt,
     EpochsOpt,
     FewShotOpt,
@@ -37,6 +38,7 @@ from zerolabel.cli.arguments import (
     TrackOpt,
     TruthOpt,
     ViaOpt,
+    with_devices,
 )
 from zerolabel.cli.job import execute
 from zerolabel.cli.screen import command_line, show
@@ -68,6 +70,7 @@ def train(
     strong: StrongOpt = "randaugment",
     set_aside: SetAsideOpt = None,
     device: DeviceOpt = "auto",
+    devices: DevicesOpt = None,
     precision: PrecisionOpt = None,
     store_features: StoreOpt = None,
     cache: CacheOpt = None,
@@ -83,7 +86,8 @@ def train(
     from zerolabel.runs.request import Request
 
     request = Request(
-        images, learner=method, options=options or (), student=student, size=size, pretrained=pretrained, via=via,
+        images, learner=method, options=with_devices(options, devices),
+        student=student, size=size, pretrained=pretrained, via=via,
         propagate=propagate, deploy=deploy, epochs=epochs, seed=seed, flip=flip, strong=strong, set_aside=set_aside,
         device=device,
         truth=truth, test_images=test, few_shot=few_shot, annotations=str(annotations), vlm=vlm,
@@ -140,7 +144,7 @@ def export(
         str | None,
         typer.Option(
             "--format",
-            help="uint8 images of any size as input (default), nchw floats resized before, or a model of openvino.",
+            help="uint8 images of any size as input (default), nchw floats resized before, openvino, litert or coreml.",
         ),
     ] = None,
     precision: Arg[str, typer.Option(help="Stored weights: float32, or float16 for half the size.")] = "float32",
@@ -152,7 +156,7 @@ def export(
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Write a classifier as one ONNX file or a model of OpenVINO, checked against torch."""
+    """Write a classifier for other programs, as ONNX, OpenVINO, LiteRT or Core ML, checked against torch."""
     from dataclasses import asdict
 
     from zerolabel.cli import tables

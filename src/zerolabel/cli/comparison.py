@@ -9,6 +9,7 @@ from zerolabel.cli.arguments import (
     AllowChangedOpt,
     AnnotationsArg,
     DeviceOpt,
+    EngineOpt,
     EpochsOpt,
     FlipOpt,
     ImagesArg,
@@ -16,11 +17,13 @@ from zerolabel.cli.arguments import (
     OutOpt,
     PresetOpt,
     PretrainedOpt,
+    RayAddressOpt,
     SizeOpt,
     StrongOpt,
     StudentOpt,
     TestOpt,
     TruthOpt,
+    engine_of,
 )
 from zerolabel.cli.screen import command_line, say, show, wide
 
@@ -52,7 +55,9 @@ def compare(
     ] = False,
     answers: Arg[Path | None, typer.Option(help="CSV of file_name,label that answers for the person.")] = None,
     n: Arg[int | None, typer.Option("--n", "-n", min=1, help="Images that --choose asks about (default 50).")] = None,
-    jobs: Arg[int, typer.Option(min=1, help="Parallel runs, which share cores and devices.")] = 1,
+    jobs: Arg[int, typer.Option(min=1, help="Parallel runs on a machine, which share its cores and devices.")] = 1,
+    engine: EngineOpt = "local",
+    ray_address: RayAddressOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Compare learners with the same student and budget; finished runs are not repeated."""
@@ -74,7 +79,8 @@ def compare(
     comparison = comparing.compare_plan(request, wanted, seeds, test, test_annotations)
     wide(stderr=True).print(planned.plan(next(iter(comparison.configs.values()))))
     total = seeds * len(comparison.configs)
-    for done, (name, seed, known) in enumerate(comparing.run_all(comparison, output, jobs), 1):
+    runs = comparing.run_all(comparison, output, jobs, engine_of(engine, ray_address))
+    for done, (name, seed, known) in enumerate(runs, 1):
         say(f"{done}/{total}", f"{name}, seed {seed}{' (done before)' if known else ''}")
     comparing.save(comparing.table(comparison, output), output / "results.parquet")
     if choose or answers is not None:

@@ -18,6 +18,7 @@ from zerolabel.cli.arguments import (
     ConcurrencyOpt,
     DeployOpt,
     DeviceOpt,
+    DevicesOpt,
     DryRunOpt,
     EncoderOpt,
     EndpointOpt,
@@ -58,6 +59,7 @@ from zerolabel.cli.arguments import (
     VlmOpt,
     WeightsOpt,
     given_options,
+    with_devices,
 )
 from zerolabel.cli.job import execute
 from zerolabel.cli.screen import command_line, show
@@ -86,6 +88,7 @@ def run(
     flip: FlipOpt = None,
     strong: StrongOpt = "randaugment", set_aside: SetAsideOpt = None,
     device: DeviceOpt = "auto",
+    devices: DevicesOpt = None,
     precision: PrecisionOpt = None, feature_precision: StoreOpt = None, cache: CacheOpt = None,
     track: TrackOpt = None,
     resume: ResumeOpt = False,
@@ -110,7 +113,8 @@ def run(
         images, classes,
         vlm=vlm, encoders=encoder or (),
         templates=templates, candidates=candidates, prompt_weights=prompt_weights,
-        learner=method, options=options or (), student=student, size=size, pretrained=pretrained, adapt=adapt,
+        learner=method, options=with_devices(options, devices),
+        student=student, size=size, pretrained=pretrained, adapt=adapt,
         via=via, propagate=propagate,
         deploy=deploy, open_set=open_set, epochs=epochs, time=time, seed=seed, flip=flip, strong=strong, device=device,
         set_aside=set_aside, truth=truth, test_images=test, few_shot=few_shot, preset=preset, chat=chat,

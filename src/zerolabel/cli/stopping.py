@@ -63,7 +63,7 @@ def tell(message: str) -> None:
         return
 
 
-CONTINUING = ("compare", "improve")
+CONTINUING = ("compare", "improve", "simulate")
 """Commands that continue by themselves with what is in the output folder."""
 
 

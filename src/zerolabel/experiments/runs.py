@@ -1,15 +1,13 @@
-"""The runs of a comparison, each in a folder and a process of its own."""
+"""The runs of a comparison, each in a folder and a process of its own, on this machine or by workers of Ray."""
 
 import json
 import os
 import resource
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from torch import Tensor
 from zerolabel import networks, vlms
 from zerolabel.adaptation.adapt import adapt
 from zerolabel.adaptation.request import Request as Adaptation
-from zerolabel.annotate import annotate
+from zerolabel.annotate import annotate, cluster
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import check_enough
 from zerolabel.annotations.digest import Digest, differing, in_words, of_annotations, of_data, of_images
@@ -38,18 +36,28 @@ from zerolabel.training import best_device, predict
 from zerolabel.training.fitting import fit
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import make_fabric
+from zerolabel.training.ranks import end_with_parent
 from zerolabel.training.settings import make_settings
 
 COMPARISON = "comparison.json"
 
 
-def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[str, int, bool]]:
+def run_all(comparison: Comparison, folder: Path, jobs: int, engine: str = "local") -> Iterator[tuple[str, int, bool]]:
     """Do the runs that are not there, in processes of their own; yields learner, seed and whether it was there.
+
+    Args:
+        comparison: what is asked for.
+        folder: of all runs; with Ray, on storage that all machines share.
+        jobs: runs that share the cores and devices of a machine.
+        engine: "local" for this machine, "ray" for workers of Ray on it, "ray:ADDRESS" for those of a cluster.
 
     Raises:
         InputError: the folder holds another comparison, or one of other data, or another command is running in it; or
             the annotations or the truth do not fit the images.
     """
+    name, address = cluster.parse_engine(engine)
+    if name == "ray":
+        cluster.connect(address)
     config = next(iter(comparison.configs.values()))
     path, allow_changed = str(config.annotation.annotations), config.annotation.allow_changed
     given = open_annotations(path)
@@ -67,7 +75,11 @@ def run_all(comparison: Comparison, folder: Path, jobs: int) -> Iterator[tuple[s
         wanted = [(name, seed) for seed in range(comparison.seeds) for name in comparison.configs]
         there = [one for one in wanted if (run_folder(folder, *one) / "run.json").is_file()]
         yield from ((*one, True) for one in there)
-        yield from ((*one, False) for one in work(comparison, folder, [o for o in wanted if o not in there], jobs))
+        todo = [one for one in wanted if one not in there]
+        done = (
+            work(comparison, folder, todo, jobs) if name == "local" else on_ray(comparison, folder, todo, jobs, address)
+        )
+        yield from ((*one, False) for one in done)
 
 
 def look(comparison: Comparison, folder: Path, made_of: Digest) -> str:
@@ -134,17 +146,15 @@ def work(comparison: Comparison, folder: Path, todo: Sequence[tuple[str, int]], 
         raise
 
 
-def end_with_parent() -> None:
-    """In a worker: leave interrupts to the parent process, and end where it does, however it does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+def on_ray(
+    comparison: Comparison, folder: Path, todo: Sequence[tuple[str, int]], jobs: int, address: str | None
+) -> Iterator[tuple[str, int]]:
+    """Do runs as calls of Ray, each with the threads of a local one; yields learner and seed as they are done."""
+    config = next(iter(comparison.configs.values()))
+    share = cluster.Share.of(best_device(config.training.device).type, jobs)
+    asked = [(comparison, folder.absolute(), name, seed, share.threads, 0) for name, seed in todo]
+    for place, _ in cluster.calls(run_one, asked, share, address):
+        yield todo[place]
 
 
 def run_folder(folder: Path, learner: str, seed: int) -> Path:

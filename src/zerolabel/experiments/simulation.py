@@ -3,16 +3,19 @@
 This is the one place that makes annotations of true labels. What learns from them reads the annotations alone.
 """
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zerolabel import networks
+from zerolabel.annotate.cluster import Share, calls, parse_engine
 from zerolabel.annotations import Annotations, Annotator
 from zerolabel.annotations.candidates import parse_rule
 from zerolabel.data.images import ImageSet
@@ -20,8 +23,9 @@ from zerolabel.data.images import sha256 as hash_content
 from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.data.views.preprocess import statistics
 from zerolabel.errors import InputError, nearest
+from zerolabel.files import replacing
 from zerolabel.learners import LEARNERS
-from zerolabel.training import predict, train
+from zerolabel.training import best_device, predict, train
 from zerolabel.training.loop import make_fabric
 from zerolabel.training.settings import Settings
 
@@ -157,18 +161,22 @@ class Weak:
         labeled: images per class that each of them sees with their labels, others for each.
         epochs: of training.
         student: name of the network.
+        engine: where they train, "local" or as `zerolabel.annotate.write` takes it.
+        kept: folder in which the answers of each are kept once it is trained; none keeps nothing.
     """
 
     annotators: int = 5
     labeled: int = 10
     epochs: int = 30
     student: str = "light"
+    engine: str = "local"
+    kept: Path | None = None
 
 
 def vote_by_networks(
     pixels: np.ndarray, labels: Int[Tensor, " N"], classes: Sequence[str], weak: Weak, *, seed: int, flip: bool
-) -> Iterator[tuple[Int[Tensor, " N"], Float[Tensor, "N C"]]]:
-    """Votes and probabilities of weak networks, one after the other: their mistakes follow the images.
+) -> list[Float[Tensor, "N C"]]:
+    """Probabilities of weak networks: their mistakes follow the images.
 
     Each learns a few labeled images of its own draw, by cross-entropy, with its own seed, and sees the world its own
     way: the networks take turns to read it in color, in gray, and blurred.
@@ -177,29 +185,68 @@ def vote_by_networks(
         pixels: of N images, N x 3 x S x S.
         labels: true class ids of all of them; each network sees a few.
         classes: names.
-        weak: how they are trained.
+        weak: how they are trained, and where.
         seed: of everything random.
         flip: whether an image and its mirror image mean the same.
     """
-    for number in range(weak.annotators):
-        generator = torch.Generator().manual_seed(seed * 1_009 + number)
-        order = torch.randperm(len(labels), generator=generator)
-        chosen = torch.cat([order[labels[order] == c][: weak.labeled] for c in range(len(classes))])
-        seen = distort(pixels, number)
-        preprocess = Preprocess(pixels.shape[-1], *statistics(seen))
-        settings = Settings(epochs=weak.epochs, batch_size=16, lr=0.05, seed=seed * 1_009 + number)
-        device = make_fabric(settings).device
-        torch.manual_seed(settings.seed)
-        network = networks.build(weak.student, len(classes), pixels.shape[-1])
-        target = torch.nn.functional.one_hot(labels[chosen], len(classes))
-        names = tuple(map(str, chosen.tolist()))
-        about = Images(names, names, torch.full((len(chosen), 2), pixels.shape[-1]))
-        taught = about.annotated(classes, "few labels", labels[chosen, None], target.float(), target.bool())
-        learner = LEARNERS["cross_entropy"](network, taught)
-        for _ in train(learner, Pixels(seen[chosen.numpy()], preprocess, flip=flip, device=device), settings):
-            pass
-        p = predict(network, Pixels(seen, preprocess, flip=flip, device=device), make_fabric(settings), 256).cpu()
-        yield p.argmax(1), p
+    name, address = parse_engine(weak.engine)
+    files = _kept_files(pixels, labels, classes, weak, seed, flip)
+    found = {n: load_file(file)["p"] for n, file in enumerate(files) if file is not None and file.is_file()}
+    shared = np.asarray(pixels), labels, tuple(classes), weak, seed, flip
+    todo = [(n,) for n in range(weak.annotators) if n not in found]
+    if name == "ray":
+        share = Share.of(best_device().type, 1)
+        trained = ((todo[i][0], p) for i, p in calls(vote_by_network, todo, share, address, shared))
+    else:
+        trained = ((n, vote_by_network(n, *shared)) for (n,) in todo)
+    for n, p in trained:
+        found[n], file = p, files[n]
+        if file is not None:
+            with replacing(file) as partial:
+                save_file({"p": p}, partial)
+    return [found[n] for n in range(weak.annotators)]
+
+
+def vote_by_network(
+    number: int,
+    pixels: np.ndarray,
+    labels: Int[Tensor, " N"],
+    classes: Sequence[str],
+    weak: Weak,
+    seed: int,
+    flip: bool,
+) -> Float[Tensor, "N C"]:
+    """Probabilities of one weak network; see `vote_by_networks`."""
+    generator = torch.Generator().manual_seed(seed * 1_009 + number)
+    order = torch.randperm(len(labels), generator=generator)
+    chosen = torch.cat([order[labels[order] == c][: weak.labeled] for c in range(len(classes))])
+    seen = distort(pixels, number)
+    preprocess = Preprocess(pixels.shape[-1], *statistics(seen))
+    settings = Settings(epochs=weak.epochs, batch_size=16, lr=0.05, seed=seed * 1_009 + number)
+    device = make_fabric(settings).device
+    torch.manual_seed(settings.seed)
+    network = networks.build(weak.student, len(classes), pixels.shape[-1])
+    target = torch.nn.functional.one_hot(labels[chosen], len(classes))
+    names = tuple(map(str, chosen.tolist()))
+    about = Images(names, names, torch.full((len(chosen), 2), pixels.shape[-1]))
+    taught = about.annotated(classes, "few labels", labels[chosen, None], target.float(), target.bool())
+    learner = LEARNERS["cross_entropy"](network, taught)
+    for _ in train(learner, Pixels(seen[chosen.numpy()], preprocess, flip=flip, device=device), settings):
+        pass
+    return predict(network, Pixels(seen, preprocess, flip=flip, device=device), make_fabric(settings), 256).cpu()
+
+
+def _kept_files(
+    pixels: np.ndarray, labels: Int[Tensor, " N"], classes: Sequence[str], weak: Weak, seed: int, flip: bool
+) -> list[Path | None]:
+    """File that keeps the answers of each network, named by all that they depend on."""
+    if weak.kept is None:
+        return [None] * weak.annotators
+    made_of = hashlib.sha256(np.ascontiguousarray(pixels).data)
+    made_of.update(
+        repr((labels.tolist(), tuple(classes), weak.labeled, weak.epochs, weak.student, seed, flip)).encode()
+    )
+    return [weak.kept / f"{made_of.hexdigest()[:16]}-{n}.safetensors" for n in range(weak.annotators)]
 
 
 def distort(pixels: np.ndarray, number: int) -> np.ndarray:
@@ -273,9 +320,8 @@ def simulate(
         return about.annotated(classes, kind, votes, scores, "union")
     if pixels is None:
         raise InputError("annotators that are networks need the pixels of the images.")
-    voted = list(vote_by_networks(pixels, labels, classes, weak, seed=seed, flip=flip))
-    votes = torch.stack([vote for vote, _ in voted], 1)
-    return about.annotated(classes, kind, votes, torch.stack([p for _, p in voted]).mean(0), "union")
+    said = torch.stack(vote_by_networks(pixels, labels, classes, weak, seed=seed, flip=flip))
+    return about.annotated(classes, kind, said.argmax(2).T.contiguous(), said.mean(0), "union")
 
 
 __all__ = ["KINDS", "Weak", "long_tailed", "simulate"]

@@ -7,7 +7,8 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,7 +22,9 @@ from zerolabel.files import rows
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 from zerolabel.networks.precision import best_precision
 from zerolabel.training.checkpoints import Checkpoint
+from zerolabel.training.drawing import index_batches
 from zerolabel.training.pace import Limit, Pace
+from zerolabel.training.ranks import ALONE, Ranks, together
 from zerolabel.training.settings import Settings
 
 MADE_FOR = 10_000
@@ -90,10 +93,25 @@ def train(
         limit: of time; epochs are left out so that the schedule is finished in it, see `zerolabel.training.pace`.
 
     Raises:
-        InputError: the checkpoint belongs to another learner or other settings.
+        InputError: the checkpoint belongs to another learner or other settings; or a process of several died.
         FloatingPointError: a loss is not finite.
     """
     warn_of_small_pool(len(source), learner, settings)
+    given = learner, source, settings, checkpoint, made_of
+    with together(settings.devices, best_device(settings.device).type, _epochs, *given, None) as ranks:
+        yield from _epochs(*given, limit, ranks)
+
+
+def _epochs(
+    learner: Learner,
+    source: Source,
+    settings: Settings,
+    checkpoint: Path | None,
+    made_of: Digest | None,
+    limit: Limit | None,
+    ranks: Ranks,
+) -> Iterator[EpochLog]:
+    """Train in one of the processes; the first one decides which epochs there are, and writes the checkpoint."""
     fabric = make_fabric(settings)
     learner = fabric.to_device(learner)
     learner.to(memory_format=torch.channels_last)
@@ -103,20 +121,18 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         found = Checkpoint.load(checkpoint)
         pace.restore(found.meta.get("pace"), resumed_epoch(found, made_of, learner, optimizer.optimizer, fixed))
-    while pace.left:
-        number = pace.begin()
+    while (number := ranks.agreed(pace.begin() if pace.left and ranks.rank == 0 else None)) is not None:
         torch.manual_seed(settings.seed * 1_000_003 + number + 1)
         set_learning_rate(optimizer, settings.lr_at(number))
-        epoch = Epoch(
-            number, number / settings.epochs, lambda network: predict_weak_view(network, source, fabric, settings)
-        )
-        yield run_epoch(learner, source, epoch, settings, fabric, optimizer)
+        ask = partial(predict_weak_view, source=source, fabric=fabric, settings=settings, ranks=ranks)
+        epoch = Epoch(number, number / settings.epochs, ask)
+        yield run_epoch(learner, source, epoch, settings, fabric, optimizer, ranks)
         pace.finish(number)
-        if checkpoint is not None:
+        if checkpoint is not None and ranks.rank == 0:
             state = None if limit is None else pace.state
             Checkpoint.of(learner, optimizer.optimizer, number, fixed, made_of, state).save(checkpoint)
     torch.manual_seed(settings.seed * 1_000_003)
-    if settings.statistics == "recomputed":
+    if settings.statistics == "recomputed" and ranks.rank == 0:
         for network in learner.networks:
             recompute_bn_statistics(network, source, fabric, settings.batch_size * 4)
 
@@ -164,119 +180,118 @@ def time_epoch(learner: Learner, source: Source, settings: Settings) -> float:
     learner = fabric.to_device(learner)
     optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
     last = settings.epochs - 1
-    epoch = Epoch(last, last / settings.epochs, lambda network: predict_weak_view(network, source, fabric, settings))
+    ask = partial(predict_weak_view, source=source, fabric=fabric, settings=settings)
+    epoch = Epoch(last, last / settings.epochs, ask)
     run_epoch(learner, source, epoch, settings, fabric, optimizer)
     return run_epoch(learner, source, epoch, settings, fabric, optimizer).seconds
 
 
 def run_epoch(
-    learner: Learner, source: Source, epoch: Epoch, settings: Settings, fabric: Fabric, optimizer: torch.optim.Optimizer
+    learner: Learner,
+    source: Source,
+    epoch: Epoch,
+    settings: Settings,
+    fabric: Fabric,
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks = ALONE,
 ) -> EpochLog:
     """Run all passes of one epoch."""
     start, images = time.perf_counter(), 0
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = defaultdict(int)
     for one in learner.passes(epoch):
-        learner.train()
-        names, steps = one.views or learner.views, list(index_batches(one, len(source), settings.batch_size))
-        for number, groups in enumerate(steps):
-            indices, done = [group.to(fabric.device) for group in groups], number / len(steps)
-            if settings.lr_per_step:
-                set_learning_rate(optimizer, settings.lr_at(epoch.number + done))
-            batches = [Batch(index, source.views(names, index), done) for index in indices]
-            with fabric.autocast():
-                terms = one.step(*batches)
-                loss = torch.stack([term.float() for term in terms.values()]).sum()
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            optimizer.step()
-            images += sum(len(batch.index) for batch in batches)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0) + term.detach()
-                counts[name] += 1
-    means = {name: float(total) / counts[name] for name, total in sums.items()}
+        with ranks.apart():
+            images += run_pass(learner, source, one, epoch, settings, fabric, optimizer, ranks, sums, counts)
+        ranks.synchronize(learner, len(source))
+    means = ranks.means({name: float(total) for name, total in sums.items()}, counts)
     broken = [name for name, value in means.items() if not math.isfinite(value)]
     if broken:
         raise FloatingPointError(f"the loss '{broken[0]}' is not finite in epoch {epoch.number}; try a smaller lr.")
     seconds = time.perf_counter() - start
     progress = (epoch.number + 1) / settings.epochs
-    lr = settings.lr_at(epoch.number)
-    return EpochLog(epoch.number, progress, means, dict(learner.figures), lr, images / seconds, seconds)
+    lr, speed = settings.lr_at(epoch.number), images * ranks.count / seconds
+    return EpochLog(epoch.number, progress, means, dict(learner.figures), lr, speed, seconds)
 
 
-def index_batches(one: Pass, n_images: int, batch_size: int) -> Iterator[tuple[Int[Tensor, " _"], ...]]:
-    """Yield the index batches of a pass in random order, one tensor per group; see `Pass.groups`."""
-    groups = one.groups or (torch.arange(n_images),)
-    size = batch_size * one.batches
-    length = next((len(group) for group in groups if len(group)), 0)
-    steps = -(-length // size)
-    for parts in zip(*(group_batches(one, group.cpu(), length, size, steps) for group in groups), strict=True):
-        yield tuple(parts)
+def run_pass(
+    learner: Learner,
+    source: Source,
+    one: Pass,
+    epoch: Epoch,
+    settings: Settings,
+    fabric: Fabric,
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks,
+    sums: dict[str, Tensor],
+    counts: dict[str, int],
+) -> int:
+    """Run the steps of one pass, adding up each loss term; returns the number of images.
 
-
-def group_batches(
-    one: Pass, group: Int[Tensor, " G"], length: int, size: int, steps: int
-) -> tuple[Int[Tensor, " _"], ...]:
-    """One index batch of a group per step of a pass, following its `restart` and `repeats`."""
-    if one.restart and not one.repeats:
-        return rounds(group, size, steps)
-    return step_batches(group, length, size, steps, one.restart)
-
-
-def rounds(group: Int[Tensor, " G"], size: int, steps: int) -> tuple[Int[Tensor, " _"], ...]:
-    """Batches of a repeatedly shuffled group; the last batch of each round may be short."""
-    if len(group) == 0:
-        return (group,) * steps
-    found: list[Tensor] = []
-    while len(found) < steps:
-        found += group[torch.randperm(len(group))].split(size)
-    return tuple(found[:steps])
-
-
-def step_batches(
-    group: Int[Tensor, " G"], length: int, size: int, steps: int, restart: bool
-) -> tuple[Int[Tensor, " _"], ...]:
-    """One index batch of a group per step; without restarts a smaller group is spread evenly over the steps."""
-    if restart or len(group) >= length:
-        order = shuffled(group, length)
-        return tuple(order[start : start + size] for start in range(0, length, size))
-    return shuffled(group, len(group)).tensor_split(steps)
-
-
-def shuffled(group: Int[Tensor, " G"], length: int) -> Int[Tensor, " L"]:
-    """`length` indices of a repeatedly shuffled group; an empty group stays empty."""
-    if len(group) == 0:
-        return group
-    rounds = [group[torch.randperm(len(group))] for _ in range(-(-length // len(group)))]
-    return torch.cat(rounds)[:length]
+    Raises:
+        RuntimeError: another process of the training died.
+    """
+    learner.train()
+    images, parameters = 0, [p for group in optimizer.param_groups for p in group["params"]]
+    part = replace(one, groups=ranks.groups(one.groups or (torch.arange(len(source)),)))
+    names, steps = one.views or learner.views, list(index_batches(part, len(source), ranks.size(settings.batch_size)))
+    for number, groups in enumerate(steps):
+        indices, done = [group.to(fabric.device) for group in groups], number / len(steps)
+        if settings.lr_per_step:
+            set_learning_rate(optimizer, settings.lr_at(epoch.number + done))
+        batches = [Batch(index, source.views(names, index), done) for index in indices]
+        with fabric.autocast():
+            terms = one.step(*batches)
+            loss = torch.stack([term.float() for term in terms.values()]).sum()
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        ranks.average_gradients(parameters)
+        optimizer.step()
+        images += sum(len(batch.index) for batch in batches)
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0) + term.detach()
+            counts[name] += 1
+    return images
 
 
 @torch.no_grad()
 def predict(
-    network: nn.Module, source: Source, fabric: Fabric, batch_size: int, view: str = "eval"
-) -> Float[Tensor, "N C"]:
-    """Softmax probabilities of a network in eval mode on all images of a source."""
-    found = torch.zeros(0)
+    network: nn.Module,
+    source: Source,
+    fabric: Fabric,
+    batch_size: int,
+    view: str = "eval",
+    images: Int[Tensor, " M"] | None = None,
+) -> Float[Tensor, "M C"]:
+    """Softmax probabilities of a network in eval mode on some images of a source, or all."""
+    images, found = torch.arange(len(source)) if images is None else images, torch.zeros(0)
     with evaluating(network):
-        for index in torch.arange(len(source), device=fabric.device).split(batch_size):
+        for start in range(0, len(images), batch_size):
+            index = images[start : start + batch_size].to(fabric.device)
             (x,) = source.views((view,), index)
             with fabric.autocast():
                 logits = network(x)
             if not len(found):
-                found = rows.zeros((len(source), logits.shape[1]), device=logits.device)
-            found[index] = logits.float().softmax(1)
+                found = rows.zeros((len(images), logits.shape[1]), device=logits.device)
+            found[start : start + len(index)] = logits.float().softmax(1)
     return found
 
 
-def predict_weak_view(network: nn.Module, source: Source, fabric: Fabric, settings: Settings) -> Float[Tensor, "N C"]:
+def predict_weak_view(
+    network: nn.Module, source: Source, fabric: Fabric, settings: Settings, ranks: Ranks = ALONE
+) -> Float[Tensor, "N C"]:
     """Probabilities on one weak view of each image, for learners that refine targets between passes."""
-    if settings.statistics == "recomputed":
-        recompute_bn_statistics(network, source, fabric, settings.batch_size * 4)
-    return predict(network, source, fabric, settings.batch_size * 4, view="weak")
+    size = ranks.size(settings.batch_size) * 4
+    with ranks.apart():
+        if settings.statistics == "recomputed":
+            recompute_bn_statistics(network, source, fabric, size, ranks)
+        own = predict(network, source, fabric, size, "weak", ranks.mine(torch.arange(len(source))))
+    return ranks.rows(own)
 
 
 @torch.no_grad()
-def recompute_bn_statistics(network: nn.Module, source: Source, fabric: Fabric, batch_size: int) -> None:
+def recompute_bn_statistics(
+    network: nn.Module, source: Source, fabric: Fabric, batch_size: int, ranks: Ranks = ALONE
+) -> None:
     """Recompute the running batch-norm statistics on weak views of at most `BN_IMAGES` images.
 
     During training they average over the latest batches, including mixed and strongly augmented images, whose
@@ -294,13 +309,15 @@ def recompute_bn_statistics(network: nn.Module, source: Source, fabric: Fabric, 
         norm.reset_running_stats()
         norm.momentum = None
     network.train()
-    for index in torch.randperm(len(source))[:BN_IMAGES].split(batch_size):
+    own = ranks.mine(torch.arange(len(source)))
+    for index in own[torch.randperm(len(own))][: BN_IMAGES // ranks.count].split(batch_size):
         (x,) = source.views(("weak",), index.to(fabric.device))
         with fabric.autocast():
             network(x)
     network.train(mode)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+    ranks.synchronize(network, 0)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ class Settings:
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         precision: "auto" takes bfloat16 where the processor multiplies it natively, else float32.
         device: "auto", "cpu", "cuda", "mps".
+        devices: processes that share each batch, each on a graphics card of its own, or on cores of the processor.
         seed: of weights, order and views; on a CPU the same seed gives the same bits.
         statistics: of batch normalization where all images are predicted and at the end: "recomputed" on weak views,
             or "running", as training left them, which is what authors' code usually does.
@@ -62,6 +63,7 @@ class Settings:
     weight_decay: Weight = 5e-4
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
+    devices: Annotated[int, Range(1, 64)] = 1
     seed: Seed = 0
     statistics: Literal["recomputed", "running"] = "recomputed"
 
@@ -133,15 +135,15 @@ def make_settings(values: dict[str, Any]) -> Settings:
     kinds = setting_types()
     for name, value in values.items():
         check_value(name, value, kinds[name])
-    check_device(values.get("device", "auto"))
+    check_device(values.get("device", "auto"), values.get("devices", 1))
     return Settings(**values)
 
 
-def check_device(name: str) -> None:
-    """Check that a device exists.
+def check_device(name: str, count: int = 1) -> None:
+    """Check that a device exists, as often as it is asked for.
 
     Raises:
-        InputError: the name is unknown, or this machine has no such device.
+        InputError: the name is unknown, or this machine has no such device or too few.
     """
     there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     kind, _, number = name.partition(":")
@@ -149,3 +151,7 @@ def check_device(name: str) -> None:
         raise InputError(f"--device {name}: there is no such device{nearest(name, there)}")
     if not there[kind] or int(number or 0) >= max(1, torch.cuda.device_count()):
         raise InputError(f"--device {name}: this machine has none; give --device auto, which takes what there is.")
+    cards = torch.cuda.device_count()
+    if count > 1 and (kind == "mps" or number or (kind != "cpu" and there["cuda"] and count > cards)):
+        has = f"this machine has {cards} graphics cards" if there["cuda"] and not number else f"{name} is one device"
+        raise InputError(f"--devices {count}: {has}; give --devices {max(1, cards)} or --device cpu.")

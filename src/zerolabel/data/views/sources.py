@@ -1,5 +1,9 @@
 """Sources of training batches: pixels or frozen features, as named views."""
 
+import mmap
+from functools import partial
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -67,6 +71,19 @@ class Pixels:
         self.pixels = pixels
         resident = self.device.type != "cpu" and pixels.nbytes <= RESIDENT_BYTES
         self._on_device = torch.from_numpy(np.array(pixels)).to(self.device) if resident else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes, which map the same file and hold no copy on a device."""
+        state = {**vars(self), "_on_device": None}
+        if isinstance(self.pixels, np.memmap) and isinstance(self.pixels.base, mmap.mmap):
+            rows = self.pixels
+            state["pixels"] = partial(np.memmap, rows.filename, rows.dtype, "r", rows.offset, rows.shape)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if callable(self.pixels):
+            self.pixels = self.pixels()
 
     def __len__(self) -> int:
         return len(self.pixels)
