@@ -94,6 +94,7 @@ TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "real estimates": ("docs/real-outputs.md", real.label_free),
     "real heads": ("docs/real-outputs.md", real.on_features),
     "real few images": ("docs/real-outputs.md", real.few_images),
+    "real other data": ("docs/real-outputs.md", real.other_data),
     "real second encoder": ("docs/embeddings.md", real.second_encoder),
 }
 

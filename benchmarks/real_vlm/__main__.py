@@ -22,7 +22,9 @@ def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "parts", nargs="*", help=f"{', '.join(cells.PARTS)}, few_images, learners, two_encoders; all if left out"
+        "parts",
+        nargs="*",
+        help=f"{', '.join(cells.PARTS)}, few_images, learners, two_encoders, other_data; all if left out",
     )
     parser.add_argument("--again", action="store_true", help="repeat trainings that are there")
     parser.add_argument("--most", type=int, default=10**6, help="trainings in this call")

@@ -21,7 +21,7 @@ from benchmarks.real_vlm.data import (
     voted,
 )
 from benchmarks.real_vlm.simulated import noisy_digits, systematic_fashion
-from benchmarks.real_vlm.training import gaussian, head, logistic, pool, spaces
+from benchmarks.real_vlm.training import gaussian, head, logistic, pool, spaces, uneven
 from zerolabel.adaptation.transduction import SOLVERS, defaults, solve
 from zerolabel.adaptation.transduction.gpua import gpua
 from zerolabel.annotate.prompt_weights import estimated_weights, weighted_texts
@@ -44,6 +44,8 @@ UNLABELED = 1800
 FEW = (3, 5, 10)
 SECOND = ("caltech-34", "caltech-67")
 """Data sets with features by a second encoder."""
+OTHERS = ("caltech-34", "pets-25, validation split")
+"""Data that no default was chosen by, with few images of each class."""
 GROUPS = {
     "all 19 models": range(19),
     "CLIP, 3 models": range(3),
@@ -292,6 +294,17 @@ def few_images(name: str, per_class: int, seed: int, **how: Any) -> Row:
     }
 
 
+def other_data(name: str, per_class: int, seed: int) -> Row:
+    """Co-Reg's head on few images of data that no default was chosen by, and halfway from zero-shot to it."""
+    photos = pets("val").known if name == "pets-25, validation split" else caltech_second()
+    split = uneven(photos, [per_class] * len(photos.classes), seed)
+    _, p = head(split, "coreg", seed)
+    halfway = (p.clamp_min(1e-12) * split.zero_shot.clamp_min(1e-12)).sqrt()
+    found = {"accuracy": p, "zero_shot": split.zero_shot, "halfway": halfway}
+    rates = {what: round(right(one, split.test.labels), 4) for what, one in found.items()}
+    return {"data": name, "per_class": per_class, "seed": seed, **rates}
+
+
 def right(p: Float[Tensor, "N C"], labels: Int[Tensor, " N"]) -> float:
     """Share of the images whose best class is the true one."""
     return metrics.accuracy(p.argmax(1), labels)
@@ -334,6 +347,10 @@ def trainings() -> Iterator[tuple[str, tuple[Any, ...], Callable[[], Row]]]:
             for encoders, spread in (("own", False), ("own", True), ("both", False), ("both", True)):
                 key = (name, encoders, spread, seed)
                 yield "two_encoders", key, lambda n=name, s=seed, e=encoders, p=spread: two_encoders(n, s, e, p)
+    for name in OTHERS:
+        for seed in SEEDS:
+            for count in FEW[:2]:
+                yield "other_data", (name, count, seed), lambda n=name, c=count, s=seed: other_data(n, c, s)
     for seed in SEEDS:
         for learner in LEARNERS:
             yield "learners", ("pets-25", learner, seed), lambda k=learner, s=seed: learned(k, s)

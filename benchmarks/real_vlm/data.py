@@ -58,17 +58,18 @@ def unit(array: np.ndarray) -> Tensor:
     return functional.normalize(torch.from_numpy(array.astype(np.float32)), dim=-1)
 
 
-def pets() -> Photographs:
-    """Oxford Pets, test split: the 25 breeds that three prompt families name; the other twelve count as -1."""
+def pets(split: str = "test") -> Photographs:
+    """Oxford Pets: the 25 breeds that three prompt families name; the other twelve count as -1.
+
+    Args:
+        split: "test", or the smaller "val".
+    """
     with np.load(FOLDER / "oxford_pets_clip_vitb32.npz") as file:
         kept = np.isfinite(file["text_b32"]).all((0, 2))
-        splits = ("test",)
-        features = np.concatenate([file[name] for name in splits])
-        labels = np.concatenate([file[f"{name}_labels"] for name in splits])
         return Photographs(
             tuple(file["classes"][kept].tolist()),
-            unit(features),
-            renumbered(labels, kept),
+            unit(file[split]),
+            renumbered(file[f"{split}_labels"], kept),
             unit(file["text_b32"][:, kept]),
             tuple(file["text_sources"].tolist()),
         )

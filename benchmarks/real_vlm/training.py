@@ -1,5 +1,6 @@
 """Heads on frozen features of real images, trained as ``zerolabel run`` trains them by default."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +62,23 @@ def pool(photos: Photographs, seed: int, *, size: int | None = None, per_class: 
         first, rest = (
             torch.cat([own[part] for own in by_class]) for part in (slice(per_class), slice(per_class, None))
         )
+    return divided(photos, first, rest)
+
+
+def uneven(photos: Photographs, counts: Sequence[int], seed: int) -> Pool:
+    """A random split with so many images of each class to learn from, at most two thirds of them."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(photos.labels), generator=generator)
+    by_class = [order[photos.labels[order] == c] for c in range(len(photos.classes))]
+    first = torch.cat([own[: min(k, 2 * len(own) // 3)] for own, k in zip(by_class, counts, strict=True)])
+    rest = torch.ones(len(order), dtype=torch.bool)
+    rest[first] = False
+    first = first[torch.randperm(len(first), generator=generator)]
+    return divided(photos, first, rest.nonzero().squeeze(1))
+
+
+def divided(photos: Photographs, first: Int[Tensor, " N"], rest: Int[Tensor, " M"]) -> Pool:
+    """The pool of some images, annotated, with others held out."""
     train, test = photos.select(first), photos.select(rest)
     texts = weighted_texts(photos.texts, estimated_weights([train.features], photos.texts, SCALE))
     return Pool(train, test, texts, rescored(annotated(train), prompt_scores(train.features, texts)[0], RULE))

@@ -14,7 +14,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-LARGE = 1 << 28
+LARGE = 1 << 26
 """Bytes from which on a tensor is in a file."""
 AT_ONCE = 8192
 """Rows of a large tensor that are worked on at once."""
