@@ -197,12 +197,14 @@ def test_two_classifiers_are_compared_until_it_is_decided(run: Path, truth: Trut
 
 def test_a_thousand_classes_by_their_first_letters(run: Path, page: Any) -> None:
     images = ImageSet.open(run.parent / "train")
-    n, classes = len(images), tuple(f"{kind} {i}" for i in range(500) for kind in ("cat", "wild dog"))
+    n, kinds = len(images), ("cat", "wild dog")
+    classes = ("hotdog 49", *(f"{kind} {i}" for i in range(500) for kind in kinds))
     pool = Pool("images", images, np.arange(n), np.linspace(0, 1, n), None, None, np.zeros(n, bool))
     review = Review(Subject(run, run / "review", "many", classes, pool, pool, None), n=10)
     with served(review) as urls:
         page.goto(urls[0])
         page.wait_for_selector("#search:focus")
+        assert page.inner_text("#choices") == "1001 classes: type a part of a name."
         page.keyboard.type("cat 123")
         page.keyboard.press("Enter")
         wait_for(page, "1 of 10")
