@@ -17,7 +17,7 @@ def test_the_page_holds_the_committed_figures(name: str) -> None:
 def test_every_figure_of_a_table_is_there(name: str) -> None:
     head, rule, *body = TABLES[name][1]()
     assert rule.count("---") == head.count("|") - 1 and all(row.count("|") == head.count("|") for row in body)
-    plain = name.startswith(("audit", "real", "regret", "improve", "forecasts", "adaptation", "exports"))
+    plain = name.startswith(("audit", "real", "regret", "improve", "forecasts", "adaptation", "exports", "memory"))
     averaged = plain or all("±" in row or row.startswith("| *") for row in body)
     assert body and averaged and "nan" not in " ".join(body)
 
