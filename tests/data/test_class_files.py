@@ -72,6 +72,13 @@ def test_encodings_and_accents(tmp_path):
         Classes(("café", unicodedata.normalize("NFD", "café")))
 
 
+def test_characters_that_show_nowhere_are_no_part_of_a_name(tmp_path):
+    (tmp_path / "c.txt").write_text("cat\u200b\n\u200b\n\u2060dog \nsea\u00adlion\n", encoding="utf-8")
+    assert load_classes(tmp_path / "c.txt").names == ("cat", "dog", "sealion")
+    with pytest.raises(InputError, match="twice"):
+        load_classes("cat,dog,cat\u200b")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -86,6 +93,12 @@ def test_encodings_and_accents(tmp_path):
         ("É", "é", False),
         ("Éa", "éa", True),
         ("c++", "c", False),
+        ("cat\u200b", "cat", True),
+        ("\ufeffcat", "cat", True),
+        ("sea\u00adlion", "sealion", True),
+        ("1\u2060", "1", True),
+        ("می\u200cخواهم", "میخواهم", False),
+        ("👩\u200d🚀", "👩🚀", False),
     ],
 )
 def test_what_makes_another_class(one, other, same):

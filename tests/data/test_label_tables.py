@@ -54,6 +54,8 @@ def test_what_is_neither_a_name_nor_an_id_is_refused(label, tmp_path):
         (("1.5", "2.5"), "2.5", 1),
         (("café", "bar"), unicodedata.normalize("NFD", "CAFÉ"), 0),
         ((unicodedata.normalize("NFD", "größe"), "x1"), "Größe", 0),
+        (("cat", "dog"), "dog\u200b", 1),
+        (("cat\u00ad", "dog"), "cat", 0),
     ],
 )
 def test_a_name_wins_over_an_id(names, label, expected, tmp_path):

@@ -13,6 +13,9 @@ from zerolabel.errors.printable import is_sound, visible
 from zerolabel.files.delimited import decoded
 
 _BREAK = re.compile(r"_|(?<=[^\W_])-|-(?!\d)")
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Soft hyphen, zero-width space, word joiner and byte-order mark: they show nowhere, and come along when names are
+copied from pages and sheets. Joiners of emoji and of scripts such as Persian are none of them."""
 _SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".csv")
 
 
@@ -74,7 +77,8 @@ def prompts(template: str, names: Iterable[str]) -> list[str]:
 def load_classes(spec: str | os.PathLike[str]) -> Classes:
     """The classes in a file, or the ones written out as ``"a,b,c"``.
 
-    Names are composed (Unicode NFC), so that one written on macOS is the same as one written elsewhere.
+    Names are composed (Unicode NFC) and without characters that show nowhere, so that one written on macOS or copied
+    from a page is the same as one written elsewhere.
 
     Args:
         spec: a text file with one name per line, with or without ids; a YAML or JSON file with a list of names, with
@@ -90,7 +94,7 @@ def load_classes(spec: str | os.PathLike[str]) -> Classes:
     if "," not in text and (path.suffix.lower() in _SUFFIXES or os.sep in text) and not exists:
         raise InputError(f"there is no class file {path}; give a file, or names with commas between: cat,dog")
     pairs = class_files.read(path) if exists else [(name, []) for name in text.split(",")]
-    cleaned = [(_composed(name), dict.fromkeys(map(_composed, aliases))) for name, aliases in pairs if name.strip()]
+    cleaned = [(_composed(name), dict.fromkeys(map(_composed, aliases))) for name, aliases in pairs if _composed(name)]
     return Classes(
         names=tuple(name for name, _ in cleaned),
         aliases=tuple(tuple(a for a in aliases if a and plain(a) != plain(name)) for name, aliases in cleaned),
@@ -112,11 +116,11 @@ def read_text(path: Path) -> str:
 def plain(name: str) -> str:
     """A name without the differences that do not make another class.
 
-    Accents may be apart from their letters or not; case, spaces, hyphens and underscores make no difference. They do in
-    a name of a single character, or without any letter: ``a`` and ``A``, ``1`` and ``-1``, ``1-2`` and ``12``. A hyphen
-    before a digit and behind no letter or digit is a minus, and stays.
+    Accents may be apart from their letters or not; characters that show nowhere are left out; case, spaces, hyphens and
+    underscores make no difference. They do in a name of a single character, or without any letter: ``a`` and ``A``,
+    ``1`` and ``-1``, ``1-2`` and ``12``. A hyphen before a digit and behind no letter or digit is a minus, and stays.
     """
-    name = unicodedata.normalize("NFC", name).strip()
+    name = _composed(name)
     if not any(character.isalpha() for character in name):
         return name
     words = " ".join(_BREAK.sub(" ", name).split())
@@ -132,4 +136,4 @@ def is_file(path: Path) -> bool:
 
 
 def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip())
+    return unicodedata.normalize("NFC", name.translate(_INVISIBLE)).strip()

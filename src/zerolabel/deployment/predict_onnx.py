@@ -107,10 +107,12 @@ def eight_bits(values: np.ndarray) -> np.ndarray:
     def finite(part: np.ndarray) -> np.ndarray:
         return np.nan_to_num(part.astype(np.float64), nan=0, posinf=0, neginf=0)
 
+    if floats and not any(np.isfinite(p).any() for p in parts):
+        raise ValueError("none of its values is finite")
     low, high = min(finite(p).min() for p in parts), max(finite(p).max() for p in parts)
     unit = high <= (2 if floats else 1)
     black, white = 0, 1 if unit else next((white for white in WHITES if white >= high), high)
-    if low < -0.1 * white:
+    if low < -0.1 * max(high, 1):
         black, white = (-1, 1) if floats and unit and low >= -2 else (low, max(high, low + 1))
     scale = 255 / (white - black)
     return np.concatenate([((finite(p) - black) * scale).round().clip(0, 255).astype(np.uint8) for p in parts])

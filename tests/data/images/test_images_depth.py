@@ -73,6 +73,9 @@ WIDE = {
     "floats to 255": saved((RAMP * 255).astype(np.float32)),
     "floats to 4095": saved((RAMP * 4095).astype(np.float32)),
     "floats from -1": saved((RAMP * 2 - 1).astype(np.float32)),
+    "floats from -3": saved((RAMP * 6 - 3).astype(np.float32)),
+    "floats from -2.1 to 2.6": saved((RAMP * 4.7 - 2.1).astype(np.float32)),
+    "integers from -200": saved((RAMP * 600 - 200).round().astype(np.int32)),
     "floats from -50": saved((RAMP * 100 - 50).astype(np.float32)),
     "8 bits in colors of 16": png_of_16_bits(np.repeat((RAMP * 255).round()[..., None], 3, 2)),
     "12 bits in colors of 16": png_of_16_bits(np.repeat((RAMP * 4095).round()[..., None], 3, 2)),
@@ -127,6 +130,21 @@ def test_masks_overshoot_and_what_is_not_finite():
     for values in ([[0, 1]], [[0, 300]], [[-1000, 3000]]):
         array = np.array(values, np.int32)
         assert np.array_equal(eight_bits(array), script.eight_bits(array))
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_values_of_which_none_is_finite_are_a_reason_and_not_black(odd, kind, tmp_path):
+    values = np.full((9, 7), odd, kind)
+    for convert in (eight_bits, script.eight_bits):
+        with pytest.raises(ValueError, match="none of its values is finite"):
+            convert(values)
+    (tmp_path / "x.tif").write_bytes(saved(values.astype(np.float32)))
+    for read in (decode, lambda data: script.read(tmp_path / "x.tif")):
+        with pytest.raises((Unreadable, ValueError), match="none of its values is finite"):
+            read((tmp_path / "x.tif").read_bytes())
+    values[3, 3] = 1
+    assert np.array_equal(eight_bits(values), script.eight_bits(values)) and eight_bits(values)[3, 3] == 255
 
 
 def test_a_note_tells_that_it_was_guessed():

@@ -159,6 +159,15 @@ def test_lists_at_a_url_and_urls_in_lists(remote, photo, tmp_path):
         ImageSet.open("memory://photos/no.csv")
 
 
+@pytest.mark.parametrize(
+    "url", ["reference://", "reference://a/b", "zip://a.png::memory://no.zip", "dir://x", "git://x"]
+)
+def test_what_a_driver_lacks_is_a_sentence(url):
+    with pytest.raises(InputError) as caught:
+        ImageSet.open(url)
+    assert "\n" not in str(caught.value)
+
+
 def test_unknown_protocols_and_missing_drivers_say_so(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"nowhere://x/list.txt cannot be read .*nowhere"):
         ImageSet.open("nowhere://x/list.txt")

@@ -6,12 +6,12 @@ or 0 to 255. White is therefore taken from the largest value v of an image:
 - integers: 1 where v <= 1, else the first of 2^8 - 1, 2^10 - 1, 2^12 - 1, 2^16 - 1, 2^24 - 1 and 2^32 - 1 that is not
   below v;
 - floats: 1 where v <= 2 (a resized image overshoots a little), else the same; what lies above v <= 1 is cut;
-- black is 0; where values lie below minus a tenth of white, floats of -1 to 1 (up to 2 in size) are taken as such,
-  and others are stretched from their least to their largest value.
+- black is 0; where values lie below minus a tenth of v, or of 1 where v is less, floats of -1 to 1 (up to 2 in size)
+  are taken as such, and others are stretched from their least to their largest value.
 
-Values that are not finite count as 0. A note tells where white was guessed: where it is not that of the full width.
-TIFF files say where 0 is white, and where 32 bits have no sign; Pillow respects neither for wide values, so it is done
-here.
+Values that are not finite count as 0, and an image that has no other is refused. A note tells where white was guessed:
+where it is not that of the full width. TIFF files say where 0 is white, and where 32 bits have no sign; Pillow respects
+neither for wide values, so it is done here.
 """
 
 import warnings
@@ -38,6 +38,9 @@ def eight_bits(values: Num[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
 
     Args:
         values: of one image, of any shape.
+
+    Raises:
+        ValueError: none of the values is finite.
     """
     low, high = _range(values)
     black, white = scale(low, high, floats=values.dtype.kind == "f")
@@ -59,7 +62,7 @@ def scale(low: float, high: float, *, floats: bool) -> tuple[float, float]:
     """
     unit = high <= (2 if floats else 1)
     white = 1 if unit else next((white for white in WHITES if white >= high), high)
-    if low >= -0.1 * white:
+    if low >= -0.1 * max(high, 1):
         return 0.0, float(white)
     if floats and unit and low >= -2:
         return -1.0, 1.0
@@ -133,6 +136,8 @@ def _low_bytes(tile: ImageFile._Tile) -> ImageFile._Tile | None:
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
+    if values.dtype.kind == "f" and not any(np.isfinite(part).any() for part in _blocks(values)):
+        raise ValueError("none of its values is finite")
     lows, highs = zip(*((float(part.min()), float(part.max())) for part in map(_finite, _blocks(values))), strict=True)
     return min(lows), max(highs)
 

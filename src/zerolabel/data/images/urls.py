@@ -75,7 +75,7 @@ def filesystem(url: str, *, guarded: bool = False) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it; ``guarded`` as in `content`.
 
     Raises:
-        InputError: the protocol is unknown, or its driver is not installed.
+        InputError: the protocol is unknown, its driver is not installed, or it lacks what the driver needs.
     """
     try:
         protocol = url.partition("://")[0].lower()
@@ -84,6 +84,8 @@ def filesystem(url: str, *, guarded: bool = False) -> tuple[Any, str]:
         raise InputError(f"{url} cannot be read without its driver: {one_line(error)}.") from None
     except ValueError as error:
         raise InputError(f"{url} cannot be read ({one_line(error)}); give a protocol that fsspec knows.") from None
+    except Exception as error:  # drivers raise their own kinds
+        raise InputError(f"{url} cannot be read ({one_line(error)}); check the address.") from None
     return system, path
 
 
