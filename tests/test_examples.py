@@ -53,7 +53,6 @@ def test_commands_of_the_workflow_exist() -> None:
         group.commands[name].make_context(name, list(arguments))
 
 
-@pytest.mark.slow
 def test_the_workflow_labels_a_folder(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = write_digits(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
@@ -81,7 +80,6 @@ def test_notebooks_are_kept_without_outputs() -> None:
         assert not any(cell["outputs"] or cell["execution_count"] for cell in cells(notebook))
 
 
-@pytest.mark.slow
 def test_the_notebook_goes_from_photographs_to_onnx(tmp_path: Path) -> None:
     """Its cells in order, on windows of two real photographs and with a tiny model of random weights."""
     (tmp_path / "photos").mkdir()

@@ -295,12 +295,11 @@ def few_images(name: str, per_class: int, seed: int, **how: Any) -> Row:
 
 
 def other_data(name: str, per_class: int, seed: int) -> Row:
-    """Co-Reg's head on few images of data that no default was chosen by, and halfway from zero-shot to it."""
+    """Co-Reg's head on few images of data that no default was chosen by: halfway to zero-shot, and whole."""
     photos = pets("val").known if name == "pets-25, validation split" else caltech_second()
     split = uneven(photos, [per_class] * len(photos.classes), seed)
-    _, p = head(split, "coreg", seed)
-    halfway = (p.clamp_min(1e-12) * split.zero_shot.clamp_min(1e-12)).sqrt()
-    found = {"accuracy": p, "zero_shot": split.zero_shot, "halfway": halfway}
+    found = {"zero_shot": split.zero_shot, "accuracy": head(split, "coreg", seed)[1]}
+    found["whole"] = head(split, "coreg", seed, interpolation=1.0)[1]
     rates = {what: round(right(one, split.test.labels), 4) for what, one in found.items()}
     return {"data": name, "per_class": per_class, "seed": seed, **rates}
 

@@ -110,10 +110,10 @@ def other_data() -> list[str]:
     for (data, count), runs in found.items():
         above = [
             ", ".join(f"{100 * (run[what] - run['zero_shot']):+.1f}" for run in sorted(runs, key=lambda r: r["seed"]))
-            for what in ("accuracy", "halfway")
+            for what in ("accuracy", "whole")
         ]
         body.append((data, str(count), percent(mean(run["zero_shot"] for run in runs)), *above))
-    head = ("data", "images per class", "zero-shot, new images", "default head, by seed", "halfway, by seed")
+    head = ("data", "images per class", "zero-shot, new images", "default head, by seed", "not interpolated, by seed")
     return table(head, body)
 
 

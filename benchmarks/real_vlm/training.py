@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -99,6 +100,7 @@ def head(
     propagate: bool = False,
     rule: str = RULE,
     encoders: str = "own",
+    **settings: Any,
 ) -> tuple[Float[Tensor, "N C"], Float[Tensor, "M C"]]:
     """Probabilities of a trained head on the pool and on the held-out images.
 
@@ -110,6 +112,7 @@ def head(
         propagate: whether scores are spread over neighbors before training.
         rule: of the candidates.
         encoders: whose features are read: "own", "second", or "both" side by side; scores spread over the same.
+        settings: that take the place of the preset's.
     """
     said = rescored(pool.annotations, pool.annotations.scores, rule)
     if propagate:
@@ -120,10 +123,12 @@ def head(
     texts = SCALE * joined_texts(pool.texts, [part.shape[1] for part in spaces(pool.train, encoders)])
     network = networks.build("mlp", n_classes, parts[0].shape[1], texts=texts if start else None)
     preset = presets.for_head(presets.choose(n), n, n_classes)
-    made, settings = prepare(learner, network, said, preset=preset, seed=seed, device="cpu", precision="float32")
-    for _ in train(made, Features(parts[0]), settings):
+    preset = preset if propagate else presets.near_zero_shot(preset, n, n_classes)
+    own = {"seed": seed, "device": "cpu", "precision": "float32", **settings}
+    made, chosen = prepare(learner, network, said, preset=preset, **own)
+    for _ in train(made, Features(parts[0]), chosen):
         pass
-    fabric = make_fabric(settings)
+    fabric = make_fabric(chosen)
     found = [predict(made.network, Features(part), fabric, 512) for part in parts]
     return found[0], found[1]
 

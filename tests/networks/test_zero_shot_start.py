@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from zerolabel.networks import build, rebuild, twin
 from zerolabel.networks.zero_shot import PromptEnsemble
+from zerolabel.networks.zero_shot_start import interpolate
 
 
 def unit(*shape: int) -> torch.Tensor:
@@ -39,3 +40,22 @@ def test_its_description_rebuilds_it() -> None:
     other = rebuild(network.spec)
     other.load_state_dict(network.state_dict())
     assert torch.equal(other(features), network(features))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
+def test_interpolated_logits_lie_between_zero_shot_and_what_was_learned(share: float) -> None:
+    network, features = build("mlp", 4, 16, texts=100 * unit(2, 4, 16)), unit(5, 16)
+    with torch.no_grad():
+        start = network(features)
+        network.head.added.weight.normal_()
+        network.head.added.bias.normal_()
+        learned = network(features)
+    interpolate(network, share)
+    assert torch.allclose(network(features), (1 - share) * start + share * learned, atol=1e-4)
+
+
+def test_other_networks_are_not_interpolated() -> None:
+    network, features = build("mlp", 4, 16), unit(5, 16)
+    before = network(features)
+    interpolate(network, 0.5)
+    assert torch.equal(network(features), before)

@@ -80,10 +80,27 @@ class ZeroShotStart(Network):
         return torch.cat([self.head.added.weight, texts], 1).detach()
 
 
+def interpolate(network: nn.Module, share: float) -> None:
+    """Go back part of the way to the zero-shot classifier: ``a(r) + share (W h(r) + b)``.
+
+    Wortsman, Ilharco, et al. *Robust fine-tuning of zero-shot models* (WiSE-FT). CVPR 2022, arXiv 2109.01903, equation
+    1: weights between those of zero-shot and of fine-tuning err less on images unlike the training's. Here only the
+    last layer starts at zero-shot, so its weights alone are interpolated. Other networks stay as they are.
+
+    Args:
+        network: is changed in place.
+        share: in [0, 1]; the paper's alpha, which it sets to 1/2 where nothing is known.
+    """
+    if isinstance(network, ZeroShotStart):
+        with torch.no_grad():
+            network.head.added.weight.mul_(share)
+            network.head.added.bias.mul_(share)
+
+
 def copy_start(source: Network, target: Network) -> None:
     """Give a network the zero-shot classifier that another of the same architecture starts at."""
     if isinstance(source, ZeroShotStart) and isinstance(target, ZeroShotStart):
         target.head.start.load_state_dict(source.head.start.state_dict())
 
 
-__all__ = ["AddedHead", "Beside", "ZeroShotStart", "copy_start"]
+__all__ = ["AddedHead", "Beside", "ZeroShotStart", "copy_start", "interpolate"]

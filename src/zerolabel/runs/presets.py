@@ -200,6 +200,26 @@ def for_head(preset: Preset, n_images: int, n_classes: int, epochs: int | None =
     if preset.name != "small":
         return preset
     found = small(n_images, min(preset.settings["epochs"], HEAD_EPOCHS) if epochs is None else epochs)
-    halvings = max(0, round(log2(ENOUGH * max(n_classes, 1) / max(n_images, 1))))
-    lr = found.settings["lr"] / 2**halvings
+    lr = found.settings["lr"] / 2 ** halvings(n_images, n_classes)
     return replace(found, why=preset.why, settings={**found.settings, "lr": lr})
+
+
+def near_zero_shot(preset: Preset, n_images: int, n_classes: int) -> Preset:
+    """The preset for a head that learns from the annotating model's own scores, neither spread nor joined by labels.
+
+    With fewer than 25 images of a class (two halvings), such a head is on new images now better than zero-shot and now
+    worse; halfway between them (WiSE-FT) it keeps half of the gain and half of the loss.
+
+    Args:
+        preset: of `for_head`; another than "small" stays as it is.
+        n_images: to train on.
+        n_classes: C.
+    """
+    if preset.name != "small" or halvings(n_images, n_classes) < 2:
+        return preset
+    return replace(preset, settings={**preset.settings, "interpolation": 0.5})
+
+
+def halvings(n_images: int, n_classes: int) -> int:
+    """How often `ENOUGH` images of a class are halved to those that are there."""
+    return max(0, round(log2(ENOUGH * max(n_classes, 1) / max(n_images, 1))))

@@ -21,6 +21,7 @@ from zerolabel.annotations.digest import Digest, in_words
 from zerolabel.files import rows
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
 from zerolabel.networks.precision import best_precision
+from zerolabel.networks.zero_shot_start import interpolate
 from zerolabel.training.checkpoints import Checkpoint
 from zerolabel.training.drawing import index_batches
 from zerolabel.training.pace import Limit, Pace
@@ -135,6 +136,8 @@ def _epochs(
     if settings.statistics == "recomputed" and ranks.rank == 0:
         for network in learner.networks:
             recompute_bn_statistics(network, source, fabric, settings.batch_size * 4)
+    for network in learner.networks:
+        interpolate(network, settings.interpolation)
 
 
 def warn_of_small_pool(n_images: int, learner: Learner, settings: Settings) -> None:

@@ -48,6 +48,8 @@ class Settings:
         seed: of weights, order and views; on a CPU the same seed gives the same bits.
         statistics: of batch normalization where all images are predicted and at the end: "recomputed" on weak views,
             or "running", as training left them, which is what authors' code usually does.
+        interpolation: share in [0, 1] that is kept, at the end, of what a head that starts at the zero-shot classifier
+            adds to it, see `networks.zero_shot_start.interpolate`; 1 keeps all.
     """
 
     epochs: Rounds = 100
@@ -66,6 +68,7 @@ class Settings:
     devices: Annotated[int, Range(1, 64)] = 1
     seed: Seed = 0
     statistics: Literal["recomputed", "running"] = "recomputed"
+    interpolation: Share = 1.0
 
     def lr_at(self, epoch: int | float) -> float:
         """``lr_min + (lr - lr_min) (1 + cos(pi (e - w) / (period - w))) / 2``, and ``lr e / w`` in the warm-up of w."""

@@ -59,6 +59,8 @@ def draft(request: Request) -> Config:
     route = resolve_route(request, images, len(data.classes), annotation.encoder, preset.sizes)
     if route.student in HEADS:
         preset = presets.for_head(preset, len(images), len(data.classes), wanted.settings.get("epochs"))
+    if route.student in HEADS and not (route.propagate or data.few_shot):
+        preset = presets.near_zero_shot(preset, len(images), len(data.classes))
     training = resolve_training(request, preset, wanted, route, data, annotation)
     config = Config(
         data=data,
