@@ -68,7 +68,7 @@ def _approximate(features: Float[Tensor, "N D"], k: int) -> tuple[Int[Tensor, "N
     faiss.omp_set_num_threads(torch.get_num_threads())
     index.train(rows)
     index.add(rows)
-    index.nprobe = PROBES
+    faiss.extract_index_ivf(index).nprobe = PROBES
     places, cosine = torch.zeros(n, k, dtype=torch.long), features.new_zeros(n, k)
     for start in range(0, n, CHUNK):
         near, found = map(torch.from_numpy, reversed(index.search(rows[start : start + CHUNK], k + 1)))
