@@ -120,8 +120,8 @@ MISTAKES = (
     Mistake(
         "targets: alignment the other way",
         "blocks/targets.py",
-        "normalize(p * prior / p.mean(0).clamp_min(TINY))",
-        "normalize(p * p.mean(0) / prior.clamp_min(TINY))",
+        "normalize(part * prior / mean), p)",
+        "normalize(part * mean / prior), p)",
         TARGETS,
     ),
     Mistake(
@@ -190,8 +190,8 @@ MISTAKES = (
     Mistake(
         "coreg: division by the worst candidate",
         "learners/coreg.py",
-        "loss = -(p * self.candidates).amax(1)",
-        "loss = -(p * self.candidates).sum(1)",
+        "(part * among).amax(1), p",
+        "(part * among).sum(1), p",
         COREG,
     ),
     Mistake(
@@ -328,15 +328,15 @@ MISTAKES = (
     Mistake(
         "loop: statistics not recomputed at the end",
         "training/loop.py",
-        '1_000_003)\n    if settings.statistics == "recomputed":',
-        '1_000_003)\n    if settings.statistics == "never":',
+        '1_000_003)\n    if settings.statistics == "recomputed" and',
+        '1_000_003)\n    if settings.statistics == "never" and',
         LOOP,
     ),
     Mistake(
         "loop: predict_weak_view uses the eval view",
         "training/loop.py",
-        'batch_size * 4, view="weak")',
-        "batch_size * 4)",
+        'fabric, size, "weak", ranks',
+        'fabric, size, "eval", ranks',
         LOOP,
     ),
 )

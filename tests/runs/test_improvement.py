@@ -1,6 +1,7 @@
 """Answers, a training on them, and a look at what changed, in rounds."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -97,3 +98,25 @@ def test_without_an_answer_that_teaches_nothing_is_trained(run, tmp_path, call):
 def test_what_is_no_run_cannot_be_improved(tmp_path, call, make_annotations):
     code, _, err = call("improve", tmp_path, "-o", tmp_path / "out")
     assert code == 2 and "holds no run" in err
+
+
+@pytest.mark.parametrize("change", ["content", "name", "held-out content", "one less", "one more"])
+def test_images_that_changed_since_the_first_round_are_refused(run, tmp_path, call, change):
+    for name in ("run", "train", "test"):
+        shutil.copytree(run.parent / name, tmp_path / name)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config |= {"images": str(tmp_path / "train"), "test_images": str(tmp_path / "test")}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    given = ["improve", tmp_path / "run", "-o", tmp_path / "better", "--cache", run.parent / "cache"]
+    code, _, err = call(*given, "--answers", tmp_path / "none.csv")
+    assert code == 2 and (tmp_path / "better" / "improve.json").is_file(), err
+    first, second = sorted((tmp_path / ("test" if "held-out" in change else "train")).iterdir())[:2]
+    if "content" in change:
+        first.write_bytes(second.read_bytes())
+    elif change == "one more":
+        shutil.copy(first, first.with_name("new.png"))
+    else:
+        first.rename(first.with_name("other.png")) if change == "name" else first.unlink()
+    code, _, err = call(*given, "--answers", tmp_path / "none.csv")
+    told = "are not in" if change in ("name", "one less") else "changed since"
+    assert code == 2 and told in err and err.count("error: ") == 1 and "Traceback" not in err

@@ -28,7 +28,7 @@ def test_nothing_said_is_what_the_command_line_would_choose(world) -> None:  # t
 def test_what_is_said_counts_and_a_momentum_is_that_of_the_training(world) -> None:  # type: ignore[no-untyped-def]
     learner, settings = prepare("coreg", network(world), world.annotations, epochs=10, lr=0.2, momentum=0.5, queue=64)
     assert (settings.epochs, settings.lr, settings.batch_size, settings.momentum) == (10, 0.2, 64, 0.5)
-    assert learner.side.momentum.average is not None and len(learner.side.queue.keys) == 64 and learner.warm_up == 6
+    assert learner.side.momentum.momentum == 0.999 and len(learner.side.queue.keys) == 64 and learner.warm_up == 6
     paper, how = prepare("coreg", network(world), world.annotations, preset="paper", queue=64, epochs=40)
     assert (paper.warm_up, paper.labeling, how.period, how.batch_size) == (10, "separate", 800, 256)
     plain, how = prepare("proden", network(world), world.annotations)

@@ -66,7 +66,7 @@ def test_a_checkpoint_of_other_data_is_not_taken_up(name, world, tmp_path):
 def data(tmp_path_factory):
     place = tmp_path_factory.mktemp("stale") / "data"
     write_data(place)
-    assert here(place, *COMMANDS["annotate"], "-o", "said")[0] == 0
+    assert here(place, *COMMANDS["annotate"].said, "-o", "said")[0] == 0
     return place
 
 
@@ -100,7 +100,7 @@ def test_annotations_of_other_pictures(data, tmp_path, swaps, count):
 def test_commands_refuse_annotations_of_other_pictures(kind, data, tmp_path):
     place = shutil.copytree(data, tmp_path / "data")
     rewrite(place, {20: 21, 21: 20})
-    code, told = here(place, *COMMANDS[kind], "-o", "out")
+    code, told = here(place, *COMMANDS[kind].said, "-o", "out")
     assert (code, "2 of 40 images in pics are not those" in told) == (2, True)
     assert not (place / "out" / "predictions.parquet").exists()
 
@@ -108,7 +108,7 @@ def test_commands_refuse_annotations_of_other_pictures(kind, data, tmp_path):
 def test_the_unchanged_images_alone_can_be_gone_on_with(data, tmp_path):
     place = shutil.copytree(data, tmp_path / "data")
     rewrite(place, {20: 21, 21: 20})
-    code, told = here(place, *COMMANDS["train"], "-o", "out", "--allow-changed")
+    code, told = here(place, *COMMANDS["train"].said, "-o", "out", "--allow-changed")
     assert code == 0, told
     kept = Annotations.load(place / "out" / "annotations.parquet")
     assert len(kept) == 38 and not {"020.png", "021.png"} & set(kept.file_names)
@@ -128,7 +128,7 @@ def test_a_resume_on_other_data_is_refused_before_anything_is_replaced(told_of, 
     place = shutil.copytree(data, tmp_path / "data")
     CHANGES[told_of](place / "pics")
     before = {path: path.read_bytes() for path in (place / "said").iterdir()}
-    code, told = here(place, *COMMANDS["annotate"], "-o", "said", "--resume")
+    code, told = here(place, *COMMANDS["annotate"].said, "-o", "said", "--resume")
     errors = [line for line in told.splitlines() if line.startswith("error: ")]
     assert (code, len(errors), told_of in told, "give --overwrite" in told) == (2, 1, True, True)
     assert {path: path.read_bytes() for path in (place / "said").iterdir()} == before
@@ -139,7 +139,7 @@ def test_what_is_refused_replaces_nothing(bad, data, tmp_path):
     place = shutil.copytree(data, tmp_path / "data")
     (place / "bad.csv").write_text("file_name,label\nnone.png,one\n")
     before = {path: path.read_bytes() for path in (place / "said").iterdir()}
-    assert here(place, *COMMANDS["annotate"], *bad, "-o", "said", "--overwrite")[0] == 2
+    assert here(place, *COMMANDS["annotate"].said, *bad, "-o", "said", "--overwrite")[0] == 2
     assert {path: path.read_bytes() for path in (place / "said").iterdir()} == before
 
 
@@ -148,7 +148,7 @@ def test_a_finished_run_stays_where_annotations_of_other_pictures_would_overwrit
     shutil.copytree(place / "said", place / "out")
     rewrite(place, {20: 21, 21: 20})
     before = {path: path.read_bytes() for path in (place / "out").iterdir()}
-    code, told = here(place, *COMMANDS["train"], "-o", "out", "--overwrite")
+    code, told = here(place, *COMMANDS["train"].said, "-o", "out", "--overwrite")
     assert (code, "2 of 40 images in pics are not those" in told) == (2, True)
     assert {path: path.read_bytes() for path in (place / "out").iterdir()} == before
 
@@ -183,7 +183,7 @@ def test_two_commands_in_one_folder(kind, data, tmp_path):
     place = shutil.copytree(data, tmp_path / "data")
     (place / "out").mkdir()
     with alone(place / "out"):
-        code, told = here(place, *COMMANDS[kind], "-o", "out")
+        code, told = here(place, *COMMANDS[kind].said, "-o", "out")
     assert (code, told.count("another command is running in out")) == (2, 1)
     assert os.listdir(place / "out") == []
 

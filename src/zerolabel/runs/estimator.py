@@ -82,6 +82,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         set_aside: share of the images that is not learned, on which alarms are raised; by default a tenth.
         strong: the strong view, ``"randaugment"``, ``"cutout"`` or ``"cutout:PIXELS"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        devices: processes that share each batch of a training, see `zerolabel.Settings`; by default 1.
         cache: folder of image features, shared between runs; None is the one of the command line.
         output: folder of the run, with its report and ONNX file. None works in a temporary folder and keeps no file.
         verbose: whether to show progress on standard error.
@@ -123,6 +124,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         set_aside: float | None = None,
         strong: str = "randaugment",
         device: str = "auto",
+        devices: int | None = None,
         cache: PathLike | None = None,
         output: PathLike | None = None,
         verbose: bool = False,
@@ -134,7 +136,8 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self.pretrained, self.adapt, self.via, self.propagate = pretrained, adapt, via, propagate
         self.deploy, self.preset, self.open_set, self.epochs = deploy, preset, open_set, epochs
         self.time = time
-        self.seed, self.flip, self.strong, self.device = seed, flip, strong, device
+        self.seed, self.flip, self.strong = seed, flip, strong
+        self.device, self.devices = device, devices
         self.set_aside, self.precision, self.feature_precision = set_aside, precision, feature_precision
         self.cache, self.output, self.verbose = cache, output, verbose
 
@@ -245,6 +248,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         models = (self.vlm,) if isinstance(self.vlm, str) else self.vlm or ()
         if any(map(is_chat, models)):
             raise InputError("chat models are asked by the command `zerolabel run`; give another vlm.")
+        options = {**(self.options or {}), **({} if self.devices is None else {"devices": self.devices})}
         with TemporaryDirectory() as folder:
             request = Request(
                 images,
@@ -252,7 +256,7 @@ class ZeroLabel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
                 vlm=self.vlm,
                 encoders=(self.encoder,) if isinstance(self.encoder, str) else self.encoder or (),
                 templates=_templates_file(self.templates, Path(folder) / "templates.txt"),
-                options=[f"{name}={_text(value)}" for name, value in (self.options or {}).items()],
+                options=[f"{name}={_text(value)}" for name, value in options.items()],
                 few_shot=few_shot,
                 learner=self.method,
                 **{name: getattr(self, name) for name in _SAME},

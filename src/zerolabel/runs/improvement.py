@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from zerolabel import report
 from zerolabel.annotate import embed
+from zerolabel.annotations.digest import Digest, differing, in_words, of_images
 from zerolabel.data.answers import CHOSEN, NONE, RANDOM, UNSURE, consensus
 from zerolabel.data.images import ImageSet
 from zerolabel.errors import InputError
@@ -90,7 +91,7 @@ class Improvement:
         seed: of the images that are drawn.
 
     Raises:
-        InputError: the run is not finished, or the folder belongs to another run.
+        InputError: the run is not finished, or the folder belongs to another run, or to other images.
     """
 
     def __init__(self, run: Path, folder: Path, plan: Plan, *, cache: Path, progress: Progress, seed: int = 0) -> None:
@@ -99,6 +100,7 @@ class Improvement:
         self.base = open_subject(run)
         if self.base.run is None:
             raise InputError(f"{run} is no finished run; give the folder that zerolabel run wrote.")
+        self.made_of = _digest(run)
         self.rounds = self._read() or [Round(0, str(run), int(self.base.learned.taught.sum()), 0, _deployed(run))]
 
     @property
@@ -112,6 +114,8 @@ class Improvement:
         Args:
             teach: False after the last training, when only what changed is of interest.
         """
+        if not (self.folder / RECORD).is_file():
+            self._write()
         subject = self._subject()
         counts = Counts(self.plan.check, self.plan.teach if teach else 0, self.plan.changed)
         features = self._features(subject) if teach else None
@@ -215,15 +219,19 @@ class Improvement:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             rounds = [Round(**one) for one in record["rounds"]]
+            then: Digest = dict(record.get("made_of", self.made_of))
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"{path} is damaged; give -o another folder.") from None
         if rounds[0].folder != str(self.run):
             raise InputError(f"{self.folder} improves {rounds[0].folder}; give -o another folder for {self.run}.")
+        if changed := differing(then, self.made_of):
+            raise InputError(f"the {in_words(changed)} changed since {self.folder} was begun; give -o another folder.")
         return rounds
 
     def _write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = {"best": self.best.number, "plan": asdict(self.plan), "rounds": [asdict(one) for one in self.rounds]}
+        record["made_of"] = self.made_of
         write_text(self.folder / RECORD, dumps(record, indent=1) + "\n")
         write_text(self.folder / PAGE, build_improvement(record))
 
@@ -240,6 +248,14 @@ def _by_name(source: Pool, values: Int[np.ndarray, " N"], pool: Pool) -> Int[np.
     """Values of one pool for the images of another, -1 for those that it lacks."""
     known = dict(zip(source.images.file_names, values.tolist(), strict=True))
     return np.array([known.get(name, -1) for name in pool.images.file_names], int)
+
+
+def _digest(run: Path) -> Digest:
+    """Hashes of the images that a run learned from, and of those that were held out."""
+    data = Folder(run).config().data
+    parts = {"": data.images, "held-out ": data.test_images}
+    opened = {part: ImageSet.open(place) for part, place in parts.items() if place is not None}
+    return {f"{part}{name}": value for part, images in opened.items() for name, value in of_images(images).items()}
 
 
 def _deployed(run: Path) -> str:

@@ -221,5 +221,5 @@ def near_zero_shot(preset: Preset, n_images: int, n_classes: int) -> Preset:
 
 
 def halvings(n_images: int, n_classes: int) -> int:
-    """How often `ENOUGH` images of a class are halved to those that are there."""
+    """The number of times that `ENOUGH` images of a class are halved to those that are there."""
     return max(0, round(log2(ENOUGH * max(n_classes, 1) / max(n_images, 1))))
