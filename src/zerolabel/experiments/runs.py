@@ -5,8 +5,9 @@ import os
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
@@ -131,13 +132,15 @@ def work(comparison: Comparison, folder: Path, todo: Sequence[tuple[str, int]], 
         jobs, mp_context=get_context("spawn"), max_tasks_per_child=1, initializer=end_with_parent
     )
     try:
-        asked = {
-            pool.submit(run_one, comparison, folder, name, seed, threads, place % devices): (name, seed)
-            for place, (name, seed) in enumerate(todo)
-        }
-        for done in as_completed(asked):
-            done.result()
-            yield asked[done]
+        left, asked = deque(enumerate(todo)), dict[Future[None], tuple[str, int]]()
+        while left or asked:
+            while left and len(asked) < jobs:  # one that waited without a process would keep a stopped pool forever
+                place, (name, seed) = left.popleft()
+                call = pool.submit(run_one, comparison, folder, name, seed, threads, place % devices)
+                asked[call] = (name, seed)
+            for done in wait(asked, return_when=FIRST_COMPLETED).done:
+                done.result()
+                yield asked.pop(done)
         pool.shutdown()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
