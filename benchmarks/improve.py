@@ -33,11 +33,11 @@ from zerolabel.data.views import Features
 from zerolabel.evaluation import metrics
 from zerolabel.runs import presets
 from zerolabel.runs.prepare import prepare
-from zerolabel.runs.stages.by_labels import judge
 from zerolabel.runs.stages.scores import stacked_with_labels
 from zerolabel.runs.stages.training import IMITATION
-from zerolabel.training.judged import Judged
+from zerolabel.runs.stages.validation import validate
 from zerolabel.training.loop import make_fabric, predict, train
+from zerolabel.training.validation import Validation
 
 RESULTS = Path("benchmarks/results/improve.json")
 LEARNER = "coreg"
@@ -120,17 +120,17 @@ DATA: dict[str, Callable[[Path], Data]] = {
 
 def learned(
     data: Data, labels: Int[Tensor, " N"], seed: int
-) -> tuple[Float[Tensor, "N C"], Float[Tensor, "M C"], Judged | None]:
+) -> tuple[Float[Tensor, "N C"], Float[Tensor, "M C"], Validation | None]:
     """Probabilities of the pool and of the held-out images by a head that learned these labels, -1 for none.
 
     And what labels that it did not see say of the learner, by which a run goes.
     """
     said = data.annotations.with_labels(labels)
     part = partial(head, data, LEARNER, seed=seed)
-    judged = judge(said, data.features, lambda known, rows: part(known, rows)[0], seed)
-    learner = IMITATION if judged is not None and judged.loses else LEARNER
+    validation = validate(said, data.features, lambda known, rows: part(known, rows)[0], seed)
+    learner = IMITATION if validation is not None and validation.loses else LEARNER
     found = head(data, learner, stacked_with_labels(said, data.features), torch.arange(len(labels)), seed=seed)
-    return *found, judged
+    return *found, validation
 
 
 def head(
@@ -186,7 +186,7 @@ def rows(data: Data, name: str, seed: int, known: dict[tuple[Any, ...], Row]) ->
             if (name, how, n, seed) in known:
                 before = None
                 continue
-            before, p, judged = learned(data, labels_of(data, images), seed)
+            before, p, validation = learned(data, labels_of(data, images), seed)
             pools.setdefault(how, before)
             placed = torch.where(labels_of(data, images) >= 0, data.truth, before.argmax(1))
             yield {
@@ -195,7 +195,7 @@ def rows(data: Data, name: str, seed: int, known: dict[tuple[Any, ...], Row]) ->
                 "pool_accuracy": float((placed == data.truth).float().mean()),
                 "labels_alone": alone(data, images) if n else None,
                 "zero_shot": metrics.accuracy(data.new_scores.argmax(1), data.new_truth),
-                "judged": None if judged is None else {**asdict(judged), "loses": judged.loses},
+                "validation": None if validation is None else {**asdict(validation), "loses": validation.loses},
             }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.audits import measures
 from benchmarks.audits.cells import Cell, cells
 from benchmarks.audits.measures import Row
-from benchmarks.audits.strangers import pools
+from benchmarks.audits.open_pools import pools
 from benchmarks.committed import read
 
 RESULTS = Path("benchmarks/results/audits.json")

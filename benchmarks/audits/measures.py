@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 
 from benchmarks.audits.cells import Cell, unit
-from benchmarks.audits.strangers import Mixed
+from benchmarks.audits.open_pools import OpenPool
 from zerolabel.audit import Counts, choice, draw, interval, stratify, teach, unknown
 from zerolabel.audit.accuracy import MARGIN, likely_spread, tail
 from zerolabel.audit.anytime import evaluations
@@ -251,21 +251,21 @@ def after(scores: np.ndarray, features: np.ndarray, truth: np.ndarray, labeled: 
     return float((given.argmax(1) == truth).mean()), float((spread == truth).mean())
 
 
-def rejected(pool: Mixed, n: int, repeats: int) -> Row:
+def rejected(pool: OpenPool, n: int, repeats: int) -> Row:
     """Errors of the measured threshold for unknown classes, its coverage, and the errors of the one without labels."""
-    scores, strange, found = pool.scores, pool.strange, []
+    scores, of_unknown, found = pool.scores, pool.unknown, []
     for seed in range(repeats):
         drawn = unknown.draw_low(scores, n, seed=seed)
-        one = unknown.threshold(scores, drawn, strange[drawn])
-        error = float(((scores < one.score) != strange).mean())
+        one = unknown.threshold(scores, drawn, of_unknown[drawn])
+        error = float(((scores < one.score) != of_unknown).mean())
         found.append((error, one.error.low <= error <= one.error.high, one.error.width))
     means = np.mean(np.array(found, dtype=float), 0)
-    without = float(((scores < open_set.threshold(torch.from_numpy(scores))) != strange).mean())
+    without = float(((scores < open_set.threshold(torch.from_numpy(scores))) != of_unknown).mean())
     return {
         "cell": pool.name,
         "draw": pool.draw,
         "images": len(scores),
-        "unknown": float(strange.mean()),
+        "unknown": float(of_unknown.mean()),
         "answers": n,
         "repeats": repeats,
         "error": float(means[0]),
@@ -273,6 +273,6 @@ def rejected(pool: Mixed, n: int, repeats: int) -> Row:
         "width": float(means[2]),
         "error_without_labels": without,
         "best_error": float(
-            min(((scores < cut) != strange).mean() for cut in np.quantile(scores, np.arange(0, 1, 0.01)))
+            min(((scores < cut) != of_unknown).mean() for cut in np.quantile(scores, np.arange(0, 1, 0.01)))
         ),
     }

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tests.local_ray import two_workers
 from zerolabel import vlms
 from zerolabel.annotate import annotate
 from zerolabel.annotations import Annotations
@@ -34,12 +35,8 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def workers():
-    """Two workers of one thread; classes of this file go to them by value, since they cannot import it."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-    ray.shutdown()
+    with two_workers(sys.modules[__name__]):
+        yield
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.audits import measures
 from benchmarks.audits.cells import Cell
 from benchmarks.audits.measures import decide
-from benchmarks.audits.strangers import Mixed
+from benchmarks.audits.open_pools import OpenPool
 from zerolabel.audit import Counts, interval
 
 
@@ -64,7 +64,7 @@ def test_labels_raise_the_accuracy(cell: Cell) -> None:
 
 def test_a_threshold_is_measured() -> None:
     random = np.random.default_rng(1)
-    strange = random.random(400) < 0.2
-    scores = np.where(strange, random.random(400), 0.5 + random.random(400))
-    row = measures.rejected(Mixed("made up", 0, scores, strange), 60, 5)
+    unknown = random.random(400) < 0.2
+    scores = np.where(unknown, random.random(400), 0.5 + random.random(400))
+    row = measures.rejected(OpenPool("made up", 0, scores, unknown), 60, 5)
     assert row["best_error"] <= row["error"] <= 0.25 and row["coverage"] >= 0.8

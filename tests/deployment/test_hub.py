@@ -119,6 +119,29 @@ def test_what_is_pushed_can_be_pulled_and_afterward_offline(hub, finished, tmp_p
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
 
 
+def test_a_pull_that_was_killed_goes_on_where_the_repository_is_the_same(hub, finished, tmp_path):
+    out, name = tmp_path / "pulled", "models/me/digits"
+    for arguments in (("push", finished, "me/digits"), ("pull", "me/digits", "-o", out)):
+        assert zerolabel(hub, tmp_path / "cache", *arguments).returncode == 0
+    whole = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for lost in ("predict.py", "classes.json"):
+        (out / lost).unlink()
+    (out / f".classes.json.{2**30}@elsewhere.partial").write_text("{")
+    os.utime(out / f".classes.json.{2**30}@elsewhere.partial", (0, 0))
+    assert zerolabel(hub, tmp_path / "cache", "pull", "me/digits", "-o", out).returncode == 0
+    assert {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()} == whole
+
+    (out / "predict.py").unlink()
+    hub.repositories[name].files["classes.json"] = b"{}"
+    refused = zerolabel(hub, tmp_path / "cache", "pull", "me/digits", "-o", out)
+    assert refused.returncode == 2 and "exists and is not empty" in refused.stderr
+    assert (out / "classes.json").read_bytes() == whole[Path("classes.json")]
+    hub.repositories[name].files["classes.json"] = whole[Path("classes.json")]
+    (out / "notes.txt").write_text("mine")
+    assert zerolabel(hub, tmp_path / "cache", "pull", "me/digits", "-o", out).returncode == 2
+    assert (out / "notes.txt").read_text() == "mine" and not (out / "predict.py").exists()
+
+
 def test_what_is_refused_and_why(hub, finished, tmp_path):
     hub.add("me/other", {"config.json": b"{}"})
     cases = [

@@ -22,6 +22,7 @@ from benchmarks.papers import __main__ as papers
 from benchmarks.papers import protocols, tables
 from benchmarks.papers.data_sets import Unpacked, write
 from benchmarks.papers.smoke import CLASSES, Smoke, made_up, shortened
+from tests.local_ray import two_workers
 from zerolabel import cli
 from zerolabel.annotate import cluster
 from zerolabel.annotations import Annotations
@@ -34,12 +35,8 @@ VARY = ["seconds", "peak_memory", "seconds spread", "peak_memory spread"]
 
 @pytest.fixture(scope="module")
 def workers():
-    """Two workers of one thread; functions of this file go to them by value, since they cannot import it."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-    ray.shutdown()
+    with two_workers(sys.modules[__name__]):
+        yield
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -79,8 +80,9 @@ class Command:
         marks: parts of names of files of which one is waited for before the kill.
         again: how it is told to go on.
         output: what is given as its output.
-        option: by which it is given.
+        option: by which it is given; empty where it needs none.
         needs_run: True where it reads the folder ``run``.
+        on_copies: True where it writes into a run, so that its output is a copy of ``run``.
     """
 
     said: list[str]
@@ -90,6 +92,11 @@ class Command:
     output: str = "out"
     option: str = "-o"
     needs_run: bool = False
+    on_copies: bool = False
+
+    def to(self, said: list[str], output: str) -> list[str]:
+        """These arguments with an output."""
+        return [*said, *([self.option] if self.option else []), output]
 
     @property
     def delay(self) -> float:
@@ -164,7 +171,17 @@ COMMANDS = {
         ["export", "run/classifier", "--images", "pics"], ("model.onnx", "model.classes.json"),
         (".partial", "model.onnx", "classes"), output="out/model.onnx", needs_run=True,
     ),
+    "report": Command(
+        ["report"], ("report.html", "README.md"), (".partial",), option="", needs_run=True, on_copies=True
+    ),
 }  # fmt: skip
+
+
+def annotated_data(place: Path) -> Path:
+    """The data in a new folder, with annotations in ``said``."""
+    write_data(place)
+    assert here(place, *COMMANDS["annotate"].said, "-o", "said")[0] == 0
+    return place
 
 
 def command(kind: str, change: str) -> list[str]:
@@ -261,26 +278,29 @@ def wait_for(process: subprocess.Popen[str], out: Path, mark: str, pause: float)
 
 def same_files(one: Command, a: Path, b: Path) -> bool:
     """Whether results are the same, but for the folder that they name."""
-    for name in one.results:
-        if name.endswith(".parquet"):
-            if not pd.read_parquet(a / name).equals(pd.read_parquet(b / name)):
-                return False
-        elif (a / name).read_bytes().replace(b"fresh/", b"out/") != (b / name).read_bytes().replace(b"fresh/", b"out/"):
-            return False
-    return True
+    return all(same_file(a / name, b / name) for name in one.results)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    if one.suffix == ".parquet":
+        return pd.read_parquet(one).equals(pd.read_parquet(other))
+    first, second = (re.sub(rb"\bfresh\b", b"out", path.read_bytes()) for path in (one, other))
+    return first == second
 
 
 def kill_and_change(data: Path, place: Path, kind: str, change: str, pick: random.Random) -> Outcome:
     """Kill a command, change the data, go on, and do the same in a fresh folder."""
     shutil.copytree(data, place)
     one = COMMANDS[kind]
-    killed = kill(zerolabel(place, *one.said, one.option, one.output), place / "out", one, pick)
+    for copy in ("out", "fresh") if one.on_copies else ():
+        shutil.copytree(place / "run", place / copy)
+    killed = kill(zerolabel(place, *one.to(one.said, one.output)), place / "out", one, pick)
     CHANGES[change](place, pick)
     said = command(kind, change)
-    code, told = here(place, *said, one.option, one.output, *one.again)
+    code, told = here(place, *one.to(said, one.output), *one.again)
     if code != 0:
         return Outcome(kind, change, killed, code, told, 0, None)
-    fresh, _ = here(place, *said, one.option, one.output.replace("out", "fresh"))
+    fresh, _ = here(place, *one.to(said, one.output.replace("out", "fresh")))
     left = [path.name for path in (place / "out").rglob("*") if ".partial" in path.name]
     same = fresh == 0 and not left and same_files(one, place / "out", place / "fresh")
     return Outcome(kind, change, killed, 0, told, fresh, same)

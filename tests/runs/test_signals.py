@@ -5,7 +5,7 @@ import shutil
 import signal
 
 import pytest
-from kill_and_change import COMMANDS, here, same_files, wait_for, write_data, zerolabel
+from kill_and_change import COMMANDS, annotated_data, here, same_files, wait_for, zerolabel
 
 MOMENTS = [
     ("annotate", "config.json", signal.SIGINT),
@@ -26,10 +26,7 @@ QUICK = [moment for moment in MOMENTS if moment[0] == "annotate"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    place = tmp_path_factory.mktemp("signals") / "data"
-    write_data(place)
-    assert here(place, *COMMANDS["annotate"].said, "-o", "said")[0] == 0
-    return place
+    return annotated_data(tmp_path_factory.mktemp("signals") / "data")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +38,7 @@ def test_a_signal_tells_how_to_go_on_and_nothing_is_lost(kind, mark, number, dat
     shutil.copytree(data, place)
     if one.needs_run:
         assert here(place, *COMMANDS["run"].said, "-o", "run")[0] == 0
-    process = zerolabel(place, *one.said, one.option, one.output)
+    process = zerolabel(place, *one.to(one.said, one.output))
     assert wait_for(process, place / "out", mark, 0.005)
     if number == signal.SIGINT:  # as a terminal sends it
         os.killpg(process.pid, number)
@@ -52,6 +49,6 @@ def test_a_signal_tells_how_to_go_on_and_nothing_is_lost(kind, mark, number, dat
     assert process.returncode == 128 + number, told
     again = "with --resume continues" if "--resume" in one.again else "the same command"
     assert len(errors) == 1 and "stopped" in errors[0] and again in errors[0] and "Traceback" not in told
-    assert here(place, *one.said, one.option, one.output, *one.again)[0] == 0
-    assert here(place, *one.said, one.option, one.output.replace("out", "fresh"))[0] == 0
+    assert here(place, *one.to(one.said, one.output), *one.again)[0] == 0
+    assert here(place, *one.to(one.said, one.output.replace("out", "fresh")))[0] == 0
     assert same_files(one, place / "out", place / "fresh")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kill_and_change import COMMANDS, here, picture, write_data
+from kill_and_change import COMMANDS, annotated_data, here, picture
 
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.digest import differing, of_annotations, of_images
@@ -64,10 +64,7 @@ def test_a_checkpoint_of_other_data_is_not_taken_up(name, world, tmp_path):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    place = tmp_path_factory.mktemp("stale") / "data"
-    write_data(place)
-    assert here(place, *COMMANDS["annotate"].said, "-o", "said")[0] == 0
-    return place
+    return annotated_data(tmp_path_factory.mktemp("stale") / "data")
 
 
 def rewrite(place, swaps):

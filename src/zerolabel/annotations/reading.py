@@ -65,7 +65,7 @@ def _filled(files: list[Path], n: int, meta: dict[str, Any]) -> dict[str, Any]:
     votes = torch.zeros(n, n_annotators, dtype=torch.long)
     scores, candidates = rows.zeros((n, n_classes)), rows.zeros((n, n_classes), torch.bool)
     for stored in (table for file in files for table in parquet.batches(file, AT_ONCE, checked=True)):
-        table = validation.usual(stored, (*_COLUMNS, "score_ids") if sparse else _COLUMNS)
+        table = validation.plain_columns(stored, (*_COLUMNS, "score_ids") if sparse else _COLUMNS)
         validation.check_table(table, n_classes, n_annotators, sparse=sparse, first=first)
         part = slice(first, first + table.num_rows)
         names += table["file_name"].to_pylist()

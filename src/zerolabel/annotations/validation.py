@@ -84,7 +84,7 @@ def _check_weights(weights: object, n_classes: int) -> None:
         raise ValueError("an annotator's weights are no shares")
 
 
-def usual(table: pa.Table, names: Sequence[str]) -> pa.Table:
+def plain_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """The table with columns as they are checked and read: no dictionaries, views or lists of a fixed size.
 
     Other tools write these for the same values, pandas a dictionary for a category.
@@ -95,16 +95,16 @@ def usual(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """
     for name in names:
         column = table[name]
-        wanted = _usual(column.type)
+        wanted = _plain(column.type)
         if wanted != column.type:
             column.validate(full=True)
             table = table.set_column(table.schema.get_field_index(name), name, column.cast(wanted))
     return table
 
 
-def _usual(kind: pa.DataType) -> pa.DataType:
+def _plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
-        return _usual(kind.value_type)
+        return _plain(kind.value_type)
     if pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_fixed_size_list(kind) or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
@@ -230,4 +230,4 @@ def _check_scores(lengths: np.ndarray, scores: np.ndarray, first: int) -> None:
         raise ValueError(f"the scores of row {first + sums.argmax()} add up to {sums.max():g}")
 
 
-__all__ = ["CHECKSUM", "check_meta", "check_names", "check_table", "checksum", "read_meta", "repeated", "usual"]
+__all__ = ["CHECKSUM", "check_meta", "check_names", "check_table", "checksum", "plain_columns", "read_meta", "repeated"]

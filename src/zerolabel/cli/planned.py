@@ -9,7 +9,7 @@ from rich.table import Table
 from zerolabel.errors.printable import cell as escape
 from zerolabel.errors.redaction import redacted
 from zerolabel.runs.config import HEADS, AnnotationConfig, Config
-from zerolabel.runs.cost import FIRST, HEAD, JUDGING, LEARNING, Forecast, duration
+from zerolabel.runs.cost import FIRST, HEAD, LEARNING, VALIDATING, Forecast, duration
 from zerolabel.runs.planning.recognition import unknown_classes
 
 
@@ -28,7 +28,7 @@ STAGES = {
     "annotate": "annotate: the model reads every image once, its prompts vote",
     "annotate held-out images": "annotate the held-out images",
     FIRST: "deploy the zero-shot ensemble, which predicts from then on",
-    JUDGING: "{learner} on frozen features without half of the human labels, which then judge it",
+    VALIDATING: "{learner} on frozen features without half of the human labels, which then validate it",
     LEARNING: "{learner} on frozen features, {epochs}",
     HEAD: "deploy this head in its place",
     "train": "{pixels}",

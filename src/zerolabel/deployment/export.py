@@ -29,7 +29,7 @@ from zerolabel.deployment.embedding_inputs import batches
 from zerolabel.deployment.formats import FORMATS, Format
 from zerolabel.deployment.graph import LAYOUTS, PRECISIONS, graph
 from zerolabel.errors import InputError, nearest
-from zerolabel.files import atomic, write_text
+from zerolabel.files import atomic, replacing, write_text
 from zerolabel.files.plain_json import dumps
 from zerolabel.version import __version__
 
@@ -186,7 +186,9 @@ def default_name(layout: str | None, precision: str) -> str:
 
 def write_script(path: str | os.PathLike[str], *, of_embeddings: bool = False) -> Path:
     """Write the prediction script, which needs only onnxruntime, numpy and Pillow, into a file of this name."""
-    return Path(shutil.copyfile(SCRIPT_OF_EMBEDDINGS if of_embeddings else SCRIPT, path))
+    with replacing(Path(path)) as partial:
+        shutil.copyfile(SCRIPT_OF_EMBEDDINGS if of_embeddings else SCRIPT, partial)
+    return Path(path)
 
 
 def _on_processor(classifier: Classifier) -> Classifier:

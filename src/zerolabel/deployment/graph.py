@@ -28,7 +28,7 @@ from torch.nn import functional
 from zerolabel.data.views import Preprocess
 from zerolabel.data.views.preprocess import LONGEST
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.deployment.traces import forgotten
+from zerolabel.deployment.traces import released
 from zerolabel.version import __version__
 
 OPSET = 18  # the first with an antialiased Resize
@@ -86,7 +86,7 @@ def graph(classifier: Classifier, layout: str, precision: str = "float32") -> on
 
 def _exported(module: nn.Module, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
     """A module's graph as torch exports it, for an image of a shape; the number of images is free."""
-    with quiet(), torch.no_grad(), forgotten() as programs:
+    with quiet(), torch.no_grad(), released() as programs:
         program = torch.onnx.export(
             module,
             (torch.rand(2, *shape),),

@@ -5,11 +5,12 @@ repository of the same name with ``-annotations`` behind it holds a data set wit
 shows images, stays here. The token is the one that the client finds (``HF_TOKEN`` or ``hf auth login``).
 """
 
+import filecmp
 import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, sna
 
 from zerolabel.errors import InputError
 from zerolabel.errors.redaction import without
-from zerolabel.files import atomic, strict_json
+from zerolabel.files import replacing, strict_json
 from zerolabel.files.downloads import check_hash, reachable
+from zerolabel.files.leftovers import sweep
 from zerolabel.version import __version__
 
 CARD, SCRIPT = "README.md", "predict.py"
@@ -102,7 +104,7 @@ def pull(repository: str, folder: Path, *, annotations: bool = False, revision: 
 
     Args:
         repository: ``ORG/NAME``.
-        folder: new or empty, for a folder like that of a run.
+        folder: new, empty, or of a pull of the same files that was stopped; becomes like that of a run.
         annotations: also read the data set ``ORG/NAME-annotations`` into ``annotations/``.
         revision: branch, tag or commit of the model; by default the newest.
 
@@ -110,11 +112,11 @@ def pull(repository: str, folder: Path, *, annotations: bool = False, revision: 
         The files that were written.
 
     Raises:
-        InputError: the folder is not empty, the repository cannot be had, or it holds no classifier of this package.
+        InputError: the folder holds other files, the repository cannot be had, or it holds no classifier of this
+            package.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty; give another --output.")
     _check_name(repository)
+    _check_folder(folder, lambda path: path.relative_to(folder).parts[0] in (*PULLED, "classifier", "annotations"))
     online = not constants.HF_HUB_OFFLINE and reachable(constants.ENDPOINT)
     source = _snapshot(repository, "model", PULLED, online, revision)
     _check_classifier(repository, source)
@@ -126,13 +128,13 @@ def pull(repository: str, folder: Path, *, annotations: bool = False, revision: 
         data = _snapshot(repository + DATA_SET, "dataset", names, online, None)
         croissant.checked(data)
         found |= {folder / "annotations" / name: data / name for name in names if (data / name).is_file()}
-    for target, file in found.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(target) as partial:
-            shutil.copyfile(file, partial)
+    _check_folder(folder, lambda path: path in found and filecmp.cmp(path, found[path], shallow=False))
     kind = "embeddings" if strict_json.read(source / CONFIG).get("preprocess") is None else "onnx"
-    shutil.copyfile(Path(__file__).with_name(f"predict_{kind}.py"), folder / SCRIPT)
-    return (*found, folder / SCRIPT)
+    found[folder / SCRIPT] = Path(__file__).with_name(f"predict_{kind}.py")
+    for target, file in found.items():
+        with replacing(target) as partial:
+            shutil.copyfile(file, partial)
+    return tuple(found)
 
 
 def with_header(card: str, entries: dict[str, Any]) -> str:
@@ -218,6 +220,13 @@ def _check_classifier(repository: str, folder: Path) -> None:
     with (folder / WEIGHTS).open("rb") as stream:
         if stated != hashlib.file_digest(stream, "sha256").hexdigest():
             raise InputError(f"{repository} is damaged: {WEIGHTS} is not the file that {CONFIG} names; push it again.")
+
+
+def _check_folder(folder: Path, allowed: Callable[[Path], bool]) -> None:
+    """The folder is new or empty, or every file in it is allowed; half written ones are removed."""
+    sweep(folder, deep=True)
+    if folder.exists() and not (folder.is_dir() and all(path.is_dir() or allowed(path) for path in folder.rglob("*"))):
+        raise InputError(f"{folder} exists and is not empty; give another --output.")
 
 
 def _check_name(repository: str) -> None:

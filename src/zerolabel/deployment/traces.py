@@ -21,7 +21,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 
 @contextmanager
-def forgotten() -> Iterator[list[ExportedProgram]]:
+def released() -> Iterator[list[ExportedProgram]]:
     """A list for the programs that are exported inside; what torch keeps of them is gone afterward."""
     sources: dict[str, str] = getattr(getattr(graph_module, "_loader", None), "eval_cache", {})
     before, programs = set(sources), list[ExportedProgram]()
@@ -48,4 +48,4 @@ def _shapes(program: ExportedProgram) -> Iterator[ShapeEnv]:
             yield mode.shape_env
 
 
-__all__ = ["forgotten"]
+__all__ = ["released"]

@@ -19,7 +19,7 @@ import numpy as np
 from zerolabel.data.images import ImageSet, Unreadable, sides
 from zerolabel.runs.config import HEADS, AnnotationConfig, Config, TrainingConfig
 from zerolabel.runs.encoder_work import architecture, encoder_work
-from zerolabel.runs.presets import MOST_JUDGED
+from zerolabel.runs.presets import MOST_VALIDATED
 from zerolabel.vlms.names import ModelName, is_chat, reads_characters
 
 TABLE = Path(__file__).with_name("costs.json")
@@ -35,8 +35,8 @@ LONG = 10.0
 """Seconds of training from which on the zero-shot ensemble is deployed before it."""
 FIRST, HEAD = "deploy the zero-shot ensemble", "deploy the head on frozen features"
 """Stages that deploy a classifier until a later one replaces it."""
-LEARNING, JUDGING = "train on features", "train on half of the human labels"
-"""Stages that train a head: the one that is deployed or taught from, and before it one that human labels judge."""
+LEARNING, VALIDATING = "train on features", "train on half of the human labels"
+"""Stages that train a head: the one that is deployed or taught from, and before it one that human labels validate."""
 SAMPLE = 16
 """Images that are looked at for their size."""
 
@@ -233,7 +233,7 @@ def training(config: TrainingConfig, images: ImageSet, machine: Machine) -> dict
     n, stages = len(images), dict[str, float | None]()
     if config.student in HEADS or config.via is not None:
         if config.stack:
-            stages[JUDGING] = on_features(config, min(n, MOST_JUDGED), machine)
+            stages[VALIDATING] = on_features(config, min(n, MOST_VALIDATED), machine)
         stages[LEARNING] = on_features(config, n, machine)
     if config.student not in HEADS:
         each = per_image(config.student, config.size, machine)
@@ -300,8 +300,8 @@ def epoch_by_epoch(each: list[float], learner: str, config: TrainingConfig) -> l
 
 def epoch_costs(config: TrainingConfig, n_images: int, stage: str) -> list[float]:
     """Costs of the epochs of a stage of training, as multiples of each other."""
-    if stage in (LEARNING, JUDGING):
-        n_images = n_images if stage == LEARNING else min(n_images, MOST_JUDGED)
+    if stage in (LEARNING, VALIDATING):
+        n_images = n_images if stage == LEARNING else min(n_images, MOST_VALIDATED)
         return epoch_by_epoch(head_epochs(config, n_images), config.learner, config)
     learner = "distillation" if config.via else config.learner
     return epoch_by_epoch(table()["learners"][learner], learner, config)

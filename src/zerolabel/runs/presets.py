@@ -17,8 +17,8 @@ HEAD_EPOCHS, ENOUGH = 60, 70
 """Most epochs of a head, and images of a class from which on it learns at the full rate; see `for_head`."""
 MOST_PROPAGATED = 200_000
 """Images up to which scores are spread over neighbors by default: comparing all with all takes quadratic time."""
-MOST_JUDGED = 2_000
-"""Images of the training that human labels judge, see `zerolabel.runs.stages.by_labels`."""
+MOST_VALIDATED = 2_000
+"""Images of the training that human labels validate, see `zerolabel.runs.stages.validation`."""
 NAMES = ("auto", "small", "paper")
 """Values of ``--preset``; "auto" is small below `SMALL` images, otherwise the learners' own defaults."""
 

@@ -14,13 +14,13 @@ from zerolabel.data.views import Preprocess
 from zerolabel.diagnostics.agreement import agreement
 from zerolabel.learners import Learner
 from zerolabel.networks import Network
-from zerolabel.training.judged import Judged
 from zerolabel.training.log import LogFile
 from zerolabel.training.loop import EpochLog, Source, make_fabric, predict, train
 from zerolabel.training.monitoring import Subset, monitored
 from zerolabel.training.pace import Limit
 from zerolabel.training.set_aside import remaining
 from zerolabel.training.settings import Settings
+from zerolabel.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Trained:
         preprocess: from an image to the networks' input; none where they read embeddings.
         aside: ids of the training images that were not learned, see `zerolabel.training.set_aside`.
         is_teacher: True if another network learns from these.
-        judged: what human labels said of the learner; None where too few were given.
+        validation: what human labels said of the learner; None where too few were given.
     """
 
     networks: tuple[Network, ...]
@@ -43,7 +43,7 @@ class Trained:
     preprocess: Preprocess | None
     aside: Int[Tensor, " S"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     is_teacher: bool = False
-    judged: Judged | None = None
+    validation: Validation | None = None
 
 
 def fit(
@@ -90,8 +90,8 @@ def fit(
             f"the networks of '{log.stage}' predict values that are not finite; nothing is deployed."
         )
     weak = [predict(network, source, fabric, size, view="weak").argmax(1).cpu() for network in learner.networks[:2]]
-    judges = aside if len(aside) else slice(None)
-    best = max(range(len(p)), key=lambda k: in_candidates(p[k][judges], annotations.candidates[judges]))
+    validating = aside if len(aside) else slice(None)
+    best = max(range(len(p)), key=lambda k: in_candidates(p[k][validating], annotations.candidates[validating]))
     order = sorted(range(len(p)), key=lambda k: k != best)
     return Trained(
         tuple(learner.networks[k].cpu().eval() for k in order),

@@ -60,7 +60,7 @@ def assemble_classifier(
         made: provenance of the classifier.
     """
     count = len(trained.networks) if deployment.deploy == "both" else 1
-    if trained.judged is not None and trained.judged.loses:
+    if trained.validation is not None and trained.validation.loses:
         made = made | {"learner": IMITATION, "hyper_parameters": {}}
     return make_classifier(trained, annotated.annotations, data.classes, count, made)
 

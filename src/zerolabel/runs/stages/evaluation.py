@@ -42,9 +42,9 @@ def evaluate_best(
         candidates: the student, and behind it the head that it learned from, if there is one.
     """
     reason, replaced, kept, student = None, None, 0, None
-    judged = next((trained.judged for trained, _ in candidates if trained.judged is not None), None)
-    if judged is not None and judged.loses:
-        replaced = f"a head that imitates scores takes the place of {training.learner}: {judged.text}"
+    validation = next((trained.validation for trained, _ in candidates if trained.validation is not None), None)
+    if validation is not None and validation.loses:
+        replaced = f"a head that imitates scores takes the place of {training.learner}: {validation.text}"
         training = replace(training, learner=IMITATION)
     for place, (trained, classifier) in enumerate(candidates):
         outcome, metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, classifier)
@@ -64,7 +64,7 @@ def evaluate_best(
     rows = alternatives.rows(outcome, [one for one in compared if one is not None])
     return candidates[kept][1], metrics | {
         "student_replaced": reason if kept else replaced if training.student in HEADS else None,
-        "judged_by_labels": None if judged is None else asdict(judged),
+        "label_validation": None if validation is None else asdict(validation),
         "lifted_alarms": lifted(workspace, metrics["alarms"]),
         "unknown_images": unknown_classes(annotation.names, data.names) or unknown_images(annotated.annotations),
         "compared": rows,

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,10 +28,10 @@ from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
 from zerolabel.networks.joint import joined_texts
 from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
-from zerolabel.runs.cost import JUDGING, LEARNING
+from zerolabel.runs.cost import LEARNING, VALIDATING
 from zerolabel.runs.limits import stage_limit
-from zerolabel.runs.stages.by_labels import judge
 from zerolabel.runs.stages.scores import cleaned, spread, stacked_with_labels
+from zerolabel.runs.stages.validation import validate
 from zerolabel.runs.stages.vision import vision_encoder
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained, fit
@@ -98,14 +98,14 @@ def train_stages(
     """
     given, annotated, settings = annotated, refine_annotations(training, annotated), Settings(**training.settings)
     aside = set_aside(annotated.annotations, training.set_aside, settings.seed)
-    on_features = partial(train_head, data, annotation, training, workspace, given, annotated, made_of, aside, end)
+    fitted = partial(train_on_features, data, annotation, workspace, made_of, end, settings)
     if training.student in HEADS:
-        yield on_features(training.student, settings)
+        yield train_head(partial(fitted, training.student), training, given, annotated, aside)
         return
     annotations = annotated.annotations
     if training.via == "features":
-        teacher = replace(on_features("mlp", settings), is_teacher=True)
-        yield teacher
+        teacher = train_head(partial(fitted, "mlp"), training, given, annotated, aside)
+        yield replace(teacher, is_teacher=True)
         annotations = cleaned(annotations, teacher)
     yield train_on_pixels(data, training, workspace, annotated.images, annotations, made_of, aside, end)
 
@@ -116,60 +116,46 @@ def needs_features(training: TrainingConfig) -> bool:
 
 
 def train_head(
-    data: DataConfig,
-    annotation: AnnotationConfig,
+    fitted: Callable[..., Trained],
     training: TrainingConfig,
-    workspace: Workspace,
     given: Annotated,
     annotated: Annotated,
-    made_of: Digest,
     aside: Int[Tensor, " S"],
-    end: float | None,
-    head: str,
-    settings: Settings,
 ) -> Trained:
     """A head by the learner, or by imitation of the stacked scores where human labels say that the learner loses.
 
     Args:
-        data: classes of the run.
-        annotation: the encoder whose features are read.
+        fitted: `train_on_features` of everything but the learner, the images and the stage.
         training: learner and settings.
-        workspace: folder and models.
         given: the training images with annotations as they were given.
         annotated: the same with annotations that training learns from.
-        made_of: hashes of the inputs.
         aside: ids of images that are not learned.
-        end: see `train_stages`.
-        head: "linear" or "mlp".
-        settings: of the training.
     """
-    fitted = partial(train_on_features, data, annotation, made_of=made_of, end=end, head=head, settings=settings)
 
     def learn(said: Annotations, rows: Int[Tensor, " R"]) -> Float[Tensor, "R C"]:
         part = propagated(training, given.select(said, rows))
-        return fitted(training, workspace, part, aside=aside[:0], stage=JUDGING).log_probabilities[0]
+        return fitted(training, part, aside[:0], VALIDATING).log_probabilities[0]
 
-    judged = None
+    validation = None
     if training.stack and LEARNERS[training.learner].takes_propagated_scores:
-        judged = judge(given.annotations, given.head_features, learn, settings.seed)
-    if judged is not None and judged.loses:
+        validation = validate(given.annotations, given.head_features, learn, Settings(**training.settings).seed)
+    if validation is not None and validation.loses:
         training = replace(training, learner=IMITATION, hyper_parameters={}, propagate=False)
         annotated = refine_annotations(training, given)
-    return replace(fitted(training, workspace, annotated, aside=aside, stage=LEARNING), judged=judged)
+    return replace(fitted(training, annotated, aside, LEARNING), validation=validation)
 
 
 def train_on_features(
     data: DataConfig,
     annotation: AnnotationConfig,
-    training: TrainingConfig,
     workspace: Workspace,
-    annotated: Annotated,
-    *,
     made_of: Digest,
-    aside: Int[Tensor, " S"],
     end: float | None,
-    head: str,
     settings: Settings,
+    head: str,
+    training: TrainingConfig,
+    annotated: Annotated,
+    aside: Int[Tensor, " S"],
     stage: str,
 ) -> Trained:
     """Train a head on frozen features; the returned networks contain the image encoder where there is one."""

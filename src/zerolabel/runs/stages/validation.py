@@ -1,4 +1,4 @@
-"""Judgment of a learner by human labels that it did not see.
+"""Validation of a learner by human labels that it did not see.
 
 Human labels and annotators' scores are combined before training, by weights that are cross-validated on the labels, so
 that the combined scores are at least as good as the labels alone. A learner of candidate sets may lose some of
@@ -16,18 +16,18 @@ from torch import Tensor
 
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import parse_rule, rule_or_union
-from zerolabel.runs.presets import MOST_JUDGED
+from zerolabel.runs.presets import MOST_VALIDATED
 from zerolabel.runs.stages.scores import stacked_with_labels
-from zerolabel.training.judged import Judged
+from zerolabel.training.validation import Validation
 
 LEAST = 10
-"""Hidden labels below which nothing is judged."""
+"""Hidden labels below which nothing is validated."""
 
 Learn = Callable[[Annotations, Int[Tensor, " R"]], Float[Tensor, "R C"]]
 """Trains on annotations of some images of the pool, and predicts these."""
 
 
-def judge(annotations: Annotations, features: Float[Tensor, "N D"], learn: Learn, seed: int) -> Judged | None:
+def validate(annotations: Annotations, features: Float[Tensor, "N D"], learn: Learn, seed: int) -> Validation | None:
     """Train without half of the labels, and compare on their images.
 
     Args:
@@ -48,7 +48,7 @@ def judge(annotations: Annotations, features: Float[Tensor, "N D"], learn: Learn
     said = stacked_with_labels(seen, features[rows])
     known = annotations.labels[hidden]
     learner, scores = (p.argmax(1)[places] == known for p in (learn(said, rows), said.scores))
-    return Judged(len(hidden), int(learner.sum()), int(scores.sum()), int((learner != scores).sum()))
+    return Validation(len(hidden), int(learner.sum()), int(scores.sum()), int((learner != scores).sum()))
 
 
 def half(labels: Int[Tensor, " N"], seed: int) -> Int[Tensor, " H"]:
@@ -60,10 +60,10 @@ def half(labels: Int[Tensor, " N"], seed: int) -> Int[Tensor, " H"]:
 
 
 def pool(labels: Int[Tensor, " N"], seed: int) -> Int[Tensor, " R"]:
-    """All labeled images and others up to `MOST_JUDGED`, in rising order."""
+    """All labeled images and others up to `MOST_VALIDATED`, in rising order."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     given, others = order[labels[order] >= 0], order[labels[order] < 0]
-    return torch.cat([given, others[: max(MOST_JUDGED - len(given), 0)]]).sort().values
+    return torch.cat([given, others[: max(MOST_VALIDATED - len(given), 0)]]).sort().values
 
 
 def without(annotations: Annotations, rows: Int[Tensor, " H"]) -> Annotations:
@@ -75,4 +75,4 @@ def without(annotations: Annotations, rows: Int[Tensor, " H"]) -> Annotations:
     return bare.with_candidates(candidates, annotations.rule)
 
 
-__all__ = ["Judged", "judge"]
+__all__ = ["Validation", "validate"]

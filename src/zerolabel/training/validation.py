@@ -1,11 +1,11 @@
-"""Finding about a learner by human labels that it did not see."""
+"""Validation of a learner by human labels that it did not see."""
 
 import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Judged:
+class Validation:
     """A learner beside the scores that annotators and human labels give together, on images whose labels neither saw.
 
     Attributes:
@@ -34,4 +34,4 @@ class Judged:
         )
 
 
-__all__ = ["Judged"]
+__all__ = ["Validation"]

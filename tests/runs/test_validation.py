@@ -1,4 +1,4 @@
-"""Labels that a learner did not see judge it: what is hidden from it, and what follows in a run."""
+"""Labels that a learner did not see validate it: what is hidden from it, and what follows in a run."""
 
 import json
 import shutil
@@ -15,9 +15,9 @@ from zerolabel.deployment.classifier import Classifier
 from zerolabel.networks import build
 from zerolabel.runs import presets
 from zerolabel.runs.prepare import prepare
-from zerolabel.runs.stages.by_labels import half, judge, pool, without
 from zerolabel.runs.stages.scores import stacked_with_labels
 from zerolabel.runs.stages.training import IMITATION
+from zerolabel.runs.stages.validation import half, pool, validate, without
 from zerolabel.training.loop import make_fabric, predict, train
 from zerolabel.training.settings import Settings
 
@@ -70,22 +70,22 @@ def test_a_learner_loses_to_the_stacked_scores_or_does_not(made):
         asked.append((said, rows))
         return scores[rows]
 
-    fair = judge(given, features, learn, 0)
+    fair = validate(given, features, learn, 0)
     assert fair is not None and fair.learner == fair.stacked and not fair.loses and fair.images == 30
     said, rows = asked[0]
     assert len(rows) == 1000 and int(said.human.sum()) == 30 and torch.equal(said.scores, scores)
-    constant = judge(given, features, lambda said, rows: torch.eye(10)[torch.zeros_like(rows)], 0)
+    constant = validate(given, features, lambda said, rows: torch.eye(10)[torch.zeros_like(rows)], 0)
     assert constant is not None and constant.loses and constant.learner == 3
     assert constant.differing >= constant.stacked - constant.learner
-    right = judge(given, features, lambda said, rows: torch.eye(10)[truth[rows]], 0)
+    right = validate(given, features, lambda said, rows: torch.eye(10)[truth[rows]], 0)
     assert right is not None and right.learner == 30 and not right.loses
 
 
-def test_too_few_labels_judge_nothing_and_a_large_pool_is_cut(made, monkeypatch):
+def test_too_few_labels_validate_nothing_and_a_large_pool_is_cut(made, monkeypatch):
     given, features, _ = made
     few = given.with_labels(torch.where(torch.arange(1000) < 15, given.labels, -1))
-    assert judge(few, features, lambda said, rows: pytest.fail("nothing is to be trained"), 0) is None
-    monkeypatch.setattr("zerolabel.runs.stages.by_labels.MOST_JUDGED", 100)
+    assert validate(few, features, lambda said, rows: pytest.fail("nothing is to be trained"), 0) is None
+    monkeypatch.setattr("zerolabel.runs.stages.validation.MOST_VALIDATED", 100)
     rows = pool(given.labels, 0)
     assert len(rows) == 100 and int((given.labels[rows] >= 0).sum()) == 60
     assert torch.equal(rows, rows.unique())
@@ -108,8 +108,8 @@ def test_the_head_that_is_kept_is_not_below_labels_alone(make_annotations, digit
     rest = given.labels < 0
     shots = (features[~rest], given.labels[~rest])
     alone = linear_probe(*shots, torch.zeros(10, features.shape[1]), 1.0)(features)
-    judged = judge(given, features, lambda said, rows: trained(said, features[rows], "coreg"), 0)
-    learner = IMITATION if judged is not None and judged.loses else "coreg"
+    validation = validate(given, features, lambda said, rows: trained(said, features[rows], "coreg"), 0)
+    learner = IMITATION if validation is not None and validation.loses else "coreg"
     kept = trained(stacked_with_labels(given, features), features, learner)
     right = [float((p.argmax(1) == truth)[rest].float().mean()) for p in (kept, alone)]
     assert right[0] >= right[1] - 0.005
@@ -127,11 +127,11 @@ def test_a_run_replaces_a_learner_that_loses_what_labels_say(annotated_digits, t
     given += ["--student", "features", "--few-shot", tmp_path / "few.csv", "--cache", tmp_path / "cache", "--json"]
     cli.main([*map(str, given), "-o", str(tmp_path / "sound")])
     sound = json.loads(capsys.readouterr().out)
-    assert sound["judged_by_labels"]["images"] >= 30 and sound["student_replaced"] is None
+    assert sound["label_validation"]["images"] >= 30 and sound["student_replaced"] is None
     cli.main([*map(str, given), "-o", str(tmp_path / "wrong"), "--set", "lr=1e-6"])  # learns next to nothing
     metrics = json.loads(capsys.readouterr().out)
-    judged = metrics["judged_by_labels"]
-    assert judged["learner"] < judged["stacked"] and "takes the place of coreg" in metrics["student_replaced"]
+    validation = metrics["label_validation"]
+    assert validation["learner"] < validation["stacked"] and "takes the place of coreg" in metrics["student_replaced"]
     moved = tmp_path / "wrong" / "student"
     assert Classifier.load(moved if moved.is_dir() else tmp_path / "wrong").provenance["learner"] == IMITATION
     assert any(row["name"].startswith("student: distillation") for row in metrics["compared"])
