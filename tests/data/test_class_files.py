@@ -64,8 +64,14 @@ def test_ids_from_one_are_told(tmp_path):
         assert load_classes(tmp_path / "c.txt").names == ("001.Albatross", "002.Auklet", "003.Cuckoo")
 
 
+def test_comments_are_no_classes_and_are_told(tmp_path):
+    (tmp_path / "c.txt").write_text("# animals\ncat\n#1 dog\n")
+    with pytest.warns(UserWarning, match="'# animals' is taken as a comment"):
+        assert load_classes(tmp_path / "c.txt").names == ("cat", "#1 dog")
+
+
 def test_encodings_and_accents(tmp_path):
-    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
         (tmp_path / "c.txt").write_text(unicodedata.normalize("NFD", "größe\ncafé\n"), encoding=encoding)
         assert load_classes(tmp_path / "c.txt").names == ("größe", "café")
     with pytest.raises(InputError, match="twice"):

@@ -87,12 +87,15 @@ def test_an_alias_that_is_a_number_rules_ids_out(tmp_path):
         ("l.tsv", "file,label,note\na.png,one,\nsub/c.png,two,x\n"),
         ("l.csv", "a.png,one\nsub/c.png,two\n"),
         ("l.csv", "one;./a.png\ntwo;sub\\c.png\n"),
+        ("l.csv", "sep=;\r\nfile;label\r\na.png;one\r\nsub/c.png;two\r\n"),
+        ("l.csv", '"sep=\t"\na.png\tone\nsub/c.png\ttwo\n'),
+        ("l.psv", "image|label\na.png|one\nsub/c.png|two\n"),
         ("l.csv", "gone.png,zero\na.png,one\nsub/c.png,two\n"),
         ("l.txt", "a.png 1\nsub/c.png 2\n"),
         ("l.csv", 'id,note,file_name,label\n1,"x\ny",a.png,one\n2,,c.png,two\n\n'),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_heads_separators_and_encodings(name, text, encoding, tmp_path):
     (tmp_path / name).write_text(text, encoding=encoding, newline="")
     assert matched(tmp_path / name, skipped=["gone.png"]) == [1, -1, 2, -1]

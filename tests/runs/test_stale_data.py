@@ -12,7 +12,7 @@ import torch
 from kill_and_change import COMMANDS, annotated_data, here, picture
 
 from zerolabel.annotations import Annotations
-from zerolabel.annotations.digest import differing, of_annotations, of_images
+from zerolabel.annotations.digest import content_hash, differing, of_annotations, of_data, of_images, of_texts
 from zerolabel.annotations.image_check import changed, unchanged
 from zerolabel.data.images import ImageSet
 from zerolabel.data.views import Features
@@ -189,4 +189,14 @@ def test_hashes_of_images_see_names_order_and_content(data, tmp_path):
     images = ImageSet.open(data / "pics")
     whole = of_images(images)
     assert differing(whole, of_images(images.select([1, 0, *range(2, 40)]))) == ["file names", "images"]
-    assert of_images(images, {"000.png": "x"})["images"] != whole["images"]
+    assert of_images(images, [("000.png", "x")])["images"] != whole["images"]
+    known = [(name, content_hash(images, i)) for i, name in enumerate(images.file_names)]
+    assert (
+        of_images(images, known) == of_images(images, known[7:] + known[:7]) == of_images(images, known[1::2]) == whole
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 4095, 4096, 4097, 9000])
+def test_the_hash_of_many_texts_is_that_of_their_list(count):
+    texts = [f'{i} "größe" \n' for i in range(count)]
+    assert of_texts(iter(texts)) == of_data(texts)

@@ -177,8 +177,11 @@ def _ids(values: Sequence[Any], first: int = 0) -> list[int] | None:
 
 
 def _lines(lines: Sequence[str], path: Path) -> Pairs:
-    """A name per line; ids before all of them are taken off."""
+    """A name per line; comments are left out, and ids before all of them are taken off."""
     kept = [line for line in lines if line.strip()]
+    if comments := [line for line in kept if line.startswith("# ")]:
+        warnings.warn(f"{path}: {comments[0][:80]!r} is taken as a comment, not as a class.", stacklevel=2)
+        kept = [line for line in kept if line not in comments]
     if any(len(line.split()) > 1 and line.rstrip().endswith("{") for line in kept) and "}" in map(str.strip, kept):
         raise _other(path)
     split = [_NUMBERED.fullmatch(line) for line in kept]

@@ -23,6 +23,10 @@ LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 """Heads of the column of labels, the likeliest first."""
 
 _SEPARATORS = (",", ";", "\t")
+_WITH_HEAD = (*_SEPARATORS, "|")
+"""A bar is taken for a separator only where it separates known heads, since it stands in names as well."""
+_STATED = re.compile(r'"?sep=([,;\t|])"?\r?\n', re.IGNORECASE)
+"""First line of a file for Excel."""
 _LOOKED_AT = 100
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
@@ -84,20 +88,22 @@ def safe_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def decoded(data: bytes) -> str:
-    """Text in UTF-8, or in UTF-16 with its byte order mark, as spreadsheets write it, or beginning with ASCII.
+    """Text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark, as spreadsheets write it, or beginning with ASCII.
 
     Raises:
         ValueError: it is neither.
     """
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text = data.decode("utf-16")
-        if not re.search("[\x20-\x7e]", text):
-            raise ValueError("it is not text in UTF-8")
-        return text
-    for encoding, zeros in (("utf-16-le", data[1:200:2]), ("utf-16-be", data[:200:2])):
-        if zeros and not any(zeros):
-            return data.decode(encoding)
     try:
+        if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+            return data.decode("utf-32")
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            text = data.decode("utf-16")
+            if not re.search("[\x20-\x7e]", text):
+                raise ValueError("it is not text in UTF-8")
+            return text
+        for encoding, zeros in (("utf-16-le", data[1:200:2]), ("utf-16-be", data[:200:2])):
+            if zeros and not any(zeros):
+                return data.decode(encoding)
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not text in UTF-8: byte {error.start} is none") from None
@@ -106,8 +112,9 @@ def decoded(data: bytes) -> str:
 def rows(text: str, suffix: str = ".csv") -> list[list[str]]:
     """The cells of each line that is not empty, without what `safe` put before them.
 
-    The separator is the comma, the semicolon or the tab: the one under which the first line holds the name of a known
-    column; else the one that gives every line the same number of cells, two or more; else what the extension says.
+    The separator is the one that a first line such as ``sep=;`` states; else the comma, the semicolon, the tab or the
+    bar, under which the first line holds the name of a known column; else the one of the first three that gives every
+    line the same number of cells, two or more; else what the extension says.
 
     Args:
         text: the content of the file.
@@ -116,9 +123,15 @@ def rows(text: str, suffix: str = ".csv") -> list[list[str]]:
     Raises:
         ValueError: a quoted cell does not end, or there is something behind its end.
     """
+    if stated := _STATED.match(text):
+        return _cells(text[stated.end() :], stated[1])
     usual = "\t" if suffix == ".tsv" else ","
-    order = sorted(_SEPARATORS, key=lambda separator: separator != usual)
-    separator = next(filter(_test(text, _has_head), order), None) or next(filter(_test(text, _is_even), order), usual)
+    order, with_head = (sorted(some, key=lambda one: one != usual) for some in (_SEPARATORS, _WITH_HEAD))
+    found = next(filter(_test(text, _has_head), with_head), None)
+    return _cells(text, found or next(filter(_test(text, _is_even), order), usual))
+
+
+def _cells(text: str, separator: str) -> list[list[str]]:
     return [[original(cell) for cell in row] for row in _parsed(text, separator) if row]
 
 

@@ -1,7 +1,8 @@
 """Hashes of a run's inputs, so that a run is not resumed on changed images or labels."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from zerolabel.files import parquet
 from zerolabel.runs.config import AnnotationConfig, Config, DataConfig
 from zerolabel.runs.folder import INPUTS, Folder
 
+AT_A_TIME = 16_384
+"""Rows of a file of annotations that memory holds."""
 
-def inputs(data: DataConfig, annotation: AnnotationConfig, known: Mapping[str, str] | None = None) -> Digest:
+
+def inputs(data: DataConfig, annotation: AnnotationConfig, known: Iterable[tuple[str, str]] = ()) -> Digest:
     """Hashes of everything outside its folder that a run learns from.
 
     Held-out images and true labels are not among it: what is made of them is made again whenever a run continues.
@@ -29,9 +33,9 @@ def inputs(data: DataConfig, annotation: AnnotationConfig, known: Mapping[str, s
     Args:
         data: images and labels of the run.
         annotation: annotations that the run reads.
-        known: content hashes of images that were read already, by name.
+        known: names and content hashes of images that were read already, in the order of the images.
     """
-    known = None if annotation.append is not None or annotation.annotations is not None else known
+    known = () if annotation.append is not None or annotation.annotations is not None else known
     found = {f"images {name}": value for name, value in of_images(ImageSet.open(data.images), known).items()}
     if data.few_shot is not None:
         found["--few-shot labels"] = of_labels(data.few_shot)
@@ -48,7 +52,7 @@ def of_labels(path: str) -> str:
 
 
 def record(
-    folder: Folder, data: DataConfig, annotation: AnnotationConfig, known: Mapping[str, str] | None = None
+    folder: Folder, data: DataConfig, annotation: AnnotationConfig, known: Iterable[tuple[str, str]] = ()
 ) -> None:
     """Record the hashes of the inputs in the folder, once."""
     if folder.made_of() is None:
@@ -126,7 +130,7 @@ def check_labels(data: DataConfig, append: str | None) -> None:
 
 def _count(folder: Folder, place: str) -> str:
     """Number of added, removed and changed images, compared with the annotations in the folder."""
-    before = contents(folder / "annotations.parquet")
+    before = dict(contents(folder / "annotations.parquet"))
     images = ImageSet.open(place)
     now = {name: content_hash(images, i) for i, name in enumerate(images.file_names)}
     added, gone = len(now.keys() - before.keys()), len(before.keys() - now.keys())
@@ -134,13 +138,11 @@ def _count(folder: Folder, place: str) -> str:
     return f"{added} new, {gone} gone, {other} with other content"
 
 
-def contents(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Content hashes in a file of annotations, by name of the image; none where it is not there or damaged."""
-    try:
-        table = parquet.read(path, ["file_name", "sha256"])
-    except (OSError, pa.ArrowException):
-        return {}
-    return dict(zip(table["file_name"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+def contents(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+    """Names and content hashes in a file of annotations, row by row; none where it is not there or damaged."""
+    with suppress(OSError, pa.ArrowException):
+        for some in parquet.batches(path, AT_A_TIME, ["file_name", "sha256"]):
+            yield from zip(some["file_name"].to_pylist(), some["sha256"].to_pylist(), strict=True)
 
 
 __all__ = ["check_annotated", "check_labels", "check_unchanged", "contents", "inputs", "record", "training_data"]

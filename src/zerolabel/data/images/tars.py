@@ -5,6 +5,7 @@ import posixpath
 import re
 import tarfile
 import warnings
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,8 +84,7 @@ def _indexed(places: tuple[str, ...], base: str | None, stamps: tuple[tuple[int,
     """Like `find`, with a cached index for tars that did not change."""
     root = base or _shared_folder(places)
     names: list[str] = []
-    shard: list[int] = []
-    spans: list[tuple[int, int]] = []
+    shard, spans = array("q"), array("q")
     refused: dict[int, str] = {}
     left_out: list[str] = []
     for number, place in enumerate(places):
@@ -94,14 +94,15 @@ def _indexed(places: tuple[str, ...], base: str | None, stamps: tuple[tuple[int,
                 refused[len(names)] = member.refused
             names.append(readable(f"{tar}/{member.name}" if member.name else tar))
             shard.append(number)
-            spans.append((member.start, member.size))
-    if len(refused) == len(names) and not any(size for _, size in spans):
+            spans.extend((member.start, member.size))
+    if len(refused) == len(names) and not any(spans[1::2]):
         raise InputError(f"there is no image in {_some(places)}{_why(refused)}; give tars that hold images.")
     if left_out:
         warnings.warn(
             f"{len(left_out)} images are left out because their sample has another, first {left_out[0]}.", stacklevel=2
         )
-    return Found(root, tuple(names), Members(places, np.array(shard), np.array(spans).reshape(-1, 2), refused))
+    where = np.array(shard, np.int64), np.array(spans, np.int64).reshape(-1, 2)
+    return Found(root, tuple(names), Members(places, *where, refused))
 
 
 def _members(place: str) -> Iterator[_Member]:
