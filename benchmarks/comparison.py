@@ -3,8 +3,8 @@
 A cell is a pool of images with annotations (see `benchmarks.pools`) and one call of ``zerolabel compare``, three seeds
 of each learner. FOLDER holds the archives of Fashion-MNIST, FER2013, CIFAR-10 and CIFAR-10N; the digits need none.
 Finished runs are kept under ``build/benchmarks`` and not repeated, so that the command can be stopped, continued, and
-given more learners; with ``--add`` the committed figures of all other runs stay. The tables go to the screen and to
-``benchmarks/results/comparison.json``.
+given more learners; with ``--add`` the committed figures of all other runs stay, the supervised bound among them. The
+tables go to the screen and to ``benchmarks/results/comparison.json``.
 
 The last network is judged on held-out images. Learner and annotator are compared on the pool, which the annotators saw.
 """
@@ -87,7 +87,7 @@ CELLS = {
     "digits": Cell(pools.digits, 20, 32, flip=False),
     "fashion": Cell(pools.fashion, 20, 28),
     "fer2013": Cell(pools.fer2013, 20, 32),
-    "digits, lr=0.01": Cell(pools.digits, 20, 32, ("lws",), flip=False, options=("lr=0.01",)),
+    "digits, lr=0.01": Cell(pools.digits, 20, 32, ("lws", "fredis"), flip=False, options=("lr=0.01",)),
     "fashion, 80 epochs, lr=0.02": Cell(pools.fashion, 80, 28, ("lws",), options=("lr=0.02",)),
     "fer2013, late": Cell(pools.fer2013, 20, 32, LATE, options=tuple(f"{name}.warm_up=17" for name in LATE)),
     "fashion, 60 epochs": Cell(pools.fashion, 60, 28, LONG),
@@ -103,17 +103,27 @@ CELLS = {
 }
 
 
-def compare(name: str, cell: Cell, data: Path, learners: tuple[str, ...], seeds: int, jobs: int) -> None:
-    """The runs of a cell that are not there, and its supervised bound."""
-    pool = prepare(name, cell, data)
-    shared = [
+def compare(name: str, cell: Cell, learners: tuple[str, ...], pool: Pool, seeds: int, jobs: int) -> None:
+    """The runs of a cell that are not there."""
+    own = [part for one in cell.options for part in ("--set", one)]
+    train(pool, pool.annotations, WORK / name, learners, cell, seeds, jobs, *own)
+
+
+def compare_bound(name: str, cell: Cell, pool: Pool, seeds: int, jobs: int) -> None:
+    """Its supervised bound."""
+    train(pool, pool.bound, WORK / "bounds" / name, ("cross_entropy",), cell, seeds, jobs)
+
+
+def train(
+    pool: Pool, annotations: Path, out: Path, learners: tuple[str, ...], cell: Cell, seeds: int, jobs: int, *more: str
+) -> None:
+    """One call of ``zerolabel compare``."""
+    zerolabel(
+        "compare", pool.folder / "train", annotations, "-o", out, "--methods", ",".join(learners),
         "--truth", pool.truth, "--test", pool.folder / "test", "--student", "light", "--epochs", cell.epochs,
         "--size", cell.size, "--seeds", seeds, "--jobs", jobs, "--flip" if cell.flip else "--no-flip",
-        "--set", f"batch_size={BATCH}",
-    ]  # fmt: skip
-    train, out, own = pool.folder / "train", WORK / name, [part for one in cell.options for part in ("--set", one)]
-    zerolabel("compare", train, pool.annotations, "-o", out, "--methods", ",".join(learners), *shared, *own)
-    zerolabel("compare", train, pool.bound, "-o", WORK / "bounds" / name, "--methods", "cross_entropy", *shared)
+        "--set", f"batch_size={BATCH}", *more,
+    )  # fmt: skip
 
 
 def prepare(name: str, cell: Cell, data: Path) -> Pool:
@@ -128,32 +138,43 @@ def prepare(name: str, cell: Cell, data: Path) -> Pool:
     return pool
 
 
-def read(name: str) -> dict[str, Any] | None:
-    """What was measured in a cell; None where nothing was yet."""
+def read(name: str, bound: float | None = None) -> dict[str, Any] | None:
+    """What was measured in a cell; None where nothing was yet.
+
+    Args:
+        name: of the cell.
+        bound: its supervised bound, where that is not measured here.
+    """
     file = WORK / name / "results.parquet"
-    bound = WORK / "bounds" / name / "results.parquet"
-    if not file.is_file() or not bound.is_file():
+    measured = WORK / "bounds" / name / "results.parquet"
+    if measured.is_file():
+        bound = float(pd.read_parquet(measured).query("learner == 'cross_entropy'")["accuracy"].mean())
+    if not file.is_file() or bound is None:
         return None
     runs = pd.read_parquet(file).drop(columns=["parameters"])
     runs = runs[[column for column in runs if not str(column).startswith("accuracy of ")]]
     annotator = runs[runs["learner"] == ANNOTATOR].iloc[0]
-    of_bound = pd.read_parquet(bound).query("learner == 'cross_entropy'")["accuracy"]
     return {
         "annotator_pool_accuracy": float(annotator["pool_accuracy"]),
         "candidate_coverage": float(annotator["candidate_coverage"]),
         "mean_candidates": float(annotator["mean_candidates"]),
-        "bound_accuracy": float(of_bound.mean()),
+        "bound_accuracy": bound,
         "runs": json.loads(runs[runs["learner"] != ANNOTATOR].dropna(axis=1, how="all").to_json(orient="records")),
     }
+
+
+def same_pool(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether the images and annotations of a cell are those of its committed figures."""
+    return all(abs(old[key] - new[key]) <= 1e-9 for key in ("annotator_pool_accuracy", "candidate_coverage"))
 
 
 def joined(old: dict[str, Any], new: dict[str, Any] | None) -> dict[str, Any] | None:
     """A cell with the runs that were committed before, where its images and annotations are still the same."""
     if not old or new is None:
         return new or old or None
-    if any(abs(old[key] - new[key]) > 1e-9 for key in ("annotator_pool_accuracy", "candidate_coverage")):
-        return new
-    return {**new, "runs": committed.renew(old["runs"], new["runs"], ("learner", "seed"))}
+    return (
+        {**new, "runs": committed.renew(old["runs"], new["runs"], ("learner", "seed"))} if same_pool(old, new) else new
+    )
 
 
 def means(cells: dict[str, dict[str, Any]]) -> pd.DataFrame:
@@ -200,12 +221,17 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, the cores shared among them")
     committed.add_option(parser)
     options = parser.parse_args()
-    for name in options.cells:
-        cell = CELLS[name]
-        wanted = cell.learners if options.methods is None else tuple(options.methods)
-        compare(name, cell, options.data, wanted, options.seeds, options.jobs)
     old = committed.read(RESULTS, options.add).get("cells", {})
-    cells = {name: found for name in CELLS if (found := joined(old.get(name, {}), read(name))) is not None}
+    bounds = {name: cell["bound_accuracy"] for name, cell in old.items()}
+    for name in options.cells:
+        cell, pool = CELLS[name], prepare(name, CELLS[name], options.data)
+        wanted = cell.learners if options.methods is None else tuple(options.methods)
+        compare(name, cell, wanted, pool, options.seeds, options.jobs)
+        done = read(name, bounds.get(name))
+        if done is None or not same_pool(old[name], done):
+            compare_bound(name, cell, pool, options.seeds, options.jobs)
+    new = {name: read(name, bounds.get(name)) for name in CELLS}
+    cells = {name: found for name in CELLS if (found := joined(old.get(name, {}), new[name])) is not None}
     facts = {
         "command": "python -m benchmarks.comparison --data FOLDER",
         "date": datetime.now(UTC).date().isoformat(),

@@ -72,7 +72,7 @@ def test_unsure_answers_weaken_a_guarantee(run_without_test, truth):
         review.answer("guarantee", place, truth(name), "anna")
     found = review.findings()["guarantee"]
     assert found["n_unsure"] == 1 and found["bound"] >= 1 / 60
-    assert "1 answers were left unsure" in review.queue("guarantee")["standing"]["meaning"]
+    assert "perhaps wrong beyond that: 1." in review.queue("guarantee")["standing"]["meaning"]
 
 
 def test_images_that_teach_are_doubtful_and_never_those_that_measure(run_without_test, truth_file, tmp_path):

@@ -108,7 +108,7 @@ def answer_all(made: "Review", file: Path, wanted: Sequence[str], reviewer: str 
     for kind, answered in answer_from(read_labels(file, made), made, kinds, reviewer or REVIEWER).items():
         missing = made.following(kind)
         told = "" if missing is None else f"; {file} has no label of {made.pool(kind).images.file_names[missing]}"
-        say("review:", f"{kind}: {answered} answers{told}")
+        say("review:", f"{kind}: {answered} {'answer' if answered == 1 else 'answers'}{told}")
 
 
 def import_answers(made: "Review", files: Sequence[Path]) -> None:

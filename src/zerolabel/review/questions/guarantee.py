@@ -86,7 +86,7 @@ class Guaranteed:
         kept = len(self.places) - n
         told = f"{n:,} images were labeled by hand, and {kept:,} keep their prediction"
         unsure = self._unsure(given)
-        beside = f" {unsure} answers were left unsure and may be wrong beyond that." if unsure else ""
+        beside = f" Left unsure, and perhaps wrong beyond that: {unsure}." if unsure else ""
         return Standing(n, n, f"all {n} labeled", claim[0].upper() + claim[1:], f"{told}.{beside}", True)
 
     def findings(self, given: Given) -> dict[str, Any]:

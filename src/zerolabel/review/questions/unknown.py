@@ -64,7 +64,7 @@ class Unknown:
         error = f"{percent(found.error.low)} to {percent(found.error.high)}"
         share = f"About {percent(found.unknown)} of the images are of none of the classes."
         unsure = sum(given[place] == NOT_SURE for place in places)
-        beside = f" {unsure} answers were left unsure and count as known." if unsure else ""
+        beside = f" Left unsure, and counted as known: {unsure}." if unsure else ""
         if found.score == -np.inf:
             return Standing(
                 done, self.n, status, "No threshold is needed",
