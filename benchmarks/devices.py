@@ -23,7 +23,7 @@ RESULT = Path(__file__).parent / "results" / "devices.json"
 LEARNERS = ("coreg", "cross_entropy")
 PLACES = {"1 process, 1 core": (1, 1), "1 process, 2 cores": (1, 2), "2 processes, 1 core each": (2, 1)}
 """Processes, and threads of each."""
-SEEDS, EPOCHS = 3, 20
+SEEDS, EPOCHS = 3, 10
 KEYS = ("learner", "place", "seed")
 
 

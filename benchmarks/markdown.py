@@ -12,7 +12,7 @@ from statistics import mean, stdev
 
 import pandas as pd
 
-from benchmarks import adapted_tables, comparison, exports, forecasts, improve, memory, realworld_partial, selection
+from benchmarks import adapted_tables, comparison, devices, exports, forecasts, improve, memory, realworld_partial, selection
 from benchmarks.audits import tables
 from benchmarks.real_vlm import tables as real
 from zerolabel.diagnostics.model_selection import DEFAULT
@@ -85,6 +85,7 @@ TABLES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "improve": ("docs/audits.md", lambda: lines(*improve.table())),
     "exports": ("docs/your-own-images.md", lambda: lines(*exports.table())),
     "memory": ("docs/benchmarks.md", lambda: lines(*memory.table())),
+    "devices": ("docs/cluster.md", lambda: lines(*devices.table())),
     "forecasts": ("docs/benchmarks.md", lambda: lines(*forecasts.table())),
     "real photographs": ("README.md", real.main_rows),
     "real solvers": ("docs/transduction.md", real.solvers),
