@@ -12,7 +12,17 @@ from statistics import mean, stdev
 
 import pandas as pd
 
-from benchmarks import adapted_tables, comparison, devices, exports, forecasts, improve, memory, realworld_partial, selection
+from benchmarks import (
+    adapted_tables,
+    comparison,
+    devices,
+    exports,
+    forecasts,
+    improve,
+    memory,
+    realworld_partial,
+    selection,
+)
 from benchmarks.audits import tables
 from benchmarks.real_vlm import tables as real
 from zerolabel.diagnostics.model_selection import DEFAULT

@@ -1,11 +1,13 @@
-"""The example for onnxruntime-web in headless Chromium answers as onnxruntime does.
+"""The example for onnxruntime-web in headless Chromium, and a script in Node, answer as onnxruntime does.
 
 The npm package is looked for in ``node_modules`` of the repository, or in the folder ``ZEROLABEL_NODE_MODULES``; the
 page's address of it is answered from there, and nothing else is fetched.
 """
 
+import json
 import os
 import shutil
+import subprocess
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -27,8 +29,22 @@ from zerolabel.networks import build
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "examples" / "browser.html"
 PACKAGE = Path(os.environ.get("ZEROLABEL_NODE_MODULES", ROOT / "node_modules")) / "onnxruntime-web" / "dist"
+NODE = shutil.which("node")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 N = 12
+IN_NODE = """
+import { readFileSync } from "node:fs";
+const [package_, model, images] = process.argv.slice(-3);
+const { default: ort } = await import(package_);
+const session = await ort.InferenceSession.create(readFileSync(model));
+const answers = [];
+for (const { shape, values } of JSON.parse(readFileSync(images))) {
+  const image = new ort.Tensor("uint8", Uint8Array.from(values), shape);
+  const { [session.outputNames[0]]: p } = await session.run({ image });
+  answers.push([...p.data]);
+}
+console.log(JSON.stringify(answers));
+"""
 
 
 @pytest.fixture
@@ -102,3 +118,17 @@ def test_the_page_answers_as_onnxruntime_does(place, address):
         assert name == file.name
         assert float(confidence) == pytest.approx(float(p.max()), abs=1e-4)
         assert label == (str(p.argmax()) if p.max() >= 0.6 else "unknown")
+
+
+@pytest.mark.skipif(NODE is None, reason="needs Node")
+@pytest.mark.skipif(not PACKAGE.is_dir(), reason="needs `npm install onnxruntime-web`, in ZEROLABEL_NODE_MODULES")
+def test_node_answers_as_onnxruntime_does(place):
+    images = [np.asarray(Image.open(file)) for file in sorted(place.glob("[0-9]*.png"))]
+    said = [{"shape": [1, *image.shape], "values": image.flatten().tolist()} for image in images]
+    (place / "images.json").write_text(json.dumps(said))
+    (place / "answers.mjs").write_text(IN_NODE)
+    files = [place / "answers.mjs", PACKAGE / "ort.node.min.mjs", place / "classifier.onnx", place / "images.json"]
+    done = subprocess.run([str(NODE), *files], capture_output=True, text=True, check=True)
+    session = onnxruntime.InferenceSession(str(place / "classifier.onnx"), providers=["CPUExecutionProvider"])
+    for image, p in zip(images, json.loads(done.stdout), strict=True):
+        assert p == pytest.approx(session.run(None, {"image": image[None]})[0][0].tolist(), abs=1e-4)
