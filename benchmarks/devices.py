@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean, median, stdev
 from typing import Any
 from unittest.mock import patch
 
@@ -67,11 +67,11 @@ def table() -> tuple[list[str], list[list[str]]]:
     for learner in dict.fromkeys(one["learner"] for one in rows):
         for place in PLACES:
             mine = [one for one in rows if (one["learner"], one["place"]) == (learner, place)]
-            accuracies = " ".join(f"{100 * one['accuracy']:.1f}" for one in mine)
+            accuracies = [100 * one["accuracy"] for one in mine]
             ratios = [seconds[learner, next(iter(PLACES)), one["seed"]] / one["seconds"] for one in mine]
-            average = f"{100 * mean(one['accuracy'] for one in mine):.1f}"
-            body.append([f"`{learner}`", place, average, accuracies, f"{median(ratios):.2f}"])
-    return ["learner", "", "held-out accuracy, %", "by seed", "times as fast"], body
+            shown = f"{mean(accuracies):.1f} ± {stdev(accuracies):.1f}"
+            body.append([f"`{learner}`", place, shown, f"{median(ratios):.2f}"])
+    return ["learner", "", "held-out accuracy, %", "times as fast"], body
 
 
 if __name__ == "__main__":
