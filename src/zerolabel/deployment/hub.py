@@ -131,6 +131,7 @@ def pull(repository: str, folder: Path, *, annotations: bool = False, revision: 
     _check_folder(folder, lambda path: path in found and filecmp.cmp(path, found[path], shallow=False))
     kind = "embeddings" if strict_json.read(source / CONFIG).get("preprocess") is None else "onnx"
     found[folder / SCRIPT] = Path(__file__).with_name(f"predict_{kind}.py")
+    sweep(folder, deep=True)
     for target, file in found.items():
         with replacing(target) as partial:
             shutil.copyfile(file, partial)
@@ -223,9 +224,9 @@ def _check_classifier(repository: str, folder: Path) -> None:
 
 
 def _check_folder(folder: Path, allowed: Callable[[Path], bool]) -> None:
-    """The folder is new or empty, or every file in it is allowed; half written ones are removed."""
-    sweep(folder, deep=True)
-    if folder.exists() and not (folder.is_dir() and all(path.is_dir() or allowed(path) for path in folder.rglob("*"))):
+    """The folder is new or empty, or every file in it is allowed or half written."""
+    found = (path for path in folder.rglob("*") if not path.is_dir() and path.suffix != ".partial")
+    if folder.exists() and not (folder.is_dir() and all(map(allowed, found))):
         raise InputError(f"{folder} exists and is not empty; give another --output.")
 
 
