@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from zerolabel.data.images import Unreadable
 from zerolabel.errors import InputError
 from zerolabel.review.guard import Guard
-from zerolabel.review.page import about, index
+from zerolabel.review.page import SERVED, about, index
 from zerolabel.review.pictures import LARGE, SMALL, picture
 from zerolabel.review.review import Review
 
@@ -30,7 +30,7 @@ _MOST = 100_000
 """Bytes of a request."""
 _KINDS = ("measure", "compare", "correct")
 """Lists of every review, beside its questions."""
-_TYPES = {"review.css": "text/css", "review.js": "text/javascript", "server.js": "text/javascript"}
+_TYPES = {"review.css": "text/css", **dict.fromkeys(SERVED, "text/javascript")}
 NOTHING = Response(status_code=404)
 
 

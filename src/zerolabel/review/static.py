@@ -18,7 +18,7 @@ from zerolabel.data.images import Unreadable
 from zerolabel.errors import InputError
 from zerolabel.files import write_text, writing
 from zerolabel.report.run import STATIC_REVIEW as PAGE
-from zerolabel.review.page import about, filled, text
+from zerolabel.review.page import ALONE, about, filled, text
 from zerolabel.review.pictures import picture
 from zerolabel.review.review import WORDS, Review
 from zerolabel.review.sampling import FIXED, LEVEL, LOOKED
@@ -68,7 +68,7 @@ def write_pages(run: Path, metrics: Mapping[str, Any]) -> None:
 def static_page(review: Review, reviewer: str) -> str:
     """The page as a text; it asks for a name where no reviewer is known."""
     data = json.dumps(_data(review, reviewer)).replace("<", "\\u003c")
-    script = f"const DATA = {data};\n{text('interval.js')}\n{text('static.js')}\n{text('review.js')}"
+    script = "\n".join([f"const DATA = {data};", *map(text, ALONE)])
     style = text("review.css")
     policy = (
         f"default-src 'none'; img-src data:; script-src 'sha256-{_digest(script)}'; "

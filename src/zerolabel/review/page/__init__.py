@@ -6,11 +6,16 @@ from typing import Any
 
 from zerolabel.review.review import Review
 
+SERVED = ("server.js", "words.js", "review.js")
+"""Programs of the page that a server sends, in their order."""
+ALONE = ("interval.js", "static.js", "words.js", "review.js")
+"""Programs of the page that is one file, in their order."""
+
 
 def index(title: str) -> str:
     """The page as the server sends it."""
     links = '<link rel="stylesheet" href="review.css">'
-    scripts = '<script src="server.js"></script>\n<script src="review.js"></script>'
+    scripts = "\n".join(f'<script src="{name}"></script>' for name in SERVED)
     return filled(title, links, scripts, "")
 
 

@@ -1,15 +1,15 @@
 "use strict";
 /* The page: one image at a time, or the images of one predicted class side by side. */
 (() => {
-  const MOST_BUTTONS = 26, MOST_MATCHES = 12;
   const by = (id) => document.getElementById(id);
-  const percent = (share) => `${(100 * share).toFixed(1)}%`;
   const make = (tag, text, attributes = {}) => {
     const node = document.createElement(tag);
     node.textContent = text;
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     return node;
   };
+
+  const { percent, level, keysOf, search, interval, meaning, score, decided } = words;
 
   let about, keys, view = "measure", kind = "measure", items = [], answers = {}, shown = {}, at = 0, history = [];
   let standing = null;
@@ -22,15 +22,6 @@
       by("trouble").textContent = `Not saved: ${error.message}.`;
       by("trouble").hidden = false;
     });
-  }
-
-  /* ---- keys of the classes ---- */
-  function keysOf(names) {
-    if (names.length > MOST_BUTTONS) return null;
-    const own = names.map((name) => name.toLowerCase());
-    if (own.every((name) => /^[a-z0-9]$/.test(name)) && new Set(own).size === own.length) return own;
-    if (names.length <= 10) return names.map((_, place) => String((place + 1) % 10));
-    return names.map((_, place) => String.fromCharCode(97 + place));
   }
 
   function word(choice) {
@@ -92,7 +83,7 @@
         return button;
       }));
     } else {
-      matches = search(by("search").value);
+      matches = search(about.classes, by("search").value, hinted());
       chosen = Math.min(chosen, Math.max(matches.length - 1, 0));
       box.replaceChildren(...matches.map((id, row) => make("button", about.classes[id], {
         type: "button", role: "option", id: `match${row}`, "data-choice": id, tabindex: "-1",
@@ -107,24 +98,10 @@
     }
   }
 
-  /* Classes that begin with the letters, then those a word of which does, that hold them, that hold every typed word. */
-  function search(text) {
-    const wanted = text.trim().toLowerCase();
-    if (!wanted) {
-      const given = answers[place()], hinted = (shown[place()] || {}).candidates || [];
-      const first = [...new Set([...(typeof given === "number" ? [given] : []), ...hinted])];
-      return first.slice(0, MOST_MATCHES);
-    }
-    const starts = [], within = [], holds = [], scattered = [], words = wanted.split(/\s+/);
-    for (let id = 0; id < about.classes.length; id += 1) {
-      const name = about.classes[id].toLowerCase();
-      if (name === wanted) starts.unshift(id);
-      else if (name.startsWith(wanted)) starts.push(id);
-      else if (/[\s_/-]/.test(name[name.indexOf(wanted) - 1] || "x")) within.push(id);
-      else if (name.includes(wanted)) holds.push(id);
-      else if (words.every((one) => name.includes(one))) scattered.push(id);
-    }
-    return [...starts, ...within, ...holds, ...scattered].slice(0, MOST_MATCHES);
+  /* The classes that an image shows before a letter is typed: its answer and its candidates. */
+  function hinted() {
+    const given = answers[place()], candidates = (shown[place()] || {}).candidates || [];
+    return [...(typeof given === "number" ? [given] : []), ...candidates];
   }
 
   function drawProgress() {
@@ -146,21 +123,7 @@
   function drawCompared() {
     const v = about.verdict;
     [by("bar").value, by("bar").max] = [v.answers, Math.max(v.differing, 1)];
-    by("status").textContent = `${v.answers} of ${v.differing} that differ checked: ${score(v)}`;
-  }
-
-  const score = (v) => `${about.pair[0]} right ${v.first}, ${about.pair[1]} right ${v.second}`;
-
-  function decided(v) {
-    const name = { first: about.pair[0], second: about.pair[1] }[v.better];
-    if (name) return `${name[0].toUpperCase()}${name.slice(1)} is better`;
-    return v.better ? "Both are right equally often" : "Not decided";
-  }
-
-  function interval(m) {
-    const share = m.accuracy === null ? "" : `${percent(m.accuracy)} right, `;
-    if (m.low === 0 && m.high === 1) return `${share}an interval needs more answers`;
-    return `${share}${percent(m.level).replace(".0", "")} interval ${(100 * m.low).toFixed(1)} to ${percent(m.high)}`;
+    by("status").textContent = `${v.answers} of ${v.differing} that differ checked: ${score(about)}`;
   }
 
   /* What was predicted: beside an image that was marked wrong, else only after its answer. */
@@ -230,8 +193,8 @@
       return;
     }
     if (kind === "compare") {
-      by("result").textContent = decided(v);
-      by("meaning").textContent = `${score(v)}, on ${v.answers} of the ${v.differing} images on which they differ; on the others both are right or both are wrong. A decision is right with ${percent(v.level).replace(".0", "")} chance, whenever one looks.`;
+      by("result").textContent = decided(about);
+      by("meaning").textContent = `${score(about)}, on ${v.answers} of the ${v.differing} images on which they differ; on the others both are right or both are wrong. A decision is right with ${level(v.level)} chance, whenever one looks.`;
       return;
     }
     by("result").textContent = measuring && m ? interval(m) : measuring ? "Every image is answered." : "No image is left here.";
@@ -247,13 +210,6 @@
     if (!next) return;
     by("next").dataset.view = next;
     by("next").textContent = `Next: ${document.querySelector(`nav [data-view="${next}"]`).textContent.trim()}`;
-  }
-
-  function meaning(m) {
-    const beside = [];
-    if (m.n_unsure) beside.push(`${m.n_unsure} were left unsure and count both ways`);
-    if (m.n_none) beside.push(`${m.n_none} are of none of the classes`);
-    return `${m.n_answers} of ${m.n_images} ${m.images} were drawn at random${beside.length ? `; ${beside.join("; ")}` : ""}. ${m.design[0].toUpperCase()}${m.design.slice(1)}.`;
   }
 
   async function finish() {
