@@ -1,6 +1,7 @@
 """How much of a Co-Reg training step is spent outside its networks, and how much a plain loop would take.
 
     python -m benchmarks.training_speed [--steps N] [--out benchmarks/results/training_speed.json]
+    python -m benchmarks.training_speed --compiled [--out benchmarks/results/compiled.json]
 
 **What is timed** is `zerolabel.training.run_epoch`, the product's own code, on one whole epoch after the warm-up in
 which every term of the loss takes part: views, scoring of all images by both networks, alignment, the mixture, the
@@ -18,7 +19,10 @@ median over pairs of neighbors.
 **Ratio** = seconds of an epoch of `benchmarks.plain_coreg` over seconds of the product's, on the same images, splits
 and shapes; they alternate too.
 
-Both are given by the clock and by processor time. Waiting threads spin, so on a machine that others use too the
+**Compiled** (``--compiled``): the product's epoch as it is and with its networks through `torch.compile`; they
+alternate too, and what compilation took is told beside them.
+
+All are given by the clock and by processor time. Waiting threads spin, so on a machine that others use too the
 processor time of one thread (``--threads 1``) is the sound one.
 """
 
@@ -30,7 +34,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,11 +54,13 @@ from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners.base import Epoch
 from zerolabel.learners.coreg import CoReg
 from zerolabel.networks import build
+from zerolabel.networks.compiled import compiled
 from zerolabel.networks.precision import best_precision
 from zerolabel.training import loop
 from zerolabel.training.settings import Settings
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
+COMPILED = RESULT.with_name("compiled.json")
 HALF = (0.5, 0.5, 0.5)
 LATE = 100  # an epoch after the warm-up, the delay and the ramp
 
@@ -70,6 +76,7 @@ class Case:
         steps: of each network in an epoch.
         repeats: epochs that are timed.
         plain: whether the plain loop is timed beside it.
+        compiled: whether the product with compiled networks is timed beside it, instead of the networks alone.
         queue: entries of each contrastive queue.
         size: side of the images in pixels.
     """
@@ -82,6 +89,7 @@ class Case:
     plain: bool
     queue: int = 8192
     size: int = 32
+    compiled: bool = False
 
     def __str__(self) -> str:
         return f"{self.network}, {self.size} px, {self.batch} + {self.batch}, {self.precision}"
@@ -235,15 +243,22 @@ def timed(work: Callable[[], None]) -> tuple[float, float]:
 def measure(case: Case) -> dict[str, Any]:
     """The figures of one case: medians over its repeats, and every time they come from."""
     product = Product(case)
-    works = {"epoch": product.epoch, "networks": product.networks_alone}
-    if case.plain:
-        works["plain"] = Plain(product).epoch
-    product.networks_alone()  # takes its memory; the others ran once already
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
-    for _ in range(case.repeats):
-        for name, work in works.items():
-            times[name].append(timed(work))
-    answer = {**asdict(case), "steps_in_an_epoch": product.steps}
+    answer, works = {**asdict(case), "steps_in_an_epoch": product.steps}, {"epoch": product.epoch}
+    with ExitStack() as stack:
+        if case.compiled:
+            other = Product(case)
+            stack.enter_context(compiled(other.learner))
+            answer["seconds_to_compile"] = timed(other.epoch)[0] - timed(product.epoch)[0]
+            works["compiled"] = other.epoch
+        else:
+            product.networks_alone()  # takes its memory; the others ran once already
+            works["networks"] = product.networks_alone
+        if case.plain:
+            works["plain"] = Plain(product).epoch
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+        for _ in range(case.repeats):
+            for name, work in works.items():
+                times[name].append(timed(work))
     for i, clock in enumerate(("wall", "processor")):
         answer[clock] = figures({name: [both[i] for both in many] for name, many in times.items()}, product)
     return answer
@@ -258,8 +273,11 @@ def figures(seconds: dict[str, list[float]], product: Product) -> dict[str, Any]
     found = {
         "seconds_per_step": statistics.median(seconds["epoch"]) / product.steps,
         "steps_per_second": product.steps / statistics.median(seconds["epoch"]),
-        "share_outside_networks": median_of(lambda whole, inside: 1 - inside / whole, "epoch", "networks"),
     }
+    if "networks" in seconds:
+        found["share_outside_networks"] = median_of(lambda whole, inside: 1 - inside / whole, "epoch", "networks")
+    if "compiled" in seconds:
+        found["times_faster_compiled"] = median_of(lambda slow, fast: slow / fast, "epoch", "compiled")
     if "plain" in seconds:
         found["plain_steps_per_second"] = product.steps / statistics.median(seconds["plain"])
         found["times_faster_than_plain"] = median_of(lambda slow, fast: slow / fast, "plain", "epoch")
@@ -272,6 +290,14 @@ def cases(steps: int, repeats: int, batches: list[int]) -> list[Case]:
         Case("preact_resnet18", batch, precision, steps, repeats, batch == min(batches))
         for batch in batches
         for precision in ("bfloat16", "float32")
+    ]
+
+
+def compiled_cases(steps: int, repeats: int, batches: list[int]) -> list[Case]:
+    """The default student and the paper's network, as they are and compiled, in the precision of this processor."""
+    return [
+        Case(network, min(batches), best_precision("cpu"), steps, repeats, False, compiled=True)
+        for network in ("light", "preact_resnet18")
     ]
 
 
@@ -298,15 +324,22 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
+RATIOS = {
+    "share_outside_networks": ("outside networks", "{:.1%}"),
+    "times_faster_than_plain": ("plain / zerolabel", "{:.2f}"),
+    "times_faster_compiled": ("as it is / compiled", "{:.2f}"),
+}
+
+
 def table(results: list[dict[str, Any]]) -> Table:
     """Two rows a case: by the clock, and by processor time."""
-    shown = Table("batch", "precision", "time", "s / step", "outside networks", "plain / zerolabel")
+    shown = Table("network", "batch", "precision", "time", "s / step", *(title for title, _ in RATIOS.values()))
     for one in results:
         for clock in ("wall", "processor"):
             of = one[clock]
-            faster = f"{of['times_faster_than_plain']:.2f}" if one["plain"] else "-"
-            figures = (f"{of['seconds_per_step']:.2f}", f"{of['share_outside_networks']:.1%}", faster)
-            shown.add_row(f"{one['batch']} + {one['batch']}", one["precision"], clock, *figures)
+            ratios = (form.format(of[name]) if name in of else "-" for name, (_, form) in RATIOS.items())
+            batch = f"{one['batch']} + {one['batch']}"
+            shown.add_row(one["network"], batch, one["precision"], clock, f"{of['seconds_per_step']:.2f}", *ratios)
     return shown
 
 
@@ -316,7 +349,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=1, help="of each network in an epoch (default 1)")
     parser.add_argument("--repeats", type=int, default=3, help="epochs that are timed (default 3)")
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256], help="images of each split in a batch")
-    parser.add_argument("--out", type=Path, default=RESULT, help="JSON file")
+    parser.add_argument("--compiled", action="store_true", help="compare compiled networks instead")
+    parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--threads", type=int, help="of torch; one gives processor times that others cannot disturb")
     options = parser.parse_args(arguments)
     if options.threads:
@@ -329,13 +363,15 @@ def main(arguments: list[str] | None = None) -> None:
         "hardware": machine(),
         "results": [],
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    for case in cases(options.steps, options.repeats, options.batches):
+    make, usual = (compiled_cases, COMPILED) if options.compiled else (cases, RESULT)
+    out: Path = options.out or usual
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for case in make(options.steps, options.repeats, options.batches):
         console.print(f"measuring {case} ...")
         report["results"].append(measure(case))
-        options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     console.print(table(report["results"]))
-    console.print(f"written to {options.out}")
+    console.print(f"written to {out}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from zerolabel.data.views import Pixels, Preprocess
 from zerolabel.learners.base import Batch, Losses
 from zerolabel.learners.coreg import CoReg
 from zerolabel.networks import build
+from zerolabel.networks.compiled import compiled
 
 N, CLASSES, P, U, LATE = 48, 10, 12, 12, 30
 HALF = (0.5, 0.5, 0.5)
@@ -194,6 +197,20 @@ def test_command_prints_a_table_and_writes_what_it_measured(tmp_path, monkeypatc
         assert of["steps_per_second"] == pytest.approx(4 / whole) == pytest.approx(1 / of["seconds_per_step"])
     printed = capsys.readouterr().out
     assert "6 + 6" in printed and f"{one['processor']['share_outside_networks']:.1%}" in printed
+
+
+def test_compiled_networks_are_compared_with_the_same_networks_as_they_are(tmp_path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    tiny = replace(TINY, plain=False, compiled=True)
+    monkeypatch.setattr(training_speed, "compiled_cases", lambda steps, repeats, batches: [tiny])
+    monkeypatch.setattr(training_speed, "compiled", partial(compiled, backend="eager"))
+    out = tmp_path / "compiled.json"
+    training_speed.main(["--compiled", "--out", str(out)])
+    (one,) = json.loads(out.read_text())["results"]
+    for clock in ("wall", "processor"):
+        ((as_it_is,), (other,)) = (one[clock]["seconds"][name] for name in ("epoch", "compiled"))
+        assert one[clock]["times_faster_compiled"] == pytest.approx(as_it_is / other)
+    assert one["seconds_to_compile"] > 0 and "share_outside_networks" not in one["wall"]
+    assert f"{one['wall']['times_faster_compiled']:.2f}" in capsys.readouterr().out
 
 
 def test_real_cases_cover_both_precisions_and_the_papers_batch() -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from zerolabel.annotations.digest import Digest, in_words
 from zerolabel.files import rows
 from zerolabel.learners.base import Batch, Epoch, Learner, Pass
+from zerolabel.networks.compiled import compiled
 from zerolabel.networks.precision import best_precision
 from zerolabel.networks.zero_shot_start import interpolate
 from zerolabel.training.checkpoints import Checkpoint
@@ -94,7 +95,8 @@ def train(
         limit: of time; epochs are left out so that the schedule is finished in it, see `zerolabel.training.pace`.
 
     Raises:
-        InputError: the checkpoint belongs to another learner or other settings; or a process of several died.
+        InputError: the checkpoint belongs to another learner or other settings; a process of several died; or the
+            networks cannot be compiled here.
         FloatingPointError: a loss is not finite.
     """
     warn_of_small_pool(len(source), learner, settings)
@@ -117,21 +119,22 @@ def _epochs(
     learner = fabric.to_device(learner)
     learner.to(memory_format=torch.channels_last)
     optimizer = fabric.setup_optimizers(make_optimizer(learner, settings))
-    fixed = {name: value for name, value in asdict(settings).items() if name != "device"}
+    fixed = {name: value for name, value in asdict(settings).items() if name not in ("device", "compile")}
     pace = Pace(list(range(settings.epochs)), limit, getattr(learner, "warm_up", None))
     if checkpoint is not None and checkpoint.exists():
         found = Checkpoint.load(checkpoint)
         pace.restore(found.meta.get("pace"), resumed_epoch(found, made_of, learner, optimizer.optimizer, fixed))
-    while (number := ranks.agreed(pace.begin() if pace.left and ranks.rank == 0 else None)) is not None:
-        torch.manual_seed(settings.seed * 1_000_003 + number + 1)
-        set_learning_rate(optimizer, settings.lr_at(number))
-        ask = partial(predict_weak_view, source=source, fabric=fabric, settings=settings, ranks=ranks)
-        epoch = Epoch(number, number / settings.epochs, ask)
-        yield run_epoch(learner, source, epoch, settings, fabric, optimizer, ranks)
-        pace.finish(number)
-        if checkpoint is not None and ranks.rank == 0:
-            state = None if limit is None else pace.state
-            Checkpoint.of(learner, optimizer.optimizer, number, fixed, made_of, state).save(checkpoint)
+    with compiled(learner, settings.compile):
+        while (number := ranks.agreed(pace.begin() if pace.left and ranks.rank == 0 else None)) is not None:
+            torch.manual_seed(settings.seed * 1_000_003 + number + 1)
+            set_learning_rate(optimizer, settings.lr_at(number))
+            ask = partial(predict_weak_view, source=source, fabric=fabric, settings=settings, ranks=ranks)
+            epoch = Epoch(number, number / settings.epochs, ask)
+            yield run_epoch(learner, source, epoch, settings, fabric, optimizer, ranks)
+            pace.finish(number)
+            if checkpoint is not None and ranks.rank == 0:
+                state = None if limit is None else pace.state
+                Checkpoint.of(learner, optimizer.optimizer, number, fixed, made_of, state).save(checkpoint)
     torch.manual_seed(settings.seed * 1_000_003)
     if settings.statistics == "recomputed" and ranks.rank == 0:
         for network in learner.networks:

@@ -50,6 +50,7 @@ class Settings:
             or "running", as training left them, which is what authors' code usually does.
         interpolation: share in [0, 1] that is kept, at the end, of what a head that starts at the zero-shot classifier
             adds to it, see `networks.zero_shot_start.interpolate`; 1 keeps all.
+        compile: whether networks go through torch.compile, which takes about a minute at the start.
     """
 
     epochs: Rounds = 100
@@ -69,6 +70,7 @@ class Settings:
     seed: Seed = 0
     statistics: Literal["recomputed", "running"] = "recomputed"
     interpolation: Share = 1.0
+    compile: bool = False
 
     def lr_at(self, epoch: int | float) -> float:
         """``lr_min + (lr - lr_min) (1 + cos(pi (e - w) / (period - w))) / 2``, and ``lr e / w`` in the warm-up of w."""
