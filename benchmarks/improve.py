@@ -32,9 +32,9 @@ from zerolabel.audit import teach
 from zerolabel.data.views import Features
 from zerolabel.evaluation import metrics
 from zerolabel.runs import presets
+from zerolabel.runs.config import IMITATION
 from zerolabel.runs.prepare import prepare
-from zerolabel.runs.stages.scores import stacked_with_labels
-from zerolabel.runs.stages.training import IMITATION
+from zerolabel.runs.stages.scores import averaged, stacked_with_labels
 from zerolabel.runs.stages.validation import validate
 from zerolabel.training.loop import make_fabric, predict, train
 from zerolabel.training.validation import Validation
@@ -129,7 +129,10 @@ def learned(
     part = partial(head, data, LEARNER, seed=seed)
     validation = validate(said, data.features, lambda known, rows: part(known, rows)[0], seed)
     learner = IMITATION if validation is not None and validation.loses else LEARNER
-    found = head(data, learner, stacked_with_labels(said, data.features), torch.arange(len(labels)), seed=seed)
+    taught, everything = stacked_with_labels(said, data.features), torch.arange(len(labels))
+    found = head(data, learner, taught, everything, seed=seed)
+    if validation is not None and validation.averages:
+        found = head(data, IMITATION, averaged(taught, found[0], data.features), everything, seed=seed)
     return *found, validation
 
 
@@ -195,7 +198,9 @@ def rows(data: Data, name: str, seed: int, known: dict[tuple[Any, ...], Row]) ->
                 "pool_accuracy": float((placed == data.truth).float().mean()),
                 "labels_alone": alone(data, images) if n else None,
                 "zero_shot": metrics.accuracy(data.new_scores.argmax(1), data.new_truth),
-                "validation": None if validation is None else {**asdict(validation), "loses": validation.loses},
+                "validation": None if validation is None else {
+                    **asdict(validation), "loses": validation.loses, "averages": validation.averages
+                },
             }  # fmt: skip
 
 

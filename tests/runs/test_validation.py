@@ -1,7 +1,9 @@
 """Labels that a learner did not see validate it: what is hidden from it, and what follows in a run."""
 
 import json
+import math
 import shutil
+import statistics
 
 import numpy as np
 import pytest
@@ -9,17 +11,23 @@ import torch
 
 from zerolabel import cli
 from zerolabel.adaptation.few_shot.linear_probe import linear_probe
+from zerolabel.annotate import Annotated
 from zerolabel.annotations.candidates import parse_rule
+from zerolabel.data.images import ImageSet
 from zerolabel.data.views import Features
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.networks import build
 from zerolabel.runs import presets
+from zerolabel.runs.config import IMITATION, TrainingConfig
+from zerolabel.runs.cost import AVERAGING, LEARNING
 from zerolabel.runs.prepare import prepare
-from zerolabel.runs.stages.scores import stacked_with_labels
-from zerolabel.runs.stages.training import IMITATION
-from zerolabel.runs.stages.validation import half, pool, validate, without
+from zerolabel.runs.stages.scores import averaged, stacked_with_labels
+from zerolabel.runs.stages.training import refine_annotations, train_head
+from zerolabel.runs.stages.validation import averaging_gain, half, pool, validate, without
+from zerolabel.training.fitting import Trained
 from zerolabel.training.loop import make_fabric, predict, train
 from zerolabel.training.settings import Settings
+from zerolabel.training.validation import Validation
 
 
 @pytest.fixture
@@ -81,6 +89,57 @@ def test_a_learner_loses_to_the_stacked_scores_or_does_not(made):
     assert right is not None and right.learner == 30 and not right.loses
 
 
+def test_averaging_gains_where_labels_become_likelier():
+    kept, probe = torch.tensor([[0.8, 0.2], [0.1, 0.9], [0.0, 1.0]]), torch.tensor([[0.6, 0.4], [0.5, 0.5], [0.2, 0.8]])
+    gain, error = averaging_gain(kept, probe, torch.tensor([0, 0, 0]))
+    added = [math.log(0.7 / 0.8), math.log(0.3 / 0.1), math.log(0.1 / 1e-6)]
+    assert gain == pytest.approx(statistics.mean(added), rel=1e-5)
+    assert error == pytest.approx(statistics.stdev(added) / math.sqrt(3), rel=1e-5)
+
+
+@pytest.mark.parametrize(("kept", "probe", "averages"), [(0.9, 0.9, True), (0.9, 0.2, False), (0.3, 0.9, True)])
+def test_labels_alone_are_averaged_with_what_is_not_better(made, monkeypatch, kept, probe, averages):
+    given, features, truth = made
+
+    def likely(p, rows):
+        return torch.full((len(rows), 10), (1 - p) / 9).scatter(1, truth[rows, None], p)
+
+    monkeypatch.setattr(
+        "zerolabel.runs.stages.validation.labels_alone", lambda said, x: likely(probe, torch.arange(len(x)))
+    )
+    found = validate(given, features, lambda said, rows: likely(kept, rows), 0)
+    assert found is not None and found.probe == 30 and found.averages == averages == found.replaces
+    assert found.gain == pytest.approx(math.log((kept + probe) / 2 / kept), rel=1e-4)
+    told = found.replacement("coreg")
+    assert ("the mean of coreg and of a linear probe on the labels" in told) == averages
+
+
+@pytest.mark.parametrize(("loses", "averages"), [(False, False), (True, False), (False, True), (True, True)])
+def test_what_takes_the_place_of_a_learner_imitates_what_was_kept(made, annotated_digits, monkeypatch, loses, averages):
+    given, features, _ = made
+    held = Annotated(given, ImageSet.open(annotated_digits.folder), features, (), 0.0, None)
+    found = Validation(30, 20, 29 if loses else 20, 9, 20, 0.1 if averages else -0.9, 0.2)
+    assert (found.loses, found.averages) == (loses, averages)
+    monkeypatch.setattr("zerolabel.runs.stages.training.validate", lambda *_: found)
+    p, calls = torch.rand(1000, 10).softmax(1), []
+
+    def fitted(training, annotated, aside, stage):
+        calls.append((stage, training.learner, annotated.annotations))
+        return Trained((), (p.log(),), None, None)
+
+    training = TrainingConfig("coreg", {}, {"seed": 0}, "mlp", 0, stack=True)
+    taught = refine_annotations(training, held)
+    heads = train_head(fitted, training, held, taught, torch.zeros(0, dtype=torch.long))
+    assert heads.validation is found
+    assert [call[:2] for call in calls] == [
+        (LEARNING, IMITATION if loses else "coreg"), *([(AVERAGING, IMITATION)] if averages else [])
+    ]  # fmt: skip
+    if averages:
+        shots = features[given.human], given.labels[given.human]
+        probe = linear_probe(*shots, torch.zeros(10, features.shape[1]), 1.0)(features).softmax(1)
+        torch.testing.assert_close(calls[1][2].scores, (p + probe) / 2)
+
+
 def test_too_few_labels_validate_nothing_and_a_large_pool_is_cut(made, monkeypatch):
     given, features, _ = made
     few = given.with_labels(torch.where(torch.arange(1000) < 15, given.labels, -1))
@@ -110,7 +169,10 @@ def test_the_head_that_is_kept_is_not_below_labels_alone(make_annotations, digit
     alone = linear_probe(*shots, torch.zeros(10, features.shape[1]), 1.0)(features)
     validation = validate(given, features, lambda said, rows: trained(said, features[rows], "coreg"), 0)
     learner = IMITATION if validation is not None and validation.loses else "coreg"
-    kept = trained(stacked_with_labels(given, features), features, learner)
+    taught = stacked_with_labels(given, features)
+    kept = trained(taught, features, learner)
+    if validation is not None and validation.averages:
+        kept = trained(averaged(taught, kept, features), features, IMITATION)
     right = [float((p.argmax(1) == truth)[rest].float().mean()) for p in (kept, alone)]
     assert right[0] >= right[1] - 0.005
 
@@ -127,7 +189,11 @@ def test_a_run_replaces_a_learner_that_loses_what_labels_say(annotated_digits, t
     given += ["--student", "features", "--few-shot", tmp_path / "few.csv", "--cache", tmp_path / "cache", "--json"]
     cli.main([*map(str, given), "-o", str(tmp_path / "sound")])
     sound = json.loads(capsys.readouterr().out)
-    assert sound["label_validation"]["images"] >= 30 and sound["student_replaced"] is None
+    validation = Validation(**sound["label_validation"])
+    assert validation.images >= 30 and not validation.loses
+    assert ("the mean of coreg and of a linear probe" in (sound["student_replaced"] or "")) == validation.averages
+    learner = IMITATION if validation.averages else "coreg"
+    assert Classifier.load(tmp_path / "sound").provenance["learner"] == learner
     cli.main([*map(str, given), "-o", str(tmp_path / "wrong"), "--set", "lr=1e-6"])  # learns next to nothing
     metrics = json.loads(capsys.readouterr().out)
     validation = metrics["label_validation"]

@@ -9,7 +9,7 @@ from rich.table import Table
 from zerolabel.errors.printable import cell as escape
 from zerolabel.errors.redaction import redacted
 from zerolabel.runs.config import HEADS, AnnotationConfig, Config
-from zerolabel.runs.cost import FIRST, HEAD, LEARNING, VALIDATING, Forecast, duration
+from zerolabel.runs.cost import AVERAGING, FIRST, HEAD, LEARNING, VALIDATING, Forecast, duration
 from zerolabel.runs.planning.recognition import unknown_classes
 
 
@@ -30,6 +30,7 @@ STAGES = {
     FIRST: "deploy the zero-shot ensemble, which predicts from then on",
     VALIDATING: "{learner} on frozen features without half of the human labels, which then validate it",
     LEARNING: "{learner} on frozen features, {epochs}",
+    AVERAGING: "where the labels alone are about as good: a head on the mean of both",
     HEAD: "deploy this head in its place",
     "train": "{pixels}",
     "evaluate": "predict the held-out images",

@@ -1,7 +1,7 @@
 """Complete configuration of a run, in one frozen part per stage."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from zerolabel.data.classes import Classes
@@ -10,6 +10,8 @@ from zerolabel.errors.redaction import redacted_data
 from zerolabel.files.plain_json import dumps
 
 HEADS = ("linear", "mlp")
+IMITATION = "distillation"
+"""The learner that imitates scores."""
 """Students that read frozen features; all others read pixels. As `zerolabel.networks.base` has them."""
 OWN_STUDENTS = ("light", "preact_resnet18", *HEADS)
 """Students that have no pretrained weights; all others are timm's."""
@@ -168,6 +170,11 @@ class TrainingConfig:
     def device(self) -> str:
         """Torch device, or "auto"."""
         return str(self.settings.get("device", "auto"))
+
+    @property
+    def imitating(self) -> "TrainingConfig":
+        """This configuration with a student that imitates scores as they are."""
+        return replace(self, learner=IMITATION, hyper_parameters={}, propagate=False)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,10 @@ LONG = 10.0
 """Seconds of training from which on the zero-shot ensemble is deployed before it."""
 FIRST, HEAD = "deploy the zero-shot ensemble", "deploy the head on frozen features"
 """Stages that deploy a classifier until a later one replaces it."""
-LEARNING, VALIDATING = "train on features", "train on half of the human labels"
-"""Stages that train a head: the one that is deployed or taught from, and before it one that human labels validate."""
+VALIDATING, LEARNING = "train on half of the human labels", "train on features"
+AVERAGING = "train on predictions and human labels"
+"""Stages that train a head: one that human labels validate, the one that is deployed or taught from, and where these
+say so, one that imitates its mean with a probe on the labels."""
 SAMPLE = 16
 """Images that are looked at for their size."""
 
@@ -158,7 +160,7 @@ def forecast(config: Config) -> Forecast:
         seconds[FIRST] = exporting(config, "encoder", CHECKED["interim"], machine)
     for stage, each in learning.items():
         seconds[stage] = each
-        if stage == LEARNING and config.training.via is not None:
+        if stage == (AVERAGING if config.training.stack else LEARNING) and config.training.via is not None:
             seconds[HEAD] = exporting(config, "encoder", CHECKED["interim"], machine)
     seconds |= closing(config, len(images), held_out, machine)
     why = "" if seconds["annotate"] is not None else "the speed of the annotating model is not known"
@@ -235,6 +237,8 @@ def training(config: TrainingConfig, images: ImageSet, machine: Machine) -> dict
         if config.stack:
             stages[VALIDATING] = on_features(config, min(n, MOST_VALIDATED), machine)
         stages[LEARNING] = on_features(config, n, machine)
+        if config.stack:
+            stages[AVERAGING] = on_features(config.imitating, n, machine)
     if config.student not in HEADS:
         each = per_image(config.student, config.size, machine)
         passes = epochs_of("distillation" if config.via else config.learner, config)
@@ -300,8 +304,10 @@ def epoch_by_epoch(each: list[float], learner: str, config: TrainingConfig) -> l
 
 def epoch_costs(config: TrainingConfig, n_images: int, stage: str) -> list[float]:
     """Costs of the epochs of a stage of training, as multiples of each other."""
-    if stage in (LEARNING, VALIDATING):
-        n_images = n_images if stage == LEARNING else min(n_images, MOST_VALIDATED)
+    if stage in (VALIDATING, LEARNING, AVERAGING):
+        if stage == AVERAGING:
+            config = config.imitating
+        n_images = min(n_images, MOST_VALIDATED) if stage == VALIDATING else n_images
         return epoch_by_epoch(head_epochs(config, n_images), config.learner, config)
     learner = "distillation" if config.via else config.learner
     return epoch_by_epoch(table()["learners"][learner], learner, config)

@@ -19,10 +19,9 @@ from zerolabel.deployment.assembly import KEPT, is_deployable, make_classifier, 
 from zerolabel.deployment.classifier import Classifier
 from zerolabel.deployment.export import export, write_classes, write_script
 from zerolabel.diagnostics import alarms, calibration
-from zerolabel.runs.config import AnnotationConfig, DataConfig, DeploymentConfig
+from zerolabel.runs.config import IMITATION, AnnotationConfig, DataConfig, DeploymentConfig
 from zerolabel.runs.cost import CHECKED, FIRST, HEAD
 from zerolabel.runs.folder import timed
-from zerolabel.runs.stages.training import IMITATION
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained
 from zerolabel.vlms.clip import DualEncoder
@@ -60,7 +59,7 @@ def assemble_classifier(
         made: provenance of the classifier.
     """
     count = len(trained.networks) if deployment.deploy == "both" else 1
-    if trained.validation is not None and trained.validation.loses:
+    if trained.validation is not None and trained.validation.replaces:
         made = made | {"learner": IMITATION, "hyper_parameters": {}}
     return make_classifier(trained, annotated.annotations, data.classes, count, made)
 

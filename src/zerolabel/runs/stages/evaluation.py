@@ -1,7 +1,7 @@
 """The evaluation stage: predictions of all images and, with true labels, accuracies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from zerolabel.annotate import Annotated
@@ -16,7 +16,6 @@ from zerolabel.runs.config import HEADS, AnnotationConfig, DataConfig, TrainingC
 from zerolabel.runs.folder import timed, write_json
 from zerolabel.runs.outcome import Outcome
 from zerolabel.runs.planning.recognition import unknown_classes
-from zerolabel.runs.stages.training import IMITATION
 from zerolabel.runs.workspace import Workspace
 from zerolabel.training.fitting import Trained
 
@@ -43,9 +42,9 @@ def evaluate_best(
     """
     reason, replaced, kept, student = None, None, 0, None
     validation = next((trained.validation for trained, _ in candidates if trained.validation is not None), None)
-    if validation is not None and validation.loses:
-        replaced = f"a head that imitates scores takes the place of {training.learner}: {validation.text}"
-        training = replace(training, learner=IMITATION)
+    if validation is not None and validation.replaces:
+        replaced = validation.replacement(training.learner)
+        training = training.imitating
     for place, (trained, classifier) in enumerate(candidates):
         outcome, metrics = evaluate(data, annotation, workspace, annotated, held_out, trained, classifier)
         student = student or alternatives.student_answers(training, outcome)

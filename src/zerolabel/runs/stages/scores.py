@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zerolabel.adaptation.few_shot.correction import corrected
+from zerolabel.adaptation.few_shot.linear_probe import linear_probe
 from zerolabel.adaptation.few_shot.stacking import stacked
 from zerolabel.annotations import Annotations
 from zerolabel.annotations.candidates import parse_rule, rule_or_union
@@ -18,6 +19,8 @@ SPREAD = "spread over neighbors"
 """Suffix of a candidate rule for propagated scores."""
 STACKED = "stacked with human labels"
 """Suffix of a candidate rule for scores combined with a probe on human labels."""
+AVERAGED = "averaged with human labels"
+"""Suffix of a candidate rule for predictions averaged with those of a probe on human labels."""
 
 
 def stacked_with_labels(annotations: Annotations, features: Float[Tensor, "N D"]) -> Annotations:
@@ -34,6 +37,20 @@ def stacked_with_labels(annotations: Annotations, features: Float[Tensor, "N D"]
     made = rescored(annotations, scores, STACKED)
     best = targets.one_hot(scores.argmax(1), len(annotations.classes)).bool()
     return made.with_candidates(made.candidates | best, made.rule)
+
+
+def labels_alone(annotations: Annotations, features: Float[Tensor, "N D"]) -> Float[Tensor, "N C"]:
+    """Probabilities of all images by a linear probe on the human labels."""
+    shots = features[annotations.human].float()
+    blank = shots.new_zeros(len(annotations.classes), shots.shape[1])
+    probe = linear_probe(shots, annotations.labels[annotations.human], blank, 1.0)
+    p: Tensor = probe(features.float()).softmax(1)
+    return p
+
+
+def averaged(annotations: Annotations, p: Float[Tensor, "N C"], features: Float[Tensor, "N D"]) -> Annotations:
+    """The annotations with scores that are the mean of probabilities and of those by the human labels alone."""
+    return rescored(annotations, (p + labels_alone(annotations, features)) / 2, AVERAGED)
 
 
 def spread(annotations: Annotations, spaces: Sequence[Float[Tensor, "N _"]]) -> Annotations:
@@ -70,4 +87,14 @@ def rescored(annotations: Annotations, scores: Float[Tensor, "N C"], how: str) -
     return changed.with_candidates(torch.where(silent[:, None], best, made), f"{annotations.rule}, {how}")
 
 
-__all__ = ["SPREAD", "STACKED", "cleaned", "rescored", "spread", "stacked_with_labels"]
+__all__ = [
+    "AVERAGED",
+    "SPREAD",
+    "STACKED",
+    "averaged",
+    "cleaned",
+    "labels_alone",
+    "rescored",
+    "spread",
+    "stacked_with_labels",
+]

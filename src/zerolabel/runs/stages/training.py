@@ -27,10 +27,10 @@ from zerolabel.learners import LEARNERS, Learner
 from zerolabel.networks import EncodedNetwork, ImageEncoder
 from zerolabel.networks.base import HEADS
 from zerolabel.networks.joint import joined_texts
-from zerolabel.runs.config import AnnotationConfig, DataConfig, TrainingConfig
-from zerolabel.runs.cost import LEARNING, VALIDATING
+from zerolabel.runs.config import IMITATION, AnnotationConfig, DataConfig, TrainingConfig
+from zerolabel.runs.cost import AVERAGING, LEARNING, VALIDATING
 from zerolabel.runs.limits import stage_limit
-from zerolabel.runs.stages.scores import cleaned, spread, stacked_with_labels
+from zerolabel.runs.stages.scores import averaged, cleaned, spread, stacked_with_labels
 from zerolabel.runs.stages.validation import validate
 from zerolabel.runs.stages.vision import vision_encoder
 from zerolabel.runs.workspace import Workspace
@@ -44,9 +44,6 @@ from zerolabel.training.trackers import tracked
 from zerolabel.vlms.clip import DualEncoder
 from zerolabel.vlms.encoder import Encoder
 from zerolabel.vlms.vision import VisionEncoder
-
-IMITATION = "distillation"
-"""The learner that imitates scores."""
 
 
 def refine_annotations(training: TrainingConfig, annotated: Annotated) -> Annotated:
@@ -122,7 +119,7 @@ def train_head(
     annotated: Annotated,
     aside: Int[Tensor, " S"],
 ) -> Trained:
-    """A head by the learner, or by imitation of the stacked scores where human labels say that the learner loses.
+    """A head by the learner, or by imitation where human labels say so, see `zerolabel.training.validation`.
 
     Args:
         fitted: `train_on_features` of everything but the learner, the images and the stage.
@@ -140,9 +137,12 @@ def train_head(
     if training.stack and LEARNERS[training.learner].takes_propagated_scores:
         validation = validate(given.annotations, given.head_features, learn, Settings(**training.settings).seed)
     if validation is not None and validation.loses:
-        training = replace(training, learner=IMITATION, hyper_parameters={}, propagate=False)
-        annotated = refine_annotations(training, given)
-    return replace(fitted(training, annotated, aside, LEARNING), validation=validation)
+        training, annotated = training.imitating, refine_annotations(training.imitating, given)
+    heads = fitted(training, annotated, aside, LEARNING)
+    if validation is not None and validation.averages:
+        said = averaged(annotated.annotations, heads.log_probabilities[0].exp(), annotated.head_features)
+        heads = fitted(training.imitating, replace(annotated, annotations=said), aside, AVERAGING)
+    return replace(heads, validation=validation)
 
 
 def train_on_features(
@@ -213,9 +213,7 @@ def train_on_pixels(
     preprocess = Preprocess(training.size, *(IMAGENET if network.pretrained else statistics(rows)))
     where = make_fabric(settings).device
     source = Pixels(rows, preprocess, flip=training.flip, strong=training.strong, device=where)
-    kind, hyper = (
-        (LEARNERS["distillation"], {}) if training.via else (LEARNERS[training.learner], training.hyper_parameters)
-    )
+    kind, hyper = (LEARNERS[IMITATION], {}) if training.via else (LEARNERS[training.learner], training.hyper_parameters)
     learner = kind(network, annotations.select(remaining(len(annotations), aside)), **hyper)
     limit = stage_limit(training, "train", images, end, workspace.elapsed)
     return fit_stage(workspace, "train", learner, annotations, source, settings, preprocess, made_of, aside, limit)
