@@ -156,23 +156,23 @@ def test_the_check_sees_a_collapse(pool):
     assert check(before, before.scores).helped
 
 
-def test_killed_and_resumed_is_as_if_it_had_not_been(pool, tmp_path):
-    environment = {**os.environ, "ZEROLABEL_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+def test_killed_and_resumed_is_as_if_it_had_not_been(pool, tmp_path, call, monkeypatch):
+    monkeypatch.setenv("ZEROLABEL_CACHE", str(tmp_path / "cache"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def command(out, *more):
-        call = ["adapt", pool / "pool.txt", *CLASSES, "--tune", "norm", "--epochs", 6, "-o", out, *more]
-        return [sys.executable, "-m", "zerolabel", *map(str, call)]
+        return ["adapt", pool / "pool.txt", *CLASSES, "--tune", "norm", "--epochs", 6, "-o", out, *more]
 
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    assert subprocess.run(command(tmp_path / "whole"), **quiet).returncode == 0
-    process = subprocess.Popen(command(tmp_path / "cut"), **quiet)
+    assert call(*command(tmp_path / "whole"))[0] == 0
+    process = subprocess.Popen([sys.executable, "-m", "zerolabel", *map(str, command(tmp_path / "cut"))], **quiet)
     checkpoint = tmp_path / "cut" / "checkpoint.safetensors"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "cut" / "adapted.json").exists()
-    assert subprocess.run(command(tmp_path / "cut", "--resume"), **quiet).returncode == 0
+    assert call(*command(tmp_path / "cut", "--resume"))[0] == 0
     whole, cut = (load_file(tmp_path / folder / "adapted.safetensors") for folder in ("whole", "cut"))
     assert set(whole) == set(cut) and all(torch.equal(whole[name], cut[name]) for name in whole)
 

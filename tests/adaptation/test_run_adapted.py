@@ -68,14 +68,14 @@ def test_killed_while_adapting_and_resumed_it_ends_alike(digits, tmp_path):
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     program = [sys.executable, "-m", "zerolabel"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert subprocess.run([*program, *command(digits, whole, "--adapt", "ueo")], **quiet).returncode == 0
+    main(command(digits, whole, "--adapt", "ueo"))
     process = subprocess.Popen([*program, *command(digits, cut, "--adapt", "ueo")], **quiet)
     while not (cut / "adapted" / "checkpoint.safetensors").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (cut / "adapted" / "adapted.json").exists()
-    assert subprocess.run([*program, *command(digits, cut, "--adapt", "ueo", "--resume")], **quiet).returncode == 0
+    main(command(digits, cut, "--adapt", "ueo", "--resume"))
     for file in ("adapted/adapted.safetensors", "classifier/model.safetensors"):
         a, b = load_file(whole / file), load_file(cut / file)
         assert set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)

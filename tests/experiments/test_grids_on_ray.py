@@ -105,6 +105,7 @@ def simulate(out, *more):
     cli.main([*given, "--kind", "instance", "--annotators", "3", "--labeled", "2", "--epochs", "2", *more])
 
 
+@pytest.mark.slow
 def test_simulated_networks_are_the_same_and_kept_until_all_are_there(workers, digits, monkeypatch):
     simulate("here.parquet")
     simulate("there.parquet", "--engine", "ray")
@@ -129,6 +130,7 @@ def test_simulated_networks_are_the_same_and_kept_until_all_are_there(workers, d
     assert not (digits / "cut.networks").exists()
 
 
+@pytest.mark.slow
 def test_figures_of_papers_are_the_same(workers, tmp_path):
     """A solver and a student of Co-Reg, shortened, on made-up images that lie where a data set is unpacked to."""
     model = Smoke(tmp_path / "smoke").vlm
@@ -169,6 +171,7 @@ def always_dies(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_call_that_always_kills_its_worker_ends_in_a_sentence(workers):
     with pytest.raises(InputError, match="a worker of Ray died 4 times in the same call"):
         next(cluster.calls(always_dies, [(0,)], cluster.Share(), None))

@@ -9,7 +9,7 @@ from kill_and_change import CHANGES, COMMANDS, here, kill_and_change, write_data
 from zerolabel.annotations import Annotations
 
 KINDS = tuple(COMMANDS)
-QUICK = ("run", "features", "train", "compare", "adapt", "annotate", "embed")
+QUICK = ("run", "train", "annotate")
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +33,8 @@ def kill_some(data, place, pick, kinds, changes):
     return outcomes
 
 
-def test_a_kill_of_each_command(data, tmp_path):
-    changes = (
-        "one more, one less",
-        "swapped",
-        "annotations replaced",
-        "renamed",
-        "few-shot corrected",
-        "none",
-        "swapped",
-    )
+def test_a_few_kills(data, tmp_path):
+    changes = ("one more, one less", "annotations replaced", "none")
     outcomes = kill_some(data, tmp_path, random.Random(1), QUICK, changes)
     assert [one for one in outcomes if not one.fine] == []
     assert any(one.same for one in outcomes)

@@ -11,12 +11,6 @@ All have one output ``probabilities``, float32 (N, C). In the precision ``float1
 bytes and widened where the file is loaded; all else is computed in float32, which every engine can.
 """
 
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-
 import numpy as np
 import onnx
 import torch
@@ -28,12 +22,13 @@ from torch.nn import functional
 from zerolabel.data.views import Preprocess
 from zerolabel.data.views.preprocess import LONGEST
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.deployment.traces import released
+from zerolabel.deployment.encoder_graph import on_encoder
+from zerolabel.deployment.exporter import exported
 from zerolabel.version import __version__
 
-OPSET = 18  # the first with an antialiased Resize
 LAYOUTS = ("uint8", "nchw", "embeddings")
 PRECISIONS = ("float32", "float16")
+OUTPUT = "probabilities"
 _LARGEST_HALF = 65504.0
 
 
@@ -72,36 +67,18 @@ def graph(classifier: Classifier, layout: str, precision: str = "float32") -> on
     """The graph of a classifier on the processor, in one of `LAYOUTS` and `PRECISIONS`; without metadata."""
     deployed, preprocess = Deployed(classifier).eval(), classifier.preprocess
     if preprocess is None:
-        model = _exported(deployed, (classifier.networks[0].spec.size,), "embeddings")
+        model = exported(deployed, (classifier.networks[0].spec.size,), "embeddings", OUTPUT)
     elif layout == "nchw":
-        model = _exported(Scaled(deployed).eval(), (3, preprocess.size, preprocess.size), "images")
+        model = exported(Scaled(deployed).eval(), (3, preprocess.size, preprocess.size), "images", OUTPUT)
     else:
-        model = _with_resize(_exported(deployed, (3, preprocess.size, preprocess.size), "pixels"), preprocess)
+        model = on_encoder(classifier, preprocess, "pixels", OUTPUT)
+        if model is None:
+            model = exported(deployed, (3, preprocess.size, preprocess.size), "pixels", OUTPUT)
+        model = _with_resize(model, preprocess)
     if precision == "float16":
         _halve(model)
     model.producer_name, model.producer_version = "zerolabel", __version__
     onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def _exported(module: nn.Module, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
-    """A module's graph as torch exports it, for an image of a shape; the number of images is free."""
-    with quiet(), torch.no_grad(), released() as programs:
-        program = torch.onnx.export(
-            module,
-            (torch.rand(2, *shape),),
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            input_names=[name],
-            output_names=["probabilities"],
-            verbose=False,
-        )
-        assert program is not None
-        if program.exported_program is not None:
-            programs.append(program.exported_program)
-        model: onnx.ModelProto = program.model_proto
-    _strip(model)
     return model
 
 
@@ -130,15 +107,6 @@ def _halve(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-
-
-def _strip(model: onnx.ModelProto) -> None:
-    """Remove what the exporter writes about the machine it ran on: stack traces with the paths of files."""
-    model.doc_string = ""
-    del model.graph.metadata_props[:], model.graph.value_info[:]
-    for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
-        part.doc_string = ""
-        del part.metadata_props[:]
 
 
 def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
@@ -197,17 +165,4 @@ def _resize(preprocess: Preprocess, output: str) -> tuple[list[onnx.NodeProto], 
     return nodes, [numpy_helper.from_array(value, local(name)) for name, value in values.items() if name in used]
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporter's progress and warnings off the screen; its errors are raised all the same."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-__all__ = ["LAYOUTS", "OPSET", "PRECISIONS", "Deployed", "Scaled", "graph", "quiet"]
+__all__ = ["LAYOUTS", "PRECISIONS", "Deployed", "Scaled", "graph"]

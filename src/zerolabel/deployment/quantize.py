@@ -21,7 +21,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from zerolabel.data.images import Unreadable
 from zerolabel.data.images.image_set import ImageSet
-from zerolabel.deployment.graph import quiet
+from zerolabel.deployment.exporter import quiet
 from zerolabel.errors import InputError
 from zerolabel.files import atomic
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,6 +58,8 @@ def auroc(scores: Float[Tensor, " N"], known: Bool[Tensor, " N"]) -> float:
     """Chance that an image of a known class scores above one of an unknown class; not a number where one is missing."""
     if bool(known.all()) or not bool(known.any()):
         return float("nan")
+    from sklearn.metrics import roc_auc_score
+
     return float(roc_auc_score(known.cpu().numpy(), scores.double().cpu().numpy()))
 
 

@@ -54,7 +54,7 @@ class Validation:
         )
 
     def replacement(self, learner: str) -> str:
-        """What takes the place of a learner, and why."""
+        """Name of the method in the place of a learner, and the reason."""
         first = "the combined scores" if self.loses else learner
         imitated = f"the mean of {first} and of a linear probe on the labels" if self.averages else first
         return f"a head that imitates {imitated} takes the place of {learner}: {self.text}"

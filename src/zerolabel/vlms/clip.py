@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms import Normalize, ToTensor
 
 from zerolabel.data.views.preprocess import Preprocess, middle
 from zerolabel.errors import InputError, nearest
@@ -104,6 +103,8 @@ class DualEncoder(Encoder):
     @cached_property
     def _steps(self) -> tuple[Sequence[Any], Sequence[Any]]:
         """Steps of the preprocessing on a PIL image, and those on 8-bit values, which may wait for the batch."""
+        from torchvision.transforms import Normalize, ToTensor
+
         steps: Sequence[Any] = getattr(self.preprocess, "transforms", ())
         if len(steps) > 1 and isinstance(steps[-2], ToTensor) and type(steps[-1]) is Normalize:
             return steps[:-2], steps[-2:]

@@ -12,8 +12,6 @@ from typing import Annotated
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
 from torch import Tensor
 
 from zerolabel.networks.feature_head import FeatureHead
@@ -45,6 +43,8 @@ def linear_probe(
         scale: not used; as all methods take it.
         penalty: inverse strength of the regularization; by cross-validation on the shots where none is given.
     """
+    from sklearn.linear_model import LogisticRegression
+
     weights, bias = torch.zeros_like(texts), texts.new_full((len(texts),), NEVER)
     x, y = shots.double().numpy(), labels.numpy()
     present = torch.from_numpy(np.unique(y))
@@ -60,6 +60,9 @@ def linear_probe(
 
 def cross_validated(x: Float[np.ndarray, "M D"], y: Int[np.ndarray, " M"]) -> float:
     """The penalty of the least cross-entropy on the shots that are left out."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
     parts = min(PARTS, int(np.unique(y, return_counts=True)[1].min()))
     if parts < 2:
         return SINGLE

@@ -17,7 +17,6 @@ Biometrika 40, 1953); where that is more than `MOST_UNSEEN`, h has too little in
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 from torch.nn import functional
 
@@ -89,6 +88,8 @@ def _left_out(
     shots: Float[Tensor, "M D"], given: Int[Tensor, " M"], shown: Bool[Tensor, " M"], n: int, penalty: float
 ) -> Float[Tensor, "K C"]:
     """Probabilities of each shown shot by a probe that learned all others but its part of the shown ones."""
+    from sklearn.model_selection import StratifiedKFold
+
     x, labels = shots[shown], given[shown]
     found = x.new_zeros(len(x), n)
     parts = min(PARTS, int(np.unique(labels.numpy(), return_counts=True)[1].min()))

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from zerolabel.deployment.classifier import Classifier
+from zerolabel.deployment.exporter import quiet
 from zerolabel.deployment.formats.format import Answer, Format
-from zerolabel.deployment.graph import Deployed, Scaled, quiet
+from zerolabel.deployment.graph import Deployed, Scaled
 
 
 def convert(classifier: Classifier, folder: Path, precision: str) -> Answer | None:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from zerolabel.deployment.classifier import Classifier
-from zerolabel.deployment.graph import quiet
+from zerolabel.deployment.exporter import quiet
 from zerolabel.errors import InputError
 from zerolabel.files import atomic
 from zerolabel.files.leftovers import suffix

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zerolabel.deployment.classifier import Classifier
+from zerolabel.deployment.exporter import quiet
 from zerolabel.deployment.formats.format import Answer, Format
-from zerolabel.deployment.graph import Deployed, Scaled, quiet
+from zerolabel.deployment.graph import Deployed, Scaled
 
 
 class _Named(nn.Module):

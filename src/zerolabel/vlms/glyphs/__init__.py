@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zerolabel.data.images.depth import eight_bits
@@ -107,14 +106,16 @@ def preprocess(image: Image.Image) -> Float[Tensor, "3 H W"]:
     return standardize(light_on_dark(stretch(picture.clamp(0, 1))))[0]
 
 
-def build() -> open_clip.CLIP:
+def build() -> nn.Module:
     """The architecture of ``config.json``, untrained."""
-    model = open_clip.CLIP(CONFIG["embed_dim"], CONFIG["vision_cfg"], CONFIG["text_cfg"])
+    import open_clip
+
+    model: nn.Module = open_clip.CLIP(CONFIG["embed_dim"], CONFIG["vision_cfg"], CONFIG["text_cfg"])
     open_clip.set_model_preprocess_cfg(model, {"size": CONFIG["vision_cfg"]["image_size"], **CONFIG["preprocess_cfg"]})
     return model
 
 
-def load() -> tuple[open_clip.CLIP, Callable[[Image.Image], Tensor], Callable[[list[str]], Tensor]]:
+def load() -> tuple[nn.Module, Callable[[Image.Image], Tensor], Callable[[list[str]], Tensor]]:
     """(model in evaluation mode, preprocess, tokenizer)."""
     model = build()
     model.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
